@@ -1,0 +1,219 @@
+"""The schema of a config: every key, its type, its range, its default and what it means.
+
+Defaults live here, so that a YAML file holds only what makes the experiment itself. Keys that are not
+here are an error, and so is a value of another type: "yes" is not a number. `configfile.py` reads files
+and overrides into it.
+"""
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+
+Int = Annotated[int, Strict()]
+Bool = Annotated[bool, Strict()]
+Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+Count = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegative = Annotated[Float, Field(ge=0)]
+Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Probability = Annotated[Float, Field(ge=0, le=1)]
+Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
+
+
+class Section(BaseModel):
+    """A group of keys. Unknown keys are errors; values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preprocess(Section):
+    """From an image file to the network's input, the same in training, evaluation and prediction.
+
+    A key left out takes the value published with the weights, or else the data set's own.
+    """
+
+    size: PositiveInt | None = None  # side of the square input, in pixels
+    resize: PositiveInt | None = None  # length of the short side before the centre crop; None: to `size` itself
+    channels: Literal["rgb", "bgr"] | None = None  # order of the input channels
+    scale: PositiveFloat | None = None  # pixels 0..255 are divided by this: 255 gives 0..1, 1 leaves 0..255
+    mean: Triple | None = None  # subtracted after scaling, one a channel, in the order of `channels`
+    std: Triple | None = None  # divided by after that
+
+
+class ColorJitter(Section):
+    """Random changes of brightness, contrast and saturation: each factor from 1 - x to 1 + x."""
+
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+
+
+class RandomResizedCrop(Section):
+    """A random part of the image, stretched to the input size (Szegedy et al. 2015)."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.08, 1.0)  # share of the image's area
+    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)  # width over height
+
+
+class Augment(Section):
+    """Random changes of the training images. All are off by default."""
+
+    pad: Count = 0  # pixels of zeros put around the image, before the random crop back to its size
+    flip: Bool = False  # mirror left and right with probability 1/2
+    random_resized_crop: RandomResizedCrop | None = None
+    color_jitter: ColorJitter | None = None
+    pca_noise: NonNegative = 0.0  # deviation of the paper's lighting noise (AlexNet, section 4.1: 0.1)
+    cutout: Count = 0  # side of a square of zeros at a random place, in pixels (DeVries and Taylor 2017)
+    mixup: NonNegative = 0.0  # alpha of mixup (Zhang et al. 2018)
+    cutmix: NonNegative = 0.0  # alpha of CutMix (Yun et al. 2019)
+
+
+class DataConfig(Section):
+    """Which images, how they are split, and what is done to them."""
+
+    name: Literal["digits", "cifar10", "cifar100", "kaggle_cifar10", "dogs_vs_cats", "folder"]
+    root: str = "data"  # folder that holds the data; for `folder`, the tree itself
+    labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
+    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.15  # share of the training part kept for validation
+    folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
+    fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
+    split: str | None = None  # folder with train.txt and val.txt to use in place of a split made here
+    limit: PositiveInt | None = None  # take at most this many images of each part, for a trial
+    preprocess: Preprocess = Preprocess()
+    augment: Augment = Augment()
+    cache: str | None = None  # folder for resized images in one memory-mapped file
+    workers: Count = 0  # worker processes that read images; 0 reads in the training process
+
+    @model_validator(mode="after")
+    def fold_exists(self) -> DataConfig:
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds}: folds are numbered from 0 to {self.folds - 1}")
+        return self
+
+
+class ModelConfig(Section):
+    """Which network, and where its weights come from."""
+
+    name: str  # one of `python tools/summary.py --list`
+    options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
+    weights: str | None = None  # a weight file (docs/weights.md), or "paddle" for Paddle's own download
+    strict: Bool = True  # False: load what fits, list what was left out
+    freeze: Literal["none", "features"] = "none"  # features: the convolutions keep their weights
+
+
+class Constant(Section):
+    """The learning rate stays."""
+
+    name: Literal["constant"] = "constant"
+    warmup: NonNegative = 0.0  # epochs of linear warm-up from 0
+
+
+class Step(Section):
+    """Times `factor` after every `every` epochs."""
+
+    name: Literal["step"]
+    every: PositiveFloat
+    factor: PositiveFloat = 0.1
+    warmup: NonNegative = 0.0
+
+
+class MultiStep(Section):
+    """Times `factor` after each epoch in `at`."""
+
+    name: Literal["multistep"]
+    at: Annotated[list[PositiveFloat], Field(min_length=1)]
+    factor: PositiveFloat = 0.1
+    warmup: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def at_rises(self) -> MultiStep:
+        if sorted(set(self.at)) != self.at:
+            raise ValueError(f"at {self.at}: the epochs must rise")
+        return self
+
+
+class Cosine(Section):
+    """Half a cosine from lr to `end` (a share of lr) over the run (Loshchilov and Hutter 2017)."""
+
+    name: Literal["cosine"]
+    end: Fraction = 0.0
+    warmup: NonNegative = 0.0
+
+
+class OneCycle(Section):
+    """Up to lr over `rise` of the run, then down to nearly nothing (Smith and Topin 2018)."""
+
+    name: Literal["onecycle"]
+    rise: Annotated[Float, Field(gt=0, lt=1)] = 0.3
+    start: PositiveFloat = 0.04  # first learning rate, as a share of lr
+    end: PositiveFloat = 1e-4  # last learning rate, as a share of lr
+
+
+class Exponential(Section):
+    """Times `factor` each epoch, smoothly."""
+
+    name: Literal["exponential"]
+    factor: Annotated[Float, Field(gt=0, le=1)]
+    warmup: NonNegative = 0.0
+
+
+Schedule = Annotated[
+    Union[Constant, Step, MultiStep, Cosine, OneCycle, Exponential], Field(discriminator="name")  # noqa: UP007
+]
+
+
+class OptimConfig(Section):
+    """How the weights are updated."""
+
+    name: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "momentum"
+    lr: PositiveFloat = 0.01
+    momentum: Fraction = 0.9  # momentum and nesterov
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # adam and adamw
+    eps: PositiveFloat = 1e-8  # adam and adamw
+    weight_decay: NonNegative = 0.0  # adamw: decoupled; the others: added to the gradient
+    decay_biases_and_norms: Bool = True  # False spares every bias and normalisation parameter
+    clip_norm: PositiveFloat | None = None  # gradients are scaled down to this global norm
+    lr_scale: dict[str, NonNegative] = {}  # layers by the start of their name, e.g. {features: 0.1}
+    schedule: Schedule = Constant()
+
+
+class EarlyStop(Section):
+    """Stop when validation has not improved for `patience` epochs."""
+
+    patience: PositiveInt
+    min_delta: NonNegative = 0.0
+
+
+class CheckpointConfig(Section):
+    """When checkpoints are written and how many are kept. One is always written at an epoch's end."""
+
+    keep: PositiveInt = 2  # how many of the last ones stay, beside the best
+    every_steps: PositiveInt | None = None  # also every so many steps inside an epoch
+    every_minutes: PositiveFloat | None = None  # also after so many minutes inside an epoch
+
+
+class TrainConfig(Section):
+    """The loop."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt = 128  # over all processes together
+    accumulate: PositiveInt = 1  # a batch is computed in this many parts, one after the other
+    label_smoothing: Fraction = 0.0
+    monitor: Literal["top1", "loss"] = "top1"  # what makes an epoch the best, on validation
+    early_stop: EarlyStop | None = None
+    ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
+    amp: Literal["off", "float16", "bfloat16"] = "off"  # automatic mixed precision, on a GPU
+    log_every: PositiveInt = 10  # steps between two logged ones
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    seed: Count = 0
+    data: DataConfig
+    model: ModelConfig
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig

@@ -1,0 +1,212 @@
+"""Read a YAML file and -o overrides into a Config; say in one line what does not fit."""
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from paddlecnn.config import Config
+from paddlecnn.errors import ConfigError
+
+# Names that users of other libraries will type.
+KNOWN_AS = {"learning_rate": "lr", "base_lr": "lr", "wd": "weight_decay", "l2": "weight_decay", "bs": "batch_size",
+            "num_epochs": "epochs", "lr_scheduler": "schedule", "scheduler": "schedule", "optimizer": "optim",
+            "dataset": "data", "arch": "model", "num_workers": "workers", "pretrained": "weights"}
+
+
+class StrictLoader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error and 2e-4 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(None, None, f"the key {key!r} is not a word", key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(None, None, f"{key}: given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# PyYAML follows YAML 1.1, where 2e-4 and 1e3 are strings; YAML 1.2 reads them as numbers, as people do.
+StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file, apply `key.path=value` overrides, and check the whole.
+
+    Raises ConfigError with file, key path and the nearest valid name.
+    """
+    tree = read_yaml(Path(path))
+    sources = {}
+    for override in overrides:
+        key = apply_override(tree, override)
+        sources[key] = f"-o {override}"
+    return check(tree, str(path), sources)
+
+
+def read_yaml(path: Path) -> dict:
+    """The mapping in a YAML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
+        raise ConfigError(f"{path}: no such file{f'; did you mean {path.parent / near[0]}?' if near else ''}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})") from None
+    tree = parse_yaml(text, str(path))
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: holds no keys; a config is a mapping such as `train: {{epochs: 3}}`")
+    return tree
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, StrictLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{source}: {where}{error.problem or 'not valid YAML'}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{source}: not valid YAML ({error})") from None
+
+
+def apply_override(tree: dict, override: str) -> str:
+    """Set one key of the tree from `key.path=value`; returns the key path.
+
+    The schema says how to read the value: text stays text where the key takes text, so `-o data.root=007`
+    is a folder; anything else is read as YAML.
+    """
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"-o {override}: not of the form key.path=value, e.g. train.epochs=3")
+    value = text if takes_text(Config, parts) and text not in ("null", "~", "") else parse_yaml(text, f"-o {override}")
+    node = tree
+    for part in parts[:-1]:
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            if child is not None:
+                raise ConfigError(f"-o {override}: {part} is not a section")
+            child = node[part] = {}
+        node = child
+    node[parts[-1]] = value
+    return key
+
+
+def takes_text(annotation: Any, parts: Sequence[str]) -> bool:
+    """Whether the key at this path of the schema is text."""
+    if not parts:
+        return any(option is str for option in alternatives(annotation))
+    return any(takes_text(option.model_fields[parts[0]].annotation, parts[1:])
+               for option in alternatives(annotation)
+               if is_section(option) and parts[0] in option.model_fields)
+
+
+def alternatives(annotation: Any) -> Iterator[Any]:
+    """The plain types in an annotation, unions and Annotated taken apart."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from alternatives(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for option in get_args(annotation):
+            yield from alternatives(option)
+    else:
+        yield annotation
+
+
+def is_section(option: Any) -> bool:
+    return isinstance(option, type) and issubclass(option, BaseModel)
+
+
+def check(tree: dict, source: str, sources: dict[str, str]) -> Config:
+    """A Config from a tree of plain values; the first thing that does not fit is the error."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        # An unknown key says more than the missing one that it was meant to be.
+        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+        path, message = describe(first)
+        given = [text for key, text in sources.items() if f"{path}.".startswith(f"{key}.")]
+        raise ConfigError(f"{given[-1] if given else source}: {path}: {message}") from None
+
+
+def describe(item: Any) -> tuple[str, str]:
+    """The key path and the plain words for one of pydantic's errors."""
+    # Pydantic names the member of a tagged union it tried (optim.schedule.step.every); the file does not.
+    path, options = [], [Config]
+    for part in item["loc"]:
+        fields = [option.model_fields[part].annotation for option in options
+                  if is_section(option) and part in option.model_fields]
+        is_tag = not fields and any(is_section(option) and "name" in option.model_fields
+                                    and part in get_args(option.model_fields["name"].annotation) for option in options)
+        if is_tag:
+            options = [option for option in options if part in get_args(option.model_fields["name"].annotation)]
+            continue
+        path.append(str(part))
+        siblings = options
+        options = [option for field in fields for option in alternatives(field)]
+    key = ".".join(path)
+    if item["type"] == "extra_forbidden":
+        return key, f"unknown key{suggest(path, siblings)}"
+    if item["type"] == "missing":
+        return key, "missing; this key has no default"
+    if item["type"].startswith("union_tag"):
+        names = item.get("ctx", {}).get("expected_tags", "")
+        return f"{key}.name", f"one of {names} is needed" + (
+            f", not {item['ctx']['tag']!r}" if "tag" in item.get("ctx", {}) else "")
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return key, message
+    if item["type"] in ("model_type", "model_attributes_type"):
+        message = "input should be a section of keys"
+    text = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
+    if item["type"] == "literal_error" and isinstance(item["input"], str):
+        choices = re.findall(r"'([^']+)'", item["ctx"]["expected"])
+        near = difflib.get_close_matches(item["input"], choices, n=1)
+        text += f"; did you mean {near[0]}?" if near else ""
+    return key, text
+
+
+def suggest(path: Sequence[str], siblings: Sequence[Any]) -> str:
+    """`; did you mean optim.lr?` where some valid key is near, by its spelling or its name elsewhere."""
+    word = path[-1]
+    here = sorted({name for option in siblings if is_section(option) for name in option.model_fields})
+    near = [KNOWN_AS[word]] if KNOWN_AS.get(word) in here else difflib.get_close_matches(word, here, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {'.'.join([*path[:-1], near[0]])}?"
+    everywhere = list(key_paths(Config))
+    elsewhere = [key for key in everywhere if key.rpartition(".")[2] in (word, KNOWN_AS.get(word))]
+    if elsewhere:
+        return f"; did you mean {elsewhere[0]}?"
+    return f"; valid here: {', '.join(here)}"
+
+
+def key_paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key path of the schema."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        for option in alternatives(field.annotation):
+            if is_section(option):
+                yield from key_paths(option, f"{prefix}{name}.")
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config, every key written out. `load_config` reads it back to an equal Config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def config_hash(config: Config) -> str:
+    """A short hash that differs where the resolved configs differ."""
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,45 @@
+"""What a user can cause. Each message is one line: what, where, and what to do about it."""
+
+
+class UserError(Exception):
+    """Something outside the code is wrong and a person can mend it. The tools print it and exit 2."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A config file or an override that does not fit the schema."""
+
+
+class DeviceError(UserError):
+    """A device that is asked for and is not there."""
+
+
+class DataError(UserError):
+    """Data that is missing, damaged or not what the config says it is."""
+
+
+class ModelError(UserError):
+    """An unknown model, or an input or option that it cannot take."""
+
+
+class WeightsError(UserError):
+    """A weight file that is unsafe, damaged or does not fit the model."""
+
+
+class RunError(UserError):
+    """A run folder that cannot be made, read or resumed."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is torn, altered or foreign."""
+
+
+class SubmissionError(UserError):
+    """A submission that breaks the competition's rules."""
+
+
+class ServiceError(UserError):
+    """A service elsewhere is at fault, and trying again later may help. The tools exit 3."""
+
+    exit_code = 3
