@@ -72,7 +72,7 @@ def read_yaml(path: Path) -> dict:
 
 def parse_yaml(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, StrictLoader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, StrictLoader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -60,7 +60,8 @@ def choose_device(wanted: str) -> str:
         raise DeviceError(f"--device {wanted}: this PaddlePaddle is a CPU build; "
                           "install the GPU build (GPU=1 make install) or take --device cpu")
     # Under paddle.distributed.launch each rank sees its own card, named by this variable.
-    number = int(wanted.partition(":")[2] or os.environ.get("FLAGS_selected_gpus", "0").split(",")[0])
+    selected = os.environ.get("FLAGS_selected_gpus", "0")  # noqa: SIM112 (Paddle spells it so)
+    number = int(wanted.partition(":")[2] or selected.split(",")[0])
     if number >= count:
         raise DeviceError(f"--device {wanted}: this machine has {count} usable GPU(s), numbered from 0; "
                           "take one of those or --device cpu")
