@@ -1,0 +1,113 @@
+"""A submission: made from probabilities, checked against its competition's rules, then written."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from paddlecnn.errors import SubmissionError
+from paddlecnn.files import written_aside
+from paddlecnn.kaggle.competitions import Competition
+
+COLUMNS = ["id", "label"]
+
+
+def submission_table(competition: Competition, ids: Sequence[str], classes: Sequence[str],
+                     probabilities: np.ndarray) -> pd.DataFrame:
+    """The table for a competition.
+
+    probabilities: [N, C], columns in the order of `classes`. The ids are the data set's own; for a
+    competition on Kaggle the number in them is the id (`test/12.jpg` is 12).
+    """
+    if competition.label != "name" and competition.positive not in classes:
+        raise SubmissionError(f"the run knows {', '.join(classes)}; {competition.slug} asks for the class "
+                              f"{competition.positive}: name the run's classes so")
+    if competition.label == "name":
+        labels = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
+    else:
+        labels = probabilities[:, list(classes).index(competition.positive)].astype(np.float64)
+        if competition.label == "binary":
+            labels = (probabilities.argmax(axis=1) == list(classes).index(competition.positive)).astype(int)
+    names = [Path(name).stem if competition.slug else name for name in ids]
+    return pd.DataFrame({"id": names, "label": labels})
+
+
+def in_order_of(table: pd.DataFrame, expected: Sequence[str], where: str) -> pd.DataFrame:
+    """The table's rows in the order of the expected ids.
+
+    Raises SubmissionError, with the first few ids, where some are missing or too many.
+    """
+    have, want = set(table["id"]), set(expected)
+    for problem, names in (("has no row for", want - have), ("has rows that nobody asked for, with", have - want)):
+        if names:
+            few = ", ".join(sorted(names, key=lambda name: (len(name), name))[:3])
+            raise SubmissionError(f"the submission {problem} {len(names):,} of {len(want):,} ids of {where} "
+                                  f"({few}{', ...' if len(names) > 3 else ''}); the test images are not complete")
+    return table.set_index("id").loc[list(expected)].reset_index()
+
+
+def check_submission(table: pd.DataFrame, competition: Competition, where: str,
+                     expected: Sequence[str] | None = None) -> None:
+    """Raise SubmissionError, naming the first row at fault, where the table breaks the rules.
+
+    Rules: the columns id and label; at least one row; ids unique, not empty, and (where `expected` is
+    given) the expected ones in their order; labels in range, none missing.
+    """
+    if list(table.columns) != COLUMNS:
+        raise SubmissionError(f"{where}: the columns are {','.join(map(str, table.columns))}; they must be id,label")
+    if table.empty:
+        raise SubmissionError(f"{where}: there is no row")
+    ids = table["id"].astype(str)
+    refuse_rows(where, ids, ids.duplicated(), "this id stands twice")
+    refuse_rows(where, ids, table["id"].isna() | (ids == ""), "the id is empty")
+    if expected is not None:
+        in_order_of(table.assign(id=ids), expected, "the sample submission")
+        wrong = ids.to_numpy() != np.asarray(expected, dtype=object)
+        refuse_rows(where, ids, pd.Series(wrong), "not in the order of the sample submission")
+    refuse_rows(where, ids, table["label"].isna(), "the label is missing")
+    refuse_rows(where, ids, ~pd.Series(valid_labels(table["label"], competition)), LABEL_RULES[competition.label])
+
+
+LABEL_RULES = {"probability": "the label must be a probability between 0 and 1",
+               "binary": "the label must be 0 or 1", "name": "the label must be the name of a class"}
+
+
+def valid_labels(labels: pd.Series, competition: Competition) -> np.ndarray:
+    """For each label whether the competition takes it, [N] bool."""
+    if competition.label == "name":
+        names = labels.astype(str)
+        return (names.isin(competition.classes) if competition.classes else names != "").to_numpy()
+    numbers = pd.to_numeric(labels, errors="coerce").to_numpy(dtype=np.float64)
+    if competition.label == "binary":
+        return np.isin(numbers, (0, 1))
+    return (numbers >= 0) & (numbers <= 1)
+
+
+def refuse_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
+    """Raise SubmissionError with the first wrong row, if there is one."""
+    if wrong.any():
+        row = int(np.flatnonzero(wrong.to_numpy())[0])
+        raise SubmissionError(f"{where}: row {row + 1}, id {ids.iloc[row]}: {rule}"
+                              f"{f' (and {wrong.sum() - 1:,} more)' if wrong.sum() > 1 else ''}")
+
+
+def write_submission(table: pd.DataFrame, path: Path) -> Path:
+    """Write the CSV whole or not at all. Probabilities keep every digit that tells them apart."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        table.to_csv(aside, index=False, lineterminator="\n")
+    return path
+
+
+def read_submission(path: Path) -> pd.DataFrame:
+    """Read a submission's CSV, ids as text. Raises SubmissionError where it is none."""
+    try:
+        return pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
+    except FileNotFoundError:
+        raise SubmissionError(f"{path}: no such file; write one with `python tools/submit.py RUN`") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise SubmissionError(f"{path}: cannot be read as a CSV ({reason})") from None

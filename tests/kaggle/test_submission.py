@@ -1,0 +1,113 @@
+"""The rules of a submission: each broken one is named with its row."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paddlecnn.errors import SubmissionError
+from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_of, find_sample
+from paddlecnn.kaggle.submission import (
+    check_submission,
+    in_order_of,
+    read_submission,
+    submission_table,
+    write_submission,
+)
+
+PROBABILITIES = np.array([[0.9, 0.1], [0.25, 0.75]])
+
+
+def table(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"id": ["1", "2", "3"], "label": [0.1, 0.2, 0.3]} | columns)
+
+
+@pytest.mark.parametrize(("classes", "dog"), [(("cat", "dog"), [0.1, 0.75]), (("dog", "cat"), [0.9, 0.25])])
+def test_redux_wants_the_probability_of_a_dog_whatever_the_order_of_classes(classes, dog):
+    made = submission_table(REDUX, ["test/7.jpg", "test/12.jpg"], classes, PROBABILITIES)
+    assert made["id"].tolist() == ["7", "12"]
+    assert made["label"].tolist() == dog
+
+
+def test_the_2013_competition_wants_one_for_a_dog():
+    made = submission_table(DOGS_2013, ["7.jpg", "12.jpg"], ("cat", "dog"), PROBABILITIES)
+    assert made["label"].tolist() == [0, 1]
+
+
+def test_a_data_set_without_a_competition_keeps_its_ids_and_gets_class_names():
+    made = submission_table(PLAIN, ["digit.7", "digit.12"], ("zero", "one"), PROBABILITIES)
+    assert made.values.tolist() == [["digit.7", "zero"], ["digit.12", "one"]]
+
+
+def test_a_run_without_the_class_that_is_asked_for():
+    with pytest.raises(SubmissionError, match=r"the run knows kitten, puppy; .* asks for the class dog"):
+        submission_table(REDUX, ["1", "2"], ("kitten", "puppy"), PROBABILITIES)
+
+
+@pytest.mark.parametrize(("broken", "message"), [
+    ({"id": ["1", "2", "2"]}, "row 3, id 2: this id stands twice"),
+    ({"id": ["1", "", "3"]}, "row 2, id : the id is empty"),
+    ({"label": [0.1, np.nan, 0.3]}, "row 2, id 2: the label is missing"),
+    ({"label": [0.1, 0.2, 1.5]}, "row 3, id 3: the label must be a probability between 0 and 1"),
+    ({"label": [-0.1, 0.2, 1.5]}, r"row 1, id 1: the label must be a probability between 0 and 1 \(and 1 more\)"),
+    ({"label": ["cat", "dog", "dog"]}, "must be a probability"),
+    ({"id": ["1", "3", "2"]}, "row 2, id 3: not in the order of the sample submission"),
+    ({"id": ["1", "2", "4"]}, r"has no row for 1 of 3 ids of the sample submission \(3\)"),
+])
+def test_a_broken_rule_is_named_with_its_row(broken, message):
+    with pytest.raises(SubmissionError, match=message):
+        check_submission(table(**broken), REDUX, "x.csv", expected=["1", "2", "3"])
+
+
+def test_columns_and_rows_must_be_there():
+    with pytest.raises(SubmissionError, match="the columns are label,id; they must be id,label"):
+        check_submission(table()[["label", "id"]], REDUX, "x.csv")
+    with pytest.raises(SubmissionError, match="there is no row"):
+        check_submission(table().iloc[:0], REDUX, "x.csv")
+
+
+def test_names_must_be_names_of_the_competition():
+    check_submission(table(label=["cat", "dog", "frog"]), CIFAR10, "x.csv")
+    with pytest.raises(SubmissionError, match="row 3, id 3: the label must be the name of a class"):
+        check_submission(table(label=["cat", "dog", "puma"]), CIFAR10, "x.csv")
+    with pytest.raises(SubmissionError, match="the label must be 0 or 1"):
+        check_submission(table(), DOGS_2013, "x.csv")
+
+
+def test_rows_take_the_order_of_the_sample_and_a_missing_one_is_named():
+    assert in_order_of(table(), ["3", "1", "2"], "sample")["label"].tolist() == [0.3, 0.1, 0.2]
+    with pytest.raises(SubmissionError, match=r"has no row for 12 of 15 ids of sample \(4, 5, 6, \.\.\.\)"):
+        in_order_of(table(), [str(number) for number in range(1, 16)], "sample")
+    with pytest.raises(SubmissionError, match=r"has rows that nobody asked for, with 1 of 2 ids of sample \(3\)"):
+        in_order_of(table(), ["1", "2"], "sample")
+
+
+def test_what_was_written_is_read_back_to_the_last_digit(tmp_path):
+    written = table(label=[1 / 3, 1e-12, 1 - 1e-12])
+    path = write_submission(written, tmp_path / "new" / "x.csv")
+    assert read_submission(path).equals(written)
+    assert path.read_text().splitlines()[0] == "id,label"
+    assert [file.name for file in path.parent.iterdir()] == ["x.csv"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b'id,label\n1,"0.5\n'])
+def test_what_is_no_csv_is_named(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises(SubmissionError, match=r"x\.csv: cannot be read as a CSV"):
+        read_submission(path)
+    with pytest.raises(SubmissionError, match="no such file"):
+        read_submission(tmp_path / "y.csv")
+
+
+def test_competitions_are_found_by_data_set_and_by_name(tmp_path):
+    assert competition_of("dogs_vs_cats") is REDUX
+    assert competition_of("digits") is PLAIN
+    assert competition_of("dogs_vs_cats", "dogs-vs-cats") is DOGS_2013
+    with pytest.raises(SubmissionError, match=r"not one of .*; did you mean cifar-10\?"):
+        competition_of("cifar10", "cifar10")
+    assert find_sample(tmp_path, REDUX) is None
+    (tmp_path / "dogs-vs-cats").mkdir()
+    sample = tmp_path / "dogs-vs-cats" / "sample_submission.csv"
+    sample.write_text("id,label\n1,0.5\n")
+    assert find_sample(tmp_path, REDUX) == sample
