@@ -39,6 +39,10 @@ class SubmissionError(UserError):
     """A submission that breaks the competition's rules."""
 
 
+class AccessError(UserError):
+    """A service that does not let this user in: no credentials, refused ones, rules to accept, a quota."""
+
+
 class ServiceError(UserError):
     """A service elsewhere is at fault, and trying again later may help. The tools exit 3."""
 
