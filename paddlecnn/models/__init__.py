@@ -1,0 +1,6 @@
+"""The networks of the papers. Nothing here knows of data, of training or of Kaggle."""
+from paddlecnn.models import alexnet  # noqa: F401  (registers its networks)
+from paddlecnn.models.layers import LocalResponseNorm
+from paddlecnn.models.registry import create_model, list_models
+
+__all__ = ["LocalResponseNorm", "create_model", "list_models"]
