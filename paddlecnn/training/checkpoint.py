@@ -1,0 +1,177 @@
+"""A checkpoint is a folder that is either whole or refused.
+
+    model.safetensors       the weights to predict with (their moving average, where one is kept)
+    optimizer.safetensors   what only training needs: momentum and the like, and the raw weights beside an average
+    state.json              where training stands, and all that prediction needs: preprocessing and class names
+    SHA256SUMS              the digest of each file above; `sha256sum -c` reads it
+
+It is written aside, flushed to disk and renamed, so a kill leaves the old one or the new one. Nothing in it
+can run code: safetensors hold numbers, JSON holds text.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from paddlecnn.errors import CheckpointError
+from paddlecnn.files import file_digest, sync
+
+SUMS = "SHA256SUMS"
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint folder holds."""
+
+    model: Arrays
+    optimizer: Arrays
+    state: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 1, best: bool = False) -> None:
+    """Write a checkpoint as `folder`/last, and as `folder`/best too where it is the best so far.
+
+    The `keep` - 1 checkpoints before it stay, as step-00000123. An error while writing (a full disk) leaves
+    all that was there as it was. Returns only when everything is on disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if best:  # before `last`: a kill in between repeats the epoch and writes the same best again
+        replace_best(folder, write_aside(folder, checkpoint))
+    aside = write_aside(folder, checkpoint)
+    last = folder / "last"
+    if last.exists():
+        older = folder / f"step-{step_of(last):08d}"
+        shutil.rmtree(older, ignore_errors=True)  # the same step, written before a resume
+        os.rename(last, older)
+    os.rename(aside, last)
+    sync(folder)
+    earlier = sorted(folder.glob("step-*"), key=step_of)
+    for outdated in earlier[:max(len(earlier) - keep + 1, 0)]:
+        shutil.rmtree(outdated)
+    for unfinished in folder.glob(".writing-*"):  # what a kill left
+        shutil.rmtree(unfinished)
+
+
+def write_aside(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write the files of a checkpoint into a new folder beside the others; returns it, flushed to disk."""
+    aside = folder / f".writing-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        write_files(aside, checkpoint)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return aside
+
+
+def write_files(folder: Path, checkpoint: Checkpoint) -> None:
+    contents = (safetensors.numpy.save(checkpoint.model), safetensors.numpy.save(checkpoint.optimizer),
+                json.dumps(checkpoint.state, indent=1, allow_nan=False).encode())
+    for name, content in zip(FILES, contents, strict=True):
+        (folder / name).write_bytes(content)
+        sync(folder / name)
+    (folder / SUMS).write_text("".join(f"{file_digest(folder / name)}  {name}\n" for name in FILES), encoding="utf-8")
+    sync(folder / SUMS)
+    sync(folder)
+
+
+def replace_best(folder: Path, aside: Path) -> None:
+    """Rename `aside` to best. A folder cannot replace another at once: between the two renames best.new is there."""
+    best, new, old = folder / "best", folder / "best.new", folder / "best.old"
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    os.rename(aside, new)
+    if best.exists():
+        os.rename(best, old)
+    os.rename(new, best)
+    sync(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_best(folder: Path) -> None:
+    """Put right what a kill between the two renames of `replace_best` left."""
+    best, new = folder / "best", folder / "best.new"
+    if not best.exists() and new.exists():
+        os.rename(new, best)
+
+
+def step_of(folder: Path) -> int:
+    """The step in a checkpoint folder's name or, for `last`, in its state; -1 where that cannot be read."""
+    named = re.fullmatch(r"step-(\d+)", folder.name)
+    if named:
+        return int(named[1])
+    try:
+        return int(json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint after checking every byte of it.
+
+    Raises CheckpointError, which names the folder and the file, for one that is torn, altered or not ours.
+    """
+    verify(folder)
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        arrays = [safetensors.numpy.load((folder / name).read_bytes()) for name in FILES[:2]]
+        state["step"], state["epoch"], state["model"], state["preprocess"], state["classes"]
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn ({error})") from None
+    return Checkpoint(*arrays, state)
+
+
+def verify(folder: Path) -> None:
+    """Check each file of a checkpoint against its SHA-256. Raises CheckpointError naming the first that differs."""
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such checkpoint")
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    except (OSError, ValueError):
+        sums = {}
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: {name} is missing")
+        if name not in sums:
+            raise CheckpointError(f"{folder}: {SUMS} has no sum for {name}")
+        if file_digest(folder / name) != sums[name]:
+            raise CheckpointError(f"{folder}: {name} does not match its SHA-256")
+    if set(sums) != set(FILES):
+        raise CheckpointError(f"{folder}: {SUMS} names other files than {', '.join(FILES)}")
+
+
+def newest_sound(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str]]:
+    """The newest checkpoint that is whole, where it is, and a line for each newer one that is not.
+
+    (None, None, lines) where there is none at all.
+    """
+    refused = []
+    for candidate in newest_first(folder):
+        try:
+            return load_checkpoint(candidate), candidate, refused
+        except CheckpointError as error:
+            refused.append(str(error))
+    return None, None, refused
+
+
+def newest_first(folder: Path) -> Iterator[Path]:
+    """Checkpoint folders to resume from, the newest first: last, then the earlier ones, then the best."""
+    if (folder / "last").exists():
+        yield folder / "last"
+    yield from sorted(folder.glob("step-*"), key=step_of, reverse=True)
+    if (folder / "best").exists():
+        yield folder / "best"

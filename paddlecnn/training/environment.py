@@ -1,0 +1,65 @@
+"""What a result depends on beside the config: versions, device, commit, command line."""
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from paddlecnn.config import Config
+from paddlecnn.configfile import config_hash
+
+PACKAGES = ("paddlecnn", "paddlepaddle", "paddlepaddle-gpu", "numpy", "scikit-learn", "pillow",
+            "opencv-python-headless", "visualdl", "safetensors", "kaggle")
+
+
+def describe_environment(config: Config, device: str) -> dict[str, Any]:
+    """Plain values for environment.json."""
+    return {
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "config_hash": config_hash(config),
+        "git": git_state(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version for name in PACKAGES if (version := installed(name))},
+        "device": device,
+        "device_name": paddle.device.cuda.get_device_name() if device.startswith("gpu") else platform.processor(),
+        "processes": paddle.distributed.get_world_size(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def git_state() -> dict[str, Any] | None:
+    """The commit of the source tree and whether files differ from it; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit, changes = (subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True,
+                                          timeout=10).stdout.strip()
+                           for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def peak_memory_mib(device: str) -> dict[str, float]:
+    """The most memory in use so far, in MiB: of the process and, on a GPU, of the device."""
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if device.startswith("gpu"):
+        peak["gpu"] = paddle.device.cuda.max_memory_allocated() / 2**20
+    return {name: round(value, 1) for name, value in peak.items()}

@@ -1,0 +1,72 @@
+"""From a config to the things that train: data, model, loaders."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+
+from paddlecnn.config import Config, DataConfig, Preprocess
+from paddlecnn.data.datasets import Dataset, Splits, defaults, open_dataset
+from paddlecnn.data.loader import Loader, make_loader
+from paddlecnn.data.transforms import resolve
+from paddlecnn.models import create_model
+from paddlecnn.models.weights import WeightsReport, load_weights
+from paddlecnn.randomness import random_seed
+from paddlecnn.training import parallel
+
+
+@dataclass(frozen=True)
+class Job:
+    """A config, made real; nothing is written yet."""
+
+    config: Config
+    splits: Splits
+    preprocess: Preprocess
+    model: paddle.nn.Layer
+    train: Loader
+    val: Loader
+    weights: WeightsReport | None
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint tells of its run, whatever the step: enough to predict by it."""
+        model = self.config.model
+        return {
+            "model": {"name": model.name, "num_classes": self.model.num_classes, "options": model.options},
+            "preprocess": self.preprocess.model_dump(mode="json"),
+            "classes": list(self.splits.train.classes),
+            "data": {"name": self.config.data.name, "train": self.splits.train.fingerprint,
+                     "val": self.splits.val.fingerprint},
+        }
+
+
+def build_job(config: Config) -> Job:
+    """Open the data, make the model, load its weights. Raises a UserError for all that a user can cause."""
+    splits = open_dataset(config.data, config.seed)
+    model = build_model(config, len(splits.train.classes))
+    weights = None
+    if config.model.weights:
+        weights = load_weights(model, config.model.weights, strict=config.model.strict)
+    if config.model.freeze == "features":
+        model.freeze_features()
+    published = [Preprocess(**weights.preprocess)] if weights and weights.preprocess else []
+    preprocess = resolve(config.data.preprocess, *published, Preprocess(size=model.input_size),
+                         defaults(config.data.name))
+    shard = (parallel.rank(), parallel.world())
+    train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
+                        seed=config.seed, shuffle=True, workers=config.data.workers, shard=shard,
+                        cache=config.data.cache)
+    val = evaluation_loader(splits.val, preprocess, config.data, config.train.batch_size)
+    return Job(config, splits, preprocess, model, train, val, weights)
+
+
+def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
+    """The config's model with its initial weights, which depend on the seed alone."""
+    paddle.seed(random_seed(config.seed, "initial weights"))
+    return create_model(config.model.name, num_classes=num_classes, **config.model.options)
+
+
+def evaluation_loader(dataset: Dataset, preprocess: Preprocess, data: DataConfig, batch_size: int) -> Loader:
+    """A loader that goes through a data set once, in order, without random changes."""
+    return make_loader(dataset, preprocess, batch_size, workers=data.workers,
+                       shard=(parallel.rank(), parallel.world()), cache=data.cache)

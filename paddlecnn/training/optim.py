@@ -1,0 +1,112 @@
+"""The optimizer and the learning-rate schedule of a config, made of `paddle.optimizer`."""
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from paddle.optimizer import lr as schedules
+
+from paddlecnn.config import OptimConfig
+from paddlecnn.errors import ConfigError
+from paddlecnn.training.checkpoint import Arrays
+
+NORMS = (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm1D, paddle.nn.LayerNorm, paddle.nn.GroupNorm)
+
+
+def build_schedule(config: OptimConfig, steps_per_epoch: int, epochs: int, done: int = 0) -> schedules.LRScheduler:
+    """The learning rate by step, as it stands after `done` steps.
+
+    The config counts in epochs; the schedule moves every step. It is replayed to `done`, so a resumed run
+    needs no saved schedule and takes exactly the rates that a whole one takes.
+    """
+    schedule = make_schedule(config, steps_per_epoch, steps_per_epoch * epochs)
+    for _ in range(done):
+        schedule.step()
+    return schedule
+
+
+def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> schedules.LRScheduler:
+    spec = config.schedule
+    if spec.name == "onecycle":
+        # Paddle refuses a phase of no steps, which a run of a few steps would have.
+        return schedules.OneCycleLR(config.lr, max(total, 4), divide_factor=1 / spec.start,
+                                    end_learning_rate=spec.end * config.lr, phase_pct=spec.rise)
+    warmup = round(spec.warmup * steps_per_epoch)
+    main = {
+        "constant": lambda: schedules.LambdaDecay(config.lr, lambda step: 1.0),
+        "step": lambda: schedules.StepDecay(config.lr, max(round(spec.every * steps_per_epoch), 1), spec.factor),
+        "multistep": lambda: schedules.MultiStepDecay(
+            config.lr, [round(epoch * steps_per_epoch) for epoch in spec.at], spec.factor),
+        "cosine": lambda: schedules.CosineAnnealingDecay(config.lr, max(total - warmup, 1), spec.end * config.lr),
+        "exponential": lambda: schedules.ExponentialDecay(config.lr, spec.factor ** (1 / steps_per_epoch)),
+    }[spec.name]()
+    return schedules.LinearWarmup(main, warmup, 0.0, config.lr) if warmup else main
+
+
+def build_optimizer(model: paddle.nn.Layer, config: OptimConfig,
+                    schedule: schedules.LRScheduler) -> paddle.optimizer.Optimizer:
+    """The optimizer over the parameters that are trained; frozen ones are not among them."""
+    groups = parameter_groups(model, config)
+    shared = {"learning_rate": schedule, "parameters": groups, "weight_decay": config.weight_decay}
+    if config.name == "sgd":
+        return paddle.optimizer.SGD(**shared)
+    if config.name in ("momentum", "nesterov"):
+        return paddle.optimizer.Momentum(momentum=config.momentum, use_nesterov=config.name == "nesterov", **shared)
+    kind = paddle.optimizer.AdamW if config.name == "adamw" else paddle.optimizer.Adam
+    return kind(beta1=config.betas[0], beta2=config.betas[1], epsilon=config.eps, **shared)
+
+
+def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict]:
+    """Trained parameters, grouped by weight decay and by the factor on their learning rate."""
+    spared = set() if config.decay_biases_and_norms else biases_and_norms(model)
+    unmatched = [start for start in config.lr_scale
+                 if not any(name.startswith(start) for name, _ in model.named_parameters())]
+    if unmatched:
+        raise ConfigError(f"optim.lr_scale: no layer's name starts with {unmatched[0]!r}; tools/summary.py lists them")
+    groups: dict[tuple[float, float], list] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.stop_gradient:
+            decay = 0.0 if name in spared else config.weight_decay
+            groups.setdefault((lr_scale(name, config.lr_scale), decay), []).append(parameter)
+    if not groups:
+        raise ConfigError("model.freeze: nothing is left to train")
+    return [{"params": parameters, "learning_rate": scale, "weight_decay": decay}
+            for (scale, decay), parameters in groups.items()]
+
+
+def lr_scale(name: str, scales: dict[str, float]) -> float:
+    """The factor of the longest key that the parameter's name starts with; 1 where none does."""
+    matching = [start for start in scales if name.startswith(start)]
+    return scales[max(matching, key=len)] if matching else 1.0
+
+
+def biases_and_norms(model: paddle.nn.Layer) -> set[str]:
+    """The names of all biases and of the scales of normalisation layers."""
+    norms = {f"{prefix}.{name}" for prefix, layer in model.named_sublayers() if isinstance(layer, NORMS)
+             for name, _ in layer.named_parameters()}
+    return norms | {name for name, _ in model.named_parameters() if name.rpartition(".")[2] == "bias"}
+
+
+def optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> Arrays:
+    """The optimizer's state, by the names of the model's parameters.
+
+    Paddle keys it by names such as conv2d_3.w_0_velocity_0 that count every layer made so far in the process;
+    here it is features.conv1.weight/velocity_0, which means the same in every process.
+    """
+    names = {parameter.name: name for name, parameter in model.named_parameters()}
+    arrays = {}
+    for key, value in optimizer.state_dict().items():
+        if isinstance(value, paddle.Tensor):
+            owner = max((name for name in names if key.startswith(f"{name}_")), key=len)
+            arrays[f"{names[owner]}/{key[len(owner) + 1:]}"] = value.numpy()
+    return arrays
+
+
+def load_optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer,
+                          schedule: schedules.LRScheduler, arrays: Arrays) -> None:
+    """Give an optimizer that has not stepped yet the state that `optimizer_arrays` read."""
+    parameters = dict(model.named_parameters())
+    state = {"LR_Scheduler": schedule.state_dict()}  # Paddle insists on one; it is the one already replayed
+    for key, value in arrays.items():
+        name, _, suffix = key.rpartition("/")
+        state[f"{parameters[name].name}_{suffix}"] = paddle.to_tensor(np.asarray(value))
+    optimizer.set_state_dict(state)
