@@ -1,0 +1,123 @@
+"""A config that does not fit is one line: file, key path, the nearest valid name; exit code 2."""
+import pytest
+
+from paddlecnn.configfile import config_hash, load_config, to_yaml
+from paddlecnn.errors import ConfigError
+
+GOOD = """
+data: {name: digits}
+model: {name: alexnet_cifar}
+optim: {lr: 2e-3}
+train: {epochs: 1}
+"""
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_a_config_written_out_reads_back_equal(good, tmp_path):
+    config = load_config(good, ["optim.schedule={name: cosine, warmup: 2}", "train.early_stop.patience=3"])
+    written = tmp_path / "resolved.yaml"
+    written.write_text(to_yaml(config))
+    assert load_config(written) == config
+    assert config_hash(load_config(written)) == config_hash(config) != config_hash(load_config(good))
+
+
+@pytest.mark.parametrize(("override", "key", "value"), [
+    ("train.epochs=3", "train.epochs", 3),
+    ("optim.lr=0.01", "optim.lr", 0.01),
+    ("optim.weight_decay=2e-4", "optim.weight_decay", 2e-4),
+    ("data.root=007", "data.root", "007"),
+    ("data.augment.flip=true", "data.augment.flip", True),
+    ("model.weights=null", "model.weights", None),
+    ("optim.schedule.name=cosine", "optim.schedule.name", "cosine"),
+    ("model.options.dropout=0.3", "model.options", {"dropout": 0.3}),
+])
+def test_an_override_is_typed_by_the_schema(good, override, key, value):
+    found = load_config(good, [override])
+    for part in key.split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("optim.learning_rate=1", "optim.learning_rate: unknown key; did you mean optim.lr?"),
+    ("train.epoch=1", "train.epoch: unknown key; did you mean train.epochs?"),
+    ("lr=2", "lr: unknown key; did you mean optim.lr?"),
+    ("optim.schedule={name: cosine, evry: 1}", "optim.schedule.evry: unknown key; valid here:"),
+    ("optim.lr=fast", "optim.lr: input should be a valid number, not 'fast'"),
+    ("optim.lr=.nan", "optim.lr: input should be a finite number, not nan"),
+    ("train.epochs=true", "train.epochs: input should be a valid integer, not True"),
+    ("train.epochs=0", "train.epochs: input should be greater than 0, not 0"),
+    ("data.val_fraction=1.0", "data.val_fraction: input should be less than 1, not 1.0"),
+    ("data.name=cifar11", "did you mean cifar10?"),
+    ("optim.schedule.name=stepp", "optim.schedule.name: one of 'constant', 'step'"),
+    ("optim.schedule={name: step}", "optim.schedule.every: missing"),
+    ("train=3", "train: input should be a section of keys, not 3"),
+    ("data.folds=3", None),
+    ("epochs", "not of the form key.path=value"),
+    ("train.epochs.x=3", "train.epochs"),
+])
+def test_a_bad_override_names_the_override_the_key_and_what_would_be_right(good, override, message):
+    if message is None:
+        with pytest.raises(ConfigError, match="fold 3 of 3"):
+            load_config(good, [override, "data.fold=3"])
+        return
+    with pytest.raises(ConfigError) as error:
+        load_config(good, [override])
+    assert message in str(error.value)
+    assert str(error.value).startswith((f"-o {override}", str(good)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("train: {epochs: 1", "line 1, column 18: expected"),
+    ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2, column 1: train: given twice"),
+    ("data: {name: digits}\nmodel: {name: m}", "train: missing"),
+    ("- 1\n- 2", "holds no keys"),
+    ("", "holds no keys"),
+    ("1: 2", "the key 1 is not a word"),
+    ("data: !!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
+    ("seed: &a [*a]", "seed: input should be a valid integer"),
+])
+def test_a_bad_file_is_named_with_the_line(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+
+
+def test_a_missing_file_is_named_with_the_nearest_one(good):
+    with pytest.raises(ConfigError, match=r"goood.yaml: no such file; did you mean .*good.yaml\?"):
+        load_config(good.with_name("goood.yaml"))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match="cannot be read as text"):
+        load_config(path)
+
+
+def test_every_config_of_the_repository_is_valid_and_short():
+    from pathlib import Path
+    paths = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
+    assert paths
+    for path in paths:
+        load_config(path)
+        assert len(path.read_text().splitlines()) <= 40, path
+
+
+def test_a_bad_config_ends_the_tool_with_exit_code_2_and_writes_nothing(tool, good, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert tool("train", "-c", good, "-o", "optim.learning_rate=1", "--run", run) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "-o optim.learning_rate=1: optim.learning_rate: unknown key; did you mean optim.lr?\n"
+    assert not run.exists()

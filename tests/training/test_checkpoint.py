@@ -1,0 +1,86 @@
+"""A checkpoint is whole or refused by name."""
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from paddlecnn.errors import CheckpointError
+from paddlecnn.training.checkpoint import FILES, SUMS, Checkpoint, load_checkpoint, newest_sound, save_checkpoint
+
+
+def checkpoint(step):
+    state = {"step": step, "epoch": step // 10, "model": {}, "preprocess": {}, "classes": ["a"], "third": 1 / 3}
+    return Checkpoint({"w": np.full((2, 3), step, np.float32)}, {"w/velocity": np.zeros(3, np.float32)}, state)
+
+
+def test_what_is_saved_comes_back_to_the_bit(tmp_path):
+    save_checkpoint(tmp_path, checkpoint(7), best=True)
+    for name in ("last", "best"):
+        loaded = load_checkpoint(tmp_path / name)
+        assert loaded.state == checkpoint(7).state
+        np.testing.assert_array_equal(loaded.model["w"], checkpoint(7).model["w"])
+        np.testing.assert_array_equal(loaded.optimizer["w/velocity"], np.zeros(3))
+
+
+def test_the_last_k_and_the_best_are_kept(tmp_path):
+    for step in (10, 20, 30, 40):
+        save_checkpoint(tmp_path, checkpoint(step), keep=3, best=step == 20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last", "step-00000020", "step-00000030"]
+    assert load_checkpoint(tmp_path / "best").state["step"] == 20
+    assert load_checkpoint(tmp_path / "last").state["step"] == 40
+
+
+@pytest.mark.parametrize("name", [*FILES, SUMS])
+def test_one_flipped_bit_in_any_file_is_refused_by_name(tmp_path, name):
+    save_checkpoint(tmp_path, checkpoint(10), keep=2)
+    save_checkpoint(tmp_path, checkpoint(20), keep=2)
+    path = tmp_path / "last" / name
+    for position in {0, path.stat().st_size // 2, path.stat().st_size - 2}:
+        content = bytearray(path.read_bytes())
+        content[position] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{tmp_path}/last: "):
+            load_checkpoint(tmp_path / "last")
+        found, folder, refused = newest_sound(tmp_path)
+        assert (found.state["step"], folder.name, len(refused)) == (10, "step-00000010", 1)
+        content[position] ^= 1
+        path.write_bytes(content)
+    load_checkpoint(tmp_path / "last")
+
+
+@pytest.mark.parametrize("name", [*FILES, SUMS])
+def test_a_torn_or_missing_file_is_refused(tmp_path, name):
+    save_checkpoint(tmp_path, checkpoint(10))
+    path = tmp_path / "last" / name
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "last")
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"missing|has no sum"):
+        load_checkpoint(tmp_path / "last")
+
+
+def test_a_foreign_checkpoint_with_right_sums_is_refused(tmp_path):
+    save_checkpoint(tmp_path, checkpoint(10))
+    (tmp_path / "last" / "state.json").write_text('{"step": 10}')
+    sums = subprocess.run(["sha256sum", *FILES], cwd=tmp_path / "last", capture_output=True, text=True, check=True)
+    (tmp_path / "last" / SUMS).write_text(sums.stdout)
+    with pytest.raises(CheckpointError, match="not a checkpoint of paddlecnn"):
+        load_checkpoint(tmp_path / "last")
+
+
+def test_sha256sum_reads_the_sums(tmp_path):
+    save_checkpoint(tmp_path, checkpoint(10))
+    subprocess.run(["sha256sum", "-c", "--strict", SUMS], cwd=tmp_path / "last", check=True, capture_output=True)
+
+
+def test_an_older_sound_checkpoint_outlives_a_failed_write(tmp_path):
+    save_checkpoint(tmp_path, checkpoint(10), best=True)
+    broken = checkpoint(20)
+    broken.state["loss"] = float("nan")  # JSON has no NaN, so writing fails half way
+    with pytest.raises(ValueError, match="JSON"):
+        save_checkpoint(tmp_path, broken, best=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
+    assert load_checkpoint(tmp_path / "last").state["step"] == 10
+    assert load_checkpoint(tmp_path / "best").state["step"] == 10
