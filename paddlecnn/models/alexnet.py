@@ -95,7 +95,7 @@ def alexnet(num_classes: int = 1000, **options) -> AlexNet:
 
     Input  [N, 3, 227, 227] (the paper's 224 does not divide; docs/deviations.md)
     Output logits [N, num_classes]
-    Size   62,378,344 parameters
+    Size   62,378,344 parameters, 1.14 G multiply-adds
     """
     return AlexNet(**PAPER | {"num_classes": num_classes} | options)
 
@@ -106,9 +106,69 @@ def alexnet_lrn(num_classes: int = 1000, **options) -> AlexNet:
 
     Input  [N, 3, 227, 227]
     Output logits [N, num_classes]
-    Size   62,378,344 parameters
+    Size   62,378,344 parameters, 1.14 G multiply-adds
     """
     return AlexNet(**PAPER | {"norm": "lrn", "num_classes": num_classes} | options)
+
+
+@register
+def alexnet_two_tower(num_classes: int = 1000, **options) -> AlexNet:
+    """AlexNet as the paper trained it: local response normalisation, conv 2, 4 and 5 in two groups (figure 2).
+
+    The two GPUs' halves are groups of one convolution: the same arithmetic on one device.
+
+    Input  [N, 3, 227, 227]
+    Output logits [N, num_classes]
+    Size   60,965,224 parameters, 729.5 M multiply-adds
+    """
+    return AlexNet(**PAPER | {"norm": "lrn", "groups": 2, "num_classes": num_classes} | options)
+
+
+@register
+def alexnet_caffe(num_classes: int = 1000, **options) -> AlexNet:
+    """`alexnet_two_tower` with Caffe's normalisation (alpha divided by 5, k = 1), for `bvlc_alexnet.npy`.
+
+    Input  [N, 3, 227, 227]
+    Output logits [N, num_classes]
+    Size   60,965,224 parameters, 729.5 M multiply-adds
+    """
+    return AlexNet(**PAPER | {"norm": "lrn", "lrn": CAFFE_LRN, "groups": 2, "num_classes": num_classes} | options)
+
+
+@register
+def caffenet(num_classes: int = 1000, **options) -> AlexNet:
+    """CaffeNet (Jia et al., "Caffe", 2014): `alexnet_caffe` that pools before it normalises.
+
+    Input  [N, 3, 227, 227]
+    Output logits [N, num_classes]
+    Size   60,965,224 parameters, 727.0 M multiply-adds
+    """
+    return alexnet_caffe(**{"norm_after_pool": True, "num_classes": num_classes} | options)
+
+
+@register
+def alexnet_bn(num_classes: int = 1000, **options) -> AlexNet:
+    """`alexnet` with batch normalisation (Ioffe and Szegedy 2015) between each convolution and its ReLU.
+
+    Input  [N, 3, 227, 227]
+    Output logits [N, num_classes]
+    Size   62,381,096 parameters, 1.14 G multiply-adds
+    """
+    return AlexNet(**PAPER | {"norm": "batch", "num_classes": num_classes} | options)
+
+
+@register
+def alexnet_owt(num_classes: int = 1000, **options) -> AlexNet:
+    """The network of Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
+
+    What torchvision and `paddle.vision` call AlexNet: fewer channels, one tower, no normalisation. Their dropout
+    stands before fc6 and fc7, here after (docs/deviations.md); evaluation is the same.
+
+    Input  [N, 3, 224, 224]
+    Output logits [N, num_classes]
+    Size   61,100,840 parameters, 715.5 M multiply-adds
+    """
+    return AlexNet(**OWT | {"num_classes": num_classes} | options)
 
 
 @register
@@ -117,7 +177,7 @@ def alexnet_cifar(num_classes: int = 10, **options) -> AlexNet:
 
     Input  [N, 3, 32, 32]
     Output logits [N, num_classes]
-    Size   21,622,154 parameters
+    Size   21,622,154 parameters, 27.8 M multiply-adds
     """
     return AlexNet(**CIFAR | {"num_classes": num_classes} | options)
 
@@ -128,6 +188,41 @@ def alexnet_cifar_lrn(num_classes: int = 10, **options) -> AlexNet:
 
     Input  [N, 3, 32, 32]
     Output logits [N, num_classes]
-    Size   21,622,154 parameters
+    Size   21,622,154 parameters, 27.8 M multiply-adds
     """
     return AlexNet(**CIFAR | {"norm": "lrn", "num_classes": num_classes} | options)
+
+
+@register
+def alexnet_owt_cifar(num_classes: int = 10, **options) -> AlexNet:
+    """The "one weird trick" widths on 32x32 images: only the first pool is left, fc6 sees 256x3x3.
+
+    Input  [N, 3, 32, 32]
+    Output logits [N, num_classes]
+    Size   28,733,258 parameters, 49.4 M multiply-adds
+    """
+    return AlexNet(**OWT_CIFAR | {"num_classes": num_classes} | options)
+
+
+@register
+def alexnet_tf_cifar(num_classes: int = 10, **options) -> AlexNet:
+    """The TensorFlow tutorials' version: "one weird trick" widths, 'same' padding throughout, with LRN.
+
+    `tf.nn.lrn(depth_radius=2, bias=2.0, alpha=1e-4, beta=0.75)`, which sums as the paper does.
+
+    Input  [N, 3, 32, 32]
+    Output logits [N, num_classes]
+    Size   20,344,650 parameters, 32.9 M multiply-adds
+    """
+    return AlexNet(**TF_CIFAR | {"norm": "lrn", "num_classes": num_classes} | options)
+
+
+@register
+def alexnet_cifar100_k11s2(num_classes: int = 100, **options) -> AlexNet:
+    """A Keras tutorial's version for CIFAR-100: 11x11 with stride 2, narrower fully connected layers.
+
+    Input  [N, 3, 32, 32]
+    Output logits [N, num_classes]
+    Size   8,674,788 parameters, 71.9 M multiply-adds
+    """
+    return AlexNet(**K11S2 | {"num_classes": num_classes} | options)

@@ -40,14 +40,14 @@ def output_shape(layer: nn.Layer, shape: list[int], name: str = "") -> list[int]
         return [layer.weight.shape[1]]
     if not isinstance(layer, (nn.Conv2D, nn.MaxPool2D)):
         return list(shape)
+    window, strides, paddings, partial = window_of(layer)
     sides = []
-    for side, kernel, stride, padding, partial in zip(shape[1:], *window_of(layer)[:3], [window_of(layer)[3]] * 2,
-                                                      strict=True):
+    for side, kernel, stride, padding in zip(shape[1:], window, strides, paddings, strict=True):
         room = side + padding - kernel
         sides.append((-(-room // stride) if partial else room // stride) + 1)
     if min(sides) < 1:
         raise ModelError(f"input_size is too small: {shape[1]}x{shape[2]} is left before {name}, "
-                         f"whose window is {'x'.join(map(str, window_of(layer)[0]))}")
+                         f"whose window is {window[0]}x{window[1]}")
     return [layer.weight.shape[0] if isinstance(layer, nn.Conv2D) else shape[0], *sides]
 
 

@@ -1,0 +1,106 @@
+"""Summaries as text: one network, two side by side, and small kernels against large ones."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paddlecnn.models.summary import LayerCost, Summary
+
+
+def short(number: float) -> str:
+    """1135256096 as 1.14 G."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= limit:
+            return f"{number / limit:.2f}{unit}" if number < 10 * limit else f"{number / limit:.1f}{unit}"
+    return str(number)
+
+
+def percent(part: float, whole: float) -> str:
+    """A share as `95.0 %`, empty for nothing."""
+    return f"{100 * part / whole:.1f} %" if part else ""
+
+
+def align(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows as columns: the first `left` to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) if number < left else cell.rjust(width)
+                               for number, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+                     for row in rows)
+
+
+def sides(shape: Sequence[int]) -> str:
+    """[96, 55, 55] as 96x55x55."""
+    return "x".join(map(str, shape))
+
+
+def layer_table(summary: Summary) -> str:
+    """The network layer by layer, then what its convolutions and its fully connected layers take of it."""
+    rows = [["layer", "kind", "output", "kernel", "sees", "parameters", "", "multiply-adds", ""]]
+    for layer in summary.layers:
+        rows.append([layer.name, layer.kind, sides(layer.output_shape), layer.kernel, str(layer.receptive_field),
+                     f"{layer.parameters:,}" if layer.parameters else "",
+                     percent(layer.parameters, summary.parameters),
+                     f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+                     percent(layer.multiply_adds, summary.multiply_adds)])
+    rows.append(["total", "", "", "", "", f"{summary.parameters:,}", "", f"{summary.multiply_adds:,}", ""])
+    title = f"{summary.model} on 3x{summary.input_size}x{summary.input_size}"
+    return "\n\n".join([title, align(rows, left=2), shares(summary), memory(summary)])
+
+
+def shares(summary: Summary) -> str:
+    """`Convolutions: 6.0 % of the parameters, 94.6 % of the multiply-adds`, and the same of the others."""
+    lines = []
+    for kind, name in (("Conv", "convolutions"), ("Linear", "fully connected layers")):
+        parameters, work = summary.share(kind)
+        lines.append(f"{name}: {100 * parameters:.1f} % of the parameters, {100 * work:.1f} % of the multiply-adds")
+    return "\n".join(lines)
+
+
+def memory(summary: Summary, batch_size: int = 128) -> str:
+    """The memory of weights and of a training step with momentum."""
+    mebibyte = 2**20
+    return (f"weights: {4 * summary.parameters / mebibyte:,.0f} MiB; activations: "
+            f"{summary.activation_bytes / mebibyte:.1f} MiB an image; a training step with momentum, about: "
+            f"{summary.training_bytes(1) / mebibyte:,.0f} MiB for 1 image, "
+            f"{summary.training_bytes(batch_size) / mebibyte:,.0f} MiB for {batch_size}")
+
+
+def comparison(left: Summary, right: Summary) -> str:
+    """Two networks side by side: totals, then the layers that have weights."""
+    rows = [["", left.model, right.model, "right / left"]]
+    for name, value in (("parameters", lambda s: s.parameters), ("multiply-adds", lambda s: s.multiply_adds),
+                        ("activation bytes an image", lambda s: s.activation_bytes)):
+        rows.append([name, f"{value(left):,}", f"{value(right):,}", f"{value(right) / value(left):.2f}"])
+    for kind, name in (("Conv", "convolutions"), ("Linear", "fully connected")):
+        for index, what in enumerate(("parameters", "multiply-adds")):
+            rows.append([f"{name}: share of {what}",
+                         *(f"{100 * s.share(kind)[index]:.1f} %" for s in (left, right)), ""])
+    return f"{align(rows)}\n\n{align(paired_layers(left, right), left=9)}"
+
+
+def paired_layers(left: Summary, right: Summary) -> list[list[str]]:
+    """Rows of both networks' convolutions, in order, then both networks' fully connected layers."""
+    rows = [["layer", "kernel", "output", "parameters", " | ", "layer", "kernel", "output", "parameters"]]
+    for kind in ("Conv", "Linear"):
+        columns = [[layer for layer in summary.layers if layer.kind == kind] for summary in (left, right)]
+        for index in range(max(map(len, columns))):
+            cells = [weight_cells(column[index] if index < len(column) else None) for column in columns]
+            rows.append([*cells[0], " | ", *cells[1]])
+    return rows
+
+
+def weight_cells(layer: LayerCost | None) -> list[str]:
+    if layer is None:
+        return ["", "", "", ""]
+    return [layer.name, layer.kernel, sides(layer.output_shape), f"{layer.parameters:,}"]
+
+
+def kernel_table(channels: int = 256, side: int = 56) -> str:
+    """Stacks of 3x3 convolutions against one larger kernel with the same receptive field (VGG paper, section 2.3)."""
+    rows = [["from C to C channels", "sees", "parameters", "of one large", "multiply-adds", "ReLUs"]]
+    for stack, kernel in ((1, 5), (2, 3), (1, 7), (3, 3)):
+        field = 1 + stack * (kernel - 1)
+        weights = stack * kernel**2 * channels**2
+        one = field**2 * channels**2
+        rows.append([f"{stack} x {kernel}x{kernel}", f"{field}x{field}", f"{weights + stack * channels:,}",
+                     percent(weights, one), short(weights * side**2), str(stack)])
+    return f"C = {channels} on a {side}x{side} map\n\n{align(rows)}"
