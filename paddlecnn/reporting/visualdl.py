@@ -7,6 +7,7 @@ continuous curve however often the run was killed.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 from collections.abc import Iterable
@@ -33,7 +34,8 @@ class CurveWriter:
         folder.mkdir(exist_ok=True)
         os.replace(aside / FILE_NAME, folder / FILE_NAME)
         aside.rmdir()
-        self.writer = LogWriter(str(folder), file_name=FILE_NAME)  # appends
+        with contextlib.redirect_stdout(io.StringIO()):  # it announces that the file is there: it is meant to be
+            self.writer = LogWriter(str(folder), file_name=FILE_NAME)  # appends
 
     def add(self, row: Row) -> None:
         """Add the curves' next points."""
@@ -41,7 +43,7 @@ class CurveWriter:
 
     def flush(self) -> None:
         """Hand everything to the operating system: from here on a kill loses nothing."""
-        self.writer.file_writer.flush()
+        self.writer.flush()
 
     def close(self) -> None:
         self.writer.close()

@@ -1,0 +1,103 @@
+"""A run killed at any moment and resumed ends as one that was never stopped.
+
+Five kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures that stand in docs/reliability.md.
+"""
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from runs import curves, metrics_without_clock, weights_sha
+
+from paddlecnn.training.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = int(os.environ.get("PADDLECNN_KILLS", "5"))
+CHECKPOINTING = ["-o", "train.checkpoint.every_steps=3", "-o", "train.epochs=12"]
+
+
+def start(config: Path, run: Path) -> subprocess.Popen:
+    """Start training, or go on with it where it has begun."""
+    command = [sys.executable, ROOT / "tools" / "train.py", "-c", config, "--run", run, *CHECKPOINTING]
+    return subprocess.Popen([*command, "--resume"] if run.exists() else command,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def kill_somewhere(process: subprocess.Popen, run: Path, in_writing: bool, chance: random.Random) -> str | None:
+    """SIGKILL the process at a random moment of its training, or while a checkpoint is being written.
+
+    Returns where it was hit; None where it had ended before.
+    """
+    step_rows = run / "metrics.csv"
+    before = step_rows.stat().st_size if step_rows.exists() else 0
+    while process.poll() is None and (not step_rows.exists() or step_rows.stat().st_size == before):
+        time.sleep(0.002)  # importing Paddle takes seconds; training begins with the first new row
+    deadline = time.monotonic() + chance.uniform(0.0, 0.6)
+    skip = chance.randrange(4)
+    while process.poll() is None:
+        writing = any((run / "checkpoints").glob(".writing-*"))
+        if in_writing and writing:
+            if skip == 0:
+                break
+            skip -= 1
+            while any((run / "checkpoints").glob(".writing-*")) and process.poll() is None:
+                pass
+        if not in_writing and time.monotonic() > deadline:
+            break
+    if process.poll() is not None:
+        return None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return "in a checkpoint" if any((run / "checkpoints").glob(".writing-*")) else "elsewhere"
+
+
+def finish(config: Path, run: Path) -> None:
+    process = start(config, run)
+    output = process.communicate()[0].decode()
+    assert process.returncode == 0, output
+
+
+def test_a_run_killed_again_and_again_ends_as_one_never_stopped(tiny, tmp_path, capsys):
+    whole = tmp_path / "whole"
+    finish(tiny, whole)
+    chance = random.Random(2012)
+    hits, rounds = {"in a checkpoint": 0, "elsewhere": 0}, 0
+    while sum(hits.values()) < KILLS:
+        run = tmp_path / f"killed-{rounds}"
+        rounds += 1
+        for _ in range(min(10, KILLS)):
+            where = kill_somewhere(process := start(tiny, run), run, bool(sum(hits.values()) % 2), chance)
+            output = process.stdout.read().decode()
+            if where is None:
+                assert process.returncode == 0, output
+                break
+            hits[where] += 1
+            if sum(hits.values()) >= KILLS:
+                break
+        finish(tiny, run)
+        assert_same(run, whole)
+    with capsys.disabled():
+        print(f"\n{sum(hits.values())} kills ({hits['in a checkpoint']} inside a checkpoint's writing) in {rounds} runs, "
+              "0 runs differ from the one never stopped")
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    """Weights and optimizer to the bit, the same rows, the same best epoch, one curve of rising steps."""
+    assert weights_sha(run) == weights_sha(whole)
+    assert weights_sha(run, "best") == weights_sha(whole, "best")
+    assert load_checkpoint(run / "checkpoints/best").state["step"] == \
+        load_checkpoint(whole / "checkpoints/best").state["step"]
+    assert metrics_without_clock(run) == metrics_without_clock(whole)
+    assert not list((run / "checkpoints").glob(".*"))
+    found, expected = curves(run), curves(whole)
+    assert found.keys() == expected.keys()
+    for tag, points in found.items():
+        steps = [step for step, _ in points]
+        assert steps == sorted(set(steps)), tag
+        if not tag.endswith("images_per_second"):
+            assert points == expected[tag], tag
