@@ -1,48 +1,73 @@
-"""From a run to a submission file."""
+"""From one trained run, or from the runs of a cross-validation, to a submission file."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from paddlecnn.inference.predictions import predict_split, softmax
-from paddlecnn.inference.predictor import load_run
-from paddlecnn.kaggle.competitions import Competition, competition_of, find_sample
-from paddlecnn.kaggle.submission import (
-    check_submission,
-    in_order_of,
-    read_submission,
-    submission_table,
-    write_submission,
-)
+from paddlecnn.data.datasets import open_dataset
+from paddlecnn.errors import SubmissionError
+from paddlecnn.inference.predictions import Predictions, merge, predict_split
+from paddlecnn.inference.predictor import LoadedRun, load_run
+from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
+from paddlecnn.kaggle.competitions import competition_of, find_sample
+from paddlecnn.kaggle.settings import Settings
+from paddlecnn.kaggle.submission import read_submission
+from paddlecnn.training.environment import git_state
+from paddlecnn.training.rundir import RunDir
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A file that was written: where, for what, and how many rows."""
+def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = None, split: str = "test",
+                tta: str = "none", slug: str | None = None) -> Made:
+    """Predict a split with each run's best checkpoint, take the mean of the logits, and write a submission.
 
-    path: Path
-    competition: Competition
-    rows: int
+    The calibration is fitted on the runs' validation images, predicted in the same way: for one run those of
+    its own validation part, for the runs of a cross-validation the out-of-fold predictions.
+    """
+    loaded = [load_run(RunDir(run)) for run in runs]
+    data = loaded[0].config.data
+    if any(run.config.data.name != data.name for run in loaded):
+        raise SubmissionError(f"the runs are of different data sets ({', '.join(r.config.data.name for r in loaded)})")
+    competition = competition_of(data.name, slug)
+    targets, validations = [], []
+    for run in loaded:
+        splits = open_dataset(run.config.data, run.config.seed)
+        targets.append(predict_split(run, splits, split, tta))
+        validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
+    if split == "test":
+        refuse_other_images(targets)
+    target, validation = merge(targets), merge(validations)
+    sample = find_sample(Path(data.root), competition) if split == "test" else None
+    candidate = Candidate(
+        competition, target.classes, images(target), images(validation),
+        read_submission(sample)["id"].tolist() if sample else None, origin(loaded, tta), loaded[0].config.seed)
+    return write_candidate(candidate, settings, out or default_path(runs[0]))
+
+
+def refuse_other_images(targets: Sequence[Predictions]) -> None:
+    """Raise SubmissionError where the runs do not predict the same images."""
+    for target in targets[1:]:
+        if set(target.ids) != set(targets[0].ids):
+            raise SubmissionError(f"the runs predict different images ({len(targets[0].ids):,} and "
+                                  f"{len(target.ids):,}); take runs of the same data")
+
+
+def images(predictions: Predictions) -> Images:
+    """Predictions as a blend of one member."""
+    return Images(predictions.ids, predictions.logits[:, None, :], predictions.labels)
+
+
+def origin(runs: Sequence[LoadedRun], tta: str) -> dict[str, str]:
+    """Where a submission comes from, as columns of the ledger; ; between the runs."""
+    git = git_state()
+    return {
+        "runs": ";".join(str(run.run.path) for run in runs),
+        "checkpoint": ";".join(f"best, epoch {run.state['epoch']}" for run in runs)
+                      + (f", {tta} at test time" if tta != "none" else ""),
+        "config_hash": ";".join(run.state["config_hash"] for run in runs),
+        "git_commit": f"{git['commit']}{' with changes' if git['dirty'] else ''}" if git else "",
+    }
 
 
 def default_path(run: Path) -> Path:
-    """submissions/alexnet_lrn-2026-11-22.csv for runs/alexnet_lrn/2026-11-22."""
-    parts = [part for part in Path(run).parts if part not in ("runs", "/", ".", "..")]
-    return Path("submissions") / f"{'-'.join(parts[-2:]) or 'submission'}.csv"
-
-
-def submit_run(run: Path, out: Path | None = None, split: str = "test", slug: str | None = None) -> Submission:
-    """Predict a split with a run's best checkpoint and write it in its competition's form."""
-    loaded = load_run(run)
-    data = loaded.config.data
-    competition = competition_of(data.name, slug)
-    predictions = predict_split(loaded, split)
-    table = submission_table(competition, predictions.ids, predictions.classes, softmax(predictions.logits))
-    sample = find_sample(Path(data.root), competition)
-    expected = None
-    if sample is not None and split == "test":
-        expected = read_submission(sample)["id"].tolist()
-        table = in_order_of(table, expected, str(sample))
-    path = out or default_path(run)
-    check_submission(table, competition, str(path), expected)
-    return Submission(write_submission(table, path), competition, len(table))
+    """submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22."""
+    return Path("submissions") / f"{'-'.join(Path(run).resolve().parts[-2:])}.csv"

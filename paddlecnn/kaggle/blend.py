@@ -1,0 +1,96 @@
+"""One submission out of several: the mean of their logits. Needs no Paddle."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from paddlecnn.errors import SubmissionError
+from paddlecnn.inference.blending import two_class_logits
+from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
+from paddlecnn.kaggle.competitions import REDUX, Competition, competition_of
+from paddlecnn.kaggle.ledger import Entry, Ledger
+from paddlecnn.kaggle.settings import Settings
+from paddlecnn.kaggle.submission import check_submission, in_order_of, read_submission
+
+
+def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = None, slug: str | None = None) -> Made:
+    """Blend submissions of probabilities, and write the blend.
+
+    Weights, temperature and clip are fitted on the validation images that all members have predicted, as kept
+    beside each file by the run that made it. With weights given, files from elsewhere can be blended too; then
+    nothing is known of what to expect. Raises SubmissionError where the files do not go together.
+    """
+    if len(files) < 2 or len(set(files)) < len(files):
+        raise SubmissionError("--blend: name two or more different files")
+    if settings.weights is not None and len(settings.weights) != len(files):
+        raise SubmissionError(f"--weights: {len(settings.weights)} weights for {len(files)} files")
+    entries = [entry_of(file) for file in files]
+    competition = competition_of_all(entries, slug)
+    target = stack_target(files, competition)
+    validation = stack_validation(files, entries, competition.positive)
+    if validation is None and settings.weights is None:
+        raise SubmissionError("--blend: the files have no validation image in common that their runs predicted, so no "
+                              "weights can be fitted; give --weights, or take `--folds RUN RUN ...` for the runs of a "
+                              "cross-validation")
+    candidate = Candidate(competition, ("other", competition.positive), target, validation, target.ids,
+                          blended_origin(files, entries))
+    return write_candidate(candidate, settings, out or files[0].parent / "blend.csv")
+
+
+def entry_of(file: Path) -> Entry | None:
+    """The ledger's entry of a file, or None for one from elsewhere. Raises SubmissionError where it isn't there."""
+    if not file.is_file():
+        raise SubmissionError(f"{file}: no such file")
+    return Ledger(file.parent).find(file)
+
+
+def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Competition:
+    """The one competition of all files. Raises SubmissionError where they differ or it asks for class names."""
+    slugs = {entry.competition for entry in entries if entry is not None} or {REDUX.slug}
+    if len(slugs) > 1:
+        raise SubmissionError(f"--blend: the files are for different competitions ({', '.join(sorted(slugs))})")
+    name = slug or slugs.pop()
+    if not name or competition_of("", name).label != "probability":
+        raise SubmissionError(f"--blend: the files hold class names, not probabilities; only those for {REDUX.slug} "
+                              "can be blended. `--folds RUN RUN ...` takes the mean of the runs themselves")
+    return competition_of("", name)
+
+
+def stack_target(files: Sequence[Path], competition: Competition) -> Images:
+    """The files' probabilities as logits [N, M, 2], rows joined by id, in the order of the first file."""
+    tables = [read_submission(file) for file in files]
+    for file, table in zip(files, tables, strict=True):
+        check_submission(table, competition, str(file))
+    ids = tables[0]["id"].tolist()
+    columns = [in_order_of(table, ids, str(files[0]))["label"].to_numpy() for table in tables]
+    return Images(ids, np.stack([two_class_logits(column) for column in columns], axis=1))
+
+
+def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], positive: str) -> Images | None:
+    """The members' validation probabilities as logits [N, M, 2], for the images that all of them predicted.
+
+    None where there is no such image, or a file isn't the one the validation beside it belongs to.
+    """
+    kept = [file.with_suffix("") / "validation.csv" for file in files]
+    if None in entries or not all(path.is_file() for path in kept):
+        return None
+    tables = [pd.read_csv(path, dtype={"id": str}).set_index("id") for path in kept]
+    common = functools.reduce(lambda left, right: left[left.isin(right)], (table.index for table in tables))
+    if common.empty:
+        return None
+    columns = [table.loc[common, positive].to_numpy() for table in tables]
+    return Images(common.tolist(), np.stack([two_class_logits(column) for column in columns], axis=1),
+                  (tables[0].loc[common, "label"] == positive).to_numpy().astype(np.int64))
+
+
+def blended_origin(files: Sequence[Path], entries: Sequence[Entry | None]) -> dict[str, str]:
+    """Where a blend comes from, as columns of the ledger; ; between the members."""
+    known = [entry or Entry(file=file.name, sha256="") for file, entry in zip(files, entries, strict=True)]
+    return {"runs": ";".join(str(file) for file in files),
+            "checkpoint": ";".join(f"sha256 {entry.sha256[:12]}" if entry.sha256 else "" for entry in known),
+            "config_hash": ";".join(entry.config_hash for entry in known),
+            "git_commit": ";".join(entry.git_commit for entry in known)}
