@@ -1,0 +1,73 @@
+"""A Kaggle on loopback, and processes that take it for the real one."""
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REDUX = "dogs-vs-cats-redux-kernels-edition"
+
+
+def load_server():
+    """The module beside this one; tests are no package, so it is loaded by its path."""
+    spec = importlib.util.spec_from_file_location("kaggle_test_server", Path(__file__).with_name("server.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+server = load_server()
+
+
+@pytest.fixture
+def kaggle(tmp_path) -> Iterator[server.Kaggle]:
+    """The server, with Redux as a competition of three test images in a bundle of 3 MB: the client writes 1 MiB at a time."""
+    bundle = tmp_path / "remote" / f"{REDUX}.zip"
+    bundle.parent.mkdir()
+    noise = bytes(range(256)) * 6000
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr("sample_submission.csv", "id,label\n1,0.5\n2,0.5\n3,0.5\n")
+        archive.writestr("test.zip", noise)
+        archive.writestr("train.zip", noise[::-1])
+    with server.Kaggle() as running:
+        running.state.contests[REDUX] = server.Contest(bundle, {"1": "1", "2": "0", "3": "1"})
+        yield running
+
+
+@pytest.fixture
+def in_process(kaggle, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """`in_process(["-m", "kaggle", ...], KAGGLE_KEY="wrong")` runs Python in a process that can reach only `kaggle`.
+
+    A process for each run, because the client logs in once, when it is imported.
+    """
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "work").mkdir()
+
+    def call(arguments: list[object], **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, *map(str, arguments)], cwd=tmp_path / "work", text=True, timeout=300,
+                              env=kaggle.environment(home, **environment), capture_output=True)
+
+    return call
+
+
+@pytest.fixture
+def submit(in_process) -> Callable[..., subprocess.CompletedProcess]:
+    """tools/submit.py in such a process."""
+    return lambda *arguments, **environment: in_process([ROOT / "tools" / "submit.py", *arguments], **environment)
+
+
+@pytest.fixture
+def download(in_process) -> Callable[..., subprocess.CompletedProcess]:
+    """download_competition into data/, in such a process, with errors as the tools report them."""
+    code = ("import sys\nfrom pathlib import Path\nfrom paddlecnn.cli import run\n"
+            "from paddlecnn.kaggle.download import download_competition\n"
+            "run(lambda: print(download_competition(sys.argv[1], Path('data'))) or 0)")
+    return lambda slug=REDUX, **environment: in_process(["-c", code, slug], **environment)

@@ -1,0 +1,111 @@
+"""Downloads with Kaggle's real client from our server: resumed, refused, and never half."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+REDUX = "dogs-vs-cats-redux-kernels-edition"
+LOGIN = ("make an API token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
+         "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json")
+
+
+def files_in(folder) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_cut_connection_is_resumed_and_a_whole_bundle_is_not_fetched_again(kaggle, download, tmp_path):
+    kaggle.state.cut_after = [2_500_000]
+    done = download()
+    assert done.returncode == 0, done.stderr
+    here, there = tmp_path / "work" / "data" / f"{REDUX}.zip", kaggle.state.contests[REDUX].bundle
+    assert here.read_bytes() == there.read_bytes()
+    assert [one for one in kaggle.state.requests if one.startswith("GET")] == ["GET from 0", f"GET from {2 << 20}"]
+    assert files_in(tmp_path / "work") == [f"data/{REDUX}.zip"]
+    kaggle.state.requests.clear()
+    assert download().returncode == 0
+    assert kaggle.state.requests == []
+
+
+def test_a_killed_download_goes_on_where_it_was(kaggle, download, in_process, tmp_path):
+    kaggle.state.stall_after = 2_500_000
+    partial = tmp_path / "work" / "data" / f".{REDUX}.partial" / f"{REDUX}.zip"
+    code = ("import sys\nfrom pathlib import Path\nfrom paddlecnn.kaggle.download import download_competition\n"
+            "download_competition(sys.argv[1], Path('data'))")
+    child = subprocess.Popen([sys.executable, "-c", code, REDUX], cwd=tmp_path / "work", stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, env=kaggle.environment(tmp_path / "home"))
+    try:
+        while not (partial.exists() and partial.stat().st_size == 2 << 20):
+            assert child.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    assert not partial.parent.with_name(f"{REDUX}.zip").exists()
+    kaggle.state.stall_after = None
+    done = download()
+    assert done.returncode == 0, done.stderr
+    assert kaggle.state.requests[-1] == f"GET from {2 << 20}"
+    assert zipfile.is_zipfile(tmp_path / "work" / "data" / f"{REDUX}.zip")
+
+
+@pytest.mark.parametrize(("fault", "environment", "code", "message"), [
+    ("no credentials", {"KAGGLE_USERNAME": "", "KAGGLE_KEY": ""}, 2, f"Kaggle: no credentials found; {LOGIN}"),
+    ("wrong key", {"KAGGLE_KEY": "wrong"}, 2, f"Kaggle answered 401: it does not accept these credentials; {LOGIN}"),
+    ("wrong token", {"KAGGLE_API_TOKEN": "KGAT_wrong", "KAGGLE_USERNAME": "", "KAGGLE_KEY": ""}, 2,
+     f"Kaggle: the API token is not valid or has expired; {LOGIN}"),
+    ("rules", {}, 2, f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+                     f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again."),
+    ("unknown", {}, 2, "Kaggle answered 404: it knows no competition cats-vs-mice; look for its name at "
+                       "https://www.kaggle.com/competitions"),
+    ("quota", {}, 2, "Kaggle answered 429: your quota of requests is used up; run this again in a while"),
+    ("in trouble", {}, 3, "Kaggle answered 503: it is in trouble itself; run this again later"),
+    ("no network", {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}, 3,
+     "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; what was "
+     "downloaded so far is kept"),
+    ("another bundle", {}, 3, f"{REDUX}.zip: what Kaggle sent is not the bundle: it is not a zip file; run this again"),
+])
+def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path, fault, environment, code, message):
+    contest = kaggle.state.contests[REDUX]
+    contest.rules_accepted = fault != "rules"
+    kaggle.state.faults["ListDataFiles"] = {"quota": [429], "in trouble": [503]}.get(fault, [])
+    if fault == "another bundle":
+        contest.served = b"<html>Not what you wanted</html>"
+    done = download("cats-vs-mice" if fault == "unknown" else REDUX, **environment)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, message)
+    assert files_in(tmp_path / "work") == []
+    if fault != "another bundle":
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stdout == ""
+
+
+def test_credentials_in_a_file_that_others_can_read_are_used_with_a_warning_and_never_shown(
+        kaggle, download, tmp_path):
+    file = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    file.parent.mkdir()
+    file.write_text('{"username": "ada", "key": "0123456789abcdef0123456789abcdef"}')
+    file.chmod(0o644)
+    done = download(KAGGLE_USERNAME="", KAGGLE_KEY="", VERBOSE="1")
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {file} holds your Kaggle key and other users can read it; run: chmod 600 {file}" in done.stderr
+    for said in (done.stdout, done.stderr):
+        assert "0123456789abcdef" not in said
+        assert "Authorization" not in said
+
+
+def test_an_api_token_is_enough(kaggle, download):
+    done = download(KAGGLE_USERNAME="", KAGGLE_KEY="", KAGGLE_API_TOKEN="KGAT_fedcba9876543210")
+    assert done.returncode == 0, done.stderr
+
+
+def test_kaggles_own_command_line_works_against_the_server(kaggle, in_process, tmp_path):
+    listed = in_process(["-m", "kaggle", "competitions", "files", "-c", REDUX, "--csv"])
+    assert "train.zip,1536000" in listed.stdout
+    fetched = in_process(["-m", "kaggle", "competitions", "download", "-c", REDUX, "-q"])
+    assert fetched.returncode == 0, fetched.stderr
+    assert (tmp_path / "work" / f"{REDUX}.zip").read_bytes() == kaggle.state.contests[REDUX].bundle.read_bytes()

@@ -1,0 +1,95 @@
+"""Several processes train as one: real processes, started by Paddle's launcher, talking over loopback."""
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import metrics_without_clock
+
+from paddlecnn.training.metrics import read_metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = [str(ROOT / "tools" / "train.py")]
+STEPS = ["-o", "train.log_every=1", "-o", "data.augment.pad=2"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def launch(folder: Path, *arguments: object, nodes: int = 1, port: int | None = None) -> subprocess.Popen:
+    """One launcher with two processes, or one of two launchers with a process each."""
+    # Threads change the last bits of a sum; one a process keeps the machine free for the others.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    shape = ["--nproc_per_node", str(2 // nodes), "--log_dir", str(folder)]
+    shape += ["--nnodes", str(nodes), "--master", f"127.0.0.1:{port or free_port()}"]
+    return subprocess.Popen([sys.executable, "-m", "paddle.distributed.launch", *shape, *TRAIN, *map(str, arguments)],
+                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def wait(process: subprocess.Popen, folder: Path) -> str:
+    try:
+        output = process.communicate(timeout=180)[0].decode()
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail("the job hangs")
+    return output + "".join(path.read_text(errors="replace") for path in sorted(folder.glob("workerlog.*")))
+
+
+def losses(run: Path) -> np.ndarray:
+    return np.array([float(row["loss"]) for row in read_metrics(run / "metrics.csv")])
+
+
+@pytest.fixture
+def single(tool, tiny, tmp_path) -> Path:
+    run = tmp_path / "single"
+    assert tool("train", "-c", tiny, "--run", run, *STEPS) == 0
+    return run
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
+    run, port = tmp_path / "double", free_port()
+    jobs = [launch(tmp_path / f"log-{node}", "-c", tiny, "--run", run, *STEPS, nodes=nodes, port=port)
+            for node in range(nodes)]
+    for node, job in enumerate(jobs):
+        output = wait(job, tmp_path / f"log-{node}")
+        assert job.returncode == 0, output
+    assert len(losses(single)) > 20
+    np.testing.assert_allclose(losses(run), losses(single), rtol=0, atol=1e-5)
+    assert [row[:3] for row in metrics_without_clock(run)] == [row[:3] for row in metrics_without_clock(single)]
+
+
+def test_a_run_goes_on_with_another_number_of_processes(single, tool, tiny, tmp_path):
+    run = tmp_path / "changed"
+    short = [*STEPS, "-o", "optim.schedule={name: constant}"]
+    job = launch(tmp_path / "log", "-c", tiny, "--run", run, *short, "-o", "train.epochs=2")
+    output = wait(job, tmp_path / "log")
+    assert job.returncode == 0, output
+    assert tool("train", "-c", tiny, "--run", run, *short, "--resume", "--extend", "train.epochs=3") == 0
+    whole = tmp_path / "whole"
+    assert tool("train", "-c", tiny, "--run", whole, *short) == 0
+    np.testing.assert_allclose(losses(run), losses(whole), rtol=0, atol=1e-4)
+
+
+def test_a_process_that_dies_ends_the_job(tiny, tmp_path):
+    run, log = tmp_path / "run", tmp_path / "log"
+    job = launch(log, "-c", tiny, "--run", run, "-o", "train.epochs=100000")
+    while not (run / "metrics.csv").exists() or (run / "metrics.csv").stat().st_size < 500:
+        assert job.poll() is None, wait(job, log)
+        time.sleep(0.05)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    ranks = [int(child) for child in children if b"train.py" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    os.kill(ranks[-1], signal.SIGKILL)
+    output = wait(job, log)
+    assert job.returncode != 0
+    assert "exit code" in output.lower() or "failed" in output.lower(), output
