@@ -60,12 +60,13 @@ class RandomResizedCrop(Section):
 class Augment(Section):
     """Random changes of the training images. All are off by default."""
 
-    pad: Count = 0  # pixels of zeros put around the image, before the random crop back to its size
+    crop: Bool = False  # cut out the input at a random place of the resized image, not at its centre
+    pad: Count = 0  # pixels of zeros put around the resized image before such a crop; above 0 it implies crop
     flip: Bool = False  # mirror left and right with probability 1/2
     random_resized_crop: RandomResizedCrop | None = None
     color_jitter: ColorJitter | None = None
     pca_noise: NonNegative = 0.0  # deviation of the paper's lighting noise (AlexNet, section 4.1: 0.1)
-    cutout: Count = 0  # side of a square of zeros at a random place, in pixels (DeVries and Taylor 2017)
+    cutout: Count = 0  # side of a square of the mean colour at a random place, in pixels (DeVries and Taylor 2017)
     mixup: NonNegative = 0.0  # alpha of mixup (Zhang et al. 2018)
     cutmix: NonNegative = 0.0  # alpha of CutMix (Yun et al. 2019)
 

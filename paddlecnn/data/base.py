@@ -1,0 +1,136 @@
+"""What every data set is: images with ids, labels and class names."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from paddlecnn.data.images import decode_image
+from paddlecnn.data.stores import Store
+
+DIGEST_BYTES = 16
+
+
+class Dataset:
+    """Images one can ask for by position. A subclass says where the pixels and their bytes come from.
+
+    name     of the data set and its part, for messages and keys
+    classes  class names, in the order of the labels
+    ids      one stable name an image, unique in its part
+    labels   int64 [N], or None where the publisher gives none
+    """
+
+    def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None):
+        self.name = name
+        self.classes = tuple(classes)
+        self.ids = list(ids)
+        self.labels = None if labels is None else np.asarray(labels, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def image(self, position: int) -> np.ndarray:
+        """uint8 [H, W, 3], RGB. Raises DataError where the image cannot be read."""
+        raise NotImplementedError
+
+    def stored_bytes(self, position: int) -> bytes:
+        """What the content hash is taken of: the file, or the pixels where there is no file."""
+        raise NotImplementedError
+
+    def take(self, positions: np.ndarray) -> Dataset:
+        """The data set of these positions, in this order."""
+        raise NotImplementedError
+
+    @cached_property
+    def content(self) -> list[bytes]:
+        """A 16-byte hash of each image: equal where two images are exact duplicates."""
+        return [hashlib.blake2b(self.stored_bytes(i), digest_size=DIGEST_BYTES).digest() for i in range(len(self))]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash that differs where name, classes, ids, labels or any image differs."""
+        digest = hashlib.sha256("\0".join([self.name, *self.classes, "", *self.ids]).encode())
+        digest.update(b"" if self.labels is None else self.labels.tobytes())
+        digest.update(b"".join(self.content))
+        return digest.hexdigest()
+
+    def part(self, positions: np.ndarray) -> tuple[list[str], np.ndarray | None]:
+        """ids and labels at these positions."""
+        labels = None if self.labels is None else self.labels[positions]
+        return [self.ids[i] for i in positions], labels
+
+    def pass_on(self, taken: Dataset, positions: np.ndarray) -> Dataset:
+        """Give a part the content hashes already known, so that no file is read for them twice."""
+        if "content" in self.__dict__:
+            taken.content = [self.content[i] for i in positions]
+        return taken
+
+
+class ArrayDataset(Dataset):
+    """Images of one size in one uint8 array [N, H, W, 3], in memory or memory-mapped."""
+
+    def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None,
+                 images: np.ndarray):
+        super().__init__(name, classes, ids, labels)
+        self.images = images
+
+    def image(self, position: int) -> np.ndarray:
+        return np.asarray(self.images[position])
+
+    def stored_bytes(self, position: int) -> bytes:
+        return self.images[position].tobytes()
+
+    def take(self, positions: np.ndarray) -> ArrayDataset:
+        ids, labels = self.part(positions)
+        return self.pass_on(ArrayDataset(self.name, self.classes, ids, labels, self.images[positions]), positions)
+
+
+class FileDataset(Dataset):
+    """Image files in a folder or a zip, decoded when asked for."""
+
+    def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None,
+                 store: Store, members: Sequence[str]):
+        super().__init__(name, classes, ids, labels)
+        self.store = store
+        self.members = list(members)
+
+    def image(self, position: int) -> np.ndarray:
+        return decode_image(self.stored_bytes(position), self.path(position))
+
+    def path(self, position: int) -> str:
+        """The file's whole name, for messages."""
+        return self.store.describe(self.members[position])
+
+    def stored_bytes(self, position: int) -> bytes:
+        return self.store.read(self.members[position])
+
+    def take(self, positions: np.ndarray) -> FileDataset:
+        ids, labels = self.part(positions)
+        members = [self.members[i] for i in positions]
+        return self.pass_on(FileDataset(self.name, self.classes, ids, labels, self.store, members), positions)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a data set. `test` is None where there is none."""
+
+    train: Dataset
+    val: Dataset
+    test: Dataset | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a publisher gives: a training part, and perhaps a validation and a test part."""
+
+    train: Dataset
+    test: Dataset | None = None
+    val: Dataset | None = None
+
+
+def looked_in(root: object, names: Sequence[str]) -> str:
+    """`data (for cifar-10-batches-py/ or cifar-10-python.tar.gz)`, for a message about missing data."""
+    return f"{root} (for {' or '.join(names)})"

@@ -1,0 +1,57 @@
+"""The one interface to every data set: `open_dataset(config.data, seed)` gives its three parts."""
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.data import cifar, digits
+from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, Splits
+from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction
+from paddlecnn.errors import DataError
+
+__all__ = ["ArrayDataset", "Dataset", "FileDataset", "Parts", "Splits", "defaults", "open_dataset", "open_parts"]
+
+SOURCES: dict[str, ModuleType] = {"digits": digits, "cifar10": cifar, "cifar100": cifar}
+PREPROCESS = {"digits": digits.PREPROCESS, **{name: edition.preprocess for name, edition in cifar.EDITIONS.items()}}
+
+
+def defaults(name: str) -> Preprocess:
+    """The data set's own preprocessing, every key filled."""
+    return PREPROCESS[name]
+
+
+def open_dataset(config: DataConfig, seed: int) -> Splits:
+    """Training, validation and test part of the data set that a config names.
+
+    The publisher's own validation part is used where there is one; else the training part is split, by
+    config.split (a folder), config.folds or config.val_fraction. Nothing is written. Raises DataError.
+    """
+    parts = open_parts(config)
+    train, val = split_parts(parts, config, seed)
+    test = parts.test and sample(parts.test, config.limit, seed)
+    return Splits(sample(train, config.limit, seed), sample(val, config.limit, seed), test)
+
+
+def open_parts(config: DataConfig) -> Parts:
+    """What the publisher gives, unsplit."""
+    return SOURCES[config.name].load(config)
+
+
+def split_parts(parts: Parts, config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
+    if parts.val is not None and config.split is None and config.folds is None:
+        return parts.train, parts.val
+    train, val = split_positions(parts.train, config, seed)
+    if not len(train) or not len(val):
+        raise DataError(f"{parts.train.name}: {len(train)} images for training and {len(val)} for validation; "
+                        "change data.val_fraction or data.folds, or add images")
+    return parts.train.take(train), parts.train.take(val)
+
+
+def split_positions(dataset: Dataset, config: DataConfig, seed: int) -> Pair:
+    """Positions of the training and the validation images, as the config asks."""
+    if config.split is not None:
+        return read_split(Path(config.split), dataset)
+    if config.folds is not None:
+        return split_by_fold(dataset, config.folds, config.fold, seed)
+    return split_by_fraction(dataset, config.val_fraction, seed)

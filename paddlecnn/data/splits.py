@@ -1,0 +1,172 @@
+"""Training and validation parts: deterministic, stratified, and never with one image on both sides.
+
+Every image gets a place between 0 and 1 within its class, in a random order that depends on the seed
+alone. Validation is the places below `val_fraction`; fold k of n is the places from k/n to (k+1)/n.
+Exact duplicates (equal content) share one place, so that they fall on the same side.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from paddlecnn.data.base import Dataset
+from paddlecnn.errors import DataError
+from paddlecnn.files import write_json, write_text
+from paddlecnn.randomness import generator
+
+Pair = tuple[np.ndarray, np.ndarray]  # positions in training and in validation, both rising
+
+
+def split_by_fraction(dataset: Dataset, fraction: float, seed: int) -> Pair:
+    """`fraction` of each class for validation, to the nearest image."""
+    return sides(quantiles(dataset, seed, "split") < fraction)
+
+
+def split_by_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Pair:
+    """Fold `fold` for validation. Over all folds each image is in validation exactly once.
+
+    Each class begins at a place of its own, or small classes would all favour the same folds.
+    """
+    begin = generator(seed, "folds").random(len(dataset.classes))[dataset.labels]
+    places = (quantiles(dataset, seed, "split") + begin) % 1
+    return sides(np.floor(places * folds) == fold)
+
+
+def sides(in_validation: np.ndarray) -> Pair:
+    return np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
+
+
+def quantiles(dataset: Dataset, seed: int, purpose: str) -> np.ndarray:
+    """float64 [N]: each image's place, in the open interval from 0 to 1, within its class.
+
+    The places of a class are evenly spaced; a group of duplicates sits at the middle of its share, in
+    the class of its first image.
+    """
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for position, content in enumerate(dataset.content):
+        groups[content].append(position)
+    by_class: list[list[list[int]]] = [[] for _ in dataset.classes]
+    for members in groups.values():
+        by_class[dataset.labels[members[0]]].append(members)
+    places = np.empty(len(dataset))
+    for label, class_groups in enumerate(by_class):
+        order = generator(seed, purpose, label).permutation(len(class_groups))
+        total = sum(len(members) for members in class_groups)
+        before = 0
+        for group in order:
+            members = class_groups[group]
+            places[members] = (before + len(members) / 2) / total
+            before += len(members)
+    return places
+
+
+def sample(dataset: Dataset, count: int | None, seed: int) -> Dataset:
+    """At most `count` images, the classes in proportion where there are labels, in their old order."""
+    if count is None or count >= len(dataset):
+        return dataset
+    if dataset.labels is None:
+        chosen = generator(seed, "limit").permutation(len(dataset))[:count]
+    else:
+        # Ties between classes are broken at random, or the first classes would get the odd images.
+        ties = generator(seed, "limit-ties").random(len(dataset))
+        chosen = np.lexsort((ties, quantiles(dataset, seed, "limit")))[:count]
+    return dataset.take(np.sort(chosen))
+
+
+def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict) -> None:
+    """Write train.txt and val.txt (`path label` lines) and split.json: how it was made, and hashes.
+
+    `made_by` holds plain values such as {"seed": 0, "val_fraction": 0.15}.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    hashes = {}
+    for name, positions in zip(("train.txt", "val.txt"), split, strict=True):
+        text = "".join(f"{dataset.ids[i]} {dataset.labels[i]}\n" for i in positions)
+        write_text(folder / name, text)
+        hashes[name] = hashlib.sha256(text.encode()).hexdigest()
+    write_json(folder / "split.json", {**made_by, "data": dataset.name, "classes": list(dataset.classes),
+                                       "counts": {"train": len(split[0]), "val": len(split[1])},
+                                       "fingerprint": dataset.fingerprint, "sha256": hashes})
+
+
+def read_split(folder: Path, dataset: Dataset) -> Pair:
+    """Positions from train.txt and val.txt in a folder, made here or by hand.
+
+    Raises DataError where a line names an unknown image or another label than the data's, where an image
+    is named twice, and where split.json, if there is one, does not fit the files or the data.
+    """
+    check_split_json(folder, dataset)
+    where = {name: position for position, name in enumerate(dataset.ids)}
+    lines_of: dict[int, str] = {}
+    pair = []
+    for file in (folder / "train.txt", folder / "val.txt"):
+        positions = []
+        for number, line in enumerate(read_lines(file), start=1):
+            position = read_line(line, dataset, where, f"{file}, line {number}")
+            if position in lines_of:
+                raise DataError(f"{file}, line {number}: {dataset.ids[position]} is already in {lines_of[position]}; "
+                                "name each image once")
+            lines_of[position] = f"{file.name}, line {number}"
+            positions.append(position)
+        if not positions:
+            raise DataError(f"{file}: names no image; write one `path label` line an image")
+        pair.append(np.array(positions))
+    return pair[0], pair[1]
+
+
+def read_lines(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file; data.split takes a folder with train.txt and val.txt") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: not a text file; write one `path label` line an image") from None
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def read_line(line: str, dataset: Dataset, where: dict[str, int], source: str) -> int:
+    """The position of the image that a `path label` line names. The label is a number or a class name."""
+    path, _, label = line.strip().rpartition(" ")
+    if not path:
+        raise DataError(f"{source}: `{line}` is not of the form `path label`")
+    if path not in where:
+        raise DataError(f"{source}: {path} is not in the training part of {dataset.name}; "
+                        f"its images are named like {dataset.ids[0]}")
+    if label in dataset.classes:
+        number = dataset.classes.index(label)
+    elif label.isdecimal() and int(label) < len(dataset.classes):
+        number = int(label)
+    else:
+        raise DataError(f"{source}: label {label} is outside the range of {dataset.name}: "
+                        f"0 to {len(dataset.classes) - 1}, or one of its class names")
+    position = where[path]
+    if number != dataset.labels[position]:
+        raise DataError(f"{source}: label {label} for {path}, but the data says {dataset.labels[position]} "
+                        f"({dataset.classes[dataset.labels[position]]})")
+    return position
+
+
+def check_split_json(folder: Path, dataset: Dataset) -> None:
+    """Whether split.json, where there is one, still fits its two files and the data."""
+    file = folder / "split.json"
+    if not file.exists():
+        return
+    try:
+        made = json.loads(file.read_text(encoding="utf-8"))
+        hashes, fingerprint = dict(made["sha256"]), made["fingerprint"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{file}: not a split's JSON; remove it, or write the split again") from None
+    for name, digest in hashes.items():
+        text = "".join(f"{line}\n" for line in read_lines(folder / name))
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            raise DataError(f"{folder / name}: changed since split.json was written; "
+                            "if that was on purpose, remove split.json")
+    if fingerprint != dataset.fingerprint:
+        raise DataError(f"{file}: made for other images than those of {dataset.name} now; "
+                        "write the split again, or bring the old data back")

@@ -1,0 +1,84 @@
+"""Worker processes that read images, with `paddle.io.DataLoader` as the engine."""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paddlecnn.errors import DataError
+
+if TYPE_CHECKING:
+    from paddlecnn.data.loader import Loader
+
+SHARED_MEMORY = "/dev/shm"
+PREFETCH = 2  # batches that each worker reads ahead
+
+
+class Steps:
+    """The steps of an epoch as a map-style data set: one item is the pixels of a whole batch.
+
+    Items are NumPy arrays: Paddle tensors in a worker process crash. An error crosses the process border
+    as text, so that it reaches the user as the one line it is and not as a worker's traceback.
+    """
+
+    def __init__(self, loader: Loader, epoch: int, start: int):
+        self.loader, self.epoch, self.start = loader, epoch, start
+
+    def __len__(self) -> int:
+        return len(self.loader) - self.start
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
+        try:
+            return self.loader.read(self.loader.plan(self.epoch, self.start + index), self.epoch), ""
+        except DataError as error:
+            return np.empty(0, np.uint8), str(error)
+
+
+def read_in_workers(loader: Loader, epoch: int, start: int) -> Iterator[np.ndarray]:
+    """The pixels of the steps from `start` on, uint8 [n, 3, S, S], in order, read by loader.workers processes."""
+    import paddle
+
+    steps = Steps(loader, epoch, start)
+    workers = min(loader.workers, len(steps))
+    engine = paddle.io.DataLoader(steps, batch_size=None, collate_fn=as_it_is, num_workers=workers,
+                                  places=paddle.CPUPlace(), prefetch_factor=PREFETCH, use_buffer_reader=False,
+                                  use_shared_memory=has_shared_memory(shared_memory_needed(loader)))
+    for pixels, error in engine:
+        if error:
+            raise DataError(error)
+        yield pixels.numpy() if hasattr(pixels, "numpy") else np.asarray(pixels)
+
+
+def as_it_is(item: tuple[np.ndarray, str]) -> tuple[np.ndarray, str]:
+    """In place of collating: an item is a batch already."""
+    return item
+
+
+def shared_memory_needed(loader: Loader) -> int:
+    """Bytes of the batches that may lie in shared memory at one time, mixing partners counted too."""
+    share = -(-loader.batch_size // loader.world)
+    images = min(loader.batch_size, 2 * share) if loader.augment and (loader.augment.mixup or loader.augment.cutmix) \
+        else share
+    return images * 3 * loader.preprocess.size**2 * (loader.workers * PREFETCH + 2)
+
+
+def has_shared_memory(needed: int) -> bool:
+    """Whether /dev/shm has room; says so on stderr where it has not. Without, a worker would die of a bus error."""
+    free = shared_memory_free()
+    if free >= needed:
+        return True
+    print(f"{SHARED_MEMORY}: {free / 2**20:,.0f} MiB free and the loader's workers need {needed / 2**20:,.0f}; "
+          "going on through pipes, which is slower (docker: --shm-size)", file=sys.stderr)
+    return False
+
+
+def shared_memory_free() -> int:
+    """Bytes free in /dev/shm; 0 where there is none."""
+    try:
+        stat = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return 0
+    return stat.f_bavail * stat.f_frsize
