@@ -28,7 +28,7 @@ server = load_server()
 
 @pytest.fixture
 def kaggle(tmp_path) -> Iterator[server.Kaggle]:
-    """The server, with Redux as a competition of three test images in a bundle of 3 MB: the client writes 1 MiB at a time."""
+    """The server, with Redux as a competition of three test images; its bundle has 3 MB, the client writes in MiB."""
     bundle = tmp_path / "remote" / f"{REDUX}.zip"
     bundle.parent.mkdir()
     noise = bytes(range(256)) * 6000
@@ -45,15 +45,16 @@ def kaggle(tmp_path) -> Iterator[server.Kaggle]:
 def in_process(kaggle, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """`in_process(["-m", "kaggle", ...], KAGGLE_KEY="wrong")` runs Python in a process that can reach only `kaggle`.
 
-    A process for each run, because the client logs in once, when it is imported.
+    A variable given as None is not set. A process for each run, because the client logs in once, when imported.
     """
     home = tmp_path / "home"
     home.mkdir()
     (tmp_path / "work").mkdir()
 
-    def call(arguments: list[object], **environment: str) -> subprocess.CompletedProcess:
+    def call(arguments: list[object], **changes: str | None) -> subprocess.CompletedProcess:
+        environment = {name: value for name, value in (kaggle.environment(home) | changes).items() if value is not None}
         return subprocess.run([sys.executable, *map(str, arguments)], cwd=tmp_path / "work", text=True, timeout=300,
-                              env=kaggle.environment(home, **environment), capture_output=True)
+                              env=environment, capture_output=True)
 
     return call
 

@@ -25,7 +25,8 @@ from urllib.parse import parse_qs, urlsplit
 
 USER, KEY, TOKEN = "ada", "0123456789abcdef0123456789abcdef", "KGAT_fedcba9876543210"
 SERVICE = "/api/v1/competitions.CompetitionApiService/"
-MESSAGES = {401: "Unauthenticated", 403: "You must accept this competition's rules", 404: "Not found",
+MESSAGES = {400: "Your team has used its daily Submission allowance (5) today, please try again tomorrow UTC.",
+            401: "Unauthenticated", 403: "You must accept this competition's rules", 404: "Not found",
             429: "Too many requests", 500: "Internal error", 503: "Unavailable"}
 
 
@@ -100,7 +101,7 @@ class Kaggle(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def environment(self, home: Path, **more: str) -> dict[str, str]:
+    def environment(self, home: Path) -> dict[str, str]:
         """The variables for a process that takes this server for Kaggle and can reach nothing else.
 
         Loopback is the HTTP proxy; the HTTPS proxy is a port where nobody listens, and no host is spared
@@ -112,7 +113,7 @@ class Kaggle(ThreadingHTTPServer):
         return mine | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": here, "http_proxy": here,
                        "HTTPS_PROXY": dead, "https_proxy": dead, "ALL_PROXY": dead, "all_proxy": dead,
                        "NO_PROXY": "", "no_proxy": "", "HOME": str(home),
-                       "KAGGLE_USERNAME": USER, "KAGGLE_KEY": KEY} | more
+                       "KAGGLE_USERNAME": USER, "KAGGLE_KEY": KEY}
 
 
 def dead_port() -> int:

@@ -55,9 +55,9 @@ def test_a_killed_download_goes_on_where_it_was(kaggle, download, in_process, tm
 
 
 @pytest.mark.parametrize(("fault", "environment", "code", "message"), [
-    ("no credentials", {"KAGGLE_USERNAME": "", "KAGGLE_KEY": ""}, 2, f"Kaggle: no credentials found; {LOGIN}"),
+    ("no credentials", {"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}, 2, f"Kaggle: no credentials found; {LOGIN}"),
     ("wrong key", {"KAGGLE_KEY": "wrong"}, 2, f"Kaggle answered 401: it does not accept these credentials; {LOGIN}"),
-    ("wrong token", {"KAGGLE_API_TOKEN": "KGAT_wrong", "KAGGLE_USERNAME": "", "KAGGLE_KEY": ""}, 2,
+    ("wrong token", {"KAGGLE_API_TOKEN": "KGAT_wrong", "KAGGLE_USERNAME": None, "KAGGLE_KEY": None}, 2,
      f"Kaggle: the API token is not valid or has expired; {LOGIN}"),
     ("rules", {}, 2, f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
                      f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again."),
@@ -90,7 +90,7 @@ def test_credentials_in_a_file_that_others_can_read_are_used_with_a_warning_and_
     file.parent.mkdir()
     file.write_text('{"username": "ada", "key": "0123456789abcdef0123456789abcdef"}')
     file.chmod(0o644)
-    done = download(KAGGLE_USERNAME="", KAGGLE_KEY="", VERBOSE="1")
+    done = download(KAGGLE_USERNAME=None, KAGGLE_KEY=None, VERBOSE="1")
     assert done.returncode == 0, done.stderr
     assert f"warning: {file} holds your Kaggle key and other users can read it; run: chmod 600 {file}" in done.stderr
     for said in (done.stdout, done.stderr):
@@ -99,7 +99,7 @@ def test_credentials_in_a_file_that_others_can_read_are_used_with_a_warning_and_
 
 
 def test_an_api_token_is_enough(kaggle, download):
-    done = download(KAGGLE_USERNAME="", KAGGLE_KEY="", KAGGLE_API_TOKEN="KGAT_fedcba9876543210")
+    done = download(KAGGLE_USERNAME=None, KAGGLE_KEY=None, KAGGLE_API_TOKEN="KGAT_fedcba9876543210")
     assert done.returncode == 0, done.stderr
 
 

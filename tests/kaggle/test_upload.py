@@ -1,0 +1,113 @@
+"""Uploads with Kaggle's real client to our server: scored, refused, failed, and never twice."""
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from paddlecnn.kaggle.ledger import Ledger
+
+REDUX = "dogs-vs-cats-redux-kernels-edition"
+GOOD = "id,label\n1,0.9\n2,0.2\n3,0.6\n"
+SCORE = f"{-(math.log(0.9) + math.log(0.8) + math.log(0.6)) / 3:.5f}"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a submission into the working folder's submissions/ and return its path from there."""
+    def put(name: str, content: str = GOOD) -> str:
+        path = tmp_path / "work" / "submissions" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        return f"submissions/{name}"
+    return put
+
+
+def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, write, tmp_path):
+    kaggle.state.polls_until_scored = 2  # a slow score
+    done = submit(write("a.csv"), "--upload", "-m", "first", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"submissions/a.csv: uploaded to {REDUX} as number 1000",
+        f"a.csv: public score {SCORE}, private score {SCORE}",
+        "behind   0.0744 (rank 205 of 1,314: VGG16, fine-tuned)",
+        "ahead of 0.69315 (one half for every image)"]
+    assert kaggle.state.submissions[0]["description"] == "first"
+    entry, = Ledger(tmp_path / "work" / "submissions").entries()
+    assert (entry.status, entry.ref, entry.public_score, entry.private_score) == ("scored", "1000", SCORE, SCORE)
+
+    copy = submit(write("b.csv"), "--upload")
+    assert (copy.returncode, copy.stdout) == (2, "")
+    assert copy.stderr == (f"submissions/b.csv: uploaded already, as a.csv on {entry.uploaded}, public score {SCORE}; "
+                           "--again uploads it once more\n")
+    assert len(kaggle.state.submissions) == 1
+    assert submit("submissions/b.csv", "--upload", "--again").returncode == 0
+    assert len(kaggle.state.submissions) == 2
+    assert kaggle.state.submissions[1]["description"] == f"b.csv {entry.sha256[:12]}"
+    listed = submit("--list")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["file", "a.csv", "b.csv"]
+    assert SCORE in listed.stdout
+
+
+@pytest.mark.parametrize(("faults", "code", "message"), [
+    ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: it is in trouble itself; run this again later"),
+    ({"upload": [500]}, 3, "submissions/a.csv: Kaggle did not take it (Could not submit to competition); "
+                           "run this again"),
+    ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: it is in trouble itself; run this again later"),
+    ({"CreateSubmission": [403]}, 2, f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+                                     f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again."),
+    ({"CreateSubmission": [400]}, 2, "Kaggle answered 400: Your team has used its daily Submission allowance (5) "
+                                     "today, please try again tomorrow UTC."),
+])
+def test_a_failed_upload_is_told_and_can_be_done_again(kaggle, submit, write, tmp_path, faults, code, message):
+    kaggle.state.faults |= faults
+    done = submit(write("a.csv"), "--upload", "--wait")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{message}\n")
+    assert kaggle.state.submissions == []
+    assert not (tmp_path / "work" / "submissions" / "ledger.csv").exists()
+
+
+def test_missing_rows_are_refused_by_kaggle_and_the_ledger_says_so(kaggle, submit, write, tmp_path):
+    done = submit(write("short.csv", "id,label\n1,0.9\n2,0.2\n"), "--upload", "--wait")
+    assert done.returncode == 2
+    assert done.stderr == ("submissions/short.csv: Kaggle refused it: Submission must have 3 rows. "
+                           "This submission has 2 rows.\n")
+    assert Ledger(tmp_path / "work" / "submissions").entries()[0].status == "refused"
+
+
+def test_what_breaks_the_rules_is_not_uploaded(kaggle, submit, write):
+    for name, content, message in [
+            ("a.csv", "id,label\n1,0.9\n2,nan\n", "row 2, id 2: the label is missing"),
+            ("b.csv", "id,label\n1,cat\n", "row 1, id 1: the label must be a probability between 0 and 1")]:
+        done = submit(write(name, content), "--upload")
+        assert (done.returncode, done.stderr) == (2, f"submissions/{name}: {message}\n")
+    done = submit("submissions/none.csv", "--upload")
+    assert done.stderr == ("submissions/none.csv: no such file; write one with `python tools/submit.py RUN`\n")
+    assert kaggle.state.requests == []
+
+
+def test_a_score_that_does_not_come_can_be_asked_for_later(kaggle, submit, write):
+    kaggle.state.polls_until_scored = 2
+    done = submit(write("a.csv"), "--upload", "--wait", "0.5")
+    assert done.returncode == 3
+    assert done.stderr == ("submissions/a.csv: no score after 0.5 s (not scored yet); "
+                           "ask again later with `python tools/submit.py submissions/a.csv --wait`\n")
+    kaggle.state.faults["ListSubmissions"] = [500]  # a question that fails is asked again
+    later = submit("submissions/a.csv", "--wait")
+    assert later.returncode == 0, later.stderr
+    assert f"public score {SCORE}" in later.stdout
+
+
+def test_kaggles_own_command_line_submits_the_same_file(kaggle, in_process, write):
+    done = in_process(["-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", write("a.csv"), "-m", "by hand"])
+    assert "Successfully submitted" in done.stdout
+    assert f"{kaggle.state.submissions[0]['score']:.5f}" == SCORE
+    kaggle.state.faults["upload"] = [500]
+    failed = in_process(["-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", "submissions/a.csv", "-m", "x"])
+    assert (failed.returncode, "Could not submit" in failed.stdout) == (0, True)  # why our tool looks at the number
+
+
+def test_uploading_does_not_load_paddle(in_process):
+    code = ("import sys\nimport paddlecnn.kaggle.command\nimport paddlecnn.kaggle.blend\n"
+            "print('paddle' in sys.modules, 'kaggle' in sys.modules)")
+    assert in_process(["-c", code]).stdout == "False False\n"
