@@ -22,6 +22,7 @@ class Network(nn.Layer):
     def __init__(self, features: list[Named], input_size: int, num_classes: int):
         super().__init__()
         self.input_size, self.num_classes = input_size, num_classes
+        self.name = type(self).__name__.lower()  # create_model makes it the registered one
         layers, self.feature_shape = fit(features, [3, input_size, input_size])
         self.features = nn.Sequential(*layers)
         self.frozen = False

@@ -28,7 +28,10 @@ def register(factory: Factory) -> Factory:
     @functools.wraps(factory)
     def checked(num_classes: int | None = None, **options: Any) -> Network:
         given = options if num_classes is None else {"num_classes": num_classes, **options}
-        return factory(**{name: check_option(factory.__name__, name, value, adapters) for name, value in given.items()})
+        network = factory(**{name: check_option(factory.__name__, name, value, adapters)
+                             for name, value in given.items()})
+        network.name = factory.__name__
+        return network
 
     FACTORIES[factory.__name__] = checked
     return checked

@@ -1,0 +1,138 @@
+"""How each format lays out a layer's numbers, which layer of a network it means, and how images went in.
+
+Ports go wrong silently in three places: the axes of a kernel, the axes of a fully connected matrix, and the
+order in which the last feature map was flattened before the first fully connected layer.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from paddle import nn
+
+from paddlecnn.errors import WeightsError
+from paddlecnn.models.network import Network
+from paddlecnn.models.weights.readers import Layers, WeightFile
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The axes of a format. Ours: kernels [out, in, height, width], matrices [in, out], maps flattened as [C, H, W]."""
+
+    kernel: tuple[int, int, int, int]  # the transposition that makes a kernel ours
+    matrix: tuple[int, int]  # the transposition that makes a matrix ours
+    channels_last: bool  # maps were flattened as [H, W, C]
+
+
+TENSORFLOW = Layout(kernel=(3, 2, 0, 1), matrix=(0, 1), channels_last=True)
+LAYOUTS = {"npy": TENSORFLOW, "npz": TENSORFLOW, "keras": TENSORFLOW,
+           "torch": Layout(kernel=(0, 1, 2, 3), matrix=(1, 0), channels_last=False),
+           "paddle": Layout(kernel=(0, 1, 2, 3), matrix=(0, 1), channels_last=False)}
+
+IMAGENET = {"channels": "rgb", "scale": 255.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+ONES = [1.0, 1.0, 1.0]
+# The preprocessing published with the ImageNet weights of a format, for AlexNet and for VGG.
+PUBLISHED = {
+    ("npy", "AlexNet"): {"channels": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": ONES},
+    ("npy", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
+    ("npz", "VGG"): {"channels": "rgb", "scale": 1.0, "mean": [123.68, 116.779, 103.939], "std": ONES},
+    ("keras", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
+    ("torch", "AlexNet"): IMAGENET, ("torch", "VGG"): IMAGENET,
+    ("paddle", "AlexNet"): IMAGENET, ("paddle", "VGG"): IMAGENET,
+}
+IMAGENET_CLASSES = 1000
+
+KINDS = {nn.Conv2D: "convolution", nn.Linear: "fully connected layer", nn.BatchNorm2D: "batch normalisation"}
+
+
+def weighted_layers(network: Network) -> dict[str, nn.Layer]:
+    """A network's layers that have weights, by their names without features. and classifier., in order."""
+    children = [*network.features.named_children(), *network.classifier.named_children()]
+    return {name: layer for name, layer in children if type(layer) in KINDS}
+
+
+def in_our_terms(file: WeightFile, network: Network) -> tuple[Layers, dict[str, str]]:
+    """A file's layers with our axes and our names where they have one, and the file's own name of each.
+
+    Raises WeightsError where layers without known names cannot be paired by their order.
+    """
+    ours = weighted_layers(network)
+    names = {name: known_name(name) for name in file.layers}
+    if not set(names.values()) & set(ours):
+        names = names_by_order(file, ours, network)
+    layers = {names[name]: with_our_axes(arrays, LAYOUTS[file.format]) for name, arrays in file.layers.items()}
+    first = next((name for name, layer in ours.items() if isinstance(layer, nn.Linear)), None)
+    if LAYOUTS[file.format].channels_last and first in layers:
+        layers[first]["weight"] = flattened_channels_first(layers[first]["weight"], network.feature_shape)
+    if is_paddle_alexnet(file):
+        for name in ("fc6", "fc7"):
+            if name in layers:
+                layers[name]["weight"] = layers[name]["weight"] * 0.5
+    return layers, {ours_: theirs for theirs, ours_ in names.items()}
+
+
+def with_our_axes(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
+    """A layer's arrays as float32, kernels and matrices transposed to ours."""
+    axes = {4: layout.kernel, 2: layout.matrix}
+    return {role: np.asarray(array, np.float32).transpose(axes.get(array.ndim) if role == "weight" else None)
+            for role, array in arrays.items()}
+
+
+def flattened_channels_first(matrix: np.ndarray, feature_shape: Sequence[int]) -> np.ndarray:
+    """The rows of a matrix [H*W*C, out] in the order of [C, H, W]; one of another size is left for the shape check."""
+    if matrix.shape[0] != prod(feature_shape):
+        return matrix
+    channels, height, width = feature_shape
+    cube = matrix.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
+    return cube.reshape(matrix.shape)
+
+
+def is_paddle_alexnet(file: WeightFile) -> bool:
+    """Whether the weights are of paddle.vision's AlexNet, which halves fc6's and fc7's inputs in evaluation.
+
+    Its dropout is "downscale_in_infer": nothing is scaled in training, inputs are halved afterwards. Ours
+    doubles what is kept in training and leaves evaluation alone. Halving the two matrices makes both equal.
+    """
+    return file.format == "paddle" and "_fc6" in file.layers
+
+
+def known_name(name: str) -> str:
+    """Our name of a layer, from ours, Caffe's, Keras' and paddle.vision's; any other name stays."""
+    last = name.removesuffix("._conv").rpartition(".")[2].removeprefix("_")
+    if match := re.fullmatch(r"block(\d)_conv(\d)", last):
+        return f"conv{match[1]}_{match[2]}"
+    return {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}.get(last, last)
+
+
+def names_by_order(file: WeightFile, ours: Mapping[str, nn.Layer], network: Network) -> dict[str, str]:
+    """Pair layers whose names say nothing (features.0, conv2d_1) by kind and order. Fully connected ones may lack."""
+    names = {}
+    for layer_type, kind in KINDS.items():
+        theirs = [name for name, arrays in file.layers.items() if kind_of(arrays) == kind]
+        wanted = [name for name, layer in ours.items() if isinstance(layer, layer_type)]
+        if len(theirs) != len(wanted) and (theirs or layer_type is not nn.Linear):
+            raise WeightsError(f"{file.path}: {kind}: found {len(theirs)}, expected {len(wanted)} for {network.name}; "
+                               "is it of another network?")
+        names.update(zip(theirs, wanted, strict=False))
+    return names | {name: name for name in file.layers if name not in names}
+
+
+def kind_of(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The kind of a layer, by the axes of its weight."""
+    return {4: "convolution", 2: "fully connected layer", 1: "batch normalisation"}.get(arrays["weight"].ndim)
+
+
+def published_preprocess(file: WeightFile, layers: Layers, network: Network) -> dict | None:
+    """The preprocessing that came with the ImageNet weights of this format; None for weights that are not those."""
+    if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
+        return None  # ours: the run's checkpoint tells
+    last = layers.get(list(weighted_layers(network))[-1])
+    published = PUBLISHED.get((file.format, type(network).__name__))
+    if published is None or (last is not None and last["weight"].shape[-1] != IMAGENET_CLASSES):
+        return None
+    if published is IMAGENET:  # the centre 7/8 of the image: 224 of 256 pixels
+        return {**published, "size": network.input_size, "resize": round(network.input_size * 256 / 224)}
+    return {**published, "size": network.input_size}

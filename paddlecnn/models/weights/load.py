@@ -1,0 +1,165 @@
+"""Load a weight file into a network: everything is checked before the first number is changed."""
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from paddlecnn.errors import ServiceError, WeightsError
+from paddlecnn.models.alexnet import CAFFE_LRN, AlexNet
+from paddlecnn.models.layers import LocalResponseNorm
+from paddlecnn.models.network import Network
+from paddlecnn.models.weights.layouts import in_our_terms, published_preprocess, weighted_layers
+from paddlecnn.models.weights.readers import Layers, WeightFile, read_weight_file
+
+# Networks whose ImageNet weights Paddle publishes: the module that knows the address, and its name for them.
+PADDLE = {"alexnet_owt": ("alexnet", "alexnet"), "vgg16": ("vgg", "vgg16"), "vgg19": ("vgg", "vgg19")}
+PARAMETERS = {"weight": "weight", "bias": "bias", "mean": "_mean", "variance": "_variance"}  # role: attribute
+
+
+@dataclass
+class WeightsReport:
+    """What became of a weight file.
+
+    loaded: our parameters that have their values from it
+    missing: our parameters that it does not hold, which keep theirs
+    unexpected: its layers that have no place here
+    replaced: the last layer where its number of classes is another, which keeps its fresh values
+    preprocess: how images are prepared for these weights (keys of a config's data.preprocess), where that is known
+    notes: what else a person should know
+    """
+
+    path: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    replaced: str | None = None
+    preprocess: dict | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The report for a person."""
+        lines = [f"{self.path}: {len(self.loaded)} arrays loaded"]
+        if self.replaced:
+            lines.append(f"new last layer: {self.replaced}")
+        for title, names in (("not in the file", self.missing), ("left out of the file", self.unexpected)):
+            if names:
+                lines.append(f"{title}: {', '.join(names)}")
+        return lines + self.notes
+
+
+def load_weights(network: Network, path: str | Path, strict: bool = True) -> WeightsReport:
+    """Load published or trained weights into a network.
+
+    `path` is a .npy, .npz, .h5, .pth, .pdparams or .safetensors file (docs/weights.md), or "paddle" for what
+    Paddle itself publishes and downloads. A last layer with another number of classes is left as it is. With
+    `strict` any other difference is an error; without, what fits is loaded and the rest listed.
+
+    Raises WeightsError; the network is then unchanged.
+    """
+    source = download_from_paddle(network) if str(path) == "paddle" else Path(path)
+    file = read_weight_file(source)
+    layers, file_names = in_our_terms(file, network)
+    report = WeightsReport(str(path), preprocess=published_preprocess(file, layers, network))
+    report.notes = normalisation_note(file, network)
+    for parameter, value in matched(network, layers, file_names, report, strict):
+        parameter.set_value(np.ascontiguousarray(value))
+    return report
+
+
+def matched(network: Network, layers: Layers, file_names: dict[str, str], report: WeightsReport,
+            strict: bool) -> list[tuple[paddle.Tensor, np.ndarray]]:
+    """(parameter, new value) pairs; fills the report. Raises WeightsError for what may not differ."""
+    ours = weighted_layers(network)
+    pairs = []
+    report.unexpected = [file_names[name] for name in layers if name not in ours]
+    for name, layer in ours.items():
+        arrays = layers.get(name, {})
+        if name == list(ours)[-1] and other_classes(layer, arrays):
+            report.replaced = f"{name}: {arrays['weight'].shape[1]} classes in the file, {network.num_classes} here"
+            continue
+        for full_name, parameter, value in parameters_of(name, layer, arrays):
+            if value is None:
+                report.missing.append(full_name)
+            elif list(value.shape) == list(parameter.shape):
+                report.loaded.append(full_name)
+                pairs.append((parameter, value))
+            else:
+                shapes = f"{file_names[name]}: found {list(value.shape)}, expected {list(parameter.shape)}"
+                if strict:
+                    raise WeightsError(f"{report.path}: {shapes} for {full_name} of {network.name}"
+                                       f"{hint(value.shape, parameter.shape)}")
+                report.missing.append(full_name)
+                report.unexpected.append(shapes)
+    check_complete(network, report, strict)
+    return pairs
+
+
+def parameters_of(name: str, layer: nn.Layer,
+                  arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, paddle.Tensor, np.ndarray | None]]:
+    """(full name, parameter, the file's array or None) of a layer's parameters."""
+    part = "classifier" if isinstance(layer, nn.Linear) else "features"
+    for role, attribute in PARAMETERS.items():
+        parameter = getattr(layer, attribute, None)
+        if parameter is not None:
+            yield f"{part}.{name}.{attribute}", parameter, arrays.get(role)
+
+
+def hint(found: Sequence[int], expected: Sequence[int]) -> str:
+    """What a difference of shapes may mean."""
+    if len(found) == len(expected) == 4 and found[0] == expected[0] and 2 * found[1] == expected[1]:
+        return "; the file has two groups there: alexnet_two_tower has them, too"
+    if len(found) == len(expected) == 2 and found[1] == expected[1]:
+        return "; the file is for another input size: model.strict: false keeps the layer's fresh values"
+    return ""
+
+
+def check_complete(network: Network, report: WeightsReport, strict: bool) -> None:
+    """Raise WeightsError where nothing fits, or where `strict` wants all of both sides and something is left."""
+    if not report.loaded:
+        raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
+    if strict and (report.missing or report.unexpected):
+        what = [f"{title} {', '.join(names)}" for title, names in
+                (("lacks", report.missing), ("holds, beyond the network,", report.unexpected)) if names]
+        raise WeightsError(f"{report.path}: {'; '.join(what)}; "
+                           "strict: false (or --no-strict) loads what fits and lists the rest")
+
+
+def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:
+    """Whether a last layer differs in its number of outputs only."""
+    weight = arrays.get("weight")
+    return (weight is not None and weight.ndim == 2 and weight.shape[0] == layer.weight.shape[0]
+            and weight.shape[1] != layer.weight.shape[1])
+
+
+def normalisation_note(file: WeightFile, network: Network) -> list[str]:
+    """A line where Caffe's weights meet another local response normalisation than they were trained with."""
+    used = {(layer.size, layer.alpha, layer.beta, layer.k) for layer in network.features.children()
+            if isinstance(layer, LocalResponseNorm)}
+    if file.format == "npy" and type(network) is AlexNet and used - {CAFFE_LRN}:
+        return ["trained with Caffe's normalisation (alpha 1e-4 / 5, k 1), which alexnet_caffe has"]
+    return []
+
+
+def download_from_paddle(network: Network) -> Path:
+    """The file of Paddle's own ImageNet weights, fetched by Paddle into its cache and checked by its MD5.
+
+    Raises WeightsError where Paddle publishes none for this network, ServiceError where it cannot be reached.
+    """
+    if network.name not in PADDLE:
+        raise WeightsError(f"weights: paddle: Paddle publishes none for {network.name}; "
+                           f"it has {', '.join(PADDLE)}; any other model takes a file")
+    from paddle.utils.download import get_weights_path_from_url
+
+    module, name = PADDLE[network.name]
+    url, md5 = importlib.import_module(f"paddle.vision.models.{module}").model_urls[name]
+    try:
+        return Path(get_weights_path_from_url(url, md5))
+    except (RuntimeError, OSError) as error:
+        raise ServiceError(f"weights: paddle: {url} cannot be fetched ({error}); try again later, "
+                           "or fetch it elsewhere and give the file") from None
