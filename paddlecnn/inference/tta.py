@@ -60,5 +60,5 @@ def with_views(kind: str, model: nn.Layer, preprocess: Preprocess) -> tuple[nn.L
     if kind == "flip":
         return Averaged(model, [whole, mirrored]), preprocess
     large = max(preprocess.resize or 0, round(preprocess.size * MARGIN))
-    wide = preprocess.model_copy(update={"size": large, "resize": large if preprocess.resize else None})
+    wide = preprocess.model_copy(update={"size": large, "resize": large})
     return Averaged(model, ten_crops(preprocess.size, large)), wide

@@ -14,7 +14,7 @@ from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
 from paddlecnn.kaggle.competitions import REDUX, Competition, competition_of
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.settings import Settings
-from paddlecnn.kaggle.submission import check_submission, in_order_of, read_submission
+from paddlecnn.kaggle.submission import check_submission, in_order_of, read_submission, refuse_unwritable
 
 
 def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = None, slug: str | None = None) -> Made:
@@ -28,6 +28,8 @@ def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = No
         raise SubmissionError("--blend: name two or more different files")
     if settings.weights is not None and len(settings.weights) != len(files):
         raise SubmissionError(f"--weights: {len(settings.weights)} weights for {len(files)} files")
+    path = out or files[0].parent / "blend.csv"
+    refuse_unwritable(path)
     entries = [entry_of(file) for file in files]
     competition = competition_of_all(entries, slug)
     target = stack_target(files, competition)
@@ -38,7 +40,7 @@ def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = No
                               "cross-validation")
     candidate = Candidate(competition, ("other", competition.positive), target, validation, target.ids,
                           blended_origin(files, entries))
-    return write_candidate(candidate, settings, out or files[0].parent / "blend.csv")
+    return write_candidate(candidate, settings, path)
 
 
 def entry_of(file: Path) -> Entry | None:

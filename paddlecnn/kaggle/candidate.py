@@ -88,7 +88,6 @@ def write_candidate(candidate: Candidate, settings: Settings, path: Path) -> Mad
         table = in_order_of(table, candidate.expected_ids, "the sample submission")
     check_submission(table, competition, str(path), candidate.expected_ids)
     made = Made(path, len(table), competition, blend, outlook)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if competition.metric == "log_loss" and outlook is not None:
         write_evidence(candidate, made)
     write_submission(table, path)

@@ -1,8 +1,10 @@
 """From one trained run, or from the runs of a cross-validation, to a submission file."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
@@ -11,7 +13,7 @@ from paddlecnn.inference.predictor import LoadedRun, load_run
 from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
 from paddlecnn.kaggle.competitions import competition_of, find_sample
 from paddlecnn.kaggle.settings import Settings
-from paddlecnn.kaggle.submission import read_submission
+from paddlecnn.kaggle.submission import read_submission, refuse_unwritable
 from paddlecnn.training.environment import git_state
 from paddlecnn.training.rundir import RunDir
 
@@ -23,6 +25,8 @@ def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = Non
     The calibration is fitted on the runs' validation images, predicted in the same way: for one run those of
     its own validation part, for the runs of a cross-validation the out-of-fold predictions.
     """
+    path = out or default_path(runs[0])
+    refuse_unwritable(path)
     loaded = [load_run(RunDir(run)) for run in runs]
     data = loaded[0].config.data
     if any(run.config.data.name != data.name for run in loaded):
@@ -33,6 +37,8 @@ def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = Non
         splits = open_dataset(run.config.data, run.config.seed)
         targets.append(predict_split(run, splits, split, tta))
         validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
+    refuse_nan(zip(runs, targets, strict=True))
+    refuse_nan(zip(runs, validations, strict=True))
     if split == "test":
         refuse_other_images(targets)
     target, validation = merge(targets), merge(validations)
@@ -40,7 +46,16 @@ def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = Non
     candidate = Candidate(
         competition, target.classes, images(target), images(validation),
         read_submission(sample)["id"].tolist() if sample else None, origin(loaded, tta), loaded[0].config.seed)
-    return write_candidate(candidate, settings, out or default_path(runs[0]))
+    return write_candidate(candidate, settings, path)
+
+
+def refuse_nan(predictions: Iterable[tuple[Path, Predictions]]) -> None:
+    """Raise SubmissionError where a run gives an image no finite logits: argmax would hide that."""
+    for run, predicted in predictions:
+        wrong = ~np.isfinite(predicted.logits).all(axis=1)
+        if wrong.any():
+            raise SubmissionError(f"{run}: predicts NaN or infinity for {wrong.sum():,} images "
+                                  f"(the first: {predicted.ids[wrong.argmax()]}); its training has diverged")
 
 
 def refuse_other_images(targets: Sequence[Predictions]) -> None:

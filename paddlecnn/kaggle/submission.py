@@ -1,6 +1,7 @@
 """A submission: made from probabilities, checked against its competition's rules, then written."""
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def in_order_of(table: pd.DataFrame, expected: Sequence[str], where: str) -> pd.
         if names:
             few = ", ".join(sorted(names, key=lambda name: (len(name), name))[:3])
             raise SubmissionError(f"the submission {problem} {len(names):,} of {len(want):,} ids of {where} "
-                                  f"({few}{', ...' if len(names) > 3 else ''}); the test images are not complete")
+                                  f"({few}{', ...' if len(names) > 3 else ''}); is the test part complete, and "
+                                  "data.limit not set?")
     return table.set_index("id").loc[list(expected)].reset_index()
 
 
@@ -93,13 +95,22 @@ def refuse_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None
                               f"{f' (and {wrong.sum() - 1:,} more)' if wrong.sum() > 1 else ''}")
 
 
-def write_submission(table: pd.DataFrame, path: Path) -> Path:
+def write_submission(table: pd.DataFrame, path: Path) -> None:
     """Write the CSV whole or not at all. Probabilities keep every digit that tells them apart."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside:
         table.to_csv(aside, index=False, lineterminator="\n")
-    return path
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise SubmissionError where the CSV could not be written; asked before hours of prediction, not after."""
+    if path.suffix != ".csv" or path.is_dir():
+        raise SubmissionError(f"--out {path}: must be the name of a file that ends in .csv")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise SubmissionError(f"--out {path}: cannot be written there ({error.strerror}); "
+                              "choose a folder that you may write to") from None
 
 
 def read_submission(path: Path) -> pd.DataFrame:

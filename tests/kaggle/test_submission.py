@@ -1,6 +1,8 @@
 """The rules of a submission: each broken one is named with its row."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from paddlecnn.kaggle.submission import (
     check_submission,
     in_order_of,
     read_submission,
+    refuse_unwritable,
     submission_table,
     write_submission,
 )
@@ -84,10 +87,22 @@ def test_rows_take_the_order_of_the_sample_and_a_missing_one_is_named():
 
 def test_what_was_written_is_read_back_to_the_last_digit(tmp_path):
     written = table(label=[1 / 3, 1e-12, 1 - 1e-12])
-    path = write_submission(written, tmp_path / "new" / "x.csv")
+    path = tmp_path / "x.csv"
+    write_submission(written, path)
     assert read_submission(path).equals(written)
     assert path.read_text().splitlines()[0] == "id,label"
     assert [file.name for file in path.parent.iterdir()] == ["x.csv"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_predicted(tmp_path):
+    refuse_unwritable(tmp_path / "new" / "x.csv")
+    (tmp_path / "file").touch()
+    with pytest.raises(SubmissionError, match=r"cannot be written there \((File exists|Not a directory)\)"):
+        refuse_unwritable(tmp_path / "file" / "x.csv")
+    with pytest.raises(SubmissionError, match="cannot be written there"):
+        refuse_unwritable(Path("/proc/x.csv"))
+    with pytest.raises(SubmissionError, match=r"must be the name of a file that ends in \.csv"):
+        refuse_unwritable(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b'id,label\n1,"0.5\n'])
