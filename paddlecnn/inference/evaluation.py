@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from paddlecnn import runtime
+from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import DataError
 from paddlecnn.files import write_json, written_aside
 from paddlecnn.inference.predictions import Predictions, predict_split
@@ -29,7 +30,7 @@ def evaluate_run(path: Path, split: str = "val", checkpoint: str = "best", devic
     runtime.choose_device(device)
     run = RunDir(path)
     loaded = load_run(run, checkpoint)
-    predictions = predict_split(loaded, split)
+    predictions = predict_split(loaded, open_dataset(loaded.config.data, loaded.config.seed), split)
     if predictions.labels is None:
         raise DataError(f"{loaded.config.data.name}: its {split} images have no published labels; "
                         "tools/submit.py writes the predictions that Kaggle scores")
