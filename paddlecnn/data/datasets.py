@@ -5,20 +5,26 @@ from pathlib import Path
 from types import ModuleType
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data import cifar, digits
+from paddlecnn.data import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, Splits
 from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction
 from paddlecnn.errors import DataError
 
 __all__ = ["ArrayDataset", "Dataset", "FileDataset", "Parts", "Splits", "defaults", "open_dataset", "open_parts"]
 
-SOURCES: dict[str, ModuleType] = {"digits": digits, "cifar10": cifar, "cifar100": cifar}
-PREPROCESS = {"digits": digits.PREPROCESS, **{name: edition.preprocess for name, edition in cifar.EDITIONS.items()}}
+SOURCES: dict[str, ModuleType] = {
+    "digits": digits,
+    "cifar10": cifar,
+    "cifar100": cifar,
+    "kaggle_cifar10": kaggle_cifar,
+    "dogs_vs_cats": dogs_vs_cats,
+    "folder": folder,
+}
 
 
 def defaults(name: str) -> Preprocess:
     """The data set's own preprocessing, every key filled."""
-    return PREPROCESS[name]
+    return cifar.EDITIONS[name].preprocess if name in cifar.EDITIONS else SOURCES[name].PREPROCESS
 
 
 def open_dataset(config: DataConfig, seed: int) -> Splits:

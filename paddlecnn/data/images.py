@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from paddlecnn.errors import DataError
 
 ADVICE = "repair or remove it, then run tools/check_data.py"
-JPEG_END = b"\xff\xd9"
+JPEG_BEGIN, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 cv2.setNumThreads(0)  # one image is too small to share; worker processes are the parallelism
 
@@ -67,3 +68,31 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def fault_of(data: bytes, name: str, thorough: bool = False) -> str | None:
+    """Why `decode_image` would refuse these bytes; None where it would not.
+
+    A file whose header is sound and that ends as its format ends is taken for whole, unless `thorough` asks
+    for every pixel to be decoded.
+    """
+    if not thorough and looks_whole(data):
+        return None
+    try:
+        decode_image(data, name)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def looks_whole(data: bytes) -> bool:
+    """Whether a JPEG or PNG begins and ends as such. False says nothing."""
+    is_jpeg = data.startswith(JPEG_BEGIN) and data.endswith(JPEG_END)
+    is_png = data.startswith(PNG_BEGIN) and data.endswith(PNG_END)
+    if not is_jpeg and not is_png:
+        return False
+    try:
+        with Image.open(io.BytesIO(data)):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
