@@ -15,7 +15,7 @@ import pandas as pd
 
 from paddlecnn.files import file_digest, write_json, written_aside
 from paddlecnn.inference.blending import Blend, mean_logits, plain_mean
-from paddlecnn.inference.calibration import CLIPS, Calibration, Estimate, clip, cross_fitted, estimate, image_losses
+from paddlecnn.inference.calibration import Calibration, Estimate, clip, cross_fitted, estimate, image_losses
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
 from paddlecnn.kaggle.settings import Settings
@@ -158,11 +158,12 @@ def validation_table(candidate: Candidate, blend: Blend) -> pd.DataFrame:
 
 
 def draw_clip_curve(validation: Images, blend: Blend, path: Path) -> None:
-    """The log loss for every clip of the grid, without and with the fitted temperature."""
+    """The log loss for clips from one in a million to one in five, without and with the fitted temperature."""
+    clips = np.geomspace(1e-6, 0.2, 80)
     logits, fitted = mean_logits(validation.logits, blend.weights), blend.calibration
     curves = {}
     for label, calibration in (("without a temperature", Calibration()),
                                (f"with T = {fitted.temperature:.3g}", Calibration(fitted.temperature))):
         probabilities = calibration(logits)
-        curves[label] = np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in CLIPS])
-    clip_curve(CLIPS, curves, fitted.eps, path)
+        curves[label] = np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in clips])
+    clip_curve(clips, curves, fitted.eps, path)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from paddlecnn.errors import SubmissionError
@@ -55,14 +54,3 @@ def competition_of(data_name: str, slug: str | None = None) -> Competition:
         raise SubmissionError(f"--competition {slug}: not one of {', '.join(COMPETITIONS)}"
                               f"{f'; did you mean {near[0]}?' if near else ''}")
     return COMPETITIONS[slug]
-
-
-def find_sample(root: Path, competition: Competition) -> Path | None:
-    """The competition's sample submission in or below its data folder, or None where there is none."""
-    if competition.sample is None:
-        return None
-    for pattern in (competition.sample, f"*/{competition.sample}"):
-        found = sorted(Path(root).glob(pattern))
-        if found:
-            return found[0]
-    return None

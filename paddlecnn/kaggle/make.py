@@ -11,9 +11,9 @@ from paddlecnn.errors import SubmissionError
 from paddlecnn.inference.predictions import Predictions, merge, predict_split
 from paddlecnn.inference.predictor import LoadedRun, load_run
 from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
-from paddlecnn.kaggle.competitions import competition_of, find_sample
+from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.kaggle.settings import Settings
-from paddlecnn.kaggle.submission import read_submission, refuse_unwritable
+from paddlecnn.kaggle.submission import refuse_unwritable, sample_ids
 from paddlecnn.training.environment import git_state
 from paddlecnn.training.rundir import RunDir
 
@@ -42,10 +42,9 @@ def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = Non
     if split == "test":
         refuse_other_images(targets)
     target, validation = merge(targets), merge(validations)
-    sample = find_sample(Path(data.root), competition) if split == "test" else None
-    candidate = Candidate(
-        competition, target.classes, images(target), images(validation),
-        read_submission(sample)["id"].tolist() if sample else None, origin(loaded, tta), loaded[0].config.seed)
+    expected_ids = sample_ids(Path(data.root), competition) if split == "test" else None
+    candidate = Candidate(competition, target.classes, images(target), images(validation), expected_ids,
+                          origin(loaded, tta), loaded[0].config.seed)
     return write_candidate(candidate, settings, path)
 
 

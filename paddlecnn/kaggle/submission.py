@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -116,9 +118,33 @@ def refuse_unwritable(path: Path) -> None:
 def read_submission(path: Path) -> pd.DataFrame:
     """Read a submission's CSV, ids as text. Raises SubmissionError where it is none."""
     try:
-        return pd.read_csv(path, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
+        return parse_submission(path)
     except FileNotFoundError:
         raise SubmissionError(f"{path}: no such file; write one with `python tools/submit.py RUN`") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise SubmissionError(f"{path}: cannot be read as a CSV ({reason})") from None
+
+
+def parse_submission(source: Path | BinaryIO) -> pd.DataFrame:
+    """The table in a file; an empty label or nan is a missing one, everything else stays as it is."""
+    return pd.read_csv(source, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
+
+
+def sample_ids(root: Path, competition: Competition) -> list[str] | None:
+    """The ids of the competition's sample submission, in its order; None where it isn't there.
+
+    Looked for in the data folder, in the competition's folder in it, and in the bundle zip.
+    """
+    if competition.sample is None:
+        return None
+    root = Path(root)
+    for folder in (root, root / competition.slug):
+        if (folder / competition.sample).is_file():
+            return read_submission(folder / competition.sample)["id"].tolist()
+    for bundle in (root, root / f"{competition.slug}.zip"):
+        if bundle.is_file():
+            with zipfile.ZipFile(bundle) as archive:
+                if competition.sample in archive.namelist():
+                    return parse_submission(archive.open(competition.sample))["id"].tolist()
+    return None

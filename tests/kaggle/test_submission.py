@@ -1,6 +1,7 @@
 """The rules of a submission: each broken one is named with its row."""
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ import pandas as pd
 import pytest
 
 from paddlecnn.errors import SubmissionError
-from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_of, find_sample
+from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_of
 from paddlecnn.kaggle.submission import (
     check_submission,
     in_order_of,
     read_submission,
     refuse_unwritable,
+    sample_ids,
     submission_table,
     write_submission,
 )
@@ -115,14 +117,25 @@ def test_what_is_no_csv_is_named(tmp_path, content):
         read_submission(tmp_path / "y.csv")
 
 
-def test_competitions_are_found_by_data_set_and_by_name(tmp_path):
+def test_competitions_are_found_by_data_set_and_by_name():
     assert competition_of("dogs_vs_cats") is REDUX
     assert competition_of("digits") is PLAIN
     assert competition_of("dogs_vs_cats", "dogs-vs-cats") is DOGS_2013
     with pytest.raises(SubmissionError, match=r"not one of .*; did you mean cifar-10\?"):
         competition_of("cifar10", "cifar10")
-    assert find_sample(tmp_path, REDUX) is None
-    (tmp_path / "dogs-vs-cats").mkdir()
-    sample = tmp_path / "dogs-vs-cats" / "sample_submission.csv"
-    sample.write_text("id,label\n1,0.5\n")
-    assert find_sample(tmp_path, REDUX) == sample
+
+
+@pytest.mark.parametrize("place", ["sample_submission.csv", f"{REDUX.slug}/sample_submission.csv", f"{REDUX.slug}.zip"])
+def test_the_sample_submission_is_found_beside_the_data_and_inside_the_bundle(tmp_path, place):
+    assert sample_ids(tmp_path, REDUX) is None
+    path = tmp_path / place
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as bundle:
+            bundle.writestr("sample_submission.csv", "id,label\n3,0.5\n1,0.5\n")
+        assert sample_ids(path, REDUX) == ["3", "1"]
+    else:
+        path.write_text("id,label\n3,0.5\n1,0.5\n")
+    assert sample_ids(tmp_path, REDUX) == ["3", "1"]
+    assert sample_ids(tmp_path, CIFAR10) is None
+    assert sample_ids(tmp_path, PLAIN) is None

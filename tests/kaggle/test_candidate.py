@@ -1,0 +1,153 @@
+"""From logits to files: what is written beside a submission, what the ledger says, and what a blend makes of it."""
+from __future__ import annotations
+
+import json
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss
+
+from paddlecnn.errors import SubmissionError
+from paddlecnn.files import file_digest
+from paddlecnn.kaggle.blend import blend_files
+from paddlecnn.kaggle.candidate import Candidate, Images, write_candidate
+from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX
+from paddlecnn.kaggle.ledger import Ledger
+from paddlecnn.kaggle.settings import Settings, read_settings
+from paddlecnn.kaggle.submission import read_submission
+from paddlecnn.randomness import generator
+
+VALIDATION, TEST = 600, 200
+TRUTH = (generator(0, "truth").random(VALIDATION + TEST) < 0.5).astype(np.int64)
+
+
+def candidate(purpose: str, sharpness: float = 4.0, **changes) -> Candidate:
+    """A network that is right about 9 times in 10 and far too sure of it; its errors depend on `purpose`."""
+    margins = np.where(TRUTH == 1, 1.3, -1.3) + generator(0, purpose).normal(size=len(TRUTH))
+    logits = np.stack([np.zeros_like(margins), margins * 2.6 * sharpness], axis=1)[:, None]
+    ids = [str(number) for number in range(1, TEST + 1)]
+    values = {
+        "competition": REDUX, "classes": ("cat", "dog"),
+        "target": Images(ids, logits[VALIDATION:]),
+        "validation": Images([f"train/{row}" for row in range(VALIDATION)], logits[:VALIDATION], TRUTH[:VALIDATION]),
+        "expected_ids": ids[::-1], "origin": {"runs": f"runs/{purpose}", "checkpoint": "best, epoch 1"}}
+    return Candidate(**values | changes)
+
+
+def true_loss(path) -> float:
+    """What Kaggle would give a file."""
+    return log_loss(TRUTH[VALIDATION:], read_submission(path).set_index("id").loc[
+        [str(number) for number in range(1, TEST + 1)], "label"].to_numpy())
+
+
+def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
+    made = write_candidate(candidate("one"), Settings(), tmp_path / "a.csv")
+    assert made.outlook.after.low < true_loss(made.path) < made.outlook.after.high
+    assert made.outlook.after.mean < made.outlook.before.mean * 0.6
+    assert made.blend.calibration.temperature == pytest.approx(4.0, rel=0.3)
+    assert read_submission(made.path)["id"].tolist() == candidate("one").expected_ids
+
+    kept = json.loads((tmp_path / "a" / "calibration.json").read_text())
+    assert kept["log_loss_calibrated_cross_fitted"]["mean"] == made.outlook.after.mean
+    assert kept["runs"] == "runs/one"
+    table = pd.read_csv(tmp_path / "a" / "validation.csv")
+    assert table.columns.tolist() == ["id", "label", "cat", "dog"]
+    np.testing.assert_allclose(table["cat"] + table["dog"], 1)
+    for picture in ("reliability.png", "clip.png"):
+        assert matplotlib.image.imread(tmp_path / "a" / picture).std() > 0.05
+
+    entry, = Ledger(tmp_path).entries()
+    assert (entry.file, entry.sha256, entry.competition) == ("a.csv", file_digest(made.path), REDUX.slug)
+    assert (entry.expected, entry.low) == (f"{made.outlook.after.mean:.5f}", f"{made.outlook.after.low:.5f}")
+    assert entry.calibration == str(made.blend)
+
+
+def test_nothing_fitted_leaves_the_probabilities_as_they_are(tmp_path):
+    source = candidate("one")
+    made = write_candidate(source, read_settings("1", "none", "auto"), tmp_path / "a.csv")
+    assert made.outlook.before == made.outlook.after
+    labels = read_submission(made.path)["label"].to_numpy()[::-1]
+    np.testing.assert_allclose(labels, 1 / (1 + np.exp(-source.target.logits[:, 0, 1])), rtol=1e-12)
+
+
+def test_a_submission_that_breaks_a_rule_leaves_no_file(tmp_path):
+    with pytest.raises(SubmissionError, match=r"has no row for 1 of 201 ids of the sample submission \(201\)"):
+        write_candidate(candidate("one", expected_ids=[str(number) for number in range(1, TEST + 2)]), Settings(),
+                        tmp_path / "a.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("competition", "classes"), [(CIFAR10, CIFAR10_CLASSES), (PLAIN, tuple("abcdefghij"))])
+def test_where_names_are_asked_for_accuracy_is_expected_and_nothing_is_fitted(tmp_path, competition, classes):
+    logits = generator(0, "ten classes").normal(size=(300, 1, 10))
+    labels = np.where(np.arange(300) % 4 > 0, logits[:, 0].argmax(axis=1), 0)
+    images = Images([str(number) for number in range(300)], logits, labels)
+    made = write_candidate(candidate("x", competition=competition, classes=classes, target=images, validation=images,
+                                     expected_ids=None), Settings(), tmp_path / "a.csv")
+    right = (logits[:, 0].argmax(axis=1) == labels).mean()
+    assert made.outlook.after.mean == pytest.approx(right)
+    assert read_submission(made.path)["label"].tolist() == [classes[row] for row in logits[:, 0].argmax(axis=1)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "ledger.csv"]
+    assert Ledger(tmp_path).entries()[0].calibration == ""
+
+
+def test_a_blend_is_better_than_its_members_and_as_good_as_it_says(tmp_path):
+    files = [write_candidate(candidate(purpose, sharpness), Settings(), tmp_path / f"{purpose}.csv").path
+             for purpose, sharpness in (("one", 4.0), ("two", 2.0))]
+    made = blend_files(files, Settings())
+    assert made.path == tmp_path / "blend.csv"
+    assert true_loss(made.path) < min(map(true_loss, files))
+    assert made.outlook.after.low < true_loss(made.path) < made.outlook.after.high
+    assert made.blend.weights == pytest.approx((0.5, 0.5), abs=0.15)
+    assert Ledger(tmp_path).find(made.path).runs == f"{files[0]};{files[1]}"
+    again = blend_files([made.path, files[0]], Settings(weights=(0.9, 0.1)), tmp_path / "again.csv")
+    assert again.blend.weights == (0.9, 0.1)
+
+
+def test_files_from_elsewhere_are_blended_with_given_weights_only(tmp_path):
+    for name, label in (("a", 0.2), ("b", 0.8)):
+        (tmp_path / f"{name}.csv").write_text(f"id,label\n1,{label}\n2,0.5\n")
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    with pytest.raises(SubmissionError, match=r"no validation image in common .* give --weights"):
+        blend_files(files, Settings())
+    made = blend_files(files, read_settings("auto", "auto", "2,2"))
+    assert made.outlook is None
+    assert "nothing is known of what to expect" in made.report()[1]
+    np.testing.assert_allclose(read_submission(made.path)["label"], [0.5, 0.5])
+    assert Ledger(tmp_path).entries()[0].expected == ""
+
+
+def test_files_that_do_not_go_together(tmp_path):
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    a.write_text("id,label\n1,0.2\n2,0.5\n")
+    b.write_text("id,label\n1,0.2\n3,0.5\n")
+    half = Settings(weights=(0.5, 0.5))
+    for files, settings, message in [
+            ([a], half, "name two or more different files"), ([a, a], half, "name two or more different files"),
+            ([a, b, tmp_path / "c.csv"], half, "2 weights for 3 files"),
+            ([a, tmp_path / "c.csv"], half, "no such file"),
+            ([a, b], half, r"has no row for 1 of 2 ids of .*a\.csv \(2\)")]:
+        with pytest.raises(SubmissionError, match=message):
+            blend_files(files, settings)
+    write_candidate(candidate("x", competition=PLAIN, expected_ids=None), Settings(), b)
+    with pytest.raises(SubmissionError, match="the files hold class names, not probabilities"):
+        blend_files([b, write_candidate(candidate("y", competition=PLAIN, expected_ids=None), Settings(),
+                                        tmp_path / "d.csv").path], half)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("hot", "auto", "auto"), "--temperature hot: must be auto or a number from 0.001 to 1000"),
+    (("0", "auto", "auto"), "--temperature 0: must be"), (("auto", "0.5", "auto"), "--clip 0.5: must be auto"),
+    (("auto", "-1", "auto"), "--clip -1"), (("auto", "auto", "1,x"), "--weights x: must be auto or a number of 0 or"),
+    (("auto", "auto", "0,0"), "--weights 0,0: one of them must be above 0"), (("nan", "auto", "auto"), "nan: must be"),
+])
+def test_settings_that_make_no_sense(words, message):
+    with pytest.raises(SubmissionError, match=message):
+        read_settings(*words)
+
+
+def test_settings_are_read():
+    assert read_settings("auto", "auto", "auto") == Settings()
+    assert read_settings("2", "none", "1,3") == Settings(2.0, 0.0, (0.25, 0.75))
