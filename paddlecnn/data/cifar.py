@@ -46,6 +46,11 @@ class Edition:
     labels: dict[str, tuple[bytes, bytes]]  # data.labels: the key in a batch, the key of the names in meta
     counts: dict[str, int]
     preprocess: Preprocess
+    mirrors: tuple[str, ...]
+
+    @property
+    def files(self) -> dict[str, Official]:
+        return {**self.train, **self.test, **self.meta}
 
 
 CIFAR10 = Edition(
@@ -62,7 +67,9 @@ CIFAR10 = Edition(
     counts={"train": 50000, "test": 10000},
     # Over the training part, scale 0..1.
     preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
-                          mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]))
+                          mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]),
+    mirrors=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+             "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz"))
 
 CIFAR100 = Edition(
     name="cifar100", folder="cifar-100-python", archive="cifar-100-python.tar.gz",
@@ -73,7 +80,9 @@ CIFAR100 = Edition(
     labels={"fine": (b"fine_labels", b"fine_label_names"), "coarse": (b"coarse_labels", b"coarse_label_names")},
     counts={"train": 50000, "test": 10000},
     preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
-                          mean=[0.5071, 0.4865, 0.4409], std=[0.2673, 0.2564, 0.2762]))
+                          mean=[0.5071, 0.4865, 0.4409], std=[0.2673, 0.2564, 0.2762]),
+    mirrors=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+             "https://dataset.bj.bcebos.com/cifar/cifar-100-python.tar.gz"))
 
 EDITIONS = {edition.name: edition for edition in (CIFAR10, CIFAR100)}
 
@@ -123,7 +132,7 @@ def folder_reader(folder: Path) -> Read:
 
 def archive_reader(archive: Path, edition: Edition) -> Read:
     """Reads from a tar.gz, unpacked once into memory (180 MB); only the edition's own files are looked at."""
-    wanted = {f"{edition.folder}/{name}" for name in (*edition.train, *edition.test, *edition.meta)}
+    wanted = {f"{edition.folder}/{name}" for name in edition.files}
     try:
         with tarfile.open(archive, "r:*") as tar:
             files = {member.name: tar.extractfile(member).read() for member in tar
@@ -138,6 +147,17 @@ def archive_reader(archive: Path, edition: Edition) -> Read:
             raise DataError(f"{archive}: holds no {member}; get the official archive")
         return files[member], f"{archive}/{member}"
     return read
+
+
+def check_folder(edition: Edition, folder: Path) -> None:
+    """Raises DataError where a file is missing or is not the published one."""
+    read = folder_reader(folder)
+    for name, official in edition.files.items():
+        data, source = read(name)
+        md5 = md5_of(data)
+        if md5 != official.md5:
+            raise DataError(f"{source}: {len(data):,} bytes with MD5 {md5} instead of the published "
+                            f"{official.size:,} with {official.md5}; remove it and get it again")
 
 
 @dataclass(frozen=True)
@@ -181,13 +201,17 @@ def class_names(edition: Edition, read: Read, key: bytes) -> list[str]:
 
 def check_md5(data: bytes, source: str, official: Official) -> None:
     """Raises DataError for a damaged official file; says so on stderr for one that is not official."""
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    md5 = md5_of(data)
     if md5 == official.md5:
         return
     if len(data) == official.size:
         raise DataError(f"{source}: MD5 {md5} is not the published {official.md5}; the file is damaged, get it again")
     print(f"{source}: not the official file ({len(data):,} bytes, the official one has {official.size:,}); "
           "reading it all the same", file=sys.stderr)
+
+
+def md5_of(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def join(name: str, classes: list[str], batches: list[CifarBatch]) -> ArrayDataset:
