@@ -22,3 +22,9 @@ def load(name: str) -> ModuleType:
 def reference() -> ModuleType:
     """The networks in plain NumPy."""
     return load("reference")
+
+
+@pytest.fixture(scope="session")
+def writers() -> ModuleType:
+    """Weight files as other libraries write them."""
+    return load("writers")

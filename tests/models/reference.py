@@ -39,7 +39,7 @@ NETWORKS = {  # name: features, input size, the side of the last map
 
 
 def random_weights(name, seed=0, classes=1000):
-    """{layer: (weight, bias)}, scaled so that logits are of the order of 1."""
+    """{layer: (weight, bias)}"""
     rng = np.random.default_rng(seed)
     features, _, side = NETWORKS[name]
     weights, channels = {}, 3
@@ -57,8 +57,9 @@ def random_weights(name, seed=0, classes=1000):
 
 
 def draw(rng, shape):
-    scale = np.sqrt(2 / np.prod(shape[:-1]))
-    return (rng.standard_normal(shape) * scale).astype(np.float32), rng.standard_normal(shape[-1]).astype(np.float32) / 8
+    """He-scaled weights, so that logits are of the order of 1, and biases."""
+    weight = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1]))
+    return weight.astype(np.float32), rng.standard_normal(shape[-1]).astype(np.float32) / 8
 
 
 def forward(name, weights, images):

@@ -46,6 +46,7 @@ PUBLISHED = {
 IMAGENET_CLASSES = 1000
 
 KINDS = {nn.Conv2D: "convolution", nn.Linear: "fully connected layer", nn.BatchNorm2D: "batch normalisation"}
+KIND_BY_AXES = {4: "convolution", 2: "fully connected layer", 1: "batch normalisation"}  # axes of the weight
 
 
 def weighted_layers(network: Network) -> dict[str, nn.Layer]:
@@ -60,9 +61,7 @@ def in_our_terms(file: WeightFile, network: Network) -> tuple[Layers, dict[str, 
     Raises WeightsError where layers without known names cannot be paired by their order.
     """
     ours = weighted_layers(network)
-    names = {name: known_name(name) for name in file.layers}
-    if not set(names.values()) & set(ours):
-        names = names_by_order(file, ours, network)
+    names = our_names(file, ours, network)
     layers = {names[name]: with_our_axes(arrays, LAYOUTS[file.format]) for name, arrays in file.layers.items()}
     first = next((name for name, layer in ours.items() if isinstance(layer, nn.Linear)), None)
     if LAYOUTS[file.format].channels_last and first in layers:
@@ -107,22 +106,23 @@ def known_name(name: str) -> str:
     return {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}.get(last, last)
 
 
-def names_by_order(file: WeightFile, ours: Mapping[str, nn.Layer], network: Network) -> dict[str, str]:
-    """Pair layers whose names say nothing (features.0, conv2d_1) by kind and order. Fully connected ones may lack."""
-    names = {}
+def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: Network) -> dict[str, str]:
+    """The file's name of each layer, and ours where there is one.
+
+    Layers whose names say nothing (features.0, conv2d_1) are paired by their order among their kind. Fully
+    connected ones may lack altogether. Raises WeightsError where the numbers of layers differ.
+    """
+    names = {name: known_name(name) for name in file.layers}
     for layer_type, kind in KINDS.items():
-        theirs = [name for name, arrays in file.layers.items() if kind_of(arrays) == kind]
+        theirs = [name for name, arrays in file.layers.items() if KIND_BY_AXES.get(arrays["weight"].ndim) == kind]
         wanted = [name for name, layer in ours.items() if isinstance(layer, layer_type)]
+        if any(names[name] in wanted for name in theirs):
+            continue
         if len(theirs) != len(wanted) and (theirs or layer_type is not nn.Linear):
-            raise WeightsError(f"{file.path}: {kind}: found {len(theirs)}, expected {len(wanted)} for {network.name}; "
+            raise WeightsError(f"{file.path}: {kind}s: found {len(theirs)}, expected {len(wanted)} for {network.name}; "
                                "is it of another network?")
         names.update(zip(theirs, wanted, strict=False))
-    return names | {name: name for name in file.layers if name not in names}
-
-
-def kind_of(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """The kind of a layer, by the axes of its weight."""
-    return {4: "convolution", 2: "fully connected layer", 1: "batch normalisation"}.get(arrays["weight"].ndim)
+    return names
 
 
 def published_preprocess(file: WeightFile, layers: Layers, network: Network) -> dict | None:

@@ -21,7 +21,8 @@ ROLES = {"weight": "weight", "weights": "weight", "W": "weight", "kernel": "weig
          "bias": "bias", "biases": "bias", "b": "bias", "beta": "bias",
          "running_mean": "mean", "_mean": "mean", "moving_mean": "mean",
          "running_var": "variance", "_variance": "variance", "moving_variance": "variance"}
-NOT_WEIGHTS = {"num_batches_tracked", "StructuredToParameterName@@"}
+# The end of a Keras weight's name: fc1/kernel:0, and of Keras 1 fc1_W_1:0.
+KERAS_ROLE = re.compile(r"(?:^|[/_])(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,8 @@ def read_h5(path: Path) -> tuple[str, Layers]:
                 raise WeightsError(f"{path}: no layer_names in it; save it with Keras' save_weights as .h5")
             for name in map(text, top.attrs["layer_names"]):
                 for weight in map(text, top[name].attrs["weight_names"]):
-                    role = re.split(r"[/_](?=[^/_]+$)|/", weight.split(":")[0])[-1]
-                    role = {"mean": "moving_mean", "variance": "moving_variance"}.get(role, role)
-                    if role in ROLES:
-                        layers.setdefault(name, {})[ROLES[role]] = np.asarray(top[name][weight])
+                    if role := KERAS_ROLE.search(weight):
+                        layers.setdefault(name, {})[ROLES[role[1]]] = np.asarray(top[name][weight])
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise WeightsError(f"{path}: damaged or not a Keras weight file ({error})") from None
     return "keras", layers
