@@ -14,7 +14,10 @@ from paddlecnn.data.archives import aside_folder, extract, unpack_into, unpacked
 from paddlecnn.errors import DataError, ServiceError
 from paddlecnn.files import CHUNK, file_digest, sync
 
-COMPETITIONS = {"dogs_vs_cats": dogs_vs_cats.COMPETITIONS[0], "kaggle_cifar10": kaggle_cifar.COMPETITION}
+REDUX, FIRST_EDITION = dogs_vs_cats.COMPETITIONS
+COMPETITIONS = {  # by our data set's name, or by Kaggle's; that of 2013 no longer lets anybody in, so Redux is meant
+    "dogs_vs_cats": REDUX, "dogs-vs-cats": REDUX, REDUX: REDUX, "dogs-vs-cats-2013": FIRST_EDITION,
+    "kaggle_cifar10": kaggle_cifar.COMPETITION, "cifar-10": kaggle_cifar.COMPETITION}
 NAMES = (*cifar.EDITIONS, *COMPETITIONS)
 TIMEOUT = 30  # seconds without a byte
 
@@ -99,12 +102,28 @@ def bring_competition(competition: str, dest: Path, source: Path | None = None) 
         with aside_folder(folder) as aside:
             shutil.copytree(source, aside, dirs_exist_ok=True)
             unpack_inner_zips(aside)
+            refuse_missing_images(aside)
         return folder
     tell_space(dest, 2 * unpacked_size(source), "to unpack the bundle and the zips in it")
     with aside_folder(folder) as aside:
         unpack_into(source, aside)
         unpack_inner_zips(aside)
+        refuse_missing_images(aside)
     return folder
+
+
+def refuse_missing_images(folder: Path) -> None:
+    """Say how many images there are; raises DataError where the sample submission asks for other test images."""
+    count = {path.name: sum(1 for _ in path.rglob("*.jpg")) for path in folder.iterdir() if path.is_dir()}
+    if not count:
+        return  # archives that stay packed
+    print(", ".join(f"{images:,} images in {name}" for name, images in sorted(count.items())))
+    tests = [name for name in dogs_vs_cats.TEST_FOLDERS if name in count]
+    for sample in folder.glob("sample*ubmission.csv"):
+        rows = len(sample.read_text(encoding="utf-8").split()) - 1
+        if tests and rows != count[tests[0]]:
+            raise DataError(f"{tests[0]}: holds {count[tests[0]]:,} images and {sample.name} asks for {rows:,}; "
+                            "the archive is not complete: remove it and get it again")
 
 
 def unpack_inner_zips(folder: Path) -> None:
