@@ -160,6 +160,13 @@ def check_folder(edition: Edition, folder: Path) -> None:
                             f"{official.size:,} with {official.md5}; remove it and get it again")
 
 
+def not_official(edition: Edition, root: Path) -> list[str]:
+    """The files below `root` that are not the published ones, by their MD5."""
+    read = open_source(edition, root)
+    files = [(read(name), official) for name, official in edition.files.items()]
+    return [source for (data, source), official in files if md5_of(data) != official.md5]
+
+
 @dataclass(frozen=True)
 class CifarBatch:
     """One file: its images as uint8 [n, 32, 32, 3], labels int64 [n] and ids."""

@@ -27,6 +27,11 @@ def defaults(name: str) -> Preprocess:
     return cifar.EDITIONS[name].preprocess if name in cifar.EDITIONS else SOURCES[name].PREPROCESS
 
 
+def published_counts(name: str) -> dict[str, int]:
+    """How many images the publisher states for each part; empty where nobody states any."""
+    return cifar.EDITIONS[name].counts if name in cifar.EDITIONS else getattr(SOURCES[name], "COUNTS", {})
+
+
 def open_dataset(config: DataConfig, seed: int) -> Splits:
     """Training, validation and test part of the data set that a config names.
 
