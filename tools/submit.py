@@ -27,6 +27,7 @@ def main(argv=None) -> int:
     make.add_argument("--out", type=Path, help="the CSV to write; without it in submissions/, named after the run")
     make.add_argument("--split", choices=("val", "test"), default="test", help="which part to predict")
     make.add_argument("--tta", choices=("none", "flip", "crops"), default="none", help="views of each image")
+    make.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     make.add_argument("--temperature", default="auto", metavar="auto|T", help="1 leaves the probabilities as trained")
     make.add_argument("--clip", default="auto", metavar="auto|EPS|none", help="least distance of them from 0 and 1")
     make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="of the files of a blend")

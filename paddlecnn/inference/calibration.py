@@ -82,7 +82,7 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray, temperature: float |
     if eps is None:  # the loss may have several valleys over the clip: look everywhere, then closer
         coarse = min(COARSE_CLIPS, key=lambda one: loss(at_clip(one)))
         step = COARSE_CLIPS[1] / COARSE_CLIPS[0]
-        eps = lowest(lambda one: loss(at_clip(one)), coarse / step, coarse * step)
+        eps = lowest(lambda one: loss(at_clip(one)), max(coarse / step, COARSE_CLIPS[0]), coarse * step)
     return at_clip(eps)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paddlecnn.errors import SubmissionError
 from paddlecnn.kaggle.ledger import Ledger, ledger_table
 from paddlecnn.kaggle.upload import score_report, upload, wait_for_score
-from paddlecnn.runtime import load_paddle
+from paddlecnn.runtime import choose_device
+
+if TYPE_CHECKING:
+    from paddlecnn.kaggle.candidate import Made
 
 
 def submit(args: Namespace) -> Iterator[str]:
@@ -30,9 +34,9 @@ def submit(args: Namespace) -> Iterator[str]:
         yield from score_report(wait_for_score(path, args.wait))
 
 
-def make(args: Namespace):
+def make(args: Namespace) -> Made:
     """Write a submission from a run, from the runs of a cross-validation, or from other submissions."""
-    from paddlecnn.kaggle.settings import read_settings
+    from paddlecnn.kaggle.settings import read_settings  # scikit-learn takes a second that --list need not wait
 
     settings = read_settings(args.temperature, args.clip, args.weights)
     if args.blend:
@@ -41,7 +45,7 @@ def make(args: Namespace):
         return blend_files(args.blend, settings, args.out, args.competition)
     if settings.weights is not None:
         raise SubmissionError("--weights: is for --blend; the runs of --folds count the same")
-    load_paddle()
+    choose_device(args.device)
     from paddlecnn.kaggle.make import submit_runs
 
     return submit_runs(args.folds or [Path(args.target)], settings, args.out, args.split, args.tta, args.competition)

@@ -21,7 +21,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def reliability_diagram(before: np.ndarray, after: np.ndarray, truth: np.ndarray, name: str, path: Path) -> None:
-    """How often images were `name`, against the probability given for it, before and after calibration.
+    """How often images were of the class `name`, against the probability given to it, before and after calibration.
 
     before, after: [N] probabilities of the class; truth: [N], 1 where it is the class. Ten bins with as many
     images each; below, how many images got which probability, on a logarithmic scale.
@@ -33,9 +33,9 @@ def reliability_diagram(before: np.ndarray, after: np.ndarray, truth: np.ndarray
         observed, said = calibration_curve(truth, values, n_bins=BINS, strategy="quantile")
         upper.plot(said, observed, "o-", color=color, label=label, markersize=5)
         lower.hist(values, bins=np.linspace(0, 1, 21), histtype="step", color=color, linewidth=1.5)
-    upper.set(ylabel=f"share of images that are {name}", title=f"Reliability on {len(truth):,} validation images")
+    upper.set(ylabel=f"share of images whose label is {name}", title=f"Reliability on {len(truth):,} validation images")
     upper.legend(loc="upper left")
-    lower.set(xlabel=f"probability given for {name}", ylabel="images", yscale="log")
+    lower.set(xlabel=f"probability given to {name}", ylabel="images", yscale="log")
     save(figure, path)
 
 
@@ -48,6 +48,6 @@ def clip_curve(clips: np.ndarray, losses: dict[str, np.ndarray], chosen: float, 
     if chosen > 0:
         axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1, label=f"chosen: {chosen:.3g}")
     axes.set(xscale="log", xlabel="clip: no probability nearer to 0 or 1", ylabel="log loss on validation",
-             title="What a clip costs and saves")
+             title="What a clip saves and costs")
     axes.legend()
     save(figure, path)
