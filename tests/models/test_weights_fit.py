@@ -53,7 +53,7 @@ def test_without_strict_a_wrong_shape_is_left_out_and_listed(net, tmp_path):
 
 def test_what_is_missing_is_named(net, tmp_path):
     path = saved(net, tmp_path / "w.safetensors", **{"classifier.fc3.weight": None, "classifier.fc3.bias": None})
-    refused(net, path, "lacks classifier.fc3.weight, classifier.fc3.bias; strict: false")
+    refused(net, path, "lacks classifier.fc3.weight, classifier.fc3.bias; model.strict: false")
     report = load_weights(net, path, strict=False)
     assert report.missing == ["classifier.fc3.weight", "classifier.fc3.bias"]
     assert "not in the file: classifier.fc3.weight, classifier.fc3.bias" in report.lines()

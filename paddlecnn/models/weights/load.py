@@ -127,7 +127,7 @@ def check_complete(network: Network, report: WeightsReport, strict: bool) -> Non
         what = [f"{title} {', '.join(names)}" for title, names in
                 (("lacks", report.missing), ("holds, beyond the network,", report.unexpected)) if names]
         raise WeightsError(f"{report.path}: {'; '.join(what)}; "
-                           "strict: false (or --no-strict) loads what fits and lists the rest")
+                           "model.strict: false in a config loads what fits and lists the rest")
 
 
 def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:

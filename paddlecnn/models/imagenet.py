@@ -1,0 +1,10 @@
+"""The 1,000 classes of ImageNet (ILSVRC 2012), in the order of every published network's outputs."""
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def class_names() -> tuple[str, ...]:
+    """Names by index: WordNet's first word for each class, told apart where two share it (crane)."""
+    lines = files("paddlecnn.models").joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line.partition(" ")[2] for line in lines)
