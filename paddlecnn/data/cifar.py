@@ -192,7 +192,7 @@ def read_batch(edition: Edition, read: Read, name: str, official: Official, labe
     if outside:
         raise DataError(f"{source}: label {labels[outside[0]]} of image {outside[0]} is outside the range "
                         f"0 to {classes - 1} ({len(outside)} such); the file is damaged")
-    images = np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # the planes stay as they lie: batches want them so
     return CifarBatch(images, np.array(labels, np.int64), [f"{prefix}/{i}" for i in range(len(images))])
 
 

@@ -42,8 +42,8 @@ def size_histogram(name: str, widths: np.ndarray, heights: np.ndarray, path: Pat
     for axis, values, title in zip(axes, (widths, heights, ratios), ("width", "height", "width / height"), strict=True):
         axis.hist(values, bins=1 if values.min() == values.max() else 40, color="#3b6ea5")
         unit = "" if values is ratios else " px"
-        axis.set_title(f"{title}: {values.min():.4g} to {values.max():.4g}{unit}, median {np.median(values):.4g}",
-                       fontsize=9)
+        axis.set_title(f"{title}: {values.min():.3g} to {values.max():.4g}{unit}, median {np.median(values):.3g}",
+                       fontsize=8)
         axis.set_xlabel(title + (f" [{unit.strip()}]" if unit else ""))
     axes[0].set_ylabel("images")
     figure.suptitle(f"{name}: sizes of {len(widths):,} images", fontsize=10)
