@@ -29,7 +29,7 @@ def free_port() -> int:
 def launch(folder: Path, *arguments: object, nodes: int = 1, port: int | None = None) -> subprocess.Popen:
     """One launcher with two processes, or one of two launchers with a process each."""
     # Threads change the last bits of a sum; one a process keeps the machine free for the others.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     shape = ["--nproc_per_node", str(2 // nodes), "--log_dir", str(folder)]
     shape += ["--nnodes", str(nodes), "--master", f"127.0.0.1:{port or free_port()}"]
     return subprocess.Popen([sys.executable, "-m", "paddle.distributed.launch", *shape, *TRAIN, *map(str, arguments)],

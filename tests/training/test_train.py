@@ -1,0 +1,267 @@
+"""What a person who trains relies on."""
+from __future__ import annotations
+
+import json
+import os
+import pickletools
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from runs import curves, metrics_without_clock, weights_sha
+
+from paddlecnn.training.checkpoint import load_checkpoint
+
+
+@pytest.fixture
+def whole(tool, tiny, tmp_path) -> Path:
+    """A finished run."""
+    run = tmp_path / "whole"
+    assert tool("train", "-c", tiny, "--run", run) == 0
+    return run
+
+
+def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
+    for name in ("best", "last"):
+        assert (whole / "checkpoints" / name / "model.safetensors").is_file()
+    rows = metrics_without_clock(whole)
+    assert [row[0] for row in rows].count("val") == 3
+    assert curves(whole).keys() == {"train/loss", "train/top1", "train/lr", "train/grad_norm",
+                                    "train/images_per_second", "val/loss", "val/top1"}
+    environment = json.loads((whole / "environment.json").read_text())
+    assert environment["config_hash"] == load_checkpoint(whole / "checkpoints/best").state["config_hash"]
+    assert environment["packages"]["paddlepaddle"]
+    assert environment["peak_memory_mib"]["process"] > 0
+
+
+def test_curves_and_metrics_hold_the_same_numbers(whole):
+    by_tag = {}
+    for kind, epoch, step, loss, *_ in metrics_without_clock(whole):
+        by_tag.setdefault(f"{kind}/loss", []).append((int(epoch if kind == "val" else step), float(loss)))
+    for tag, points in by_tag.items():
+        assert [(step, pytest.approx(value)) for step, value in curves(whole)[tag]] == points
+
+
+def test_evaluation_agrees_with_the_last_line_of_training_to_the_last_digit(tool, tiny, tmp_path, capsys):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run") == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert tool("eval", tmp_path / "run", "--split", "val") == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert last.partition("val ")[2] == first.partition("): ")[2] != ""
+    assert tool("eval", tmp_path / "run", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    best = load_checkpoint(tmp_path / "run/checkpoints/best").state["best"]
+    assert (figures["loss"], figures["top1"], figures["n"]) == (best["loss"], best["top1"], best["n"])
+
+
+def test_two_runs_of_a_config_are_equal_and_another_seed_is_not(tool, tiny, whole, tmp_path):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "again") == 0
+    assert weights_sha(tmp_path / "again") == weights_sha(whole)
+    assert tool("train", "-c", tiny, "--run", tmp_path / "other", "-o", "seed=1") == 0
+    assert weights_sha(tmp_path / "other") != weights_sha(whole)
+
+
+def test_an_existing_run_is_not_touched(tool, tiny, whole, capsys):
+    before = weights_sha(whole), (whole / "metrics.csv").read_bytes()
+    assert tool("train", "-c", tiny, "--run", whole) == 2
+    assert "exists already; go on with it by --resume" in capsys.readouterr().err
+    assert (weights_sha(whole), (whole / "metrics.csv").read_bytes()) == before
+
+
+def interrupt_after(run: Path, rows: int, number: int) -> threading.Thread:
+    """Send this process a signal once metrics.csv has so many rows."""
+    def wait() -> None:
+        path = run / "metrics.csv"
+        while not path.exists() or path.read_text().count("\n") <= rows:
+            time.sleep(0.001)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_cleanly_and_the_run_goes_on_to_the_same_weights(tool, tiny, tmp_path, capsys, number, code):
+    long = ["-o", "train.epochs=12"]
+    assert tool("train", "-c", tiny, "--run", tmp_path / "whole", *long) == 0
+    run = tmp_path / "cut"
+    thread = interrupt_after(run, 9, number)
+    assert tool("train", "-c", tiny, "--run", run, *long) == code
+    thread.join()
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("stopped at step")
+    assert "--resume" in error
+    assert tool("train", "-c", tiny, "--run", run, *long, "--resume") == 0
+    assert weights_sha(run) == weights_sha(tmp_path / "whole")
+    assert metrics_without_clock(run) == metrics_without_clock(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("extra", [
+    ["optim.name=adam", "optim.lr=0.001", "train.accumulate=2"],
+    ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
+    ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
+])
+def test_all_state_comes_back_at_a_resume(tool, tiny, tmp_path, extra):
+    options = [word for item in extra for word in ("-o", item)]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert tool("train", "-c", tiny, "--run", whole, *options) == 0
+    thread = interrupt_after(cut, 1, signal.SIGINT)
+    assert tool("train", "-c", tiny, "--run", cut, *options) in (0, 130)
+    thread.join()
+    assert tool("train", "-c", tiny, "--run", cut, *options, "--resume") == 0
+    assert weights_sha(cut) == weights_sha(whole)
+    assert weights_sha(cut, "best") == weights_sha(whole, "best")
+
+
+def test_resuming_a_finished_run_says_so_and_succeeds(tool, tiny, whole, capsys):
+    before = weights_sha(whole)
+    assert tool("train", "-c", tiny, "--run", whole, "--resume") == 0
+    assert "finished already, after 3 epochs" in capsys.readouterr().out
+    assert weights_sha(whole) == before
+
+
+def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
+    before = (whole / "config.yaml").read_bytes()
+    assert tool("train", "-c", tiny, "--run", whole, "--resume", "-o", "optim.lr=0.5", "-o", "train.epochs=9") == 2
+    error = capsys.readouterr().err
+    assert "optim.lr (0.01 in the run, 0.5 now); train.epochs (3 in the run, 9 now)" in error
+    assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "optim.lr=0.5") == 2
+    assert "--extend optim.lr: only train.epochs" in capsys.readouterr().err
+    assert (whole / "config.yaml").read_bytes() == before
+
+
+def test_a_run_is_extended_on_purpose(tool, tiny, whole):
+    assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "train.epochs=4") == 0
+    assert load_checkpoint(whole / "checkpoints/last").state["epoch"] == 4
+    assert "epochs: 4" in (whole / "config.yaml").read_text()
+
+
+def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(tool, tiny, whole, capsys):
+    path = whole / "checkpoints/last/model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    assert tool("train", "-c", tiny, "--run", whole, "--resume") == 0
+    out = capsys.readouterr().out
+    assert f"{whole}/checkpoints/last: model.safetensors does not match its SHA-256; going on from" in out
+
+
+def test_evaluation_refuses_a_damaged_checkpoint_by_name(tool, whole, capsys):
+    os.truncate(whole / "checkpoints/best/model.safetensors", 1000)
+    assert tool("eval", whole) == 2
+    assert "checkpoints/best: model.safetensors does not match its SHA-256" in capsys.readouterr().err
+
+
+def test_no_file_of_a_checkpoint_is_a_pickle(whole):
+    files = [path for path in (whole / "checkpoints").rglob("*") if path.is_file()]
+    assert len(files) >= 8
+    for path in files:
+        with pytest.raises((ValueError, IndexError, UnicodeDecodeError)):
+            assert any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(path.read_bytes()))
+
+
+def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
+    run = tmp_path / "run"
+    frozen = ["-o", "optim.lr=1e-12", "-o", "train.epochs=20", "-o", "train.early_stop.patience=2"]
+    assert tool("train", "-c", tiny, "--run", run, *frozen) == 0
+    state = load_checkpoint(run / "checkpoints/last").state
+    assert (state["epoch"], state["finished"], state["best"]["epoch"]) == (3, True, 1)
+    assert tool("train", "-c", tiny, "--run", run, *frozen, "--resume") == 0
+
+
+def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e12",
+                "-o", "optim.schedule={name: multistep, at: [1], factor: 1.0e+3, warmup: 1}") == 2
+    error = capsys.readouterr().err
+    assert "the loss is nan at step" in error or "the loss is inf at step" in error
+    assert "learning rate" in error
+
+
+def test_accumulation_equals_the_large_batch(tool, tiny, tmp_path):
+    runs = {}
+    for parts in (1, 4):
+        runs[parts] = tmp_path / f"parts-{parts}"
+        assert tool("train", "-c", tiny, "--run", runs[parts], "-o", f"train.accumulate={parts}") == 0
+    losses = {parts: [float(row[3]) for row in metrics_without_clock(run)] for parts, run in runs.items()}
+    assert losses[1] == pytest.approx(losses[4], abs=1e-5)
+
+
+def test_several_seeds_give_mean_deviation_and_range(tool, tiny, tmp_path, capsys):
+    run = tmp_path / "seeds"
+    assert tool("train", "-c", tiny, "--run", run, "--seeds", "2", "-o", "train.epochs=1") == 0
+    figures = json.loads((run / "seeds.json").read_text())
+    values = figures["top1"]["values"]
+    assert len(values) == 2
+    assert figures["top1"]["mean"] == pytest.approx(sum(values) / 2)
+    assert figures["top1"]["range"] == [min(values), max(values)]
+    assert "standard deviation" in capsys.readouterr().out
+    assert tool("train", "-c", tiny, "--seeds", "1") == 2
+
+
+def test_a_profile_tells_where_the_time_goes(tool, tiny, tmp_path, capsys):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--profile", "3", "-o", "train.epochs=1") == 0
+    out = capsys.readouterr().out
+    for phase in ("data", "forward", "backward", "optimizer", "logging", "whole step"):
+        assert phase in out
+    trace = next((tmp_path / "run/profile").glob("*.json"))
+    assert json.loads(trace.read_text())["traceEvents"]
+
+
+def test_a_dry_run_shows_everything_and_writes_nothing(tool, tiny, tmp_path, capsys):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--dry-run") == 0
+    out = capsys.readouterr().out
+    for text in ("batch_size: 32", "parameters", "train 256", "steps an epoch: 8, in all 24", "MiB", "device: cpu"):
+        assert text in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_that_is_not_there_is_named(tool, tiny, tmp_path, capsys):
+    import paddle
+    if paddle.device.is_compiled_with_cuda():
+        pytest.skip("this PaddlePaddle is a GPU build")
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--device", "gpu") == 2
+    assert "CPU build" in capsys.readouterr().err
+    assert tool("train", "-c", tiny, "--device", "tpu") == 2
+    assert "not a device" in capsys.readouterr().err
+
+
+def test_an_unwritable_run_folder_is_one_line(tool, tiny, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert tool("train", "-c", tiny, "--run", tmp_path / "file" / "run") == 2
+    assert "the run folder cannot be made (Not a directory)" in capsys.readouterr().err
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here (needs root)")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(tool, tiny, small_disk, tmp_path, capsys):
+    run = small_disk / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=2") == 0
+    before = weights_sha(run)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    capsys.readouterr()
+    extend = ["-c", tiny, "--run", run, "-o", "train.epochs=2", "--resume", "--extend", "train.epochs=3"]
+    assert tool("train", *extend) == 2
+    error = capsys.readouterr().err
+    assert "No space left on device; free some space" in error
+    assert weights_sha(run) == before
+    filler.unlink()
+    assert tool("train", *extend) == 0
+    assert load_checkpoint(run / "checkpoints/last").state["epoch"] == 3
