@@ -94,13 +94,15 @@ def load(config: DataConfig) -> Parts:
     a file is missing, damaged or not a CIFAR batch.
     """
     edition = EDITIONS[config.name]
-    read = open_source(edition, Path(config.root))
+    unofficial: list[str] = []
+    read = checked_reader(edition, open_source(edition, Path(config.root)), unofficial)
     label_key, names_key = edition.labels[config.labels if len(edition.labels) > 1 else "fine"]
     classes = class_names(edition, read, names_key)
-    train = [read_batch(edition, read, name, file, label_key, len(classes), name)
-             for name, file in edition.train.items()]
-    (test_name, test_file), = edition.test.items()
-    test = read_batch(edition, read, test_name, test_file, label_key, len(classes), "test")
+    train = [read_batch(edition, read, name, label_key, len(classes), name) for name in edition.train]
+    test, = (read_batch(edition, read, name, label_key, len(classes), "test") for name in edition.test)
+    if unofficial:
+        print(f"{Path(unofficial[0]).parent}: {len(unofficial)} of {len(edition.files)} files are not the official "
+              "ones, by their size; reading them all the same", file=sys.stderr)
     return Parts(join(edition.name, classes, train), join(f"{edition.name} test", classes, [test]))
 
 
@@ -149,6 +151,20 @@ def archive_reader(archive: Path, edition: Edition) -> Read:
     return read
 
 
+def checked_reader(edition: Edition, read: Read, unofficial: list[str]) -> Read:
+    """Reads, and checks the MD5: of the official size, another one is damage; files of another size are listed."""
+    def read_checked(name: str) -> tuple[bytes, str]:
+        data, source = read(name)
+        official, md5 = edition.files[name], md5_of(data)
+        if len(data) != official.size:
+            unofficial.append(source)
+        elif md5 != official.md5:
+            raise DataError(f"{source}: MD5 {md5} is not the published {official.md5}; the file is damaged, "
+                            "get it again")
+        return data, source
+    return read_checked
+
+
 def check_folder(edition: Edition, folder: Path) -> None:
     """Raises DataError where a file is missing or is not the published one."""
     read = folder_reader(folder)
@@ -176,11 +192,9 @@ class CifarBatch:
     ids: list[str]
 
 
-def read_batch(edition: Edition, read: Read, name: str, official: Official, label_key: bytes, classes: int,
-               prefix: str) -> CifarBatch:
-    """One batch file, checked: MD5, form, label range."""
+def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classes: int, prefix: str) -> CifarBatch:
+    """One batch file, checked: form and label range."""
     data, source = read(name)
-    check_md5(data, source, official)
     batch = safe_unpickle(data, source)
     rows, labels = batch.get(b"data"), batch.get(label_key)
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
@@ -197,24 +211,12 @@ def read_batch(edition: Edition, read: Read, name: str, official: Official, labe
 
 
 def class_names(edition: Edition, read: Read, key: bytes) -> list[str]:
-    (name, official), = edition.meta.items()
+    name, = edition.meta
     data, source = read(name)
-    check_md5(data, source, official)
     names = safe_unpickle(data, source).get(key)
     if not isinstance(names, list) or not names or not all(isinstance(n, bytes) for n in names):
         raise DataError(f"{source}: no list of class names under {key.decode()}; extract the official archive again")
     return [n.decode("utf-8", "replace") for n in names]
-
-
-def check_md5(data: bytes, source: str, official: Official) -> None:
-    """Raises DataError for a damaged official file; says so on stderr for one that is not official."""
-    md5 = md5_of(data)
-    if md5 == official.md5:
-        return
-    if len(data) == official.size:
-        raise DataError(f"{source}: MD5 {md5} is not the published {official.md5}; the file is damaged, get it again")
-    print(f"{source}: not the official file ({len(data):,} bytes, the official one has {official.size:,}); "
-          "reading it all the same", file=sys.stderr)
 
 
 def md5_of(data: bytes) -> str:

@@ -1,6 +1,7 @@
 """The one interface to every data set: `open_dataset(config.data, seed)` gives its three parts."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,8 @@ from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, Split
 from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction
 from paddlecnn.errors import DataError
 
-__all__ = ["ArrayDataset", "Dataset", "FileDataset", "Parts", "Splits", "defaults", "open_dataset", "open_parts"]
+__all__ = ["ArrayDataset", "Dataset", "FileDataset", "Parts", "Splits", "defaults", "open_dataset", "open_parts",
+           "published_counts", "require_classes"]
 
 SOURCES: dict[str, ModuleType] = {
     "digits": digits,
@@ -47,6 +49,17 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 def open_parts(config: DataConfig) -> Parts:
     """What the publisher gives, unsplit."""
     return SOURCES[config.name].load(config)
+
+
+def require_classes(dataset: Dataset, classes: Sequence[str], knower: str) -> None:
+    """Raises DataError where a data set's classes are not those that a run or checkpoint knows."""
+    if tuple(classes) != dataset.classes:
+        raise DataError(f"{dataset.name}: its classes are {few(dataset.classes)}; {knower} knows {len(classes)}: "
+                        f"{few(classes)}; take the data that it was trained for")
+
+
+def few(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:5]) + (" ..." if len(classes) > 5 else "")
 
 
 def split_parts(parts: Parts, config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
