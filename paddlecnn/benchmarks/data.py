@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder or zip with Dogs vs. Cats (default: 200 drawn JPEGs of 500x375)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the median is told")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(args: argparse.Namespace) -> list[Result]:
@@ -65,7 +67,10 @@ def main(args: argparse.Namespace) -> list[Result]:
         photos = photographs(args.photos, Path(scratch))
         for name, what, ours, plain in (memory_case(args.cifar), jpeg_case(photos), cache_case(photos, scratch)):
             results.append(Result(name, what, *in_turn(ours, plain, args.rounds, args.seconds)))
-            print(results[-1], flush=True)
+            if not args.json:
+                print(results[-1], flush=True)
+    if args.json:
+        print(json.dumps([{**asdict(result), "ratio": result.ratio} for result in results]))
     return results
 
 

@@ -1,0 +1,112 @@
+"""Splits: every image on one side, classes in proportion, duplicates together, the same for the same seed."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from paddlecnn.data.base import ArrayDataset
+from paddlecnn.data.splits import read_split, sample, split_by_fold, split_by_fraction, write_split
+from paddlecnn.errors import DataError
+from tests.data.conftest import opened
+
+
+def dataset(labels, images=None) -> ArrayDataset:
+    count = len(labels)
+    if images is None:
+        images = np.arange(count, dtype=np.uint32).view(np.uint8).reshape(count, 1, 4, 1).repeat(3, 3)
+    return ArrayDataset("made", [f"class {c}" for c in range(max(labels) + 1)], [f"pic {i}.png" for i in range(count)],
+                        np.array(labels), images)
+
+
+MIXED = dataset([0] * 100 + [1] * 40 + [2] * 21)
+
+
+def test_a_fraction_is_stratified_whole_and_depends_on_the_seed_alone():
+    train, val = split_by_fraction(MIXED, 0.15, seed=0)
+    assert np.array_equal(np.sort(np.concatenate([train, val])), np.arange(161))
+    assert np.bincount(MIXED.labels[val]).tolist() == [15, 6, 3]
+    again, other = split_by_fraction(MIXED, 0.15, seed=0), split_by_fraction(MIXED, 0.15, seed=1)
+    assert np.array_equal(val, again[1])
+    assert not np.array_equal(val, other[1])
+
+
+def test_each_image_is_in_validation_in_exactly_one_fold():
+    folds = [split_by_fold(MIXED, 5, fold, seed=3) for fold in range(5)]
+    assert np.array_equal(np.sort(np.concatenate([val for _, val in folds])), np.arange(161))
+    for train, val in folds:
+        assert not set(train) & set(val)
+        assert np.abs(np.bincount(MIXED.labels[val], minlength=3) - np.array([20, 8, 4.2])).max() < 1.5
+
+
+def test_exact_duplicates_fall_on_one_side():
+    images = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), np.uint8)
+    images[50:] = images[:50]  # each image twice, under two labels
+    twins = dataset([0] * 50 + [1] * 50, images)
+    for train, val in [split_by_fraction(twins, 0.3, seed) for seed in range(5)] + \
+            [split_by_fold(twins, 4, fold, 0) for fold in range(4)]:
+        assert not {i % 50 for i in train} & {i % 50 for i in val}
+        assert len(train)
+        assert len(val)
+
+
+def test_limit_takes_classes_in_proportion_and_keeps_their_order():
+    few = sample(MIXED, 16, seed=0)
+    assert len(few) == 16
+    assert np.abs(np.bincount(few.labels) - np.array([9.9, 4.0, 2.1])).max() < 1
+    assert [MIXED.ids.index(name) for name in few.ids] == sorted(MIXED.ids.index(name) for name in few.ids)
+    assert sample(MIXED, 1000, seed=0) is MIXED
+
+
+def test_a_written_split_is_read_back(tmp_path):
+    split = split_by_fraction(MIXED, 0.2, seed=5)
+    write_split(tmp_path / "split", MIXED, split, {"seed": 5, "val_fraction": 0.2})
+    again = read_split(tmp_path / "split", MIXED)
+    assert all(np.array_equal(one, other) for one, other in zip(split, again, strict=True))
+    made = json.loads((tmp_path / "split" / "split.json").read_text())
+    assert made["seed"] == 5
+    assert made["counts"] == {"train": len(split[0]), "val": len(split[1])}
+    assert (tmp_path / "split" / "val.txt").read_text().splitlines()[0] == f"{MIXED.ids[split[1][0]]} 0"
+
+
+def test_a_split_made_by_hand_is_used(tree, tmp_path):
+    (tmp_path / "train.txt").write_text("cat/cat.1.jpg 0\ndog/dog.2.jpg dog\n\n")
+    (tmp_path / "val.txt").write_text("dog/dog.3.jpg 1\n")
+    splits = opened("folder", tree, split=str(tmp_path))
+    assert splits.train.ids == ["cat/cat.1.jpg", "dog/dog.2.jpg"]
+    assert splits.val.ids == ["dog/dog.3.jpg"]
+
+
+@pytest.mark.parametrize(("train", "val", "message"), [
+    ("pic 0.png 0\npic 999.png 0\n", "pic 1.png 0\n", r"train.txt, line 2: pic 999.png is not in the training part"),
+    ("pic 0.png 3\n", "pic 1.png 0\n", r"train.txt, line 1: label 3 is outside the range of made: 0 to 2"),
+    ("pic 0.png 1\n", "pic 1.png 0\n", r"label 1 for pic 0.png, but the data says 0 \(class 0\)"),
+    ("pic 0.png 0\n", "pic 0.png 0\n", r"val.txt, line 1: pic 0.png is already in train.txt, line 1"),
+    ("pic.png\n", "pic 1.png 0\n", r"train.txt, line 1: `pic.png` is not of the form"),
+    ("pic 0.png 0\n", "", r"val.txt: names no image"),
+    ("pic 0.png 0\n", None, r"val.txt: no such file"),
+])
+def test_a_bad_line_is_named(tmp_path, train, val, message):
+    (tmp_path / "train.txt").write_text(train)
+    if val is not None:
+        (tmp_path / "val.txt").write_text(val)
+    with pytest.raises(DataError, match=message):
+        read_split(tmp_path, MIXED)
+
+
+def test_a_split_that_no_longer_fits_is_refused(tmp_path):
+    write_split(tmp_path, MIXED, split_by_fraction(MIXED, 0.2, 0), {"seed": 0})
+    with pytest.raises(DataError, match=r"split.json: made for other images"):
+        read_split(tmp_path, dataset([0] * 101 + [1] * 39 + [2] * 21))
+    (tmp_path / "val.txt").write_text("pic 1.png 0\n")
+    with pytest.raises(DataError, match=r"val.txt: changed since split.json was written"):
+        read_split(tmp_path, MIXED)
+
+
+def test_the_digits_test_part_does_not_depend_on_the_seed():
+    one, other = opened("digits", "data", seed=0), opened("digits", "data", seed=1)
+    assert one.test.fingerprint == other.test.fingerprint
+    assert one.val.ids != other.val.ids
+    assert (len(one.train), len(one.val), len(one.test)) == (1222, 216, 359)
+    assert not set(one.test.content) & set(one.train.content + one.val.content)
