@@ -19,6 +19,7 @@ PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Probability = Annotated[Float, Field(ge=0, le=1)]
+Shrinking = Annotated[Float, Field(gt=0, lt=1)]
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
 
 
@@ -116,7 +117,7 @@ class Step(Section):
 
     name: Literal["step"]
     every: PositiveFloat
-    factor: PositiveFloat = 0.1
+    factor: Shrinking = 0.1
     warmup: NonNegative = 0.0
 
 
@@ -125,7 +126,7 @@ class MultiStep(Section):
 
     name: Literal["multistep"]
     at: Annotated[list[PositiveFloat], Field(min_length=1)]
-    factor: PositiveFloat = 0.1
+    factor: Shrinking = 0.1
     warmup: NonNegative = 0.0
 
     @model_validator(mode="after")
@@ -156,7 +157,7 @@ class Exponential(Section):
     """Times `factor` each epoch, smoothly."""
 
     name: Literal["exponential"]
-    factor: Annotated[Float, Field(gt=0, le=1)]
+    factor: Shrinking
     warmup: NonNegative = 0.0
 
 

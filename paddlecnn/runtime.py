@@ -38,6 +38,8 @@ def load_paddle() -> ModuleType:
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.filterwarnings("ignore", message="No ccache found")
         import paddle
+    # Said at each training step with batch normalisation, about what everybody expects it to do.
+    warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
     return paddle
 
 

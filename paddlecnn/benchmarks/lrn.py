@@ -38,13 +38,15 @@ class Result:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds; the median is told")
+    parser.add_argument("--shape", type=int, nargs=4, metavar=("N", "C", "H", "W"),
+                        help="measure this input alone; without it, those of AlexNet")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(args: argparse.Namespace) -> list[Result]:
     """Measure every shape and print a line for each."""
     results = []
-    for where, shape in SHAPES.items():
+    for where, shape in ({"given": tuple(args.shape)} if args.shape else SHAPES).items():
         layers = LocalResponseNorm(), paddle.nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
         for what, call in (("forward", forward), ("both", forward_and_gradient)):
             ours, theirs = in_turn([call(layer, shape) for layer in layers], args.rounds)

@@ -1,6 +1,8 @@
 """The optimizer and the learning-rate schedule of a config, made of `paddle.optimizer`."""
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import paddle
 from paddle.optimizer import lr as schedules
@@ -105,8 +107,11 @@ def load_optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.Op
                           schedule: schedules.LRScheduler, arrays: Arrays) -> None:
     """Give an optimizer that has not stepped yet the state that `optimizer_arrays` read."""
     parameters = dict(model.named_parameters())
-    state = {"LR_Scheduler": schedule.state_dict()}  # Paddle insists on one; it is the one already replayed
+    # Paddle insists on a schedule's state; it gets the one of the schedule already replayed.
+    state = {"LR_Scheduler": schedule.state_dict()}
     for key, value in arrays.items():
         name, _, suffix = key.rpartition("/")
         state[f"{parameters[name].name}_{suffix}"] = paddle.to_tensor(np.asarray(value))
-    optimizer.set_state_dict(state)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There are some unused values")  # of every schedule with warm-up
+        optimizer.set_state_dict(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import pickletools
+import re
 import signal
 import subprocess
 import threading
@@ -160,8 +161,8 @@ def test_no_file_of_a_checkpoint_is_a_pickle(whole):
     files = [path for path in (whole / "checkpoints").rglob("*") if path.is_file()]
     assert len(files) >= 8
     for path in files:
-        with pytest.raises((ValueError, IndexError, UnicodeDecodeError)):
-            assert any(opcode.name == "STOP" for opcode, _, _ in pickletools.genops(path.read_bytes()))
+        with pytest.raises((ValueError, IndexError)):
+            list(pickletools.genops(path.read_bytes()))
 
 
 def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
@@ -174,12 +175,12 @@ def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
 
 
 def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, capsys):
-    run = tmp_path / "run"
-    assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e12",
-                "-o", "optim.schedule={name: multistep, at: [1], factor: 1.0e+3, warmup: 1}") == 2
-    error = capsys.readouterr().err
-    assert "the loss is nan at step" in error or "the loss is inf at step" in error
-    assert "learning rate" in error
+    run = tmp_path / "exploding"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30",
+                "-o", "optim.schedule={name: constant}") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"exploding: the loss is (nan|inf) at step \d+ \(epoch 1\), learning rate 1e\+30; lower", error)
+    assert error.endswith("No checkpoint was written yet")
 
 
 def test_accumulation_equals_the_large_batch(tool, tiny, tmp_path):
@@ -233,7 +234,7 @@ def test_a_gpu_that_is_not_there_is_named(tool, tiny, tmp_path, capsys):
 def test_an_unwritable_run_folder_is_one_line(tool, tiny, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert tool("train", "-c", tiny, "--run", tmp_path / "file" / "run") == 2
-    assert "the run folder cannot be made (Not a directory)" in capsys.readouterr().err
+    assert "the run folder cannot be made " in capsys.readouterr().err
 
 
 @pytest.fixture
