@@ -31,20 +31,19 @@ def split_by_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Pair:
 
     Each class begins at a place of its own, or small classes would all favour the same folds.
     """
-    begin = generator(seed, "folds").random(len(dataset.classes))[dataset.labels]
-    places = (quantiles(dataset, seed, "split") + begin) % 1
-    return sides(np.floor(places * folds) == fold)
+    begins = generator(seed, "folds").random(len(dataset.classes))
+    return sides(np.floor(quantiles(dataset, seed, "split", begins) * folds) == fold)
 
 
 def sides(in_validation: np.ndarray) -> Pair:
     return np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
 
 
-def quantiles(dataset: Dataset, seed: int, purpose: str) -> np.ndarray:
-    """float64 [N]: each image's place, in the open interval from 0 to 1, within its class.
+def quantiles(dataset: Dataset, seed: int, purpose: str, begins: np.ndarray | None = None) -> np.ndarray:
+    """float64 [N]: each image's place, from 0 to 1 without the 1, within its class.
 
     The places of a class are evenly spaced; a group of duplicates sits at the middle of its share, in
-    the class of its first image.
+    the class of its first image. `begins` turns the places of each class by so much, as on a circle.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
     for position, content in enumerate(dataset.content):
@@ -59,7 +58,7 @@ def quantiles(dataset: Dataset, seed: int, purpose: str) -> np.ndarray:
         before = 0
         for group in order:
             members = class_groups[group]
-            places[members] = (before + len(members) / 2) / total
+            places[members] = ((before + len(members) / 2) / total + (0 if begins is None else begins[label])) % 1
             before += len(members)
     return places
 
