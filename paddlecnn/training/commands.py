@@ -11,10 +11,8 @@ from paddlecnn.errors import ConfigError
 from paddlecnn.files import write_json
 from paddlecnn.models.summary import summarize
 from paddlecnn.training.job import build_job
+from paddlecnn.training.memory import SLOTS
 from paddlecnn.training.train import Outcome, train_and_evaluate
-
-# Numbers that an optimizer keeps for each weight.
-SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
 
 
 def train(config: Config, run: Path, **options: object) -> str:
@@ -69,7 +67,8 @@ def dry_run(config: Config, device: str) -> str:
     job = build_job(config)
     summary = summarize(job.model, job.preprocess.size)
     splits = {name: part for name in ("train", "val", "test") if (part := getattr(job.splits, name)) is not None}
-    memory = summary.training_bytes(-(-config.train.batch_size // config.train.accumulate), SLOTS[config.optim.name]) / 2**20
+    part = -(-config.train.batch_size // config.train.accumulate)
+    memory = summary.training_bytes(part, SLOTS[config.optim.name]) / 2**20
     return "\n".join([
         to_yaml(config).rstrip(), "", str(summary), "",
         "images: " + ", ".join(f"{name} {len(part):,}" for name, part in splits.items()),

@@ -1,6 +1,7 @@
 """From a config to the things that train: data, model, loaders."""
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import paddle
 from paddlecnn.config import Config, DataConfig, Preprocess
 from paddlecnn.data.datasets import Dataset, Splits, defaults, open_dataset
 from paddlecnn.data.loader import Loader, make_loader
+from paddlecnn.data.soundness import sound_part
 from paddlecnn.data.transforms import resolve
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import WeightsReport, load_weights
@@ -26,7 +28,8 @@ class Job:
     model: paddle.nn.Layer
     train: Loader
     val: Loader
-    weights: WeightsReport | None
+    excluded: list[tuple[str, str]]  # (id, reason) of each training image that cannot be read
+    notes: list[str]  # what a person should know before training begins
 
     def describe(self) -> dict[str, Any]:
         """What a checkpoint tells of its run, whatever the step: enough to predict by it."""
@@ -43,6 +46,8 @@ class Job:
 def build_job(config: Config) -> Job:
     """Open the data, make the model, load its weights. Raises a UserError for all that a user can cause."""
     splits = open_dataset(config.data, config.seed)
+    sound, excluded = sound_part(splits.train)
+    splits = dataclasses.replace(splits, train=sound)
     model = build_model(config, len(splits.train.classes))
     weights = None
     if config.model.weights:
@@ -57,7 +62,18 @@ def build_job(config: Config) -> Job:
                         seed=config.seed, shuffle=True, workers=config.data.workers, shard=shard,
                         cache=config.data.cache)
     val = evaluation_loader(splits.val, preprocess, config.data, config.train.batch_size)
-    return Job(config, splits, preprocess, model, train, val, weights)
+    return Job(config, splits, preprocess, model, train, val, excluded, job_notes(config, weights, excluded))
+
+
+def job_notes(config: Config, weights: WeightsReport | None, excluded: list[tuple[str, str]]) -> list[str]:
+    notes = weights.lines() if weights else []
+    if excluded:
+        names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
+        notes.append(f"{len(excluded):,} training images cannot be read and are left out ({names}); "
+                     "the run's excluded.csv lists them with the reasons")
+    if config.train.amp != "off" and not paddle.get_device().startswith("gpu"):
+        notes.append(f"train.amp: {config.train.amp} is for a GPU; on this CPU training stays in float32")
+    return notes
 
 
 def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:

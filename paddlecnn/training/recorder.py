@@ -1,12 +1,14 @@
 """What a run leaves behind: metrics, curves, checkpoints, the bar. Only process 0 writes."""
 from __future__ import annotations
 
+import csv
 import time
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from paddlecnn.files import written_aside
 from paddlecnn.reporting.visualdl import CurveWriter
 from paddlecnn.training import parallel
 from paddlecnn.training.checkpoint import Checkpoint, newest_first, save_checkpoint
@@ -100,6 +102,12 @@ class Recorder:
         """A line for the person, above the bar."""
         if self.writes:
             tqdm.write(line)
+
+    def list_excluded(self, excluded: list[tuple[str, str]]) -> None:
+        """Write excluded.csv: each training image that is left out, and why."""
+        if self.writes and excluded:
+            with written_aside(self.run.path / "excluded.csv") as aside, open(aside, "w", newline="") as file:
+                csv.writer(file).writerows([("id", "reason"), *excluded])
 
     def close(self) -> None:
         if self.writes:

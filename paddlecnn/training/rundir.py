@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,16 @@ class RunDir:
     def config(self) -> Config:
         """The resolved config of the run."""
         return load_config(self.path / "config.yaml")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for one training process; a kill lets go of it. Raises RunError where another one trains."""
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.path}: another process is training this run; wait for it or stop it") from None
+            yield
 
     @property
     def checkpoints(self) -> Path:

@@ -20,6 +20,7 @@ from paddlecnn.training.fit import fit
 from paddlecnn.training.interrupt import stop_on_signals
 from paddlecnn.training.job import Job, build_job
 from paddlecnn.training.learner import Learner
+from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.profile import Phases
 from paddlecnn.training.progress import Progress
 from paddlecnn.training.recorder import Recorder
@@ -63,8 +64,9 @@ def train_and_evaluate(config: Config, run_path: Path, *, resume: bool = False, 
         print(f"{run.path}: finished already, after {progress.epoch} epochs; "
               "--extend train.epochs=N goes on from its last one")
     else:
-        run_to_its_end(job, run, checkpoint, progress, profile)
-        finish_environment(run, progress, device)
+        with contextlib.nullcontext() if parallel.rank() else run.locked():
+            run_to_its_end(job, run, checkpoint, progress, profile)
+            finish_environment(run, progress, device)
     best = progress.best
     return Outcome(run, best["epoch"], Scores(best["n"], best["loss"], best["top1"]))
 
@@ -93,7 +95,11 @@ def run_to_its_end(job: Job, run: RunDir, checkpoint: Checkpoint | None, progres
     phases = Phases(profile, run.path / "profile")
     fixed = {**job.describe(), "config_hash": config_hash(job.config)}
     with contextlib.closing(Recorder(run, learner, progress, fixed)) as recorder, stop_on_signals() as stop:
-        fit(learner, job.train, job.val, progress, recorder, stop, phases)
+        for line in job.notes:
+            recorder.say(line)
+        recorder.list_excluded(job.excluded)
+        with out_of_memory_explained(job):
+            fit(learner, job.train, job.val, progress, recorder, stop, phases)
 
 
 def finish_environment(run: RunDir, progress: Progress, device: str) -> None:

@@ -82,8 +82,8 @@ def test_a_run_killed_again_and_again_ends_as_one_never_stopped(tiny, tmp_path, 
         finish(tiny, run)
         assert_same(run, whole)
     with capsys.disabled():
-        print(f"\n{sum(hits.values())} kills ({hits['in a checkpoint']} inside a checkpoint's writing) in {rounds} runs, "
-              "0 runs differ from the one never stopped")
+        print(f"\n{sum(hits.values())} kills, {hits['in a checkpoint']} of them inside a checkpoint's writing, "
+              f"in {rounds} runs: 0 runs differ from the one never stopped")
 
 
 def assert_same(run: Path, whole: Path) -> None:

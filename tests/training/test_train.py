@@ -242,27 +242,53 @@ def small_disk(tmp_path):
     """A file system of 3 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True, check=False)
-    if mounted.returncode:
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder]
+    if subprocess.run(mounting, capture_output=True, check=False).returncode:
         pytest.skip("a small file system cannot be mounted here (needs root)")
     yield folder
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(tool, tiny, small_disk, tmp_path, capsys):
+def fill(folder: Path, leave: int) -> Path:
+    """Fill the disk but for `leave` bytes; returns the file that does."""
+    filler = folder / "filler"
+    statistics = os.statvfs(folder)
+    filler.write_bytes(bytes(statistics.f_bavail * statistics.f_frsize - leave))
+    return filler
+
+
+@pytest.mark.parametrize("leave", [0, 100_000])  # not even a row fits; the metrics fit and no checkpoint does
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(tool, tiny, small_disk, capsys, leave):
     run = small_disk / "run"
     assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=2") == 0
     before = weights_sha(run)
-    filler = small_disk / "filler"
-    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    capsys.readouterr()
+    filler = fill(small_disk, leave)
     extend = ["-c", tiny, "--run", run, "-o", "train.epochs=2", "--resume", "--extend", "train.epochs=3"]
     assert tool("train", *extend) == 2
-    error = capsys.readouterr().err
-    assert "No space left on device; free some space" in error
+    assert "No space left on device; free some space" in capsys.readouterr().err
     assert weights_sha(run) == before
     filler.unlink()
     assert tool("train", *extend) == 0
     assert load_checkpoint(run / "checkpoints/last").state["epoch"] == 3
+
+
+def test_a_new_run_on_a_full_disk_leaves_nothing_behind(tool, tiny, small_disk, capsys):
+    fill(small_disk, 0)
+    assert tool("train", "-c", tiny, "--run", small_disk / "run") == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_disk_made_read_only_is_one_line_and_harms_nothing(tool, tiny, small_disk, capsys):
+    run = small_disk / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=2") == 0
+    before = weights_sha(run)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    extend = ["-c", tiny, "--run", run, "-o", "train.epochs=2", "--resume", "--extend", "train.epochs=3"]
+    assert tool("train", *extend) == 2
+    assert "Read-only file system; choose a folder on a disk that is not read-only" in capsys.readouterr().err
+    assert tool("train", "-c", tiny, "--run", small_disk / "new") == 2
+    assert "Read-only file system" in capsys.readouterr().err
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert weights_sha(run) == before
+    assert tool("train", *extend) == 0

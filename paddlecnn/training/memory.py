@@ -1,0 +1,52 @@
+"""Say what would fit where a GPU's memory did not suffice."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import paddle
+
+from paddlecnn.errors import UserError
+from paddlecnn.models.summary import Summary, summarize
+from paddlecnn.training.job import Job
+
+# Numbers that an optimizer keeps for each weight.
+SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
+USABLE = 0.9  # of a device's memory; the rest is the driver's and lost between blocks
+
+
+class OutOfMemory(UserError):
+    """A training step needs more memory than the GPU has."""
+
+
+@contextlib.contextmanager
+def out_of_memory_explained(job: Job) -> Iterator[None]:
+    """Turn Paddle's out-of-memory error on a GPU into one that names a batch size that would fit."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if "ResourceExhausted" not in str(error) and "Out of memory" not in str(error):
+            raise
+        if not paddle.get_device().startswith("gpu"):
+            raise
+        memory = paddle.device.cuda.get_device_properties().total_memory
+        raise OutOfMemory(advice(summarize(job.model, job.preprocess.size), job.config.train.batch_size,
+                                 SLOTS[job.config.optim.name], memory)) from None
+
+
+def advice(summary: Summary, batch_size: int, slots: int, memory: int) -> str:
+    """The line for a person. memory: bytes of the device."""
+    fits = largest_batch(summary, slots, memory)
+    text = (f"train.batch_size: a batch of {batch_size} does not fit into the GPU's {memory / 2**30:.1f} GiB; "
+            f"by estimate {fits} images would")
+    if not fits:
+        return f"{text}: take a smaller model or input size"
+    return f"{text}: train.accumulate={-(-batch_size // fits)} computes the same batch in parts"
+
+
+def largest_batch(summary: Summary, slots: int, memory: int) -> int:
+    """The largest power of two whose training step should fit into so many bytes; 0 where not even one image does."""
+    fits = 0
+    while summary.training_bytes(max(2 * fits, 1), slots) <= USABLE * memory:
+        fits = max(2 * fits, 1)
+    return fits
