@@ -24,7 +24,7 @@ from paddlecnn.randomness import generator, random_seed
 
 KAGGLE_EPS = 1e-15  # Kaggle keeps probabilities this far from 0 and 1 before it takes logarithms
 TEMPERATURES = (0.1, 20.0)
-COARSE_CLIPS = np.geomspace(1e-6, 0.15, 12)
+COARSE_CLIPS = np.geomspace(1e-6, 0.4, 13)
 PARTS = 5  # of the cross-fit
 RESAMPLES = 2000  # of the bootstrap
 
@@ -82,7 +82,8 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray, temperature: float |
     if eps is None:  # the loss may have several valleys over the clip: look everywhere, then closer
         coarse = min(COARSE_CLIPS, key=lambda one: loss(at_clip(one)))
         step = COARSE_CLIPS[1] / COARSE_CLIPS[0]
-        eps = lowest(lambda one: loss(at_clip(one)), max(coarse / step, COARSE_CLIPS[0]), coarse * step)
+        eps = lowest(lambda one: loss(at_clip(one)), max(coarse / step, COARSE_CLIPS[0]),
+                     min(coarse * step, COARSE_CLIPS[-1]))
     return at_clip(eps)
 
 

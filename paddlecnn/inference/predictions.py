@@ -30,7 +30,8 @@ def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none")
     if dataset is None:
         raise DataError(f"{run.config.data.name}: has no {split} split; nothing to predict")
     model, preprocess = with_views(tta, run.model, run.preprocess)
-    loader = make_loader(dataset, preprocess, run.config.train.batch_size, workers=run.config.data.workers)
+    data = run.config.data
+    loader = make_loader(dataset, preprocess, run.config.train.batch_size, workers=data.workers, cache=data.cache)
     logits = predict_logits(model, loader, progress=f"{run.run.path.name} {split}").astype(np.float64)
     return Predictions(dataset.ids, run.classes, logits, dataset.labels)
 

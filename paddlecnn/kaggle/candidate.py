@@ -73,7 +73,8 @@ class Made:
         count = f"{self.outlook.images:,} validation images"
         if self.competition.metric == "accuracy":
             return [*lines, f"expected accuracy {self.outlook.after}, from {count}"]
-        return [*lines, f"expected log loss as trained   {self.outlook.before}",
+        plain = "as trained" if len(self.blend.weights) == 1 else "plain mean"
+        return [*lines, f"expected log loss {plain}   {self.outlook.before}",
                 f"expected log loss calibrated   {self.outlook.after}, cross-fitted",
                 f"{self.blend}, fitted on {count}",
                 f"pictures: {self.path.with_suffix('')}/reliability.png and clip.png"]
@@ -138,8 +139,8 @@ def write_evidence(candidate: Candidate, made: Made) -> None:
     write_json(folder / "calibration.json", {
         "competition": made.competition.slug, "validation_images": outlook.images, "weights": made.blend.weights,
         "temperature": made.blend.calibration.temperature, "clip": made.blend.calibration.eps,
-        "log_loss_as_trained": dataclasses.asdict(outlook.before),
-        "log_loss_calibrated_cross_fitted": dataclasses.asdict(outlook.after), **candidate.origin})
+        "log_loss_before": dataclasses.asdict(outlook.before),
+        "log_loss_after_cross_fitted": dataclasses.asdict(outlook.after), **candidate.origin})
     with written_aside(folder / "validation.csv") as aside:
         validation_table(candidate, made.blend).to_csv(aside, index=False, lineterminator="\n")
     name = made.competition.positive
@@ -158,8 +159,8 @@ def validation_table(candidate: Candidate, blend: Blend) -> pd.DataFrame:
 
 
 def draw_clip_curve(validation: Images, blend: Blend, path: Path) -> None:
-    """The log loss for clips from one in a million to one in five, without and with the fitted temperature."""
-    clips = np.geomspace(1e-6, 0.2, 80)
+    """The log loss for clips from one in a million to 0.4, without and with the fitted temperature."""
+    clips = np.geomspace(1e-6, 0.4, 80)
     logits, fitted = mean_logits(validation.logits, blend.weights), blend.calibration
     curves = {}
     for label, calibration in (("without a temperature", Calibration()),

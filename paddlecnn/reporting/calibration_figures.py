@@ -35,7 +35,7 @@ def reliability_diagram(before: np.ndarray, after: np.ndarray, truth: np.ndarray
         lower.hist(values, bins=np.linspace(0, 1, 21), histtype="step", color=color, linewidth=1.5)
     upper.set(ylabel=f"share of images whose label is {name}", title=f"Reliability on {len(truth):,} validation images")
     upper.legend(loc="upper left")
-    lower.set(xlabel=f"probability given to {name}", ylabel="images", yscale="log")
+    lower.set(xlabel=f"probability given to {name}", ylabel="images", yscale="symlog", ylim=(0, None))
     save(figure, path)
 
 

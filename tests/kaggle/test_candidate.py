@@ -50,7 +50,7 @@ def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
     assert read_submission(made.path)["id"].tolist() == candidate("one").expected_ids
 
     kept = json.loads((tmp_path / "a" / "calibration.json").read_text())
-    assert kept["log_loss_calibrated_cross_fitted"]["mean"] == made.outlook.after.mean
+    assert kept["log_loss_after_cross_fitted"]["mean"] == made.outlook.after.mean
     assert kept["runs"] == "runs/one"
     table = pd.read_csv(tmp_path / "a" / "validation.csv")
     assert table.columns.tolist() == ["id", "label", "cat", "dog"]
