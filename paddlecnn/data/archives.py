@@ -152,7 +152,15 @@ def unpack_zip(archive: Path, open_target: OpenTarget) -> None:
 
 def tar_members(archive: Path) -> list[Member]:
     with tarfile.open(archive, "r:*") as tar:
-        return [Member(info.name, info.size, tar_kind(info)) for info in tar]
+        members = [Member(info.name, info.size, tar_kind(info)) for info in tar]
+        read_to_end(tar)
+        return members
+
+
+def read_to_end(tar: tarfile.TarFile) -> None:
+    """Read what follows the last member, up to the checksum of the compression: tarfile stops before it."""
+    while tar.fileobj.read(CHUNK):
+        pass
 
 
 def tar_kind(info: tarfile.TarInfo) -> str:

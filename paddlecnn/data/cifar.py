@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.data.archives import read_to_end
 from paddlecnn.data.base import ArrayDataset, Parts, looked_in
 from paddlecnn.errors import DataError
 
@@ -139,6 +140,7 @@ def archive_reader(archive: Path, edition: Edition) -> Read:
         with tarfile.open(archive, "r:*") as tar:
             files = {member.name: tar.extractfile(member).read() for member in tar
                      if member.name in wanted and member.isreg()}
+            read_to_end(tar)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"{archive}: not a complete tar.gz ({error}); get it again by: "
                         f"python tools/download.py {edition.name} --dest {archive.parent}") from None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCH = 2  # batches that each worker reads ahead
+NO_PIXELS = np.zeros(1, np.uint8)  # stands for none: shared memory of 0 bytes cannot be had
 
 
 class Steps:
@@ -32,12 +33,13 @@ class Steps:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
         try:
-            return self.loader.read(self.loader.plan(self.epoch, self.start + index), self.epoch), ""
+            pixels = self.loader.read(self.loader.plan(self.epoch, self.start + index), self.epoch)
         except DataError as error:
-            return np.empty(0, np.uint8), str(error)
+            return NO_PIXELS, str(error)
+        return (pixels, "") if pixels.size else (NO_PIXELS, "")
 
 
-def read_in_workers(loader: Loader, epoch: int, start: int) -> Iterator[np.ndarray]:
+def read_in_workers(loader: Loader, epoch: int, start: int, shared_memory: str = SHARED_MEMORY) -> Iterator[np.ndarray]:
     """The pixels of the steps from `start` on, uint8 [n, 3, S, S], in order, read by loader.workers processes."""
     import paddle
 
@@ -45,11 +47,12 @@ def read_in_workers(loader: Loader, epoch: int, start: int) -> Iterator[np.ndarr
     workers = min(loader.workers, len(steps))
     engine = paddle.io.DataLoader(steps, batch_size=None, collate_fn=as_it_is, num_workers=workers,
                                   places=paddle.CPUPlace(), prefetch_factor=PREFETCH, use_buffer_reader=False,
-                                  use_shared_memory=has_shared_memory(shared_memory_needed(loader)))
+                                  use_shared_memory=has_room(shared_memory, shared_memory_needed(loader)))
     for pixels, error in engine:
         if error:
             raise DataError(error)
-        yield pixels.numpy() if hasattr(pixels, "numpy") else np.asarray(pixels)
+        pixels = pixels.numpy() if hasattr(pixels, "numpy") else pixels  # arrays came through a pipe
+        yield pixels if pixels.ndim == 4 else np.empty((0, 3, *[loader.preprocess.size] * 2), np.uint8)
 
 
 def as_it_is(item: tuple[np.ndarray, str]) -> tuple[np.ndarray, str]:
@@ -65,20 +68,20 @@ def shared_memory_needed(loader: Loader) -> int:
     return images * 3 * loader.preprocess.size**2 * (loader.workers * PREFETCH + 2)
 
 
-def has_shared_memory(needed: int) -> bool:
-    """Whether /dev/shm has room; says so on stderr where it has not. Without, a worker would die of a bus error."""
-    free = shared_memory_free()
+def has_room(shared_memory: str, needed: int) -> bool:
+    """Whether the folder has room; says so on stderr where it has not. A worker would die of a bus error then."""
+    free = shared_memory_free(shared_memory)
     if free >= needed:
         return True
-    print(f"{SHARED_MEMORY}: {free / 2**20:,.0f} MiB free and the loader's workers need {needed / 2**20:,.0f}; "
+    print(f"{shared_memory}: {free / 2**20:,.0f} MiB free and the loader's workers need {needed / 2**20:,.0f}; "
           "going on through pipes, which is slower (docker: --shm-size)", file=sys.stderr)
     return False
 
 
-def shared_memory_free() -> int:
-    """Bytes free in /dev/shm; 0 where there is none."""
+def shared_memory_free(folder: str = SHARED_MEMORY) -> int:
+    """Bytes free in the folder of shared memory; 0 where there is none."""
     try:
-        stat = os.statvfs(SHARED_MEMORY)
+        stat = os.statvfs(folder)
     except OSError:
         return 0
     return stat.f_bavail * stat.f_frsize
