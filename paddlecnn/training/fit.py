@@ -52,7 +52,7 @@ def train_epoch(learner: Learner, train: Loader, progress: Progress, recorder: R
     while progress.step_in_epoch < len(train):
         with phases("data"):
             batch = next(batches)
-        lr = learner.schedule.get_lr()
+        lr = learner.optimizer.get_lr()
         size = images_in_step(train, progress.step_in_epoch)
         result = learner.step(batch, progress.step, size, recorder.is_logging(progress.step + 1), phases)
         with phases("logging"):

@@ -1,0 +1,99 @@
+"""The learning rate by step, and which parameter is changed by how much."""
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from paddlecnn.config import OptimConfig
+from paddlecnn.errors import ConfigError
+from paddlecnn.models import create_model
+from paddlecnn.training.optim import build_optimizer, build_schedule
+
+STEPS, EPOCHS = 4, 5
+
+
+def rates(schedule: dict, done: int = 0) -> list[float]:
+    made = build_schedule(OptimConfig(lr=0.1, schedule=schedule), STEPS, EPOCHS, done)
+    result = []
+    for _ in range(STEPS * EPOCHS - done):
+        result.append(made())  # get_lr() of a cosine applies its recursion once more
+        made.step()
+    return result
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [
+    ({"name": "constant"}, lambda k: 0.1),
+    ({"name": "step", "every": 2}, lambda k: 0.1 * 0.1 ** (k // 8)),
+    ({"name": "multistep", "at": [1, 3], "factor": 0.5}, lambda k: 0.1 * 0.5 ** ((k >= 4) + (k >= 12))),
+    ({"name": "exponential", "factor": 0.5}, lambda k: 0.1 * 0.5 ** (k / 4)),
+    ({"name": "cosine"}, lambda k: 0.1 * (1 + np.cos(np.pi * k / 20)) / 2),
+    ({"name": "cosine", "end": 0.1}, lambda k: 0.01 + 0.09 * (1 + np.cos(np.pi * k / 20)) / 2),
+    ({"name": "constant", "warmup": 1}, lambda k: 0.1 * min(k / 4, 1)),
+    ({"name": "cosine", "warmup": 1}, lambda k: 0.1 * (k / 4 if k < 4 else (1 + np.cos(np.pi * (k - 4) / 16)) / 2)),
+])
+def test_a_schedule_follows_its_formula(schedule, expected):
+    np.testing.assert_allclose(rates(schedule), [expected(step) for step in range(STEPS * EPOCHS)], rtol=1e-6)
+
+
+def test_one_cycle_rises_to_lr_and_falls_to_almost_nothing():
+    values = rates({"name": "onecycle", "rise": 0.3, "start": 0.04, "end": 1e-4})
+    assert values[0] == pytest.approx(0.004)
+    assert max(values) == pytest.approx(0.1)
+    assert values.index(max(values)) in (5, 6)
+    assert values[-1] == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize("schedule", [{"name": "cosine", "warmup": 1}, {"name": "onecycle"}, {"name": "step", "every": 1}])
+def test_a_schedule_replayed_to_a_step_is_the_whole_one_from_there(schedule):
+    assert rates(schedule, done=7) == rates(schedule)[7:]
+
+
+def change_by_decay_alone(**options) -> dict[str, float]:
+    """By which factor one step changes the first number of each parameter, when all gradients are zero."""
+    model = create_model("vgg11_bn_cifar")
+    config = OptimConfig(name=options.pop("name", "momentum"), lr=0.1, weight_decay=0.5, **options)
+    for parameter in model.parameters():
+        if not parameter.stop_gradient:
+            parameter.set_value(paddle.ones_like(parameter))
+    optimizer = build_optimizer(model, config, build_schedule(config, 1, 1))
+    sum((parameter * 0).sum() for parameter in model.parameters() if not parameter.stop_gradient).backward()
+    optimizer.step()
+    return {name: float(parameter.numpy().ravel()[0]) for name, parameter in model.named_parameters()
+            if not parameter.stop_gradient}
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adamw"])
+def test_weight_decay_spares_biases_and_norms_by_a_switch(name):
+    spared = change_by_decay_alone(name=name, decay_biases_and_norms=False)
+    kept = {parameter for parameter, factor in spared.items() if factor == 1}
+    assert kept == {parameter for parameter in spared
+                    if parameter.endswith("bias") or ("norm" in parameter and parameter.endswith("weight"))}
+    assert kept < spared.keys()
+    assert 1 not in change_by_decay_alone(name=name).values()
+
+
+def test_a_layer_has_its_own_share_of_the_learning_rate():
+    factors = change_by_decay_alone(lr_scale={"features": 0.1, "features.conv1": 0.0})
+    for name, factor in factors.items():
+        scale = 0.0 if name.startswith("features.conv1") else 0.1 if name.startswith("features") else 1.0
+        assert factor == pytest.approx(1 - scale * 0.1 * 0.5), name
+
+
+def test_a_scale_for_no_layer_is_an_error():
+    model = create_model("lenet5")
+    config = OptimConfig(lr_scale={"featurs": 0.1})
+    with pytest.raises(ConfigError, match="no layer's name starts with 'featurs'"):
+        build_optimizer(model, config, build_schedule(config, 1, 1))
+
+
+def test_frozen_convolutions_do_not_move():
+    model = create_model("lenet5")
+    model.freeze_features()
+    before = [parameter.numpy() for parameter in model.features.parameters()]
+    config = OptimConfig(lr=0.1, weight_decay=0.5)
+    optimizer = build_optimizer(model, config, build_schedule(config, 1, 1))
+    model(paddle.ones([2, 3, 32, 32])).sum().backward()
+    optimizer.step()
+    for old, new in zip(before, model.features.parameters(), strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
