@@ -85,7 +85,7 @@ def dogs_bundle(tmp_path, dogs_files) -> Path:
 def inner_zips(files: dict[str, bytes]) -> dict[str, bytes]:
     parts = {part: {name: data for name, data in files.items() if name.startswith(part)} for part in ("train", "test")}
     inner = {f"{part}.zip": zipped(members) for part, members in parts.items()}
-    return inner | {"sample_submission.csv": b"id,label\n"}
+    return inner | {"sample_submission.csv": b"id,label\n" + b"".join(b"%d,0.5\n" % i for i in range(1, 6))}
 
 
 @pytest.fixture
