@@ -22,6 +22,8 @@ SITE = "https://www.kaggle.com"
 HOW_TO_LOG_IN = (f"make an API token at {SITE}/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
                  "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json")
 
+TOKEN_FILES = (Path("~/.kaggle/access_token"), Path("~/.kaggle/access_token.txt"))
+
 
 @contextlib.contextmanager
 def connected(competition: str) -> Iterator[Any]:
@@ -40,7 +42,7 @@ def connected(competition: str) -> Iterator[Any]:
         raise explain(error.response, competition) from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise ServiceError(f"Kaggle cannot be reached ({type(error).__name__}): check the network and the proxy "
-                           "settings, then run this again; what was downloaded so far is kept") from None
+                           "settings, then run this again; a download goes on where it stopped") from None
     except (requests.RequestException, ValueError) as error:
         raise ServiceError(f"Kaggle sent something that its client does not understand ({type(error).__name__}); "
                            "run this again later") from None
@@ -55,23 +57,23 @@ def log_in() -> Any:
         with contextlib.redirect_stdout(said):
             import kaggle
 
-            warn_if_readable_by_others(Path(kaggle.api.config))
             if not kaggle.api._authenticated:  # the import swallows the reason; ask again to hear it
                 kaggle.api.authenticate()
     except SystemExit:
         raise AccessError(f"Kaggle: {reason_for_no_login(said.getvalue())}; {HOW_TO_LOG_IN}") from None
     except OSError as error:
-        if not isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
-            raise  # requests' errors are OSErrors too
+        if error.filename is None:  # of requests, whose errors are OSErrors too
+            raise
         raise AccessError(f"{error.filename}: Kaggle's client cannot make its folder here ({error.strerror}); "
                           "set KAGGLE_CONFIG_DIR to a folder that you may write to") from None
+    for file in (Path(kaggle.api.config), *TOKEN_FILES):
+        warn_if_readable_by_others(file.expanduser())
     return kaggle.api
 
 
 def reason_for_no_login(said: str) -> str:
     """Why the client found no login: none there, or a token that Kaggle does not know (any more)."""
-    token_files = (Path("~/.kaggle") / name for name in ("access_token", "access_token.txt"))
-    if os.environ.get("KAGGLE_API_TOKEN") or any(path.expanduser().is_file() for path in token_files):
+    if os.environ.get("KAGGLE_API_TOKEN") or any(file.expanduser().is_file() for file in TOKEN_FILES):
         return "the API token is not valid or has expired"
     if "Invalid credentials" in said:
         return "the login made by `kaggle auth login` has expired"

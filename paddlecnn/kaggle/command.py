@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def submit(args: Namespace) -> Iterator[str]:
     """Carry out the parsed arguments of tools/submit.py. Paddle is loaded only where a run is predicted."""
     if args.list:
-        yield ledger_table(Ledger(args.list).entries())
+        ledger = Ledger(args.list)
+        entries = ledger.entries()
+        yield ledger_table(entries) if entries else f"{ledger.path}: no submission yet"
         return
     path = args.target
     if args.blend or args.folds or path.suffix != ".csv":

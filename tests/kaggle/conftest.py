@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import subprocess
 import sys
 import zipfile
@@ -39,11 +40,14 @@ def kaggle(server, tmp_path) -> Iterator:
     """The server, with Redux as a competition of three test images; its bundle has 3 MB, the client writes in MiB."""
     bundle = tmp_path / "remote" / f"{REDUX}.zip"
     bundle.parent.mkdir()
-    noise = bytes(range(256)) * 6000
     with zipfile.ZipFile(bundle, "w") as archive:
         archive.writestr("sample_submission.csv", "id,label\n1,0.5\n2,0.5\n3,0.5\n")
-        archive.writestr("test.zip", noise)
-        archive.writestr("train.zip", noise[::-1])
+        for part, names in {"test": ("1", "2", "3"), "train": ("cat.0", "dog.0", "dog.1")}.items():
+            inner = io.BytesIO()
+            with zipfile.ZipFile(inner, "w") as images:
+                for name in names:
+                    images.writestr(f"{part}/{name}.jpg", name.encode().ljust(500_000))
+            archive.writestr(f"{part}.zip", inner.getvalue())
     with server.Kaggle() as running:
         running.state.contests[REDUX] = server.Contest(bundle, {"1": "1", "2": "0", "3": "1"})
         yield running
@@ -75,8 +79,5 @@ def submit(in_process) -> Callable[..., subprocess.CompletedProcess]:
 
 @pytest.fixture
 def download(in_process) -> Callable[..., subprocess.CompletedProcess]:
-    """download_competition into data/, in such a process, with errors as the tools report them."""
-    code = ("import sys\nfrom pathlib import Path\nfrom paddlecnn.cli import run\n"
-            "from paddlecnn.kaggle.download import download_competition\n"
-            "run(lambda: print(download_competition(sys.argv[1], Path('data'))) or 0)")
-    return lambda slug=REDUX, **environment: in_process(["-c", code, slug], **environment)
+    """tools/download.py dogs-vs-cats in such a process."""
+    return lambda **environment: in_process([ROOT / "tools" / "download.py", "dogs-vs-cats"], **environment)

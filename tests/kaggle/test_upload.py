@@ -98,6 +98,16 @@ def test_a_score_that_does_not_come_can_be_asked_for_later(kaggle, submit, write
     assert f"public score {SCORE}" in later.stdout
 
 
+def test_names_of_classes_are_scored_by_accuracy(kaggle, server, submit, write):
+    truth = {"1": "cat", "2": "dog", "3": "frog"}
+    kaggle.state.contests["cifar-10"] = server.Contest(kaggle.state.contests[REDUX].bundle, truth, "accuracy")
+    done = submit(write("c.csv", "id,label\n1,cat\n2,dog\n3,ship\n"), "--competition", "cifar-10", "--upload", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == ["c.csv: public score 0.66667, private score 0.66667"]
+    wrong = submit(write("d.csv", "id,label\n1,cat\n2,puma\n"), "--competition", "cifar-10", "--upload")
+    assert wrong.stderr == "submissions/d.csv: row 2, id 2: the label must be the name of a class\n"
+
+
 def test_kaggles_own_command_line_submits_the_same_file(kaggle, in_process, write):
     done = in_process(["-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", write("a.csv"), "-m", "by hand"])
     assert "Successfully submitted" in done.stdout
