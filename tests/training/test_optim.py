@@ -44,7 +44,8 @@ def test_one_cycle_rises_to_lr_and_falls_to_almost_nothing():
     assert values[-1] == pytest.approx(1e-5)
 
 
-@pytest.mark.parametrize("schedule", [{"name": "cosine", "warmup": 1}, {"name": "onecycle"}, {"name": "step", "every": 1}])
+@pytest.mark.parametrize("schedule", [{"name": "cosine", "warmup": 1}, {"name": "onecycle"},
+                                      {"name": "step", "every": 1}])
 def test_a_schedule_replayed_to_a_step_is_the_whole_one_from_there(schedule):
     assert rates(schedule, done=7) == rates(schedule)[7:]
 

@@ -1,0 +1,124 @@
+"""tools/check_data.py as a person runs it: finds what is wrong, names it, changes nothing."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from tests.data.conftest import encoded, photo
+
+
+@pytest.fixture
+def check(tool, tmp_path, capsys):
+    """`check(name, root, "key=value", ...)` gives the exit code and the JSON report."""
+    config = tmp_path / "c.yaml"
+
+    def run(name, root, *overrides):
+        config.write_text(f"data: {{name: {name}, root: {root}}}\nmodel: {{name: alexnet_cifar}}\ntrain: {{epochs: 1}}\n")
+        options = [part for override in overrides for part in ("-o", override)]
+        code = tool("check_data", "-c", config, "--json", "--out", tmp_path / "pictures", *options)
+        return code, json.loads(capsys.readouterr().out)
+    return run
+
+
+def told(report, level):
+    return {finding["what"]: finding["names"] for finding in report["findings"] if finding["level"] == level}
+
+
+def test_sound_data(check, tree, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
+    code, report = check("folder", tree)
+    assert code == 0
+    assert report["sound"]
+    assert report["findings"] == []
+    assert report["parts"]["train"]["classes"] == {"cat": 12, "dog": 12}
+    assert report["parts"]["split"] == {"train": 20, "val": 4}
+    for name in ("train_samples.png", "train_sizes.png"):
+        with Image.open(tmp_path / "pictures" / name) as picture:
+            assert min(picture.size) > 200
+    assert {path: path.stat().st_mtime_ns for path in tree.rglob("*")} == before
+
+
+def test_the_digits_are_sound(check):
+    code, report = check("digits", "data")
+    assert code == 0
+    assert (report["parts"]["train"]["images"], report["parts"]["test"]["images"]) == (1438, 359)
+
+
+def test_everything_wrong_with_images_is_named(check, tree):
+    cat = tree / "cat"
+    (cat / "cat.0.jpg").write_bytes(b"")
+    (cat / "cat.1.jpg").write_bytes((cat / "cat.2.jpg").read_bytes()[:-100])
+    Image.fromarray(photo(1)).convert("CMYK").save(cat / "cat.3.jpg")
+    (cat / "cat.4.jpg").write_bytes(encoded(photo(4), "PNG"))
+    (cat / "cat.5.jpg").write_bytes(encoded(photo(5, (20, 20))))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photo(6)).save(cat / "cat.6.jpg", exif=exif)
+    (cat / "cat.7.jpg").write_bytes((cat / "cat.8.jpg").read_bytes())
+    (tree / "dog" / "dog.0.jpg").write_bytes((cat / "cat.9.jpg").read_bytes())
+    (cat / "cat.10.jpg").write_bytes(encoded(photo(11), quality=60))
+    code, report = check("folder", tree)
+    assert code == 1
+    errors, warnings = told(report, "error"), told(report, "warning")
+    faults = errors.pop("train: 2 images cannot be read")
+    assert "cat.0.jpg: empty (0 bytes)" in faults[0]
+    assert "cat.1.jpg: damaged or cut off" in faults[1]
+    assert errors == {"train: one image under 2 labels (cat, dog)": ["cat/cat.9.jpg", "dog/dog.0.jpg"]}
+    assert warnings == {
+        "train: 1 images are CMYK, not RGB; they are converted": ["cat/cat.3.jpg"],
+        "train: 1 images are PNG under another suffix; they are read as what they are": ["cat/cat.4.jpg"],
+        "train: 1 images are turned by EXIF; they are read upright": ["cat/cat.6.jpg"],
+        "train: 1 images have a side below 32 pixels": ["cat/cat.5.jpg"],
+        "train: one image 2 times": ["cat/cat.7.jpg", "cat/cat.8.jpg"],
+        "train: 1 pairs of images look nearly the same": ["cat/cat.10.jpg cat/cat.11.jpg"],
+    }
+
+
+def test_counts_and_checksums_against_the_publisher(check, cifar_folder, dogs_bundle):
+    code, report = check("cifar10", cifar_folder)
+    assert code == 1
+    errors = told(report, "error")
+    assert len(errors["7 files are not the published ones, by their MD5"]) == 7
+    assert "train has 200 images; the publisher states 50,000" in errors
+    code, report = check("dogs_vs_cats", dogs_bundle)
+    assert code == 1
+    assert set(told(report, "error")) == {"train has 24 images; the publisher states 25,000",
+                                          "test has 5 images; the publisher states 12,500"}
+
+
+def test_missing_data_is_a_finding(check, tmp_path):
+    code, report = check("cifar10", tmp_path / "nowhere")
+    assert code == 1
+    assert "python tools/download.py cifar10" in next(iter(told(report, "error")))
+
+
+def test_a_split_with_one_image_on_both_sides(check, tree, tmp_path):
+    (tree / "cat" / "copy.jpg").write_bytes((tree / "cat" / "cat.1.jpg").read_bytes())
+    (tmp_path / "train.txt").write_text("cat/cat.1.jpg 0\ndog/dog.1.jpg 1\n")
+    (tmp_path / "val.txt").write_text("cat/copy.jpg 0\n")
+    code, report = check("folder", tree, f"data.split={tmp_path}")
+    assert code == 1
+    assert told(report, "error") == {"1 images are in training and in validation": ["cat/cat.1.jpg cat/copy.jpg"]}
+
+
+def test_a_rare_class_and_the_workers_shared_memory(check, tree):
+    for number in range(12, 140):
+        (tree / "dog" / f"dog.{number}.jpg").write_bytes(encoded(photo(number + 5000)))
+    code, report = check("folder", tree, "data.workers=2", "train.batch_size=16")
+    assert code == 0
+    assert told(report, "warning") == {"train: 1 classes have less than a tenth of the largest (140 images)": ["cat: 12"]}
+    assert report["parts"]["shared memory"]["needed"] == 16 * 3 * 224 * 224 * 6
+
+
+def test_the_text_is_short(tool, tree, tmp_path, capsys):
+    for number in range(8):
+        (tree / "cat" / f"cat.{number}.jpg").write_bytes(b"")
+    (tmp_path / "c.yaml").write_text(
+        f"data: {{name: folder, root: {tree}}}\nmodel: {{name: alexnet_cifar}}\ntrain: {{epochs: 1}}\n")
+    assert tool("check_data", "-c", tmp_path / "c.yaml", "--out", tmp_path / "pictures") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "ERROR: train: 8 images cannot be read" in lines
+    assert "    and 3 more (--json lists all)" in lines
+    assert lines[-1] == "folder: something is wrong"
