@@ -10,6 +10,7 @@ from paddlecnn.configfile import to_yaml
 from paddlecnn.errors import ConfigError
 from paddlecnn.files import write_json
 from paddlecnn.models.summary import summarize
+from paddlecnn.models.tables import layer_table
 from paddlecnn.training.job import build_job
 from paddlecnn.training.memory import SLOTS
 from paddlecnn.training.train import Outcome, train_and_evaluate
@@ -65,12 +66,12 @@ def dry_run(config: Config, device: str) -> str:
     """The resolved config, the layers, the data, the steps and the memory of a run that is not begun."""
     chosen = runtime.choose_device(device)
     job = build_job(config)
-    summary = summarize(job.model, job.preprocess.size)
+    summary = summarize(job.model, job.preprocess.size, config.model.name)
     splits = {name: part for name in ("train", "val", "test") if (part := getattr(job.splits, name)) is not None}
     part = -(-config.train.batch_size // config.train.accumulate)
     memory = summary.training_bytes(part, SLOTS[config.optim.name]) / 2**20
     return "\n".join([
-        to_yaml(config).rstrip(), "", str(summary), "",
+        to_yaml(config).rstrip(), "", layer_table(summary), "",
         "images: " + ", ".join(f"{name} {len(part):,}" for name, part in splits.items()),
         f"classes: {len(job.splits.train.classes)}",
         f"steps an epoch: {len(job.train):,}, in all {len(job.train) * config.train.epochs:,}",

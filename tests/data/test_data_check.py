@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 from PIL import Image
 
 from tests.data.conftest import encoded, photo
@@ -15,7 +16,8 @@ def check(tool, tmp_path, capsys):
     config = tmp_path / "c.yaml"
 
     def run(name, root, *overrides):
-        config.write_text(f"data: {{name: {name}, root: {root}}}\nmodel: {{name: alexnet_cifar}}\ntrain: {{epochs: 1}}\n")
+        config.write_text(yaml.safe_dump({"data": {"name": name, "root": str(root)}, "model": {"name": "alexnet_cifar"},
+                                          "train": {"epochs": 1}}))
         options = [part for override in overrides for part in ("-o", override)]
         code = tool("check_data", "-c", config, "--json", "--out", tmp_path / "pictures", *options)
         return code, json.loads(capsys.readouterr().out)
@@ -108,7 +110,8 @@ def test_a_rare_class_and_the_workers_shared_memory(check, tree):
         (tree / "dog" / f"dog.{number}.jpg").write_bytes(encoded(photo(number + 5000)))
     code, report = check("folder", tree, "data.workers=2", "train.batch_size=16")
     assert code == 0
-    assert told(report, "warning") == {"train: 1 classes have less than a tenth of the largest (140 images)": ["cat: 12"]}
+    assert told(report, "warning") == {
+        "train: 1 classes have less than a tenth of the largest (140 images)": ["cat: 12"]}
     assert report["parts"]["shared memory"]["needed"] == 16 * 3 * 224 * 224 * 6
 
 

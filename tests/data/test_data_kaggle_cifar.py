@@ -65,7 +65,7 @@ def test_each_form_gives_the_same_images(packed, name):
 
 
 def test_the_test_part_is_not_decoded_before_it_is_used(packed):
-    splits = open_dataset(DataConfig(name="kaggle_cifar10", root=str(packed), limit=10), 0)
+    splits = open_dataset(DataConfig(name="kaggle_cifar10", root=str(packed), limit=10, val_fraction=0.3), 0)
     assert len(splits.test) == 10
     assert isinstance(splits.test, PackedDataset)
     assert "images" not in vars(splits.test)
