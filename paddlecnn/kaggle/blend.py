@@ -11,7 +11,7 @@ import pandas as pd
 from paddlecnn.errors import SubmissionError
 from paddlecnn.inference.blending import two_class_logits
 from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
-from paddlecnn.kaggle.competitions import REDUX, Competition, competition_of
+from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import check_submission, in_order_of, read_submission, refuse_unwritable
@@ -56,10 +56,11 @@ def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Com
     if len(slugs) > 1:
         raise SubmissionError(f"--blend: the files are for different competitions ({', '.join(sorted(slugs))})")
     name = slug or slugs.pop()
-    if not name or competition_of("", name).label != "probability":
+    competition = competition_named(name) if name else PLAIN
+    if competition.label != "probability":
         raise SubmissionError(f"--blend: the files hold class names, not probabilities; only those for {REDUX.slug} "
                               "can be blended. `--folds RUN RUN ...` takes the mean of the runs themselves")
-    return competition_of("", name)
+    return competition
 
 
 def stack_target(files: Sequence[Path], competition: Competition) -> Images:

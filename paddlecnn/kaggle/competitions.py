@@ -42,13 +42,13 @@ COMPETITIONS = {competition.slug: competition for competition in (REDUX, DOGS_20
 OF_DATA_SET = {"dogs_vs_cats": REDUX, "kaggle_cifar10": CIFAR10}
 
 
-def competition_of(data_name: str, slug: str | None = None) -> Competition:
-    """The competition of a data set, or the one asked for by name; PLAIN for a data set that has none.
+def competition_of(data_name: str) -> Competition:
+    """The competition of a data set; PLAIN for one that has none."""
+    return OF_DATA_SET.get(data_name, PLAIN)
 
-    Raises SubmissionError for a name that is not in the table.
-    """
-    if slug is None:
-        return OF_DATA_SET.get(data_name, PLAIN)
+
+def competition_named(slug: str) -> Competition:
+    """The competition of this name. Raises SubmissionError for one that is not in the table."""
     if slug not in COMPETITIONS:
         near = difflib.get_close_matches(slug, COMPETITIONS, n=1, cutoff=0.3)
         raise SubmissionError(f"--competition {slug}: not one of {', '.join(COMPETITIONS)}"

@@ -74,8 +74,13 @@ class Ledger:
                      if entry.sha256 == digest and entry.file == Path(path).name), None)
 
     def add(self, entry: Entry) -> None:
-        """Add a file that was written; it takes the place of files of this name that were never uploaded."""
+        """Add a file that was written; it takes the place of files of this name that were never uploaded.
+
+        A file written again as it was uploaded stays the entry it is.
+        """
         with self.changed() as entries:
+            if any((old.file, old.sha256) == (entry.file, entry.sha256) and old.ref for old in entries):
+                return
             entries[:] = [old for old in entries if old.file != entry.file or old.ref]
             entries.append(entry)
 

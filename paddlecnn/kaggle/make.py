@@ -1,7 +1,8 @@
 """From one trained run, or from the runs of a cross-validation, to a submission file."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from paddlecnn.errors import SubmissionError
 from paddlecnn.inference.predictions import Predictions, merge, predict_split
 from paddlecnn.inference.predictor import LoadedRun, load_run
 from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
-from paddlecnn.kaggle.competitions import competition_of
+from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import refuse_unwritable, sample_ids
 from paddlecnn.training.environment import git_state
@@ -27,33 +28,37 @@ def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = Non
     """
     path = out or default_path(runs[0])
     refuse_unwritable(path)
-    loaded = [load_run(RunDir(run)) for run in runs]
-    data = loaded[0].config.data
-    if any(run.config.data.name != data.name for run in loaded):
-        raise SubmissionError(f"the runs are of different data sets ({', '.join(r.config.data.name for r in loaded)})")
-    competition = competition_of(data.name, slug)
-    targets, validations = [], []
-    for run in loaded:
+    folders = [RunDir(run) for run in runs]
+    names = [folder.config.data.name for folder in folders]
+    if len(set(names)) > 1:
+        raise SubmissionError(f"the runs are of different data sets ({', '.join(names)})")
+    config = folders[0].config
+    competition = competition_named(slug) if slug else competition_of(names[0])
+    targets, validations, origins = [], [], []
+    for folder in folders:  # one network in memory at a time
+        run = load_run(folder)
         splits = open_dataset(run.config.data, run.config.seed)
         targets.append(predict_split(run, splits, split, tta))
         validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
-    refuse_nan(zip(runs, targets, strict=True))
-    refuse_nan(zip(runs, validations, strict=True))
-    if split == "test":
+        refuse_nan(run, targets[-1], validations[-1])
+        origins.append(origin(run, tta))
+    if split == "val":  # not what a competition asks for: the data set's own ids, and never uploaded
+        competition, expected_ids = dataclasses.replace(competition, slug=None), None
+    else:
         refuse_other_images(targets)
-    target, validation = merge(targets), merge(validations)
-    expected_ids = sample_ids(Path(data.root), competition) if split == "test" else None
-    candidate = Candidate(competition, target.classes, images(target), images(validation), expected_ids,
-                          origin(loaded, tta), loaded[0].config.seed)
+        expected_ids = sample_ids(Path(config.data.root), competition)
+    target = merge(targets)
+    candidate = Candidate(competition, target.classes, images(target), images(merge(validations)), expected_ids,
+                          {column: ";".join(one[column] for one in origins) for column in origins[0]}, config.seed)
     return write_candidate(candidate, settings, path)
 
 
-def refuse_nan(predictions: Iterable[tuple[Path, Predictions]]) -> None:
+def refuse_nan(run: LoadedRun, *predictions: Predictions) -> None:
     """Raise SubmissionError where a run gives an image no finite logits: argmax would hide that."""
-    for run, predicted in predictions:
+    for predicted in predictions:
         wrong = ~np.isfinite(predicted.logits).all(axis=1)
         if wrong.any():
-            raise SubmissionError(f"{run}: predicts NaN or infinity for {wrong.sum():,} images "
+            raise SubmissionError(f"{run.run.path}: predicts NaN or infinity for {wrong.sum():,} images "
                                   f"(the first: {predicted.ids[wrong.argmax()]}); its training has diverged")
 
 
@@ -70,14 +75,13 @@ def images(predictions: Predictions) -> Images:
     return Images(predictions.ids, predictions.logits[:, None, :], predictions.labels)
 
 
-def origin(runs: Sequence[LoadedRun], tta: str) -> dict[str, str]:
-    """Where a submission comes from, as columns of the ledger; ; between the runs."""
+def origin(run: LoadedRun, tta: str) -> dict[str, str]:
+    """Where a run's predictions come from, as columns of the ledger."""
     git = git_state()
     return {
-        "runs": ";".join(str(run.run.path) for run in runs),
-        "checkpoint": ";".join(f"best, epoch {run.state['epoch']}" for run in runs)
-                      + (f", {tta} at test time" if tta != "none" else ""),
-        "config_hash": ";".join(run.state["config_hash"] for run in runs),
+        "runs": str(run.run.path),
+        "checkpoint": f"best, epoch {run.state['epoch']}" + (f", {tta} at test time" if tta != "none" else ""),
+        "config_hash": run.state["config_hash"],
         "git_commit": f"{git['commit']}{' with changes' if git['dirty'] else ''}" if git else "",
     }
 

@@ -107,6 +107,9 @@ def refuse_unwritable(path: Path) -> None:
     """Raise SubmissionError where the CSV could not be written; asked before hours of prediction, not after."""
     if path.suffix != ".csv" or path.is_dir():
         raise SubmissionError(f"--out {path}: must be the name of a file that ends in .csv")
+    if path.with_suffix("").is_file():
+        raise SubmissionError(f"--out {path}: {path.with_suffix('')} is a file; "
+                              "the pictures want a folder of that name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()

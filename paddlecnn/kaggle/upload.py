@@ -10,7 +10,7 @@ from pathlib import Path
 from paddlecnn.errors import ServiceError, SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.client import connected
-from paddlecnn.kaggle.competitions import COMPETITIONS, REDUX, Competition, competition_of
+from paddlecnn.kaggle.competitions import COMPETITIONS, REDUX, Competition, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
 from paddlecnn.kaggle.submission import check_submission, read_submission
 
@@ -49,7 +49,7 @@ def competition_to_ask(path: Path, known: Entry | None, slug: str | None) -> Com
     if known is not None and not known.competition and slug is None:
         raise SubmissionError(f"{path}: was written for a data set without a competition on Kaggle; "
                               "--competition NAME uploads it to one all the same")
-    return competition_of("", slug or (known.competition if known else REDUX.slug))
+    return competition_named(slug or (known.competition if known else REDUX.slug))
 
 
 def send(path: Path, message: str, slug: str) -> str:

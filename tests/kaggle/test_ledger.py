@@ -19,6 +19,8 @@ def test_a_file_made_anew_replaces_its_line_but_not_that_of_an_upload(tmp_path):
     ledger.replace(Entry("a.csv", "3"), Entry("a.csv", "3", ref="1000", public_score="0.1"))
     ledger.add(Entry("a.csv", "4"))
     assert [(entry.sha256, entry.ref) for entry in ledger.entries()] == [("2", ""), ("3", "1000"), ("4", "")]
+    ledger.add(Entry("a.csv", "3"))  # written again as it was uploaded
+    assert [(entry.sha256, entry.ref) for entry in ledger.entries()] == [("2", ""), ("3", "1000"), ("4", "")]
     assert ledger.entries()[0].runs == 'runs/"quoted", with commas'
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.csv"]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from paddlecnn.errors import SubmissionError
-from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_of
+from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_named, competition_of
 from paddlecnn.kaggle.submission import (
     check_submission,
     in_order_of,
@@ -105,6 +105,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_predicted(
         refuse_unwritable(Path("/proc/x.csv"))
     with pytest.raises(SubmissionError, match=r"must be the name of a file that ends in \.csv"):
         refuse_unwritable(tmp_path)
+    with pytest.raises(SubmissionError, match=r"file is a file; the pictures want a folder of that name"):
+        refuse_unwritable(tmp_path / "file.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b'id,label\n1,"0.5\n'])
@@ -120,9 +122,9 @@ def test_what_is_no_csv_is_named(tmp_path, content):
 def test_competitions_are_found_by_data_set_and_by_name():
     assert competition_of("dogs_vs_cats") is REDUX
     assert competition_of("digits") is PLAIN
-    assert competition_of("dogs_vs_cats", "dogs-vs-cats") is DOGS_2013
+    assert competition_named("dogs-vs-cats") is DOGS_2013
     with pytest.raises(SubmissionError, match=r"not one of .*; did you mean cifar-10\?"):
-        competition_of("cifar10", "cifar10")
+        competition_named("cifar10")
 
 
 @pytest.mark.parametrize("place", ["sample_submission.csv", f"{REDUX.slug}/sample_submission.csv", f"{REDUX.slug}.zip"])
