@@ -8,11 +8,11 @@ from types import ModuleType
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, Splits
-from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction
+from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import DataError
 
 __all__ = ["ArrayDataset", "Dataset", "FileDataset", "Parts", "Splits", "defaults", "open_dataset", "open_parts",
-           "published_counts", "require_classes"]
+           "published_counts", "require_classes", "save_split"]
 
 SOURCES: dict[str, ModuleType] = {
     "digits": digits,
@@ -49,6 +49,17 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 def open_parts(config: DataConfig) -> Parts:
     """What the publisher gives, unsplit."""
     return SOURCES[config.name].load(config)
+
+
+def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:
+    """Write the split a config asks for into `folder`; returns the sizes of its two parts."""
+    dataset = open_parts(config).train
+    split = split_positions(dataset, config, seed)
+    made_by = {"seed": seed, "val_fraction": config.val_fraction}
+    if config.folds is not None:
+        made_by = {"seed": seed, "folds": config.folds, "fold": config.fold}
+    write_split(folder, dataset, split, made_by)
+    return len(split[0]), len(split[1])
 
 
 def require_classes(dataset: Dataset, classes: Sequence[str], knower: str) -> None:

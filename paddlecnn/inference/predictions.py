@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paddlecnn.data.datasets import Splits
+from paddlecnn.data.datasets import Splits, require_classes
 from paddlecnn.data.loader import make_loader
 from paddlecnn.errors import DataError
 from paddlecnn.inference.predictor import LoadedRun
@@ -29,6 +29,7 @@ def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none")
     dataset = getattr(splits, split)
     if dataset is None:
         raise DataError(f"{run.config.data.name}: has no {split} split; nothing to predict")
+    require_classes(dataset, run.classes, run.run.path.name)
     model, preprocess = with_views(tta, run.model, run.preprocess)
     data = run.config.data
     loader = make_loader(dataset, preprocess, run.config.train.batch_size, workers=data.workers, cache=data.cache)

@@ -70,6 +70,17 @@ def test_a_written_split_is_read_back(tmp_path):
     assert (tmp_path / "split" / "val.txt").read_text().splitlines()[0] == f"{MIXED.ids[split[1][0]]} 0"
 
 
+def test_the_tool_writes_what_a_run_would_split(tool, tmp_path, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text("data: {name: digits}\nmodel: {name: alexnet_cifar}\ntrain: {epochs: 1}\n")
+    assert tool("split", "-c", config, "--out", tmp_path / "split", "-o", "data.folds=5", "-o", "data.fold=2") == 0
+    told = capsys.readouterr().out
+    splits = opened("digits", "data", folds=5, fold=2)
+    assert f"{len(splits.train):,} images for training, {len(splits.val):,} for validation" in told
+    again = opened("digits", "data", split=str(tmp_path / "split"))
+    assert (again.train.fingerprint, again.val.fingerprint) == (splits.train.fingerprint, splits.val.fingerprint)
+
+
 def test_a_split_made_by_hand_is_used(tree, tmp_path):
     (tmp_path / "train.txt").write_text("cat/cat.1.jpg 0\ndog/dog.2.jpg dog\n\n")
     (tmp_path / "val.txt").write_text("dog/dog.3.jpg 1\n")
