@@ -144,9 +144,9 @@ def test_each_image_is_predicted_by_a_fit_that_did_not_see_it():
 
 def test_the_interval_covers_the_truth_about_95_times_in_100_and_repeats():
     covered = 0
-    for trial in range(100):
+    for trial in range(60):
         interval = estimate(generator(trial, "values").exponential(size=200), seed=trial)
         covered += interval.low <= 1.0 <= interval.high
-    assert 88 <= covered <= 99
+    assert 52 <= covered <= 59
     values = generator(0, "values").exponential(size=50)
     assert estimate(values, seed=3) == estimate(values, seed=3)
