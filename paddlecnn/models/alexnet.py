@@ -30,7 +30,7 @@ PAPER = {"widths": PAPER_WIDTHS, "stem": (11, 4, 0), "pools": POOLS, "input_size
 OWT = {"widths": OWT_WIDTHS, "stem": (11, 4, 2), "pools": POOLS, "input_size": 224}
 CIFAR = {"widths": PAPER_WIDTHS, "stem": (11, 4, 1), "pools": POOLS, "ceil_pools": True, "input_size": 32}
 OWT_CIFAR = {"widths": OWT_WIDTHS, "stem": (11, 4, 2), "pools": ((3, 2), None, None), "input_size": 32}
-TF_CIFAR = {"widths": OWT_WIDTHS, "stem": (11, 4, "same"), "pools": POOLS, "ceil_pools": True, "input_size": 32}
+TF_CIFAR = {"widths": OWT_WIDTHS, "stem": (11, 4, "same"), "pools": POOLS, "input_size": 32}
 K11S2 = {"widths": PAPER_WIDTHS, "stem": (11, 2, "same"), "pools": ((3, 2), (3, 2), (2, 2)), "hidden": (2048, 2048),
          "input_size": 32}
 CAFFE_LRN = (5, 2e-5, 0.75, 1.0)  # Caffe's alpha of 1e-4 is divided by the size of 5; its k is 1
@@ -42,7 +42,7 @@ class AlexNet(Network):
     widths: output channels of the five convolutions
     stem: kernel, stride and padding of conv1; "same" pads as TensorFlow does
     pools: kernel and stride of the max pooling after conv 1, 2 and 5, None where there is none
-    ceil_pools: a pool's last window may hang over the edge (Paddle v2, and TensorFlow's "same" on even maps)
+    ceil_pools: a pool's last window may hang over the edge, as in Paddle v2 and Caffe
     norm: after ReLU 1 and 2 local response normalisation, or batch normalisation after every convolution
     norm_after_pool: local response normalisation after pooling, as CaffeNet; the paper has it before
     lrn: size, alpha, beta and k of the local response normalisation
@@ -206,13 +206,14 @@ def alexnet_owt_cifar(num_classes: int = 10, **options) -> AlexNet:
 
 @register
 def alexnet_tf_cifar(num_classes: int = 10, **options) -> AlexNet:
-    """The TensorFlow tutorials' version: "one weird trick" widths, 'same' padding throughout, with LRN.
+    """The TensorFlow tutorials' version: "one weird trick" widths, convolutions padded 'SAME', with LRN.
 
     `tf.nn.lrn(depth_radius=2, bias=2.0, alpha=1e-4, beta=0.75)`, which sums as the paper does.
+    With input_size=224 the last map is theirs, 256x6x6.
 
     Input  [N, 3, 32, 32]
     Output logits [N, num_classes]
-    Size   20,344,650 parameters, 32.9 M multiply-adds
+    Size   20,344,650 parameters, 24.3 M multiply-adds
     """
     return AlexNet(**TF_CIFAR | {"norm": "lrn", "num_classes": num_classes} | options)
 
