@@ -38,7 +38,8 @@ def accuracy(network, preprocess, photos, count):
     rows = []
     with paddle.no_grad():
         for start in range(0, count, 16):
-            images = [preprocess_image(decode_image(photos.read(name), name), spec) for name in chosen[start:start + 16]]
+            batch = [decode_image(photos.read(name), name) for name in chosen[start:start + 16]]
+            images = [preprocess_image(image, spec) for image in batch]
             rows.append(network.features(paddle.to_tensor(np.stack(images))).flatten(1).numpy())
     features, labels = np.concatenate(rows), np.repeat([0, 1], count // 2)
     regression = LogisticRegression(C=1e-3, max_iter=300)
@@ -47,10 +48,10 @@ def accuracy(network, preprocess, photos, count):
 
 def test_alexnets_convolutions(real_data, photos):
     network, path = create_model("alexnet_caffe", hidden=[8]), real_data / "weights" / "bvlc_alexnet.npy"
-    with pytest.raises(WeightsError, match="lacks classifier.fc6.weight"):
+    with pytest.raises(WeightsError, match=r"lacks classifier\.fc6\.weight"):
         load_weights(network, path)
     report = load_weights(network, path, strict=False)
-    assert (report.missing, report.unexpected, len(report.loaded)) == (FC[:4] + FC[4:], [], 10)
+    assert (report.missing, report.unexpected, len(report.loaded)) == (FC, [], 10)
     assert accuracy(network, report.preprocess, photos, 700) >= 0.93
 
 
