@@ -71,6 +71,9 @@ def test_a_killed_download_goes_on_where_it_was(kaggle, download, tmp_path):
     ("no network", {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}, 3,
      "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
      "download goes on where it stopped"),
+    ("the real Kaggle", {"KAGGLE_API_ENVIRONMENT": None}, 3,  # it cannot be reached from these tests
+     "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
+     "download goes on where it stopped"),
     ("another bundle", {}, 3, f"{REDUX}.zip: what Kaggle sent is not the bundle: it is not a zip file; run this again"),
 ])
 def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path, fault, environment, code, message):

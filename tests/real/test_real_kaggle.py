@@ -1,7 +1,8 @@
-"""The way to a score on the competition's own bundle. Its test labels are secret, so the server makes some up."""
+"""The way to a score on real photographs: Kaggle's own bundle, and one made of images whose labels are known."""
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 import zipfile
 from pathlib import Path
@@ -26,25 +27,73 @@ def load(name: str):
     return module
 
 
-def test_the_real_bundle_goes_the_whole_way(real_data, tmp_path):
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    """A home and a working folder."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    return home, work
+
+
+def rescored(submission: Path, truth: dict[str, int]) -> np.ndarray:
+    """Our own loss of each image in a submission."""
+    p = read_submission(submission).set_index("id").loc[list(truth), "label"].to_numpy()
+    return image_losses(np.stack([1 - p, p], axis=1), np.array(list(truth.values())))
+
+
+def test_the_real_bundle_goes_the_whole_way(real_data, folders):
+    """Its test labels are secret, so the server makes some up."""
     server, journey = load("server"), load("journey")
+    home, work = folders
     bundle = real_data / f"{REDUX}.zip"
     with zipfile.ZipFile(bundle) as archive:
         ids = [line.split(",")[0] for line in archive.read("sample_submission.csv").decode().split()[1:]]
-    made_up = {name: str(int(name) % 2) for name in ids}
-    for folder in ("work", "home"):
-        (tmp_path / folder).mkdir()
+    made_up = {name: int(name) % 2 for name in ids}
     with server.Kaggle() as kaggle:
-        kaggle.state.contests[REDUX] = server.Contest(bundle, made_up)
-        said = journey.to_a_score(kaggle.environment(tmp_path / "home"), tmp_path / "work")
+        kaggle.state.contests[REDUX] = server.Contest(bundle, {name: str(label) for name, label in made_up.items()})
+        said = journey.to_a_score(kaggle.environment(home), work)
         scored = kaggle.state.submissions[0]["score"]
-    submission = tmp_path / "work" / "submissions" / "net.csv"
-    table = read_submission(submission)
-    assert table["id"].tolist() == ids
-    p = table["label"].to_numpy()
-    ours = image_losses(np.stack([1 - p, p], axis=1), np.array([int(name) % 2 for name in ids])).mean()
-    assert scored == pytest.approx(ours, abs=1e-12)
+    submission = work / "submissions" / "net.csv"
+    assert read_submission(submission)["id"].tolist() == ids
+    assert scored == pytest.approx(rescored(submission, made_up).mean(), abs=1e-12)
     assert f"net.csv: public score {scored:.5f}, private score {scored:.5f}" in said
     entry, = Ledger(submission.parent).entries()
     assert entry.public_score == f"{scored:.5f}"
-    assert float(entry.high) < 0.70  # on real validation images the network is no worse than one half for each
+
+
+def bundle_with_known_labels(images: Path, target: Path, train: int, test: int) -> dict[str, int]:
+    """A bundle of the first `train` training images, and `test` later ones as the test part; the latter's labels."""
+    truth = {}
+    with zipfile.ZipFile(images) as source, zipfile.ZipFile(target, "w") as bundle:
+        names = {Path(name).name: name for name in source.namelist() if name.endswith(".jpg")}
+        ordered = [f"{kind}.{number}.jpg" for number in range((train + test) // 2) for kind in ("cat", "dog")]
+        for part, chosen in (("train", ordered[:train]), ("test", ordered[train:])):
+            inner = io.BytesIO()
+            with zipfile.ZipFile(inner, "w") as archive:
+                for number, name in enumerate(chosen, 1):
+                    if part == "test":
+                        truth[str(number)] = int(name.startswith("dog"))
+                    shown = name if part == "train" else f"{number}.jpg"
+                    archive.writestr(f"{part}/{shown}", source.read(names[name]))
+            bundle.writestr(f"{part}.zip", inner.getvalue())
+        bundle.writestr("sample_submission.csv", "id,label\n" + "".join(f"{name},0.5\n" for name in truth))
+    return truth
+
+
+def test_what_is_expected_of_photographs_is_what_they_score(real_data, folders, tmp_path):
+    """Trained, calibrated and judged on 2,000 photographs, scored on 2,000 others."""
+    server, journey = load("server"), load("journey")
+    home, work = folders
+    truth = bundle_with_known_labels(real_data / "dogs-vs-cats-train-72px.zip", tmp_path / "bundle.zip", 2000, 2000)
+    with server.Kaggle() as kaggle:
+        kaggle.state.contests[REDUX] = server.Contest(tmp_path / "bundle.zip", {n: str(y) for n, y in truth.items()})
+        print("\n".join(journey.to_a_score(kaggle.environment(home), work, epochs=6, val_fraction=0.3)))
+        scored = kaggle.state.submissions[0]["score"]
+    losses = rescored(work / "submissions" / "net.csv", truth)
+    entry, = Ledger(work / "submissions").entries()
+    interval = (float(entry.high) - float(entry.low)) / 3.92  # of a normal distribution, 95 % is 3.92 deviations wide
+    uncertainty = np.hypot(interval, losses.std() / np.sqrt(len(losses)))
+    assert scored == pytest.approx(losses.mean(), abs=1e-12)
+    assert abs(scored - float(entry.expected)) < 3 * uncertainty
+    assert scored < 0.68  # something was learnt
