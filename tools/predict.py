@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
 
     files = image_files(images)
     classifier = classifier_of_weights(args.model, args.weights) if args.model else classifier_of_run(run_folder)
+    for note in classifier.notes:
+        print(f"{args.weights}: {note}", file=sys.stderr)
     answers = []
     for answer in classify(classifier, files, args.topk or (5 if args.model else 1)):
         answers.append(answer.as_json())

@@ -24,11 +24,12 @@ ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network in evaluation mode, what its outputs mean and how its images are prepared."""
+    """A network in evaluation mode, what its outputs mean, how its images are prepared, and what to know of it."""
 
     model: paddle.nn.Layer
     classes: tuple[str, ...]
     preprocess: Preprocess
+    notes: tuple[str, ...] = ()
 
     def probabilities(self, images: list[np.ndarray]) -> np.ndarray:
         """float32 [N, classes] of prepared images, each [3, S, S]."""
@@ -76,7 +77,7 @@ def classifier_of_weights(name: str, weights: str) -> Classifier:
         raise WeightsError(f"{weights}: how images were prepared for it is not known; a run of ours predicts by its "
                            "folder, other weights can be trained on with data.preprocess in a config")
     model.eval()
-    return Classifier(model, class_names(), resolve(Preprocess(**report.preprocess)))
+    return Classifier(model, class_names(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:

@@ -171,3 +171,15 @@ def test_features_that_are_not_frozen_learn_statistics():
 def test_images_of_another_shape_are_refused_by_name(shape):
     with pytest.raises(ModelError, match=re.escape("takes images [N, 3, 32, 32]")):
         create_model("lenet5")(paddle.zeros(shape))
+
+
+@pytest.mark.parametrize("name", ["alexnet_cifar_lrn", "alexnet_tf_cifar", "vgg11_bn_cifar"])
+def test_in_a_graph_a_network_is_the_same_function_for_any_batch(tmp_path, name):
+    network = create_model(name, hidden=[16])
+    network.eval()
+    spec = [paddle.static.InputSpec([None, 3, 32, 32], "float32", "images")]
+    paddle.jit.save(paddle.jit.to_static(network, input_spec=spec, full_graph=True), str(tmp_path / "network"))
+    loaded = paddle.jit.load(str(tmp_path / "network"))
+    for count in (1, 3):
+        images = paddle.randn([count, 3, 32, 32])
+        np.testing.assert_allclose(loaded(images).numpy(), network(images).numpy(), atol=1e-5)

@@ -83,19 +83,18 @@ def matched(network: Network, layers: Layers, file_names: dict[str, str], report
         if name == list(ours)[-1] and other_classes(layer, arrays):
             report.replaced = f"{name}: {arrays['weight'].shape[1]} classes in the file, {network.num_classes} here"
             continue
-        for full_name, parameter, value in parameters_of(name, layer, arrays):
-            if value is None:
-                report.missing.append(full_name)
-            elif list(value.shape) == list(parameter.shape):
-                report.loaded.append(full_name)
-                pairs.append((parameter, value))
-            else:
-                shapes = f"{file_names[name]}: found {list(value.shape)}, expected {list(parameter.shape)}"
-                if strict:
-                    raise WeightsError(f"{report.path}: {shapes} for {full_name} of {network.name}"
-                                       f"{hint(value.shape, parameter.shape)}")
-                report.missing.append(full_name)
-                report.unexpected.append(shapes)
+        found = list(parameters_of(name, layer, arrays))
+        if wrong := next((item for item in found if differs(*item[1:])), None):
+            full_name, parameter, value = wrong
+            shapes = f"{file_names[name]}: found {list(value.shape)}, expected {list(parameter.shape)}"
+            if strict:
+                raise WeightsError(f"{report.path}: {shapes} for {full_name} of {network.name}"
+                                   f"{hint(value.shape, parameter.shape)}")
+            report.unexpected.append(shapes)
+            found = [(full_name, parameter, None) for full_name, parameter, _ in found]  # no half layers
+        report.missing += [full_name for full_name, _, value in found if value is None]
+        report.loaded += [full_name for full_name, _, value in found if value is not None]
+        pairs += [(parameter, value) for _, parameter, value in found if value is not None]
     check_complete(network, report, strict)
     return pairs
 
@@ -108,6 +107,11 @@ def parameters_of(name: str, layer: nn.Layer,
         parameter = getattr(layer, attribute, None)
         if parameter is not None:
             yield f"{part}.{name}.{attribute}", parameter, arrays.get(role)
+
+
+def differs(parameter: paddle.Tensor, value: np.ndarray | None) -> bool:
+    """Whether there is a value and its shape is another."""
+    return value is not None and list(value.shape) != list(parameter.shape)
 
 
 def hint(found: Sequence[int], expected: Sequence[int]) -> str:
