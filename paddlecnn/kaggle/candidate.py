@@ -67,7 +67,7 @@ class Made:
 
     def report(self) -> list[str]:
         """What to tell a person."""
-        lines = [f"{self.path}: {self.rows:,} rows for {self.competition.slug or 'no competition on Kaggle'}"]
+        lines = [f"{self.path}: {self.rows:,} rows{f' for {self.competition.slug}' if self.competition.slug else ''}"]
         if self.outlook is None:
             return [*lines, f"{self.blend}; nothing is known of what to expect: no validation images in common"]
         count = f"{self.outlook.images:,} validation images"

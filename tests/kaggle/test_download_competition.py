@@ -114,9 +114,20 @@ def test_a_home_that_cannot_be_written_is_named(download, tmp_path):
     assert download(HOME=str(tmp_path / "file"), KAGGLE_CONFIG_DIR=str(tmp_path / "elsewhere")).returncode == 0
 
 
-def test_an_api_token_is_enough(kaggle, download):
-    done = download(KAGGLE_USERNAME=None, KAGGLE_KEY=None, KAGGLE_API_TOKEN="KGAT_fedcba9876543210")
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_an_api_token_is_enough(download, tmp_path, place):
+    token = "KGAT_fedcba9876543210"
+    environment = {"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}
+    if place == "environment":
+        environment["KAGGLE_API_TOKEN"] = token
+    else:
+        (tmp_path / "home" / ".kaggle").mkdir()
+        (tmp_path / "home" / ".kaggle" / "access_token").write_text(token)
+        (tmp_path / "home" / ".kaggle" / "access_token").chmod(0o600)
+    done = download(**environment)
     assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+    assert token not in done.stdout + done.stderr
 
 
 def test_kaggles_own_command_line_works_against_the_server(kaggle, in_process, tmp_path):

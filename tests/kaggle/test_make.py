@@ -49,7 +49,7 @@ def test_a_run_becomes_a_submission_with_an_honest_expectation(tool, folds, tmp_
     out = tmp_path / "submissions" / "digits.csv"
     assert tool("submit", folds[0], "--out", out) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == f"{out}: 200 rows for no competition on Kaggle"
+    assert said[0] == f"{out}: 200 rows"
     entry, = Ledger(out.parent).entries()
     assert said[1] == (f"expected accuracy {entry.expected} (95 %: {entry.low} to {entry.high}), "
                        "from 200 validation images")

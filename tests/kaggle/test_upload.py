@@ -1,10 +1,13 @@
 """Uploads with Kaggle's real client to our server: scored, refused, failed, and never twice."""
 from __future__ import annotations
 
+import ast
 import math
+from pathlib import Path
 
 import pytest
 
+import paddlecnn
 from paddlecnn.kaggle.ledger import Ledger
 
 REDUX = "dogs-vs-cats-redux-kernels-edition"
@@ -115,6 +118,15 @@ def test_kaggles_own_command_line_submits_the_same_file(kaggle, in_process, writ
     kaggle.state.faults["upload"] = [500]
     failed = in_process(["-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", "submissions/a.csv", "-m", "x"])
     assert (failed.returncode, "Could not submit" in failed.stdout) == (0, True)  # why our tool looks at the number
+
+
+def test_one_module_alone_imports_kaggles_client():
+    package = Path(paddlecnn.__file__).parent
+    importers = {path.relative_to(package).as_posix() for path in package.rglob("*.py")
+                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                 if (isinstance(node, ast.Import) and any(name.name.split(".")[0] == "kaggle" for name in node.names))
+                 or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("kaggle", "kagglesdk"))}
+    assert importers == {"kaggle/client.py"}
 
 
 def test_uploading_does_not_load_paddle(in_process):
