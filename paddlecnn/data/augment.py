@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from paddlecnn.config import Augment, ColorJitter, Preprocess, RandomResizedCrop
+from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.transforms import crop, resize_image, square
 from paddlecnn.randomness import generator
 
@@ -147,9 +148,8 @@ def to_bytes(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def squares_of(dataset: object, side: int) -> ReadSquares:
+def squares_of(dataset: Dataset, side: int) -> ReadSquares:
     """How to read images of a data set as uint8 [n, side, side, 3]: one indexing where they lie ready."""
-    images = getattr(dataset, "images", None)
-    if images is not None and images.shape[1:3] == (side, side):
-        return lambda positions: images[positions]
+    if isinstance(dataset, ArrayDataset) and dataset.images.shape[1:3] == (side, side):
+        return dataset.rows
     return lambda positions: np.stack([square(dataset.image(i), side) for i in positions])

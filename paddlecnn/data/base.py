@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,6 +83,17 @@ class ArrayDataset(Dataset):
 
     def image(self, position: int) -> np.ndarray:
         return np.ascontiguousarray(self.images[position])
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """uint8 [n, H, W, 3]: the images at these positions.
+
+        A memory map lets go of what was read: it stays in the system's cache, but no longer counts as this process's
+        memory, which would otherwise grow to the size of the file.
+        """
+        rows = self.images[positions]
+        if isinstance(self.images, np.memmap):
+            self.images._mmap.madvise(mmap.MADV_DONTNEED)
+        return rows
 
     def stored_bytes(self, position: int) -> bytes:
         return self.images[position].tobytes()

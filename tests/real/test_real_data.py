@@ -36,8 +36,9 @@ def test_all_of_cifar10_in_place(cifar10, capsys):
     assert splits.test.classes[splits.test.labels[0]] == "cat"
     spec = defaults("cifar10")
     levels = np.arange(256) / spec.scale
+    both = splits.train, splits.val
     for channel in range(3):
-        counts = sum(np.bincount(part.images[..., channel].ravel(), minlength=256) for part in (splits.train, splits.val))
+        counts = sum(np.bincount(part.images[..., channel].ravel(), minlength=256) for part in both)
         mean = (counts * levels).sum() / counts.sum()
         assert mean == pytest.approx(spec.mean[channel], abs=5e-5)
         deviation = ((counts * (levels - mean) ** 2).sum() / counts.sum()) ** 0.5
