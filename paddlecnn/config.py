@@ -104,6 +104,13 @@ class ModelConfig(Section):
     strict: Bool = True  # False: load what fits, list what was left out
     freeze: Literal["none", "features"] = "none"  # features: the convolutions keep their weights
 
+    @model_validator(mode="after")
+    def options_leave_the_rest(self) -> ModelConfig:
+        for key, source in (("name", "model.name"), ("num_classes", "the data's classes")):
+            if key in self.options:
+                raise ValueError(f"options.{key}: not an option; it follows {source}")
+        return self
+
 
 class Constant(Section):
     """The learning rate stays."""

@@ -62,6 +62,7 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
     ("data.folds=3", None),
     ("epochs", "not of the form key.path=value"),
     ("train.epochs.x=3", "train.epochs"),
+    ("model.options.num_classes=5", "model: options.num_classes: not an option; it follows the data's classes"),
 ])
 def test_a_bad_override_names_the_override_the_key_and_what_would_be_right(good, override, message):
     if message is None:

@@ -37,7 +37,7 @@ class Network(nn.Layer):
         self.frozen = True
         for parameter in self.features.parameters():
             parameter.stop_gradient = True
-        self.train() if self.training else self.eval()
+        self.features.eval()
 
     def train(self) -> None:
         """Training mode; frozen features stay in evaluation mode, so that their running statistics are kept."""
