@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ from paddlecnn.data.augment import Draws, squares_of, training_pixels
 from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.mixing import Mix, draw_mix, soft_labels
 from paddlecnn.data.transforms import centre_crop, to_input
+from paddlecnn.data.workers import has_room, read_in_workers, shared_memory_needed
 from paddlecnn.errors import ConfigError
 from paddlecnn.randomness import generator
 
@@ -90,6 +91,11 @@ class Loader:
         return isinstance(self.dataset, ArrayDataset) and not (self.augment and self.augment.random_resized_crop) \
             and self.dataset.images.shape[1:3] == (self.preprocess.resize,) * 2
 
+    @cached_property
+    def has_shared_memory(self) -> bool:
+        """Whether the workers may hand batches over in shared memory; asked, and complained about, once."""
+        return has_room(shared_memory_needed(self))
+
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
 
@@ -97,9 +103,7 @@ class Loader:
         """The batches of an epoch from step `start` on. Those before it cost nothing."""
         steps = range(start, len(self))
         if self.workers and steps:
-            from paddlecnn.data.workers import read_in_workers
-
-            pixels = read_in_workers(self, number, start)
+            pixels = read_in_workers(self, number, start, self.has_shared_memory)
         else:
             pixels = (self.read(self.plan(number, step), number) for step in steps)
         for step, images in zip(steps, pixels, strict=True):

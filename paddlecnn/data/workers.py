@@ -39,7 +39,7 @@ class Steps:
         return (pixels, "") if pixels.size else (NO_PIXELS, "")
 
 
-def read_in_workers(loader: Loader, epoch: int, start: int, shared_memory: str = SHARED_MEMORY) -> Iterator[np.ndarray]:
+def read_in_workers(loader: Loader, epoch: int, start: int, use_shared_memory: bool) -> Iterator[np.ndarray]:
     """The pixels of the steps from `start` on, uint8 [n, 3, S, S], in order, read by loader.workers processes."""
     import paddle
 
@@ -47,7 +47,7 @@ def read_in_workers(loader: Loader, epoch: int, start: int, shared_memory: str =
     workers = min(loader.workers, len(steps))
     engine = paddle.io.DataLoader(steps, batch_size=None, collate_fn=as_it_is, num_workers=workers,
                                   places=paddle.CPUPlace(), prefetch_factor=PREFETCH, use_buffer_reader=False,
-                                  use_shared_memory=has_room(shared_memory, shared_memory_needed(loader)))
+                                  use_shared_memory=use_shared_memory)
     for pixels, error in engine:
         if error:
             raise DataError(error)
@@ -68,12 +68,12 @@ def shared_memory_needed(loader: Loader) -> int:
     return images * 3 * loader.preprocess.size**2 * (loader.workers * PREFETCH + 2)
 
 
-def has_room(shared_memory: str, needed: int) -> bool:
-    """Whether the folder has room; says so on stderr where it has not. A worker would die of a bus error then."""
-    free = shared_memory_free(shared_memory)
+def has_room(needed: int, folder: str = SHARED_MEMORY) -> bool:
+    """Whether shared memory has room; says so on stderr where it has not. A worker would die of a bus error then."""
+    free = shared_memory_free(folder)
     if free >= needed:
         return True
-    print(f"{shared_memory}: {free / 2**20:,.0f} MiB free and the loader's workers need {needed / 2**20:,.0f}; "
+    print(f"{folder}: {free / 2**20:,.0f} MiB free and the loader's workers need {needed / 2**20:,.0f}; "
           "going on through pipes, which is slower (docker: --shm-size)", file=sys.stderr)
     return False
 
