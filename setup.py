@@ -23,6 +23,8 @@ setup(
         "pydantic>=2.6",
         "pyyaml>=6.0",
         "scikit-learn>=1.4",
+        "scipy>=1.10",
+        "requests>=2.28",
         "matplotlib>=3.8",
         "safetensors>=0.4.3",
         "opencv-python-headless>=4.8",

@@ -12,6 +12,7 @@ from paddlecnn.data.datasets import Dataset, Splits, defaults, open_dataset
 from paddlecnn.data.loader import Loader, make_loader
 from paddlecnn.data.soundness import sound_part
 from paddlecnn.data.transforms import resolve
+from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import WeightsReport, load_weights
 from paddlecnn.randomness import random_seed
@@ -57,6 +58,9 @@ def build_job(config: Config) -> Job:
     published = [Preprocess(**weights.preprocess)] if weights and weights.preprocess else []
     preprocess = resolve(config.data.preprocess, *published, Preprocess(size=model.input_size),
                          defaults(config.data.name))
+    if preprocess.size != model.input_size:
+        raise ConfigError(f"data.preprocess.size: {preprocess.size}, but {config.model.name} takes images of "
+                          f"{model.input_size}; leave it out, or set model.options.input_size too")
     shard = (parallel.rank(), parallel.world())
     train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
                         seed=config.seed, shuffle=True, workers=config.data.workers, shard=shard,

@@ -118,6 +118,18 @@ def test_all_state_comes_back_at_a_resume(tool, tiny, tmp_path, extra):
     assert weights_sha(cut, "best") == weights_sha(whole, "best")
 
 
+@pytest.mark.parametrize("rule", ["every_steps=3", "every_minutes=1e-6"])
+def test_checkpoints_inside_an_epoch_are_written_and_the_last_k_kept(tool, tiny, tmp_path, rule):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=1", "-o", f"train.checkpoint.{rule}",
+                "-o", "train.checkpoint.keep=3") == 0
+    earlier = [3, 6] if rule == "every_steps=3" else [6, 7]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
+        "best", "last", *(f"step-{step:08d}" for step in earlier)]
+    state = load_checkpoint(run / "checkpoints" / f"step-{earlier[0]:08d}").state
+    assert (state["epoch"], state["step"], state["step_in_epoch"]) == (0, earlier[0], earlier[0])
+
+
 def test_resuming_a_finished_run_says_so_and_succeeds(tool, tiny, whole, capsys):
     before = weights_sha(whole)
     assert tool("train", "-c", tiny, "--run", whole, "--resume") == 0
@@ -218,6 +230,12 @@ def test_a_dry_run_shows_everything_and_writes_nothing(tool, tiny, tmp_path, cap
     out = capsys.readouterr().out
     for text in ("batch_size: 32", "parameters", "train 256", "steps an epoch: 8, in all 24", "MiB", "device: cpu"):
         assert text in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_input_size_that_the_model_does_not_take_is_found_before_a_run_is_made(tool, tiny, tmp_path, capsys):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-o", "data.preprocess.size=48") == 2
+    assert "data.preprocess.size: 48, but lenet5 takes images of 32" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
