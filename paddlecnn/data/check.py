@@ -173,14 +173,14 @@ def check_split(report: Report, config: Config) -> None:
 
 def check_shared_memory(report: Report, config: Config, splits: Splits) -> None:
     spec = resolve(config.data.preprocess, defaults(config.data.name))
-    loader = make_loader(splits.train, spec, config.train.batch_size, augment=config.data.augment,
-                         workers=config.data.workers)
-    if not loader.workers:
+    loader = make_loader(splits.train, spec, config.train.batch_size, augment=config.data.augment)
+    workers = config.data.workers
+    if not workers or loader.is_in_memory or config.data.cache:
         return
-    needed, free = shared_memory_needed(loader), shared_memory_free()
+    needed, free = shared_memory_needed(loader, workers), shared_memory_free()
     report.parts["shared memory"] = {"needed": needed, "free": free}
     if free < needed:
-        report.add("error", f"{SHARED_MEMORY} has {free / 2**20:,.0f} MiB free and {loader.workers} workers need "
+        report.add("error", f"{SHARED_MEMORY} has {free / 2**20:,.0f} MiB free and {workers} workers need "
                             f"{needed / 2**20:,.0f}; make it larger (docker: --shm-size) or take fewer workers")
 
 

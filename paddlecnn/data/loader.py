@@ -21,7 +21,7 @@ from paddlecnn.data.augment import Draws, squares_of, training_pixels
 from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.mixing import Mix, draw_mix, soft_labels
 from paddlecnn.data.transforms import centre_crop, to_input
-from paddlecnn.data.workers import has_room, read_in_workers, shared_memory_needed
+from paddlecnn.data.workers import allowed_workers, has_room, read_in_workers, shared_memory_needed
 from paddlecnn.errors import ConfigError
 from paddlecnn.randomness import generator
 
@@ -81,7 +81,7 @@ class Loader:
         self.shuffle = shuffle
         self.rank, self.world = shard
         self.read_squares = squares_of(dataset, preprocess.resize)
-        self.workers = 0 if self.is_in_memory else workers
+        self.workers = 0 if self.is_in_memory else allowed_workers(workers)
         if augment and augment.cutout > preprocess.size:
             raise ConfigError(f"data.augment.cutout: {augment.cutout} is larger than the input of {preprocess.size}")
 
@@ -94,7 +94,7 @@ class Loader:
     @cached_property
     def has_shared_memory(self) -> bool:
         """Whether the workers may hand batches over in shared memory; asked, and complained about, once."""
-        return has_room(shared_memory_needed(self))
+        return has_room(shared_memory_needed(self, self.workers))
 
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCH = 2  # batches that each worker reads ahead
+SEMAPHORES = 1 << 20  # bytes of shared memory that queues between processes may take
 NO_PIXELS = np.zeros(1, np.uint8)  # stands for none: shared memory of 0 bytes cannot be had
 
 
@@ -60,12 +61,21 @@ def as_it_is(item: tuple[np.ndarray, str]) -> tuple[np.ndarray, str]:
     return item
 
 
-def shared_memory_needed(loader: Loader) -> int:
+def shared_memory_needed(loader: Loader, workers: int) -> int:
     """Bytes of the batches that may lie in shared memory at one time, mixing partners counted too."""
     share = -(-loader.batch_size // loader.world)
     images = min(loader.batch_size, 2 * share) if loader.augment and (loader.augment.mixup or loader.augment.cutmix) \
         else share
-    return images * 3 * loader.preprocess.size**2 * (loader.workers * PREFETCH + 2)
+    return images * 3 * loader.preprocess.size**2 * (workers * PREFETCH + 2)
+
+
+def allowed_workers(wanted: int, folder: str = SHARED_MEMORY) -> int:
+    """`wanted`, or 0 where not even the semaphores of the workers' queues find room in shared memory; says so then."""
+    if wanted and shared_memory_free(folder) < SEMAPHORES:
+        print(f"{folder}: less than {SEMAPHORES / 2**20:,.0f} MiB free, too little for worker processes; "
+              "images are read in this process (docker: --shm-size)", file=sys.stderr)
+        return 0
+    return wanted
 
 
 def has_room(needed: int, folder: str = SHARED_MEMORY) -> bool:

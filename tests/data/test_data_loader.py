@@ -12,7 +12,7 @@ from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
 from paddlecnn.data.loader import make_loader
 from paddlecnn.data.transforms import resolve
-from paddlecnn.data.workers import has_room, read_in_workers, shared_memory_needed
+from paddlecnn.data.workers import allowed_workers, has_room, read_in_workers, shared_memory_needed
 from paddlecnn.errors import ConfigError, DataError
 from tests.data.conftest import opened, photo
 
@@ -157,12 +157,20 @@ def test_too_little_shared_memory_is_one_line_and_not_a_bus_error(tree, capsys):
     """The batches go through pipes then, and are the same."""
     dataset = open_parts(DataConfig(name="folder", root=str(tree))).train
     loader = make_loader(dataset, SMALL, 7, augment=EVERYTHING, shuffle=True, workers=2)
-    through_pipes = read_in_workers(loader, 1, 0, use_shared_memory=has_room(shared_memory_needed(loader), "/nowhere"))
+    through_pipes = read_in_workers(loader, 1, 0, use_shared_memory=has_room(shared_memory_needed(loader, 2), "/nowhere"))
     for step, pixels in zip(range(len(loader)), through_pipes, strict=True):
         assert np.array_equal(pixels, loader.read(loader.plan(1, step), 1))
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
     assert told[0].startswith("/nowhere: 0 MiB free and the loader's workers need")
+
+
+def test_without_any_shared_memory_images_are_read_in_this_process(capsys):
+    assert allowed_workers(4, "/nowhere") == 0
+    assert capsys.readouterr().err.startswith("/nowhere: less than 1 MiB free, too little for worker processes")
+    assert allowed_workers(0, "/nowhere") == 0
+    assert allowed_workers(4) == 4
+    assert capsys.readouterr().err == ""
 
 
 def test_cutout_larger_than_the_input_is_refused():
