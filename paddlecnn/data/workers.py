@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SHARED_MEMORY = "/dev/shm"
 PREFETCH = 2  # batches that each worker reads ahead
 SEMAPHORES = 1 << 20  # bytes of shared memory that queues between processes may take
+PATIENCE = 10  # seconds that a worker has to finish the batch in hand when it is told to end
 NO_PIXELS = np.zeros(1, np.uint8)  # stands for none: shared memory of 0 bytes cannot be had
 
 
@@ -41,7 +42,10 @@ class Steps:
 
 
 def read_in_workers(loader: Loader, epoch: int, start: int, use_shared_memory: bool) -> Iterator[np.ndarray]:
-    """The pixels of the steps from `start` on, uint8 [n, 3, S, S], in order, read by loader.workers processes."""
+    """The pixels of the steps from `start` on, uint8 [n, 3, S, S], in order, read by loader.workers processes.
+
+    The processes end with the iterator, also with one that is left before its end.
+    """
     import paddle
 
     steps = Steps(loader, epoch, start)
@@ -49,11 +53,16 @@ def read_in_workers(loader: Loader, epoch: int, start: int, use_shared_memory: b
     engine = paddle.io.DataLoader(steps, batch_size=None, collate_fn=as_it_is, num_workers=workers,
                                   places=paddle.CPUPlace(), prefetch_factor=PREFETCH, use_buffer_reader=False,
                                   use_shared_memory=use_shared_memory)
-    for pixels, error in engine:
-        if error:
-            raise DataError(error)
-        pixels = pixels.numpy() if hasattr(pixels, "numpy") else pixels  # arrays came through a pipe
-        yield pixels if pixels.ndim == 4 else np.empty((0, 3, *[loader.preprocess.size] * 2), np.uint8)
+    batches = iter(engine)
+    try:
+        for pixels, error in batches:
+            if error:
+                raise DataError(error)
+            pixels = pixels.numpy() if hasattr(pixels, "numpy") else pixels  # arrays came through a pipe
+            yield pixels if pixels.ndim == 4 else np.empty((0, 3, *[loader.preprocess.size] * 2), np.uint8)
+    finally:
+        # Paddle does this when the iterator is deleted, which its own thread's reference to it prevents.
+        batches._try_shutdown_all(PATIENCE)
 
 
 def as_it_is(item: tuple[np.ndarray, str]) -> tuple[np.ndarray, str]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import time
 
 import numpy as np
@@ -157,12 +158,21 @@ def test_too_little_shared_memory_is_one_line_and_not_a_bus_error(tree, capsys):
     """The batches go through pipes then, and are the same."""
     dataset = open_parts(DataConfig(name="folder", root=str(tree))).train
     loader = make_loader(dataset, SMALL, 7, augment=EVERYTHING, shuffle=True, workers=2)
-    through_pipes = read_in_workers(loader, 1, 0, use_shared_memory=has_room(shared_memory_needed(loader, 2), "/nowhere"))
+    through_pipes = read_in_workers(loader, 1, 0, has_room(shared_memory_needed(loader, 2), "/nowhere"))
     for step, pixels in zip(range(len(loader)), through_pipes, strict=True):
         assert np.array_equal(pixels, loader.read(loader.plan(1, step), 1))
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
     assert told[0].startswith("/nowhere: 0 MiB free and the loader's workers need")
+
+
+def test_an_epoch_that_is_left_ends_its_workers(tree):
+    """A worker that outlives it would be killed at the program's end, and Paddle would report a crash."""
+    dataset = open_parts(DataConfig(name="folder", root=str(tree))).train
+    batches = make_loader(dataset, SMALL, 4, workers=2).epoch(0)
+    next(batches)
+    batches.close()
+    assert multiprocessing.active_children() == []
 
 
 def test_without_any_shared_memory_images_are_read_in_this_process(capsys):
