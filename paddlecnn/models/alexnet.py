@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from paddle import nn
-from paddle.nn.initializer import KaimingNormal, Normal
 from pydantic import Field
 
 from paddlecnn.models.geometry import Named, same_padding
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.network import Network, classifier, conv
+from paddlecnn.models.network import HE, SMALL, Network, classifier, conv
 from paddlecnn.models.registry import register
 
 Positive = Annotated[int, Field(gt=0)]
@@ -33,6 +32,7 @@ OWT_CIFAR = {"widths": OWT_WIDTHS, "stem": (11, 4, 2), "pools": ((3, 2), None, N
 TF_CIFAR = {"widths": OWT_WIDTHS, "stem": (11, 4, "same"), "pools": POOLS, "input_size": 32}
 K11S2 = {"widths": PAPER_WIDTHS, "stem": (11, 2, "same"), "pools": ((3, 2), (3, 2), (2, 2)), "hidden": (2048, 2048),
          "input_size": 32}
+INITIALISERS = {"he": (HE, 0.0), "paper": (SMALL, 1.0)}  # weights, and the biases that section 5 sets to 1
 CAFFE_LRN = (5, 2e-5, 0.75, 1.0)  # Caffe's alpha of 1e-4 is divided by the size of 5; its k is 1
 
 
@@ -48,7 +48,8 @@ class AlexNet(Network):
     lrn: size, alpha, beta and k of the local response normalisation
     groups: 2 splits conv 2, 4 and 5 in halves that do not see each other, the paper's two GPUs
     hidden: units of the hidden fully connected layers
-    init: "he" (He et al. 2015, biases 0) or "paper" (N(0, 0.01); biases 1 in conv 2, 4, 5 and the hidden layers)
+    init: "he" (He et al. 2015, biases 0) or "paper" (N(0, 0.01); biases 1 in conv 2, 4, 5 and the hidden layers);
+        the output layer has N(0, 0.01) in both
     """
 
     def __init__(self, num_classes: Positive = 1000, *,
@@ -63,8 +64,7 @@ class AlexNet(Network):
         kernel, stride, padding = stem
         kernels = ((kernel, stride, same_padding(input_size, kernel, stride) if padding == "same" else padding),
                    (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
-        weight = Normal(0.0, 0.01) if init == "paper" else KaimingNormal()
-        one = 1.0 if init == "paper" else 0.0
+        weight, one = INITIALISERS[init]
 
         features: list[Named] = []
         channels = 3
@@ -83,7 +83,8 @@ class AlexNet(Network):
             features += reversed(after) if norm_after_pool else after
             channels = width
         super().__init__(features, input_size, num_classes)
-        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=weight, bias=one)
+        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=weight, last=SMALL,
+                                     bias=one)
 
 
 @register

@@ -7,11 +7,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from paddle import nn
-from paddle.nn.initializer import KaimingNormal
 from pydantic import Field
 
 from paddlecnn.models.geometry import Named
-from paddlecnn.models.network import Network, classifier, conv
+from paddlecnn.models.network import HE, SMALL, Network, classifier, conv
 from paddlecnn.models.registry import register
 
 Positive = Annotated[int, Field(gt=0)]
@@ -29,11 +28,11 @@ class LeNet(Network):
         features: list[Named] = []
         channels = 3
         for number, width in enumerate(widths, start=1):
-            features += [(f"conv{number}", conv(channels, width, 5, weight=KaimingNormal())),
+            features += [(f"conv{number}", conv(channels, width, 5, weight=HE)),
                          (f"relu{number}", nn.ReLU()), (f"pool{number}", nn.MaxPool2D(2, 2))]
             channels = width
         super().__init__(features, input_size, num_classes)
-        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=KaimingNormal(),
+        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=HE, last=SMALL,
                                      first=len(widths) + 1)
 
 

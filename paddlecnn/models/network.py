@@ -6,10 +6,13 @@ from math import prod
 
 import paddle
 from paddle import nn
-from paddle.nn.initializer import Constant, Initializer, Normal
+from paddle.nn.initializer import Constant, Initializer, KaimingNormal, Normal
 
 from paddlecnn.errors import ModelError
 from paddlecnn.models.geometry import Named, fit
+
+HE = KaimingNormal()  # He et al. 2015: keeps the scale of activations through layers with ReLU
+SMALL = Normal(0.0, 0.01)  # AlexNet's paper, section 5; in an output layer: a fresh network is undecided
 
 
 class Network(nn.Layer):
@@ -63,10 +66,10 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int |
 
 
 def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes: int, dropout: float, *,
-               weight: Initializer, bias: float = 0.0, first: int = 6) -> nn.Sequential:
+               weight: Initializer, last: Initializer, bias: float = 0.0, first: int = 6) -> nn.Sequential:
     """fc6, relu6, drop6, fc7, relu7, drop7, fc8: dropout follows each hidden layer (AlexNet paper, section 4.2).
 
-    The last layer starts small (N(0, 0.01), bias 0), so that a fresh network's loss is ln(num_classes).
+    weight, bias: of the hidden layers; last: the weights of the output layer, whose biases are 0
     """
     layers: list[Named] = []
     width = prod(feature_shape)
@@ -74,5 +77,4 @@ def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes:
         layers += [(f"fc{number}", nn.Linear(width, units, weight, Constant(bias))), (f"relu{number}", nn.ReLU()),
                    (f"drop{number}", nn.Dropout(dropout))]
         width = units
-    last = nn.Linear(width, num_classes, Normal(0.0, 0.01), Constant(0.0))
-    return nn.Sequential(*layers, (f"fc{first + len(hidden)}", last))
+    return nn.Sequential(*layers, (f"fc{first + len(hidden)}", nn.Linear(width, num_classes, last, Constant(0.0))))

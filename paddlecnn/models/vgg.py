@@ -15,7 +15,7 @@ from pydantic import Field
 
 from paddlecnn.models.geometry import Named
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.network import Network, classifier, conv
+from paddlecnn.models.network import HE, Network, classifier, conv
 from paddlecnn.models.registry import register
 
 Positive = Annotated[int, Field(gt=0)]
@@ -33,10 +33,10 @@ TABLE = {
     "E":     ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)),
 }  # fmt: skip
 
-INITIALISERS = {
-    "he": KaimingNormal,  # He et al. 2015: keeps the scale of activations through ReLU layers
-    "glorot": XavierUniform,  # Glorot and Bengio 2010: what the paper's section 3.1 found afterwards
-    "paper": lambda: Normal(0.0, 0.1),  # section 3.1: variance 0.01, which trains A and, from A, the deeper ones
+INITIALISERS = {  # weights, weights of the output layer
+    "he": (HE, KaimingNormal(nonlinearity="linear")),  # without ReLU's factor; with N(0, 0.01) E would not start
+    "glorot": (XavierUniform(), XavierUniform()),  # Glorot and Bengio 2010: what section 3.1 found afterwards
+    "paper": (Normal(0.0, 0.1), Normal(0.0, 0.1)),  # section 3.1: variance 0.01, for A; deeper ones started from A
 }
 CIFAR = {"hidden": (512, 512), "input_size": 32}
 
@@ -53,7 +53,7 @@ class VGG(Network):
     def __init__(self, num_classes: Positive = 1000, *, depth: Depth = "D", batch_norm: bool = False,
                  hidden: tuple[Positive, ...] = (4096, 4096), dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
                  input_size: Annotated[int, Field(ge=32)] = 224, init: Literal["he", "glorot", "paper"] = "he"):
-        weight = INITIALISERS[init]()
+        weight, last = INITIALISERS[init]
         features: list[Named] = []
         channels = 3
         for block, (width, kernels) in enumerate(zip(WIDTHS, TABLE[depth], strict=True), start=1):
@@ -68,7 +68,7 @@ class VGG(Network):
                 channels = width
             features.append((f"pool{block}", nn.MaxPool2D(2, 2)))
         super().__init__(features, input_size, num_classes)
-        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=weight)
+        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=weight, last=last)
 
 
 @register
