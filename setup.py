@@ -28,7 +28,7 @@ setup(
         "matplotlib>=3.8",
         "safetensors>=0.4.3",
         "opencv-python-headless>=4.8",
-        "py7zr>=0.21",
+        "py7zr>=1.1",  # tested from here on; older ones cannot stream members
         "tqdm>=4.66",
     ],
     extras_require={

@@ -38,16 +38,18 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
     import py7zr.io
 
     class Writer(py7zr.io.Py7zIO):
-        """One member, on its way to its sink."""
+        """One member, on its way to its sink, which is open from the first byte to the last."""
 
-        def __init__(self, name: str):
-            self.name, self.sink, self.written = name, None, 0
+        def __init__(self, name: str, size: int):
+            self.name, self.bytes, self.written, self.sink = name, size, 0, None
 
         def write(self, data: bytes) -> int:
-            if self.sink is None:  # opened when its turn comes: an archive may hold 300,000
-                self.sink = open_sink(self.name)
+            self.sink = self.sink or open_sink(self.name)
+            self.sink.write(data)
             self.written += len(data)
-            return self.sink.write(data)
+            if self.written >= self.bytes:
+                self.sink.close()
+            return len(data)
 
         def read(self, size: int | None = None) -> bytes:
             return b""
@@ -61,18 +63,18 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
         def size(self) -> int:
             return self.written
 
-        def close(self) -> None:
-            (self.sink or open_sink(self.name)).close()
-            self.sink = None
-
     class Factory(py7zr.io.WriterFactory):
-        """Sinks by member name; py7zr gives names below the folder it would write to."""
+        """Gives py7zr what it writes a member to."""
 
         def create(self, filename: str) -> Writer:
-            return Writer(filename)
+            return Writer(filename, sizes[filename])
 
     with opened(archive) as seven:
+        sizes = {info.filename: info.uncompressed or 0 for info in seven.list() if kind_of(info) == "file"}
         seven.extractall(factory=Factory())
+    for name, size in sizes.items():
+        if not size:  # py7zr never writes to it
+            open_sink(name).close()
 
 
 @contextlib.contextmanager
