@@ -161,7 +161,7 @@ def test_the_thousand_names():
 @pytest.mark.parametrize(("arguments", "message"), [
     (["nowhere", "a.png"], "no such run folder"),
     (["--model", "vgg16", "a.png"], "--model and --weights go together"),
-    (["--model", "vgg16", "--weights", "none.pth", "a.png"], "none.pth: no such file"),
+    (["--model", "lenet5", "--weights", "none.pth", "a.png"], "none.pth: no such file"),
     (["--model", "vgg17", "--weights", "none.pth", "a.png"], "did you mean"),
     (["a.png"], "at least one image"),
     (["run", "a.png", "--topk", "0"], "--topk takes 1 or more"),
