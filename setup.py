@@ -28,7 +28,7 @@ setup(
         "matplotlib>=3.8",
         "safetensors>=0.4.3",
         "opencv-python-headless>=4.8",
-        "py7zr>=1.1",  # tested from here on; older ones cannot stream members
+        "py7zr>=1.1",  # streams members through a factory; tested from 1.1 on
         "tqdm>=4.66",
     ],
     extras_require={
