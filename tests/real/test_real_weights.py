@@ -47,7 +47,7 @@ def accuracy(network, preprocess, photos, count):
 
 
 def test_alexnets_convolutions(real_data, photos):
-    network, path = create_model("alexnet_caffe", hidden=[8]), real_data / "weights" / "bvlc_alexnet.npy"
+    network, path = create_model("alexnet_caffe", hidden=[8, 8]), real_data / "weights" / "bvlc_alexnet.npy"
     with pytest.raises(WeightsError, match=r"lacks classifier\.fc6\.weight"):
         load_weights(network, path)
     report = load_weights(network, path, strict=False)
