@@ -72,13 +72,13 @@ class Learner:
     def update(self, want_norm: bool) -> float | None:
         """Clip, step, move the average and the schedule. Returns the gradients' norm where it was computed."""
         clip = self.config.optim.clip_norm
-        norm = None
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
-        if clip is not None:
-            norm = paddle.nn.utils.clip_grad_norm_(self.trained, clip).item()
-        elif want_norm:
-            norm = gradient_norm(self.trained)
+        norm = gradient_norm(self.trained) if want_norm or clip else None
+        if clip and norm > clip:
+            with paddle.no_grad():
+                for parameter in self.trained:
+                    parameter.grad.scale_(clip / norm)
         if self.scaler:
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -177,6 +177,13 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 
 def gradient_norm(parameters: list[paddle.Tensor]) -> float:
-    """The Euclidean norm of all gradients together."""
-    return math.sqrt(sum(parameter.grad.square().sum().item() for parameter in parameters
-                         if parameter.grad is not None))
+    """The Euclidean norm of all gradients together.
+
+    A product of a vector with itself goes to the math library; on a CPU it is far faster than Paddle's own norms
+    and clipping, which would take longer than the update itself (`--profile` shows it).
+    """
+    total = 0.0
+    for parameter in parameters:
+        flat = parameter.grad.flatten()
+        total += paddle.matmul(flat, flat).item()
+    return math.sqrt(total)
