@@ -32,7 +32,7 @@ test: install
 lint: install
 	$(BIN)/python -m ruff check .
 
-# 100 kills of a training run at random moments, full disks and a read-only one; about 20 minutes.
+# 100 kills of a training run at random moments, full disks and a read-only one; about 8 minutes.
 chaos: install
 	PADDLECNN_KILLS=100 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training -k "killed_again or disk"
 

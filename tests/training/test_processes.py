@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import metrics_without_clock
+from compared_runs import metrics_without_clock
 
 from paddlecnn.training.metrics import read_metrics
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import curves, metrics_without_clock, weights_sha
+from compared_runs import curves, metrics_without_clock, weights_sha
 
 from paddlecnn.training.checkpoint import load_checkpoint
 
