@@ -18,7 +18,6 @@ Count = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
-Probability = Annotated[Float, Field(ge=0, le=1)]
 Shrinking = Annotated[Float, Field(gt=0, lt=1)]
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
 

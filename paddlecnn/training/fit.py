@@ -36,10 +36,13 @@ def fit(learner: Learner, train: Loader, val: Loader, progress: Progress, record
         stopping = train_epoch(learner, train, progress, recorder, stop, phases)
         with learner.weights_for_prediction() as model:
             scores = score(predict_logits(model, val, "validation"), val.dataset.labels)
+        check_finite(scores.loss, "validation loss", progress, recorder)
         is_best = progress.end_epoch(scores, learner.config.train)
         recorder.end_epoch(scores, is_best)
         if stopping and not progress.finished:
             raise stopped(progress, recorder, stop)
+    if phases.left and phases.stop():  # the run had fewer steps than were to be profiled
+        recorder.say(phases.table())
 
 
 def train_epoch(learner: Learner, train: Loader, progress: Progress, recorder: Recorder,
@@ -52,17 +55,19 @@ def train_epoch(learner: Learner, train: Loader, progress: Progress, recorder: R
     while progress.step_in_epoch < len(train):
         with phases("data"):
             batch = next(batches)
-        lr = learner.optimizer.get_lr()
+        lr = progress.lr = learner.optimizer.get_lr()
         size = images_in_step(train, progress.step_in_epoch)
         result = learner.step(batch, progress.step, size, recorder.is_logging(progress.step + 1), phases)
         with phases("logging"):
             progress.end_step(*agree_on(result.loss, result.correct, result.images))
-            check_finite(progress, lr, recorder)
+            check_finite(progress.this_epoch.loss, "loss", progress, recorder)
             recorder.log_step(lr, result.grad_norm, size, bar)
         if phases.end_step():
             recorder.say(phases.table())
         stopping, saving = map(bool, agree_on(stop.signal_number, recorder.wants_checkpoint()))
         if (stopping or saving) and progress.step_in_epoch < len(train):  # an epoch's end saves anyway
+            # The loss of this step was finite, but its update need not have been.
+            check_finite(learner.largest_weight(), "largest weight", progress, recorder)
             recorder.save()
             if stopping:
                 bar.close()
@@ -81,15 +86,15 @@ def images_in_step(loader: Loader, step: int) -> int:
     return min(loader.batch_size, len(loader.dataset) - step * loader.batch_size)
 
 
-def check_finite(progress: Progress, lr: float, recorder: Recorder) -> None:
-    """Raise LossNotFinite, before anything of it is saved, where the loss is NaN or infinite."""
-    if math.isfinite(progress.this_epoch.loss):
+def check_finite(value: float, name: str, progress: Progress, recorder: Recorder) -> None:
+    """Raise LossNotFinite, before anything of it is saved, where a value is NaN or infinite."""
+    if math.isfinite(value):
         return
     last = recorder.last_checkpoint()
     raise LossNotFinite(
-        f"{recorder.run.path}: the loss is {progress.this_epoch.loss} at step {progress.step} (epoch "
-        f"{progress.epoch + 1}), learning rate {lr:g}; lower optim.lr, add warm-up (optim.schedule.warmup) or "
-        f"optim.clip_norm. {f'The last sound checkpoint is {last}' if last else 'No checkpoint was written yet'}")
+        f"{recorder.run.path}: the {name} is {value} at step {progress.step} (epoch {progress.epoch + 1}), learning "
+        f"rate {progress.lr:g}; lower optim.lr, add warm-up (optim.schedule.warmup) or optim.clip_norm. "
+        f"{f'The last sound checkpoint is {last}' if last else 'No checkpoint was written yet'}")
 
 
 def stopped(progress: Progress, recorder: Recorder, stop: StopRequest) -> TrainingStopped:

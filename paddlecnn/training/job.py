@@ -7,8 +7,8 @@ from typing import Any
 
 import paddle
 
-from paddlecnn.config import Config, DataConfig, Preprocess
-from paddlecnn.data.datasets import Dataset, Splits, defaults, open_dataset
+from paddlecnn.config import Config, Preprocess
+from paddlecnn.data.datasets import Splits, defaults, open_dataset
 from paddlecnn.data.loader import Loader, make_loader
 from paddlecnn.data.soundness import sound_part
 from paddlecnn.data.transforms import resolve
@@ -61,11 +61,11 @@ def build_job(config: Config) -> Job:
     if preprocess.size != model.input_size:
         raise ConfigError(f"data.preprocess.size: {preprocess.size}, but {config.model.name} takes images of "
                           f"{model.input_size}; leave it out, or set model.options.input_size too")
-    shard = (parallel.rank(), parallel.world())
+    shared = {"workers": config.data.workers, "shard": (parallel.rank(), parallel.world()),
+              "cache": config.data.cache}
     train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
-                        seed=config.seed, shuffle=True, workers=config.data.workers, shard=shard,
-                        cache=config.data.cache)
-    val = evaluation_loader(splits.val, preprocess, config.data, config.train.batch_size)
+                        seed=config.seed, shuffle=True, **shared)
+    val = make_loader(splits.val, preprocess, config.train.batch_size, **shared)
     return Job(config, splits, preprocess, model, train, val, excluded, job_notes(config, weights, excluded))
 
 
@@ -84,9 +84,3 @@ def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
     """The config's model with its initial weights, which depend on the seed alone."""
     paddle.seed(random_seed(config.seed, "initial weights"))
     return create_model(config.model.name, num_classes=num_classes, **config.model.options)
-
-
-def evaluation_loader(dataset: Dataset, preprocess: Preprocess, data: DataConfig, batch_size: int) -> Loader:
-    """A loader that goes through a data set once, in order, without random changes."""
-    return make_loader(dataset, preprocess, batch_size, workers=data.workers,
-                       shard=(parallel.rank(), parallel.world()), cache=data.cache)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 
@@ -89,6 +90,10 @@ class Learner:
         if self.average is not None:
             self.move_average()
         return norm
+
+    def largest_weight(self) -> float:
+        """The largest absolute value among the trained weights; NaN or infinite where any of them is."""
+        return float(np.max([parameter.abs().max().item() for parameter in self.trained]))
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext() if self.amp == "off" else paddle.amp.auto_cast(dtype=self.amp)

@@ -17,7 +17,7 @@ class Phases:
 
     def __init__(self, steps: int = 0, trace: Path | None = None) -> None:
         self.left = steps
-        self.steps = steps
+        self.done = 0
         self.seconds: dict[str, float] = defaultdict(float)
         self.profiler = None
         if steps and trace:
@@ -45,16 +45,23 @@ class Phases:
         if not self.left:
             return False
         self.left -= 1
+        self.done += 1
         if self.profiler:
             self.profiler.step()
-            if not self.left:
-                self.profiler.stop()
-        return self.left == 0
+        return self.left == 0 and self.stop()
+
+    def stop(self) -> bool:
+        """Measure no further step and write the trace. Returns whether any step was measured."""
+        self.left = 0
+        if self.profiler:
+            self.profiler.stop()
+            self.profiler = None
+        return self.done > 0
 
     def table(self) -> str:
         """Milliseconds a step and share of the time, phase by phase."""
         total = sum(self.seconds.values())
         lines = [f"{'phase':<10} {'ms a step':>10} {'share':>7}"]
-        lines += [f"{name:<10} {self.seconds[name] / self.steps * 1e3:>10.2f} {self.seconds[name] / total:>7.1%}"
+        lines += [f"{name:<10} {self.seconds[name] / self.done * 1e3:>10.2f} {self.seconds[name] / total:>7.1%}"
                   for name in NAMES]
-        return "\n".join([*lines, f"{'whole step':<10} {total / self.steps * 1e3:>10.2f} {1:>7.1%}"])
+        return "\n".join([*lines, f"{'whole step':<10} {total / self.done * 1e3:>10.2f} {1:>7.1%}"])

@@ -44,6 +44,7 @@ class Progress:
     this_epoch: Meter = field(default_factory=Meter)
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
     seconds: float = 0.0  # of training, all sessions together
+    lr: float = 0.0  # learning rate of the last step
 
     def end_step(self, loss: float, correct: int, images: int) -> None:
         """Count a step by its sums over all processes."""

@@ -56,6 +56,9 @@ def train_and_evaluate(config: Config, run_path: Path, *, resume: bool = False, 
         parallel.wait_for_all()
         run = RunDir(run_path)
     checkpoint = find_checkpoint(run) if resume else None
+    if checkpoint and checkpoint.state["data"] != job.describe()["data"]:
+        raise RunError(f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "
+                       "on; resume with its own data, or train a new run")
     progress = Progress.from_state(checkpoint.state) if checkpoint else Progress()
     progress.finished = progress.epoch >= config.train.epochs or (progress.finished and not extend)
     if extend and parallel.rank() == 0:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from compared_runs import curves, metrics_without_clock, weights_sha
+from PIL import Image
 
 from paddlecnn.training.checkpoint import load_checkpoint
 
@@ -195,6 +196,30 @@ def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, 
     assert error.endswith("No checkpoint was written yet")
 
 
+def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30", "-o", "optim.schedule={name: constant}",
+                "-o", "train.batch_size=256", "-o", "train.epochs=1") == 2  # an epoch of one step: its loss is sound
+    assert re.search(r"the validation loss is (nan|inf) at step 1 ", capsys.readouterr().err)
+    assert not list((run / "checkpoints").iterdir())
+
+
+def test_a_resume_on_other_data_is_refused(tool, tmp_path, capsys):
+    images = tmp_path / "images"
+    for number in range(20):
+        for name, level in (("dark", 40), ("light", 200)):
+            (images / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 40), (level + number,) * 3).save(images / name / f"{number}.png")
+    config = tmp_path / "folder.yaml"
+    config.write_text(f"data: {{name: folder, root: {images}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
+    run = tmp_path / "run"
+    assert tool("train", "-c", config, "--run", run) == 0
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(images / "dark" / "new.png")
+    assert tool("train", "-c", config, "--run", run, "--resume", "--extend", "train.epochs=2") == 2
+    assert "are not those that the run was trained on" in capsys.readouterr().err
+    assert "epochs: 1" in (run / "config.yaml").read_text()
+
+
 def test_accumulation_equals_the_large_batch(tool, tiny, tmp_path):
     runs = {}
     for parts in (1, 4):
@@ -216,8 +241,9 @@ def test_several_seeds_give_mean_deviation_and_range(tool, tiny, tmp_path, capsy
     assert tool("train", "-c", tiny, "--seeds", "1") == 2
 
 
-def test_a_profile_tells_where_the_time_goes(tool, tiny, tmp_path, capsys):
-    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--profile", "3", "-o", "train.epochs=1") == 0
+@pytest.mark.parametrize("steps", [3, 1000])  # the run has eight
+def test_a_profile_tells_where_the_time_goes(tool, tiny, tmp_path, capsys, steps):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--profile", steps, "-o", "train.epochs=1") == 0
     out = capsys.readouterr().out
     for phase in ("data", "forward", "backward", "optimizer", "logging", "whole step"):
         assert phase in out
