@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     config = load_config(args.config, args.override)
 
-    from paddlecnn.data.check import as_text, check  # slow to import
+    from paddlecnn.data.audit.check import as_text, check  # slow to import
 
     report = check(config, args.out or Path("runs/check_data") / config.data.name)
     print(json.dumps(report.as_dict(), indent=2) if args.json else as_text(report))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paddlecnn.cli import run, tool_parser
-from paddlecnn.data.download import NAMES, bring
+from paddlecnn.data.storage.download import NAMES, bring
 
 
 def main(argv: list[str] | None = None) -> int:

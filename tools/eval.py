@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from paddlecnn import runtime
     runtime.load_paddle()
-    from paddlecnn.inference.evaluation import as_text, evaluate_run
+    from paddlecnn.evaluation.evaluate import as_text, evaluate_run
     figures = evaluate_run(args.run, args.split, args.checkpoint, args.device)
     print(json.dumps(figures) if args.json else as_text(figures))
     return 0

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give at least one image after the run's folder")
     load_paddle()
     choose_device(args.device)
-    from paddlecnn.inference.classify import classifier_of_run, classifier_of_weights, classify, image_files
+    from paddlecnn.evaluation.classify import classifier_of_run, classifier_of_weights, classify, image_files
 
     files = image_files(images)
     classifier = classifier_of_weights(args.model, args.weights) if args.model else classifier_of_run(run_folder)

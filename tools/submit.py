@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paddlecnn.cli import run, tool_parser
-from paddlecnn.kaggle.command import submit
+from paddlecnn.kaggle.submit import submit
 
 
 def main(argv=None) -> int:

@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     if sum(map(bool, (args.model, args.compare, args.kernels, args.list))) != 1:
         parser.error("give one of: the name of a model, --compare, --kernels, --list")
     load_paddle()
-    from paddlecnn.models import list_models, tables
+    from paddlecnn.models import list_models
+    from paddlecnn.models import summary_tables as tables
     from paddlecnn.models.summary import summarize_by_name
 
     if args.list:

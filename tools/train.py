@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from paddlecnn import runtime
     runtime.load_paddle()
+    from paddlecnn.runs.run_dir import new_run_path, newest_run
     from paddlecnn.training.commands import dry_run, train, train_seeds
-    from paddlecnn.training.rundir import new_run_path, newest_run
     if args.dry_run:
         print(dry_run(config, args.device))
         return 0

@@ -25,8 +25,8 @@ import numpy as np
 from paddlecnn.config import Augment, DataConfig, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset
 from paddlecnn.data.datasets import defaults, open_parts
-from paddlecnn.data.loader import make_loader
-from paddlecnn.data.stores import FolderStore
+from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.storage.file_storage import FolderStore
 
 BATCH = 128
 GOALS = {"memory": 20.0, "jpeg": 1.8, "cache": 4.0}  # times the plain alternative

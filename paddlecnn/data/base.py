@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from paddlecnn.data.images import decode_image
-from paddlecnn.data.stores import Store
+from paddlecnn.data.storage.file_storage import Store
+from paddlecnn.data.storage.images import decode_image
 
 DIGEST_BYTES = 16
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, Splits
+from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import DataError
 

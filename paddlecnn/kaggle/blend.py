@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from paddlecnn.errors import SubmissionError
-from paddlecnn.inference.blending import two_class_logits
-from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
+from paddlecnn.evaluation.blending import two_class_logits
+from paddlecnn.kaggle.build_submission import Candidate, Images, Made, write_candidate
 from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.settings import Settings

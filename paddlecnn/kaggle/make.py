@@ -9,14 +9,14 @@ import numpy as np
 
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
-from paddlecnn.inference.predictions import Predictions, merge, predict_split
-from paddlecnn.inference.predictor import LoadedRun, load_run
-from paddlecnn.kaggle.candidate import Candidate, Images, Made, write_candidate
+from paddlecnn.evaluation.load_run import LoadedRun, load_run
+from paddlecnn.evaluation.predictions import Predictions, merge, predict_split
+from paddlecnn.kaggle.build_submission import Candidate, Images, Made, write_candidate
 from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import refuse_unwritable, sample_ids
-from paddlecnn.training.environment import git_state
-from paddlecnn.training.rundir import RunDir
+from paddlecnn.runs.provenance import git_state
+from paddlecnn.runs.run_dir import RunDir
 
 
 def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = None, split: str = "test",

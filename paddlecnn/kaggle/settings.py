@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from paddlecnn.errors import SubmissionError
-from paddlecnn.inference.blending import Blend, fit_blend
+from paddlecnn.evaluation.blending import Blend, fit_blend
 
 
 @dataclass(frozen=True)

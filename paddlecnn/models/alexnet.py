@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from paddle import nn
 from pydantic import Field
 
-from paddlecnn.models.geometry import Named, same_padding
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import HE, SMALL, Network, classifier, conv
 from paddlecnn.models.registry import register
+from paddlecnn.models.shapes import Named, same_padding
 
 Positive = Annotated[int, Field(gt=0)]
 Window = tuple[Positive, Positive]  # kernel, stride

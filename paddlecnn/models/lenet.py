@@ -9,9 +9,9 @@ from typing import Annotated
 from paddle import nn
 from pydantic import Field
 
-from paddlecnn.models.geometry import Named
 from paddlecnn.models.network import HE, SMALL, Network, classifier, conv
 from paddlecnn.models.registry import register
+from paddlecnn.models.shapes import Named
 
 Positive = Annotated[int, Field(gt=0)]
 

@@ -9,7 +9,7 @@ from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingNormal, Normal
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models.geometry import Named, fit
+from paddlecnn.models.shapes import Named, fit
 
 HE = KaimingNormal()  # He et al. 2015: keeps the scale of activations through layers with ReLU
 SMALL = Normal(0.0, 0.01)  # AlexNet's paper, section 5; in an output layer: a fresh network is undecided

@@ -13,10 +13,10 @@ import paddle
 from paddle import nn
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models.geometry import output_shape, window_of
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import Network
 from paddlecnn.models.registry import create_model
+from paddlecnn.models.shapes import output_shape, window_of
 
 FLOAT = 4  # bytes
 

@@ -13,10 +13,10 @@ from paddle import nn
 from paddle.nn.initializer import KaimingNormal, Normal, XavierUniform
 from pydantic import Field
 
-from paddlecnn.models.geometry import Named
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import HE, Network, classifier, conv
 from paddlecnn.models.registry import register
+from paddlecnn.models.shapes import Named
 
 Positive = Annotated[int, Field(gt=0)]
 Depth = Literal["A", "A-LRN", "B", "C", "D", "E"]

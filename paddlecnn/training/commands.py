@@ -10,9 +10,9 @@ from paddlecnn.configfile import to_yaml
 from paddlecnn.errors import ConfigError
 from paddlecnn.files import write_json
 from paddlecnn.models.summary import summarize
-from paddlecnn.models.tables import layer_table
-from paddlecnn.training.job import build_job
+from paddlecnn.models.summary_tables import layer_table
 from paddlecnn.training.memory import SLOTS
+from paddlecnn.training.setup import build_job
 from paddlecnn.training.train import Outcome, train_and_evaluate
 
 

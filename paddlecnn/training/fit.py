@@ -6,15 +6,15 @@ import signal
 
 import numpy as np
 
-from paddlecnn.data.loader import Loader
+from paddlecnn import distributed as parallel
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.errors import UserError
-from paddlecnn.training import parallel
-from paddlecnn.training.evaluate import predict_logits, score
+from paddlecnn.evaluation.metrics import predict_logits, score
 from paddlecnn.training.interrupt import StopRequest
-from paddlecnn.training.learner import Learner
+from paddlecnn.training.logger import Recorder
 from paddlecnn.training.profile import Phases
 from paddlecnn.training.progress import Progress
-from paddlecnn.training.recorder import Recorder
+from paddlecnn.training.state import Learner
 
 
 class TrainingStopped(UserError):

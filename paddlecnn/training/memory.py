@@ -8,7 +8,7 @@ import paddle
 
 from paddlecnn.errors import UserError
 from paddlecnn.models.summary import Summary, summarize
-from paddlecnn.training.job import Job
+from paddlecnn.training.setup import Job
 
 # Numbers that an optimizer keeps for each weight.
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}

@@ -9,7 +9,7 @@ from paddle.optimizer import lr as schedules
 
 from paddlecnn.config import OptimConfig
 from paddlecnn.errors import ConfigError
-from paddlecnn.training.checkpoint import Arrays
+from paddlecnn.runs.checkpoint import Arrays
 
 NORMS = (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm1D, paddle.nn.LayerNorm, paddle.nn.GroupNorm)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paddlecnn.config import TrainConfig
-from paddlecnn.training.evaluate import Scores
+from paddlecnn.evaluation.metrics import Scores
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 from paddlecnn.config import Config
 from paddlecnn.errors import RunError
-from paddlecnn.training.rundir import RunDir
+from paddlecnn.runs.run_dir import RunDir
 
 # These change where or how fast a run computes, not what.
 FREE = ("data.root", "data.workers", "data.cache", "train.checkpoint.")

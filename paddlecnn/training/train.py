@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paddlecnn import distributed as parallel
 from paddlecnn import runtime
 from paddlecnn.config import Config
 from paddlecnn.configfile import config_hash, to_yaml
 from paddlecnn.errors import RunError
+from paddlecnn.evaluation.metrics import Scores
 from paddlecnn.files import write_json, write_text
-from paddlecnn.training import parallel
-from paddlecnn.training.checkpoint import Checkpoint, newest_sound, restore_best
-from paddlecnn.training.environment import describe_environment, peak_memory_mib
-from paddlecnn.training.evaluate import Scores
+from paddlecnn.runs.checkpoint import Checkpoint, newest_sound, restore_best
+from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
+from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.fit import fit
 from paddlecnn.training.interrupt import stop_on_signals
-from paddlecnn.training.job import Job, build_job
-from paddlecnn.training.learner import Learner
+from paddlecnn.training.logger import Recorder
 from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.profile import Phases
 from paddlecnn.training.progress import Progress
-from paddlecnn.training.recorder import Recorder
 from paddlecnn.training.resume import check_same_config
-from paddlecnn.training.rundir import RunDir
+from paddlecnn.training.setup import Job, build_job
+from paddlecnn.training.state import Learner
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from paddlecnn.errors import SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
-from paddlecnn.kaggle.candidate import Candidate, Images, write_candidate
+from paddlecnn.kaggle.build_submission import Candidate, Images, write_candidate
 from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.settings import Settings, read_settings

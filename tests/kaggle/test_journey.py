@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from paddlecnn.evaluation.calibration import image_losses
 from paddlecnn.files import file_digest
-from paddlecnn.inference.calibration import image_losses
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
 from paddlecnn.randomness import generator

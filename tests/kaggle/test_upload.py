@@ -130,6 +130,6 @@ def test_one_module_alone_imports_kaggles_client():
 
 
 def test_uploading_does_not_load_paddle(in_process):
-    code = ("import sys\nimport paddlecnn.kaggle.command\nimport paddlecnn.kaggle.blend\n"
+    code = ("import sys\nimport paddlecnn.kaggle.submit\nimport paddlecnn.kaggle.blend\n"
             "print('paddle' in sys.modules, 'kaggle' in sys.modules)")
     assert in_process(["-c", code]).stdout == "False False\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from visualdl import LogReader
 
-from paddlecnn.reporting.visualdl import CURVES, FILE_NAME
+from paddlecnn.training.curves import CURVES, FILE_NAME
 
 
 def weights_sha(run: Path, name: str = "last") -> str:

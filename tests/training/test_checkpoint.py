@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paddlecnn.errors import CheckpointError
-from paddlecnn.training.checkpoint import FILES, SUMS, Checkpoint, load_checkpoint, newest_sound, save_checkpoint
+from paddlecnn.runs.checkpoint import FILES, SUMS, Checkpoint, load_checkpoint, newest_sound, save_checkpoint
 
 
 def checkpoint(step):

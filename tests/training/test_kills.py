@@ -14,7 +14,7 @@ from pathlib import Path
 
 from compared_runs import curves, metrics_without_clock, weights_sha
 
-from paddlecnn.training.checkpoint import load_checkpoint
+from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("PADDLECNN_KILLS", "5"))

@@ -6,12 +6,12 @@ import paddle
 import pytest
 
 from paddlecnn.config import Config, OptimConfig
-from paddlecnn.data.loader import Batch
+from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model
-from paddlecnn.training.learner import Learner
 from paddlecnn.training.optim import build_optimizer, build_schedule
 from paddlecnn.training.profile import Phases
+from paddlecnn.training.state import Learner
 
 STEPS, EPOCHS = 4, 5
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from compared_runs import metrics_without_clock
 
-from paddlecnn.training.metrics import read_metrics
+from paddlecnn.runs.metrics_log import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = [str(ROOT / "tools" / "train.py")]

@@ -15,7 +15,7 @@ import pytest
 from compared_runs import curves, metrics_without_clock, weights_sha
 from PIL import Image
 
-from paddlecnn.training.checkpoint import load_checkpoint
+from paddlecnn.runs.checkpoint import load_checkpoint
 
 
 @pytest.fixture

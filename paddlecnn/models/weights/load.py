@@ -14,7 +14,7 @@ from paddlecnn.errors import ServiceError, WeightsError
 from paddlecnn.models.alexnet import CAFFE_LRN, AlexNet
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import Network
-from paddlecnn.models.weights.layouts import in_our_terms, published_preprocess, weighted_layers
+from paddlecnn.models.weights.conversion import in_our_terms, published_preprocess, weighted_layers
 from paddlecnn.models.weights.readers import Layers, WeightFile, read_weight_file
 
 # Networks whose ImageNet weights Paddle publishes: the module that knows the address, and its name for them.

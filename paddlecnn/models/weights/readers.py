@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from paddlecnn.errors import WeightsError
-from paddlecnn.models.weights.pickles import unpickle
-from paddlecnn.models.weights.torch_file import read_torch
+from paddlecnn.models.weights.restricted_unpickler import unpickle
+from paddlecnn.models.weights.torch_reader import read_torch
 
 Layers = dict[str, dict[str, np.ndarray]]
 

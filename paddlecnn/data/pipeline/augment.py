@@ -1,0 +1,155 @@
+"""Random changes of training images. Each is a pure function of (seed, epoch, position in the data set).
+
+An epoch's random numbers are drawn for all positions at once and indexed, so that a batch costs no
+generator and comes out the same wherever and by whomever it is made.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from paddlecnn.config import Augment, ColorJitter, Preprocess, RandomResizedCrop
+from paddlecnn.data.base import ArrayDataset, Dataset
+from paddlecnn.data.pipeline.transforms import crop, resize_image, square
+from paddlecnn.randomness import generator
+
+# Principal components of ImageNet's RGB pixels, scale 0..1: deviations and, in columns, directions.
+# AlexNet, section 4.1, gives the method; these are the values of Torch's fb.resnet.torch, in common use.
+PCA_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
+PCA_DIRECTIONS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+GREY = np.array([0.299, 0.587, 0.114], np.float32)[None, :, None, None]  # luma of RGB, ITU-R BT.601
+
+ReadSquares = Callable[[np.ndarray], np.ndarray]  # positions to uint8 [n, R, R, 3]
+ReadImage = Callable[[int], np.ndarray]  # one position to uint8 [H, W, 3]
+
+
+class Draws:
+    """The random numbers of one epoch for `count` positions."""
+
+    def __init__(self, seed: int, epoch: int, count: int):
+        self.seed, self.epoch, self.count = seed, epoch, count
+
+    def __call__(self, purpose: str, positions: np.ndarray, columns: int) -> np.ndarray:
+        """float64 [columns, n], each in [0, 1)."""
+        return uniforms(self.seed, purpose, self.epoch, self.count, columns)[:, positions]
+
+
+@lru_cache(maxsize=16)
+def uniforms(seed: int, purpose: str, epoch: int, count: int, columns: int) -> np.ndarray:
+    values = generator(seed, purpose, epoch).random((columns, count))
+    values.flags.writeable = False
+    return values
+
+
+def training_pixels(positions: np.ndarray, draws: Draws, augment: Augment, spec: Preprocess,
+                    read_squares: ReadSquares, read_image: ReadImage) -> np.ndarray:
+    """The training images at these positions, changed at random: uint8 [n, 3, S, S]."""
+    if augment.random_resized_crop is not None:
+        images = random_resized_crops(positions, draws, augment.random_resized_crop, spec.size, read_image)
+    else:
+        images = random_crops(read_squares(positions), positions, draws, augment, spec.size)
+    if augment.flip:
+        mirrored = draws("flip", positions, 1)[0] < 0.5
+        images[mirrored] = images[mirrored, :, :, ::-1]
+    if augment.color_jitter is not None:
+        images = color_jitter(images, draws("jitter", positions, 3), augment.color_jitter)
+    if augment.pca_noise:
+        images = lighting_noise(images, draws("pca", positions, 4), augment.pca_noise)
+    if augment.cutout:
+        cut_out(images, draws("cutout", positions, 2), augment.cutout, mean_colour(spec))
+    return images
+
+
+def random_crops(images: np.ndarray, positions: np.ndarray, draws: Draws, augment: Augment, size: int) -> np.ndarray:
+    """[n, R, R, 3] to [n, 3, size, size], at a random place where asked for, else at the centre."""
+    places = images.shape[1] + 2 * augment.pad - size + 1
+    if augment.crop or augment.pad:
+        tops, lefts = (draws("crop", positions, 2) * places).astype(np.int64)
+    else:
+        tops = lefts = np.full(len(images), places // 2)
+    return crop(images, tops, lefts, size, augment.pad)
+
+
+def random_resized_crops(positions: np.ndarray, draws: Draws, ranges: RandomResizedCrop, size: int,
+                         read_image: ReadImage) -> np.ndarray:
+    """A random part of each image, stretched to [3, size, size] (Szegedy et al. 2015).
+
+    Area and the logarithm of the aspect ratio are uniform; a side longer than the image's is cut to it.
+    """
+    result = np.empty((len(positions), 3, size, size), np.uint8)
+    low, high = np.log(ranges.ratio)
+    for row, position, area, ratio, down, right in zip(range(len(positions)), positions,
+                                                       *draws("resized-crop", positions, 4), strict=True):
+        image = read_image(position)
+        height, width = image.shape[:2]
+        pixels = height * width * (ranges.scale[0] + area * (ranges.scale[1] - ranges.scale[0]))
+        aspect = np.exp(low + ratio * (high - low))
+        crop_width = max(1, min(width, round((pixels * aspect) ** 0.5)))
+        crop_height = max(1, min(height, round((pixels / aspect) ** 0.5)))
+        top, left = int(down * (height - crop_height + 1)), int(right * (width - crop_width + 1))
+        part = image[top:top + crop_height, left:left + crop_width]
+        result[row] = resize_image(part, size, size).transpose(2, 0, 1)
+    return result
+
+
+def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> np.ndarray:
+    """Brightness, then contrast, then saturation, each times a factor between 1 - x and 1 + x.
+
+    images  uint8 [n, 3, S, S]
+    draws   float64 [3, n]
+    """
+    strengths = np.array([[jitter.brightness], [jitter.contrast], [jitter.saturation]])
+    factors = np.maximum(0, 1 + (2 * draws - 1) * strengths).astype(np.float32)[:, :, None, None, None]
+    pixels = images * factors[0]
+    mean_grey = (pixels * GREY).sum(axis=1, keepdims=True).mean(axis=(2, 3), keepdims=True)
+    pixels = mean_grey + (pixels - mean_grey) * factors[1]
+    grey = (pixels * GREY).sum(axis=1, keepdims=True)
+    return to_bytes(grey + (pixels - grey) * factors[2])
+
+
+def lighting_noise(images: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
+    """Add to every pixel the same multiple of the principal components of colour (AlexNet, section 4.1).
+
+    [p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T with each a normal, mean 0 and the given deviation.
+    images  uint8 [n, 3, S, S]
+    draws   float64 [4, n], made normal by Box and Muller's transform
+    """
+    radius = deviation * np.sqrt(-2 * np.log1p(-draws[[0, 0, 1]]))
+    angle = 2 * np.pi * draws[[2, 2, 3]]
+    alphas = radius * np.stack([np.cos(angle[0]), np.sin(angle[1]), np.cos(angle[2])])
+    colours = 255 * PCA_DIRECTIONS @ (alphas * PCA_DEVIATIONS[:, None])
+    return to_bytes(images + colours.T.astype(np.float32)[:, :, None, None])
+
+
+def cut_out(images: np.ndarray, draws: np.ndarray, side: int, colour: np.ndarray) -> None:
+    """Paint a square of `colour` into each image [3, S, S]; its centre is anywhere, so it may be cut at an edge.
+
+    The mean colour is zero after normalisation, as in the paper (DeVries and Taylor 2017).
+    """
+    size = images.shape[2]
+    centres = (draws * size).astype(np.int64)
+    pixel = np.arange(size)
+    first = centres[:, :, None] - side // 2
+    rows, columns = (pixel >= first) & (pixel < first + side)
+    inside = rows[:, :, None] & columns[:, None, :]
+    np.copyto(images, colour[None, :, None, None], where=inside[:, None])
+
+
+def mean_colour(spec: Preprocess) -> np.ndarray:
+    """The mean of the preprocessing as an RGB pixel, uint8 [3]."""
+    mean = np.array(spec.mean if spec.channels == "rgb" else spec.mean[::-1])
+    return to_bytes(mean * spec.scale)
+
+
+def to_bytes(pixels: np.ndarray) -> np.ndarray:
+    """To the nearest level 0..255."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def squares_of(dataset: Dataset, side: int) -> ReadSquares:
+    """How to read images of a data set as uint8 [n, side, side, 3]: one indexing where they lie ready."""
+    if isinstance(dataset, ArrayDataset) and dataset.images.shape[1:3] == (side, side):
+        return dataset.rows
+    return lambda positions: np.stack([square(dataset.image(i), side) for i in positions])

@@ -1,0 +1,159 @@
+"""Batches: which images, in which order, changed how. One loader for arrays and for files.
+
+A batch is made in three moves, each a pure function of (seed, epoch, step):
+    plan    which positions of the data set this process needs
+    read    their pixels, changed at random in training: uint8; worker processes do this for files
+    finish  normalise on the device, mix, attach labels
+So the batch of (seed, epoch, step) is the same, byte for byte, for any number of workers.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paddlecnn.config import Augment, Preprocess
+from paddlecnn.data.base import ArrayDataset, Dataset
+from paddlecnn.data.pipeline.augment import Draws, squares_of, training_pixels
+from paddlecnn.data.pipeline.mixup import Mix, draw_mix, soft_labels
+from paddlecnn.data.pipeline.transforms import centre_crop, to_input
+from paddlecnn.data.pipeline.workers import allowed_workers, has_room, read_in_workers, shared_memory_needed
+from paddlecnn.errors import ConfigError
+from paddlecnn.randomness import generator
+
+if TYPE_CHECKING:
+    import paddle
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's share of this process."""
+
+    images: paddle.Tensor  # float32 [n, 3, S, S]
+    labels: paddle.Tensor | None  # int64 [n]; None where the data set has none
+    indices: np.ndarray  # int64 [n], positions in the data set
+    soft_labels: paddle.Tensor | None = None  # float32 [n, C], with mixup or CutMix
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The positions of one step for one process."""
+
+    own: np.ndarray  # the images of the batch
+    needed: np.ndarray  # what to read: the same, or with the partners of a mix, sorted
+    partners: np.ndarray | None  # who is mixed in, for each of own
+    mix: Mix | None
+
+
+def make_loader(dataset: Dataset, preprocess: Preprocess, batch_size: int, *, augment: Augment | None = None,
+                seed: int = 0, shuffle: bool = False, workers: int = 0, shard: tuple[int, int] = (0, 1),
+                cache: str | None = None) -> Loader:
+    """A loader over a data set.
+
+    preprocess  every key filled (transforms.resolve)
+    batch_size  over all processes together
+    augment     None for evaluation
+    workers     processes that read files; images in memory are faster without and ignore it
+    shard       (rank, number of processes): which part of each batch is this process's
+    cache       folder for the resized images of files in one memory-mapped file; None: no cache
+    """
+    if cache is not None and not isinstance(dataset, ArrayDataset):
+        from paddlecnn.data.pipeline.cache import cached
+
+        dataset = cached(dataset, preprocess.resize, cache)
+    return Loader(dataset, preprocess, batch_size, augment, seed, shuffle, workers, shard)
+
+
+class Loader:
+    """Epochs of batches; see `make_loader`. `len` is the number of steps; the last batch may be short."""
+
+    def __init__(self, dataset: Dataset, preprocess: Preprocess, batch_size: int, augment: Augment | None,
+                 seed: int, shuffle: bool, workers: int, shard: tuple[int, int]):
+        self.dataset = dataset
+        self.preprocess = preprocess
+        self.batch_size = batch_size
+        self.augment = augment
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank, self.world = shard
+        self.read_squares = squares_of(dataset, preprocess.resize)
+        self.workers = 0 if self.is_in_memory else allowed_workers(workers)
+        if augment and augment.cutout > preprocess.size:
+            raise ConfigError(f"data.augment.cutout: {augment.cutout} is larger than the input of {preprocess.size}")
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether a batch is one indexing of an array, with no image to decode or resize."""
+        return isinstance(self.dataset, ArrayDataset) and not (self.augment and self.augment.random_resized_crop) \
+            and self.dataset.images.shape[1:3] == (self.preprocess.resize,) * 2
+
+    @cached_property
+    def has_shared_memory(self) -> bool:
+        """Whether the workers may hand batches over in shared memory; asked, and complained about, once."""
+        return has_room(shared_memory_needed(self, self.workers))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from step `start` on. Those before it cost nothing."""
+        steps = range(start, len(self))
+        if self.workers and steps:
+            pixels = read_in_workers(self, number, start, self.has_shared_memory)
+        else:
+            pixels = (self.read(self.plan(number, step), number) for step in steps)
+        for step, images in zip(steps, pixels, strict=True):
+            yield self.finish(self.plan(number, step), images)
+
+    def plan(self, epoch: int, step: int) -> Plan:
+        """What this process's share of a step needs. All processes together make the batch of one process."""
+        order = epoch_order(self.seed, epoch, len(self.dataset), self.shuffle)
+        batch = order[step * self.batch_size:(step + 1) * self.batch_size]
+        share = slice(len(batch) * self.rank // self.world, len(batch) * (self.rank + 1) // self.world)
+        own = batch[share]
+        mix = self.augment and draw_mix(self.augment, self.preprocess.size, len(batch), self.seed, epoch, step)
+        if not mix:
+            return Plan(own, own, None, None)
+        partners = batch[mix.partners][share]
+        return Plan(own, np.unique(np.concatenate([own, partners])), partners, mix)
+
+    def read(self, plan: Plan, epoch: int) -> np.ndarray:
+        """The needed images: uint8 [n, 3, S, S]. Raises DataError naming a file that cannot be read."""
+        if not len(plan.needed):
+            return np.empty((0, 3, self.preprocess.size, self.preprocess.size), np.uint8)
+        if self.augment is None:
+            return centre_crop(self.read_squares(plan.needed), self.preprocess.size)
+        draws = Draws(self.seed, epoch, len(self.dataset))
+        return training_pixels(plan.needed, draws, self.augment, self.preprocess, self.read_squares,
+                               self.dataset.image)
+
+    def finish(self, plan: Plan, pixels: np.ndarray) -> Batch:
+        """From bytes to a batch on the device."""
+        import paddle
+
+        own_labels = None if self.dataset.labels is None else self.dataset.labels[plan.own]
+        labels = None if own_labels is None else paddle.to_tensor(own_labels)
+        if plan.mix is None:
+            return Batch(to_input(pixels, self.preprocess), labels, plan.own)
+        share = plan.mix.share
+        images, others = (pixels[np.searchsorted(plan.needed, who)] for who in (plan.own, plan.partners))
+        if plan.mix.box is not None:
+            top, bottom, left, right = plan.mix.box
+            images[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
+            inputs = to_input(images, self.preprocess)
+        else:
+            inputs = to_input(images, self.preprocess) * share + to_input(others, self.preprocess) * (1 - share)
+        soft = soft_labels(own_labels, self.dataset.labels[plan.partners], share, len(self.dataset.classes))
+        return Batch(inputs, labels, plan.own, paddle.to_tensor(soft))
+
+
+@lru_cache(maxsize=4)
+def epoch_order(seed: int, epoch: int, count: int, shuffle: bool) -> np.ndarray:
+    """int64 [count]: the positions in the order of an epoch."""
+    order = generator(seed, "order", epoch).permutation(count) if shuffle else np.arange(count)
+    order.flags.writeable = False
+    return order

@@ -1,0 +1,264 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the official python batches or their tar.gz, in place.
+
+The batches are pickles. They are read by an unpickler that can build NumPy arrays and nothing else, so a
+file from a stranger cannot run code. A file of the official size must have the official MD5; a file of
+another size is somebody's own batch in the same form, taken with a warning if it is sound.
+"""
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import sys
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.data.base import ArrayDataset, Parts, looked_in
+from paddlecnn.data.storage.archives import read_to_end
+from paddlecnn.errors import DataError
+
+
+@dataclass(frozen=True)
+class Official:
+    """Size in bytes and MD5 of a published file."""
+
+    size: int
+    md5: str
+
+
+@dataclass(frozen=True)
+class Edition:
+    """What the publisher states about one of the two data sets."""
+
+    name: str
+    folder: str
+    archive: str
+    archive_is: Official
+    train: dict[str, Official]
+    test: dict[str, Official]
+    meta: dict[str, Official]
+    labels: dict[str, tuple[bytes, bytes]]  # data.labels: the key in a batch, the key of the names in meta
+    counts: dict[str, int]
+    preprocess: Preprocess
+    mirrors: tuple[str, ...]
+
+    @property
+    def files(self) -> dict[str, Official]:
+        return {**self.train, **self.test, **self.meta}
+
+
+CIFAR10 = Edition(
+    name="cifar10", folder="cifar-10-batches-py", archive="cifar-10-python.tar.gz",
+    archive_is=Official(170498071, "c58f30108f718f92721af3b95e74349a"),
+    train={"data_batch_1": Official(31035704, "c99cafc152244af753f735de768cd75f"),
+           "data_batch_2": Official(31035320, "d4bba439e000b95fd0a9bffe97cbabec"),
+           "data_batch_3": Official(31035999, "54ebc095f3ab1f0389bbae665268c751"),
+           "data_batch_4": Official(31035696, "634d18415352ddfa80567beed471001a"),
+           "data_batch_5": Official(31035623, "482c414d41f54cd18b22e5b47cb7c3cb")},
+    test={"test_batch": Official(31035526, "40351d587109b95175f43aff81a1287e")},
+    meta={"batches.meta": Official(158, "5ff9c542aee3614f3951f8cda6e48888")},
+    labels={"fine": (b"labels", b"label_names")},
+    counts={"train": 50000, "test": 10000},
+    # Over the training part, scale 0..1.
+    preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
+                          mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]),
+    mirrors=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+             "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz"))
+
+CIFAR100 = Edition(
+    name="cifar100", folder="cifar-100-python", archive="cifar-100-python.tar.gz",
+    archive_is=Official(169001437, "eb9058c3a382ffc7106e4002c42a8d85"),
+    train={"train": Official(155249918, "16019d7e3df5f24257cddd939b257f8d")},
+    test={"test": Official(31049907, "f0ef6b0ae62326f3e7ffdfab6717acfc")},
+    meta={"meta": Official(1557, "7973b15100ade9c7d40fb424638fde48")},
+    labels={"fine": (b"fine_labels", b"fine_label_names"), "coarse": (b"coarse_labels", b"coarse_label_names")},
+    counts={"train": 50000, "test": 10000},
+    preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
+                          mean=[0.5071, 0.4865, 0.4409], std=[0.2673, 0.2564, 0.2762]),
+    mirrors=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+             "https://dataset.bj.bcebos.com/cifar/cifar-100-python.tar.gz"))
+
+EDITIONS = {edition.name: edition for edition in (CIFAR10, CIFAR100)}
+
+
+def load(config: DataConfig) -> Parts:
+    """CIFAR below config.root: the folder of batches, a folder that holds it, or the tar.gz.
+
+    Training ids are `data_batch_1/17` (CIFAR-100: `train/17`), test ids `test/17`. Raises DataError where
+    a file is missing, damaged or not a CIFAR batch.
+    """
+    edition = EDITIONS[config.name]
+    unofficial: list[str] = []
+    read = checked_reader(edition, open_source(edition, Path(config.root)), unofficial)
+    label_key, names_key = edition.labels[config.labels if len(edition.labels) > 1 else "fine"]
+    classes = class_names(edition, read, names_key)
+    train = [read_batch(edition, read, name, label_key, len(classes), name) for name in edition.train]
+    test, = (read_batch(edition, read, name, label_key, len(classes), "test") for name in edition.test)
+    if unofficial:
+        print(f"{Path(unofficial[0]).parent}: {len(unofficial)} of {len(edition.files)} files are not the official "
+              "ones, by their size; reading them all the same", file=sys.stderr)
+    return Parts(join(edition.name, classes, train), join(f"{edition.name} test", classes, [test]))
+
+
+Read = Callable[[str], tuple[bytes, str]]  # a file's name to its bytes and its whole name, for messages
+
+
+def open_source(edition: Edition, root: Path) -> Read:
+    """How to read the edition's files below `root`."""
+    if (root / edition.folder).is_dir():
+        return folder_reader(root / edition.folder)
+    if root.is_dir() and (root.name == edition.folder or any((root / name).exists() for name in edition.train)):
+        return folder_reader(root)
+    if root.is_file() or (root / edition.archive).is_file():
+        return archive_reader(root if root.is_file() else root / edition.archive, edition)
+    raise DataError(f"data.root: no {edition.name} in {looked_in(root, [edition.folder + '/', edition.archive])}; "
+                    f"get it by: python tools/download.py {edition.name} --dest {root}")
+
+
+def folder_reader(folder: Path) -> Read:
+    def read(name: str) -> tuple[bytes, str]:
+        try:
+            return (folder / name).read_bytes(), str(folder / name)
+        except FileNotFoundError:
+            raise DataError(f"{folder / name}: missing; extract the official archive again") from None
+        except OSError as error:
+            raise DataError(f"{folder / name}: cannot be read ({error.strerror})") from None
+    return read
+
+
+def archive_reader(archive: Path, edition: Edition) -> Read:
+    """Reads from a tar.gz, unpacked once into memory (180 MB); only the edition's own files are looked at."""
+    wanted = {f"{edition.folder}/{name}" for name in edition.files}
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            files = {member.name: tar.extractfile(member).read() for member in tar
+                     if member.name in wanted and member.isreg()}
+            read_to_end(tar)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"{archive}: not a complete tar.gz ({error}); get it again by: "
+                        f"python tools/download.py {edition.name} --dest {archive.parent}") from None
+
+    def read(name: str) -> tuple[bytes, str]:
+        member = f"{edition.folder}/{name}"
+        if member not in files:
+            raise DataError(f"{archive}: holds no {member}; get the official archive")
+        return files[member], f"{archive}/{member}"
+    return read
+
+
+def checked_reader(edition: Edition, read: Read, unofficial: list[str]) -> Read:
+    """Reads, and checks the MD5: of the official size, another one is damage; files of another size are listed."""
+    def read_checked(name: str) -> tuple[bytes, str]:
+        data, source = read(name)
+        official, md5 = edition.files[name], md5_of(data)
+        if len(data) != official.size:
+            unofficial.append(source)
+        elif md5 != official.md5:
+            raise DataError(f"{source}: MD5 {md5} is not the published {official.md5}; the file is damaged, "
+                            "get it again")
+        return data, source
+    return read_checked
+
+
+def check_folder(edition: Edition, folder: Path) -> None:
+    """Raises DataError where a file is missing or is not the published one."""
+    read = folder_reader(folder)
+    for name, official in edition.files.items():
+        data, source = read(name)
+        md5 = md5_of(data)
+        if md5 != official.md5:
+            raise DataError(f"{source}: {len(data):,} bytes with MD5 {md5} instead of the published "
+                            f"{official.size:,} with {official.md5}; remove it and get it again")
+
+
+def not_official(edition: Edition, root: Path) -> list[str]:
+    """The files below `root` that are not the published ones, by their MD5."""
+    read = open_source(edition, root)
+    files = [(read(name), official) for name, official in edition.files.items()]
+    return [source for (data, source), official in files if md5_of(data) != official.md5]
+
+
+@dataclass(frozen=True)
+class CifarBatch:
+    """One file: its images as uint8 [n, 32, 32, 3], labels int64 [n] and ids."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: list[str]
+
+
+def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classes: int, prefix: str) -> CifarBatch:
+    """One batch file, checked: form and label range."""
+    data, source = read(name)
+    batch = safe_unpickle(data, source)
+    rows, labels = batch.get(b"data"), batch.get(label_key)
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
+        raise DataError(f"{source}: not a CIFAR batch; its data should be uint8 [n, 3072]")
+    if not isinstance(labels, list) or len(labels) != len(rows) or not all(type(label) is int for label in labels):
+        raise DataError(f"{source}: not a {edition.name} batch; "
+                        f"its {label_key.decode()} should be {len(rows)} whole numbers")
+    outside = [i for i, label in enumerate(labels) if not 0 <= label < classes]
+    if outside:
+        raise DataError(f"{source}: label {labels[outside[0]]} of image {outside[0]} is outside the range "
+                        f"0 to {classes - 1} ({len(outside)} such); the file is damaged")
+    images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # the planes stay as they lie: batches want them so
+    return CifarBatch(images, np.array(labels, np.int64), [f"{prefix}/{i}" for i in range(len(images))])
+
+
+def class_names(edition: Edition, read: Read, key: bytes) -> list[str]:
+    name, = edition.meta
+    data, source = read(name)
+    names = safe_unpickle(data, source).get(key)
+    if not isinstance(names, list) or not names or not all(isinstance(n, bytes) for n in names):
+        raise DataError(f"{source}: no list of class names under {key.decode()}; extract the official archive again")
+    return [n.decode("utf-8", "replace") for n in names]
+
+
+def md5_of(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def join(name: str, classes: list[str], batches: list[CifarBatch]) -> ArrayDataset:
+    return ArrayDataset(name, classes, [one for batch in batches for one in batch.ids],
+                        np.concatenate([batch.labels for batch in batches]),
+                        np.concatenate([batch.images for batch in batches]))
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Builds plain values and NumPy arrays. Any other name in the pickle is refused before it is looked up."""
+
+    # The names that a pickled array holds, under NumPy 1 and 2.
+    NAMES = frozenset({("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct"),
+                       ("numpy._core.multiarray", "_reconstruct"), ("_codecs", "encode")})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.NAMES:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        if name == "_reconstruct":  # NumPy 2 moved it, and warns about the old place
+            return np.ndarray.__reduce__(np.empty(0))[0]
+        return super().find_class(module, name)
+
+
+def safe_unpickle(data: bytes, source: str) -> dict:
+    """The dict in a CIFAR file. Raises DataError; never runs what the file asks for."""
+    try:
+        value = ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+    except pickle.UnpicklingError as error:
+        if "it asks for" in str(error):
+            raise DataError(f"{source}: refused: {error}, and only NumPy arrays are allowed in a CIFAR file; "
+                            "do not use this file") from None
+        raise DataError(f"{source}: damaged or cut off after {len(data):,} bytes ({error}); get it again") from None
+    except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError,
+            ImportError, SystemError, UnicodeError) as error:  # what a damaged pickle can raise
+        raise DataError(f"{source}: damaged or cut off after {len(data):,} bytes "
+                        f"({type(error).__name__}); get it again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{source}: not a CIFAR file; it holds a {type(value).__name__} instead of a dict")
+    return value

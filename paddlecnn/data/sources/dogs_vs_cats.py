@@ -1,0 +1,105 @@
+"""Dogs vs. Cats (Kaggle): 25,000 photographs `cat.N.jpg` and `dog.N.jpg` to train on, 12,500 `N.jpg` to predict.
+
+Two editions of the competition hold the same images: Redux (test.zip, log loss) and that of 2013 (test1.zip).
+Each is read where it lies, without unpacking: as the bundle zip, as the inner zips, or as folders.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.data.base import FileDataset, Parts, looked_in
+from paddlecnn.data.storage.file_storage import FolderStore, Store, ZipStore
+from paddlecnn.errors import DataError
+
+CLASSES = ("cat", "dog")
+COMPETITIONS = ("dogs-vs-cats-redux-kernels-edition", "dogs-vs-cats")
+COUNTS = {"train": 25000, "test": 12500}
+TRAIN_NAME = re.compile(r"(?:.*/)?(cat|dog)\.(\d+)\.jpg", re.IGNORECASE)
+TEST_NAME = re.compile(r"(?:.*/)?(\d+)\.jpg", re.IGNORECASE)
+TEST_FOLDERS = ("test", "test1")
+# What the published ImageNet weights take.
+PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
+                        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+
+def load(config: DataConfig) -> Parts:
+    """Dogs vs. Cats below config.root: a folder, a bundle zip or a zip of images.
+
+    Training ids are `train/cat.0.jpg`, test ids the number alone, as the submission wants it. The test part
+    has no labels; it is None where there is none on disk.
+    """
+    root = Path(config.root)
+    sources = list(find_sources(root))
+    train = first_with(TRAIN_NAME, sources)
+    if train is None:
+        names = [f"{COMPETITIONS[0]}.zip", "train.zip", "train/cat.0.jpg"]
+        raise DataError(f"data.root: no Dogs vs. Cats in {looked_in(root, names)}; "
+                        f"get it by: python tools/download.py dogs_vs_cats --dest {root}")
+    return Parts(train_part(*train), test_part(*test) if (test := first_with(TEST_NAME, sources)) else None)
+
+
+Source = tuple[Store, list[str]]  # a store and the names in it
+
+
+def find_sources(root: Path) -> Iterator[Source]:
+    """Every place below `root` that may hold images, folders first, since they were unpacked on purpose."""
+    if root.is_file():
+        yield from zip_sources(root)
+        return
+    for folder in (root, *(root / name for name in COMPETITIONS)):
+        for part in ("train", *TEST_FOLDERS):
+            if (folder / part).is_dir():
+                store = FolderStore(folder)
+                yield store, [f"{part}/{name}" for name in FolderStore(folder / part).names()]
+        for part in ("train", *TEST_FOLDERS):
+            if (folder / f"{part}.zip").is_file():
+                yield from zip_sources(folder / f"{part}.zip")
+    for name in COMPETITIONS:
+        if (root / f"{name}.zip").is_file():
+            yield from zip_sources(root / f"{name}.zip")
+
+
+def zip_sources(path: Path) -> Iterator[Source]:
+    """The images in a zip, and those in its inner zips."""
+    store = ZipStore(path)
+    names = store.names()
+    yield store, names
+    for part in ("train", *TEST_FOLDERS):
+        if f"{part}.zip" in names:
+            inner = ZipStore(path, f"{part}.zip")
+            yield inner, inner.names()
+
+
+def first_with(pattern: re.Pattern, sources: list[Source]) -> tuple[Store, list[re.Match]] | None:
+    """The first source with images of this kind, and their names, matched."""
+    for store, names in sources:
+        if matches := [match for name in names if (match := pattern.fullmatch(name))]:
+            return store, matches
+    return None
+
+
+def train_part(store: Store, matches: list[re.Match]) -> FileDataset:
+    matches = sorted(matches, key=lambda match: (match[1].lower(), int(match[2])))
+    ids = [f"train/{match[1].lower()}.{int(match[2])}.jpg" for match in matches]
+    refuse_twins(store, ids)
+    labels = np.array([CLASSES.index(match[1].lower()) for match in matches], np.int64)
+    return FileDataset("dogs_vs_cats", CLASSES, ids, labels, store, [match[0] for match in matches])
+
+
+def test_part(store: Store, matches: list[re.Match]) -> FileDataset:
+    matches = sorted(matches, key=lambda match: int(match[1]))
+    ids = [str(int(match[1])) for match in matches]
+    refuse_twins(store, ids)
+    return FileDataset("dogs_vs_cats test", CLASSES, ids, None, store, [match[0] for match in matches])
+
+
+def refuse_twins(store: Store, ids: list[str]) -> None:
+    """One image, one id: a folder that was unpacked twice, the second time into itself, has two."""
+    if len(set(ids)) < len(ids):
+        twin = next(name for i, name in enumerate(ids) if name in ids[:i])
+        raise DataError(f"{store.describe('')}: {twin} is there twice, in different folders; remove one copy")

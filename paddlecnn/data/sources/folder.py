@@ -1,0 +1,77 @@
+"""A tree of image files with one folder a class.
+
+    ROOT/cats/1.jpg  ROOT/dogs/2.jpg                        one part, split here
+    ROOT/train/cats/1.jpg  ROOT/val/...  ROOT/test/...      the parts as they are; val and test may be missing
+
+Classes are the folders' names in alphabetical order. `test` may hold images without class folders: they have
+no labels then.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.data.base import FileDataset, Parts
+from paddlecnn.data.storage.file_storage import FolderStore
+from paddlecnn.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# What the published ImageNet weights take.
+PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
+                        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+
+def load(config: DataConfig) -> Parts:
+    """The tree at config.root. Ids are the paths below it."""
+    root = Path(config.root)
+    if not root.is_dir():
+        raise DataError(f"data.root: {root}: no such folder; it should hold one folder of images a class")
+    if not (root / "train").is_dir():
+        return Parts(labelled(root, "", class_names(root)))
+    classes = class_names(root / "train")
+    val = labelled(root, "val", classes) if (root / "val").is_dir() else None
+    return Parts(labelled(root, "train", classes), test_part(root, classes), val)
+
+
+def class_names(folder: Path) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(names) < 2:
+        raise DataError(f"{folder}: {len(names)} class folder(s); it should hold one folder of images a class, "
+                        "two or more")
+    return names
+
+
+def labelled(root: Path, part: str, classes: list[str]) -> FileDataset:
+    """The images of a part whose folders are classes; every class must have some in training."""
+    folder = root / part
+    images: list[tuple[str, int]] = []
+    for name in class_names(folder) if part in ("val", "test") else classes:
+        if name not in classes:
+            raise DataError(f"{folder / name}: not a class of {root / 'train'} ({', '.join(classes[:10])})")
+        found = [f"{name}/{image}" for image in image_names(folder / name)]
+        if not found:
+            raise DataError(f"{folder / name}: a class folder without images ({', '.join(SUFFIXES)}); "
+                            "add some or remove the folder")
+        images += [(f"{part}/{image}" if part else image, classes.index(name)) for image in found]
+    ids = [image for image, _ in images]
+    return FileDataset(f"folder {part}".strip(), classes, ids, np.array([label for _, label in images]),
+                       FolderStore(root), ids)
+
+
+def test_part(root: Path, classes: list[str]) -> FileDataset | None:
+    folder = root / "test"
+    if not folder.is_dir():
+        return None
+    if any(path.is_dir() for path in folder.iterdir()):
+        return labelled(root, "test", classes)
+    ids = [f"test/{name}" for name in image_names(folder)]
+    if not ids:
+        raise DataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}); add some or remove the folder")
+    return FileDataset("folder test", classes, ids, None, FolderStore(root), ids)
+
+
+def image_names(folder: Path) -> list[str]:
+    """The image files below a folder, by their suffix."""
+    return [name for name in FolderStore(folder).names() if name.lower().endswith(SUFFIXES)]

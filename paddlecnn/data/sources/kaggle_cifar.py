@@ -1,0 +1,199 @@
+"""CIFAR-10 as the Kaggle competition `cifar-10` gives it: PNGs of 32x32 in two 7z archives, labels in a CSV.
+
+    train.7z  50,000 images `train/1.png` ...    trainLabels.csv  id,label
+    test.7z   300,000 images, of which Kaggle scores 10,000; no labels
+
+The archives are solid: there is no way to one image but through those before it. So the first use of a part
+decodes its archive in one pass into a memory-mapped array file: kept in `data.cache` where that is set, else
+nameless and temporary. No more than one block is in memory. Unpacked folders are read too.
+"""
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import tempfile
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from paddlecnn.config import DataConfig
+from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, looked_in
+from paddlecnn.data.pipeline.cache import array_file, refuse_without_room
+from paddlecnn.data.sources import cifar
+from paddlecnn.data.storage import sevenzip
+from paddlecnn.data.storage.file_storage import FolderStore, ZipStore
+from paddlecnn.data.storage.images import decode_image
+from paddlecnn.errors import DataError
+
+COMPETITION = "cifar-10"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+COUNTS = {"train": 50000, "test": 300000}
+PREPROCESS = cifar.CIFAR10.preprocess
+SIDE = 32
+LARGEST = 1 << 20  # bytes of a PNG; those of the competition have about 2,400
+IMAGE_NAME = re.compile(r"(?:.*/)?(\d+)\.png", re.IGNORECASE)
+
+
+def load(config: DataConfig) -> Parts:
+    """The competition's data below config.root: the bundle zip, a folder with the 7z archives, or unpacked.
+
+    Ids are the competition's numbers. The test part has no labels; None where there is none on disk.
+    """
+    root = Path(config.root)
+    for place in places(root):
+        labels = place.read("trainLabels.csv")
+        train = labels is not None and open_part(place, "train", config.cache, read_labels(*labels))
+        if train:
+            return Parts(train, open_part(place, "test", config.cache, None))
+    names = [f"{COMPETITION}.zip", "train.7z and trainLabels.csv", "train/1.png and trainLabels.csv"]
+    raise DataError(f"data.root: no Kaggle CIFAR-10 in {looked_in(root, names)}; "
+                    f"get it by: python tools/download.py kaggle_cifar10 --dest {root}")
+
+
+class Place:
+    """A folder, or a bundle zip, that may hold the competition's files."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.bundle = ZipStore(path) if path.is_file() else None
+
+    def read(self, name: str) -> tuple[str, str] | None:
+        """A text file and its whole name; None where it is not there."""
+        if self.bundle:
+            data = self.bundle.read(name) if name in self.bundle.names() else None
+        else:
+            data = FolderStore(self.path).read(name) if (self.path / name).is_file() else None
+        return data and (data.decode("utf-8", "replace"), f"{self.path}/{name}")
+
+    def archive(self, name: str) -> Path | BinaryIO | None:
+        if self.bundle:
+            return self.bundle.open_member(name) if name in self.bundle.names() else None
+        return self.path / name if (self.path / name).is_file() else None
+
+    def folder(self, name: str) -> Path | None:
+        return self.path / name if (self.path / name).is_dir() else None
+
+
+def places(root: Path) -> list[Place]:
+    candidates = [root, root / COMPETITION, root / f"{COMPETITION}.zip"]
+    return [Place(path) for path in candidates if path.is_dir() or (path.suffix == ".zip" and path.is_file())]
+
+
+def read_labels(text: str, source: str) -> dict[str, int]:
+    """trainLabels.csv: image number to class."""
+    labels = {}
+    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+        image, label = row.get("id"), row.get("label")
+        if image is None or label not in CLASSES:
+            raise DataError(f"{source}, line {number}: label {label} is not one of {', '.join(CLASSES)}")
+        labels[image] = CLASSES.index(label)
+    return labels
+
+
+def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int] | None) -> Dataset | None:
+    """The unpacked folder of a part where there is one, else its archive; None where neither is there."""
+    name = "kaggle_cifar10" if part == "train" else f"kaggle_cifar10 {part}"
+    if folder := place.folder(part):
+        store = FolderStore(folder)
+        ids, members = numbered(store.names())
+        return FileDataset(name, CLASSES, ids, labels_of(ids, labels, str(folder)), store, members) if ids else None
+    archive = place.archive(f"{part}.7z")
+    if archive is None:
+        return None
+    listed = [(member, size) for member, size, kind in sevenzip.members(archive) if kind == "file"]
+    ids, members = numbered([member for member, _ in listed])
+    source = f"{place.path}/{part}.7z"
+    if not ids:
+        raise DataError(f"{source}: holds no images named like {part}/1.png; get the competition's archive")
+    return PackedDataset(name, ids, labels_of(ids, labels, source), archive, source, members, cache)
+
+
+def numbered(names: list[str]) -> tuple[list[str], list[str]]:
+    """Ids, rising, and the names they belong to."""
+    found = sorted((int(match[1]), name) for name in names if (match := IMAGE_NAME.fullmatch(name)))
+    return [str(number) for number, _ in found], [name for _, name in found]
+
+
+def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.ndarray | None:
+    if labels is None:
+        return None
+    unknown = [image for image in ids if image not in labels]
+    if unknown:
+        raise DataError(f"{source}: image {unknown[0]} has no line in trainLabels.csv ({len(unknown):,} such)")
+    return np.array([labels[image] for image in ids], np.int64)
+
+
+class PackedDataset(ArrayDataset):
+    """The images of a 7z archive, decoded at first use: a run that never tests never waits for the test part."""
+
+    def __init__(self, name: str, ids: list[str], labels: np.ndarray | None, archive: Path | BinaryIO, source: str,
+                 members: list[str], cache: str | None):
+        Dataset.__init__(self, name, CLASSES, ids, labels)
+        self.archive, self.source, self.members, self.cache = archive, source, members, cache
+
+    def take(self, positions: np.ndarray) -> ArrayDataset:
+        if "images" in self.__dict__:
+            return super().take(positions)
+        ids, labels = self.part(positions)
+        members = [self.members[i] for i in positions]
+        return PackedDataset(self.name, ids, labels, self.archive, self.source, members, self.cache)
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """uint8 [N, 32, 32, 3], memory-mapped."""
+        key = hashlib.sha256(repr((self.source, archive_size(self.archive), self.members)).encode()).hexdigest()
+        shape = (len(self), SIDE, SIDE, 3)
+        if self.cache is not None:
+            return array_file(Path(self.cache) / f"{self.name.replace(' ', '-')}-{key[:16]}.npy", shape, self.decode)
+        refuse_without_room(Path(tempfile.gettempdir()), int(np.prod(shape)), "set TMPDIR or data.cache")
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (mapped as long as the data set)
+        self.decode(file)
+        file.flush()
+        return np.memmap(file, np.uint8, "r", shape=shape)
+
+    def decode(self, file: BinaryIO) -> None:
+        """Write all pixels to a file, from where it stands on, in the order of the ids."""
+        begin = file.tell()
+        rows = {member: row for row, member in enumerate(self.members)}
+        with tqdm(total=len(rows), unit="image", desc=f"decoding {self.source}", disable=None) as bar:
+            def write(member: str, pixels: np.ndarray) -> None:
+                file.seek(begin + rows.pop(member) * pixels.size)
+                file.write(pixels.tobytes())
+                bar.update()
+
+            sevenzip.stream(self.archive, lambda member: DecodeSink(
+                f"{self.source}/{member}", partial(write, member) if member in rows else None))
+        if rows:
+            raise DataError(f"{self.source}: {len(rows):,} images could not be found while unpacking; get it again")
+        file.seek(0, io.SEEK_END)
+
+
+class DecodeSink:
+    """Collects one PNG and hands its pixels, uint8 [32, 32, 3], to `done`; without that it lets the bytes go."""
+
+    def __init__(self, name: str, done: Callable[[np.ndarray], None] | None):
+        self.name, self.done = name, done
+        self.data = io.BytesIO()
+
+    def write(self, data: bytes) -> int:
+        if self.data.tell() + len(data) > LARGEST:
+            raise DataError(f"{self.name}: more than a MiB for an image of 32x32; get the archive again")
+        return self.data.write(data)
+
+    def close(self) -> None:
+        if self.done is None:
+            return
+        pixels = decode_image(self.data.getvalue(), self.name)
+        if pixels.shape != (SIDE, SIDE, 3):
+            raise DataError(f"{self.name}: {pixels.shape[1]}x{pixels.shape[0]} pixels instead of {SIDE}x{SIDE}")
+        self.done(pixels)
+
+
+def archive_size(archive: Path | BinaryIO) -> int:
+    return archive.stat().st_size if isinstance(archive, Path) else archive.size

@@ -1,0 +1,139 @@
+"""Random changes: each does what it says, and depends on seed, epoch and position alone."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from paddlecnn.config import Augment, ColorJitter, RandomResizedCrop
+from paddlecnn.data.base import ArrayDataset
+from paddlecnn.data.datasets import defaults
+from paddlecnn.data.pipeline.augment import Draws, training_pixels
+from paddlecnn.data.pipeline.mixup import cut_box, draw_mix, soft_labels
+from tests.data.conftest import photo
+
+SPEC = defaults("cifar10")
+IMAGES = np.stack([photo(i, (32, 32)) for i in range(200)])
+EVERY = np.arange(200)
+AUGMENTS = {
+    "pad, crop, flip": Augment(pad=4, flip=True),
+    "random resized crop": Augment(random_resized_crop=RandomResizedCrop()),
+    "jitter": Augment(color_jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)),
+    "lighting": Augment(pca_noise=0.1),
+    "cutout": Augment(cutout=8),
+}
+
+
+def changed(augment: Augment, positions=EVERY, seed: int = 0, epoch: int = 0, images=IMAGES) -> np.ndarray:
+    """uint8 [n, H, W, 3]"""
+    pixels = training_pixels(positions, Draws(seed, epoch, len(images)), augment, SPEC, lambda where: images[where],
+                             lambda where: images[where])
+    return pixels.transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("name", AUGMENTS)
+def test_an_image_changes_alike_in_any_batch_and_otherwise_in_each_epoch(name):
+    whole = changed(AUGMENTS[name])
+    some = np.array([150, 3, 77])
+    assert np.array_equal(changed(AUGMENTS[name], some), whole[some])
+    assert not np.array_equal(changed(AUGMENTS[name], epoch=1), whole)
+    assert not np.array_equal(changed(AUGMENTS[name], seed=1), whole)
+
+
+def test_every_crop_is_a_window_of_the_padded_image():
+    padded = np.pad(IMAGES, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    seen = set()
+    for image, result in zip(padded, changed(Augment(pad=4)), strict=True):
+        places = [(top, left) for top in range(9) for left in range(9)
+                  if np.array_equal(image[top:top + 32, left:left + 32], result)]
+        assert places
+        seen.add(places[0])
+    assert {top for top, _ in seen} == {left for _, left in seen} == set(range(9))
+
+
+def test_half_the_images_are_mirrored():
+    result = changed(Augment(flip=True))
+    mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(result, IMAGES, strict=True)]
+    same = [np.array_equal(a, b) for a, b in zip(result, IMAGES, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, same, strict=True))
+    assert 70 < sum(mirrored) < 130
+
+
+def test_a_whole_random_resized_crop_is_the_image():
+    whole = Augment(random_resized_crop=RandomResizedCrop(scale=(1.0, 1.0), ratio=(1.0, 1.0)))
+    assert np.array_equal(changed(whole), IMAGES)
+
+
+def test_a_random_resized_crop_takes_parts_of_the_size_asked_for():
+    """On a ramp, the range of values in the crop is the share of the width it took."""
+    ramp = np.broadcast_to(np.arange(250, dtype=np.uint8)[None, :, None], (200, 250, 250, 3))
+    result = changed(Augment(random_resized_crop=RandomResizedCrop(scale=(0.25, 0.25), ratio=(1.0, 1.0))), images=ramp)
+    widths = result[:, 0, -1, 0].astype(int) - result[:, 0, 0, 0]
+    assert np.abs(widths - 125).max() < 8
+    assert np.ptp(result[:, 0, 0, 0]) > 100
+
+
+def test_brightness_contrast_and_saturation():
+    bright = changed(Augment(color_jitter=ColorJitter(brightness=0.5))).astype(float)
+    factors = bright.mean(axis=(1, 2, 3)) / IMAGES.mean(axis=(1, 2, 3))
+    assert factors.min() < 0.6
+    assert factors.max() > 1.2
+    contrast = changed(Augment(color_jitter=ColorJitter(contrast=0.5))).astype(float)
+    assert np.abs(contrast.mean(axis=(1, 2, 3)) - IMAGES.mean(axis=(1, 2, 3))).max() < 6
+    grey = np.repeat(IMAGES[:, :, :, :1], 3, axis=3)
+    assert np.array_equal(changed(Augment(color_jitter=ColorJitter(saturation=0.9)), images=grey), grey)
+    assert np.array_equal(changed(Augment(color_jitter=ColorJitter())), IMAGES)
+
+
+def test_lighting_noise_adds_one_colour_to_an_image_along_the_principal_components():
+    grey = np.full((200, 32, 32, 3), 128, np.uint8)
+    result = changed(Augment(pca_noise=0.1), images=grey).astype(float)
+    assert np.ptp(result, axis=(1, 2)).max() == 0
+    added = result[:, 0, 0] - 128
+    assert np.abs(added.mean(axis=0)).max() < 2
+    # 255 x 0.2175 x 0.1 = 5.5 levels along (0.57, 0.58, 0.58), nearly nothing across
+    assert np.std(added @ [0.5675, 0.5808, 0.5836]) == pytest.approx(5.5, rel=0.2)
+    assert np.std(added @ [0.7192, -0.0045, -0.6948]) < 1
+
+
+def test_cutout_paints_a_square_of_the_mean_colour():
+    white = np.full((200, 32, 32, 3), 255, np.uint8)
+    painted = changed(Augment(cutout=8), images=white) != 255
+    areas = painted[..., 0].sum(axis=(1, 2))
+    assert areas.max() == 64
+    assert areas.min() >= 16  # at a corner, a quarter of it
+    colour = changed(Augment(cutout=64 // 2), images=white)[0][painted[0].any(axis=2)]
+    assert colour[0].tolist() in ([125, 123, 114], [255, 255, 255])
+
+
+def test_mixup_and_cutmix_shares():
+    for alpha in ({"mixup": 0.4}, {"cutmix": 1.0}):
+        mixes = [draw_mix(Augment(**alpha), 32, 16, 0, 0, step) for step in range(200)]
+        assert all(sorted(mix.partners) == list(range(16)) for mix in mixes)
+        # Boxes are cut at the edges, so CutMix leaves more of the image than the half that is drawn.
+        assert np.mean([mix.share for mix in mixes]) == pytest.approx(0.7 if "cutmix" in alpha else 0.5, abs=0.07)
+        for mix in mixes:
+            if mix.box:
+                top, bottom, left, right = mix.box
+                assert mix.share == pytest.approx(1 - (bottom - top) * (right - left) / 1024)
+    both = [draw_mix(Augment(mixup=1.0, cutmix=1.0), 32, 4, 0, 0, step).box is None for step in range(200)]
+    assert 60 < sum(both) < 140
+    assert draw_mix(Augment(), 32, 4, 0, 0, 0) is None
+
+
+def test_a_box_is_cut_at_the_edge():
+    assert cut_box(0.75, 32, 0.5, 0.5) == (8, 24, 8, 24)
+    assert cut_box(0.75, 32, 0.0, 0.99) == (0, 8, 23, 32)
+
+
+def test_soft_labels_sum_to_one():
+    soft = soft_labels(np.array([0, 2]), np.array([1, 2]), 0.25, 3)
+    np.testing.assert_allclose(soft, [[0.25, 0.75, 0], [0, 0, 1]])
+
+
+def test_the_padding_is_black_and_a_dataset_is_not_changed():
+    before = IMAGES.copy()
+    for augment in AUGMENTS.values():
+        changed(augment)
+    assert np.array_equal(IMAGES, before)
+    dataset = ArrayDataset("made", ("a",), [str(i) for i in EVERY], EVERY * 0, IMAGES)
+    assert dataset.fingerprint == ArrayDataset("made", ("a",), [str(i) for i in EVERY], EVERY * 0, before).fingerprint

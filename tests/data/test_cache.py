@@ -1,0 +1,65 @@
+"""The cache of resized images: keyed by content, safe to kill, written by one."""
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from paddlecnn.config import DataConfig
+from paddlecnn.data.datasets import open_parts
+from paddlecnn.data.pipeline.cache import array_file, cached
+from paddlecnn.data.pipeline.transforms import square
+from paddlecnn.errors import DataError
+from tests.data.conftest import encoded, photo
+
+
+def dataset(tree):
+    return open_parts(DataConfig(name="folder", root=str(tree))).train
+
+
+def test_it_holds_the_squares_and_stands_for_the_images(tree, tmp_path):
+    source = dataset(tree)
+    copy = cached(source, 40, tmp_path / "cache")
+    assert isinstance(copy.images, np.memmap)
+    assert all(np.array_equal(copy.image(i), square(source.image(i), 40)) for i in range(len(source)))
+    assert copy.fingerprint == source.fingerprint
+
+
+def test_other_images_are_another_file(tree, tmp_path):
+    cached(dataset(tree), 40, tmp_path / "cache")
+    (tree / "cat" / "cat.1.jpg").write_bytes(encoded(photo(555)))
+    copy = cached(dataset(tree), 40, tmp_path / "cache")
+    assert np.array_equal(copy.image(1), square(dataset(tree).image(1), 40))
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
+
+
+def test_an_unreadable_image_leaves_no_file(tree, tmp_path):
+    (tree / "dog" / "dog.2.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"dog.2.jpg: empty"):
+        cached(dataset(tree), 40, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.npy"))
+    assert not list((tmp_path / "cache").glob(".*.part"))
+
+
+def test_no_room_is_said_before_anything_is_written(tmp_path):
+    with pytest.raises(DataError, match=r"MiB are needed and [\d,]+ MiB are free; free some space or choose another"):
+        array_file(tmp_path / "x.npy", (1 << 50,), lambda file: None)
+    assert not list(tmp_path.glob("*.npy"))
+
+
+def test_a_killed_writer_leaves_nothing_under_the_name_and_the_next_clears_up(tmp_path, python):
+    code = ("import time; from pathlib import Path; from paddlecnn.data.pipeline.cache import array_file\n"
+            "def write(file):\n    file.write(b'x' * 100); file.flush(); time.sleep(60)\n"
+            f"array_file(Path({str(tmp_path / 'x.npy')!r}), (1000,), write)")
+    process = subprocess.Popen([python, "-c", code])
+    while process.poll() is None and not any(path.stat().st_size > 100 for path in tmp_path.glob(".*.part")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "x.npy").exists()
+    images = array_file(tmp_path / "x.npy", (1000,), lambda file: file.write(bytes(1000)))
+    assert images.sum() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.lock", "x.npy"]

@@ -1,0 +1,142 @@
+"""CIFAR from its official files; what is wrong with a file is said in one line."""
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paddlecnn.data.sources import cifar
+from paddlecnn.errors import DataError
+from tests.data.conftest import opened, pickled
+
+
+@pytest.mark.parametrize("where", ["folder that holds it", "the folder itself", "tar.gz", "the tar.gz itself"])
+def test_each_form_gives_the_same_data(cifar_folder, cifar_tar, where):
+    root = {"folder that holds it": cifar_folder.parent, "the folder itself": cifar_folder, "tar.gz": cifar_tar,
+            "the tar.gz itself": cifar_tar / "cifar-10-python.tar.gz"}[where]
+    splits = opened("cifar10", root)
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (170, 30, 40)
+    assert splits.train.classes[:2] == ("airplane", "automobile")
+    assert splits.train.fingerprint == opened("cifar10", cifar_folder).train.fingerprint
+
+
+def test_pixels_labels_and_ids_are_those_of_the_batch(cifar_folder):
+    test = opened("cifar10", cifar_folder).test
+    batch = pickle.loads((cifar_folder / "test_batch").read_bytes(), encoding="bytes")
+    assert test.ids[17] == "test/17"
+    assert test.labels[17] == batch[b"labels"][17]
+    assert np.array_equal(test.image(17), batch[b"data"][17].reshape(3, 32, 32).transpose(1, 2, 0))
+    assert {name.split("/")[0] for name in opened("cifar10", cifar_folder).train.ids} == {
+        f"data_batch_{i}" for i in range(1, 6)}
+
+
+@pytest.mark.parametrize(("labels", "classes"), [("fine", 100), ("coarse", 20)])
+def test_cifar100_has_fine_and_coarse_labels(tmp_path, labels, classes):
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("train", "test"):
+        (folder / name).write_bytes(pickled({
+            b"data": random.integers(0, 256, (200, 3072), np.uint8), b"fine_labels": [i % 100 for i in range(200)],
+            b"coarse_labels": [i % 20 for i in range(200)]}))
+    (folder / "meta").write_bytes(pickled({b"fine_label_names": [b"f%d" % i for i in range(100)],
+                                           b"coarse_label_names": [b"c%d" % i for i in range(20)]}))
+    splits = opened("cifar100", tmp_path, labels=labels, val_fraction=0.5)
+    assert len(splits.train.classes) == classes
+    assert splits.test.labels[150] == 150 % classes
+
+
+def test_missing_data_says_where_it_looked_and_how_to_get_it(tmp_path):
+    with pytest.raises(DataError, match=r"no cifar10 in .* cifar-10-batches-py/ or cifar-10-python.tar.gz.*"
+                                        r"python tools/download.py cifar10 --dest"):
+        opened("cifar10", tmp_path)
+
+
+class RunsCode:
+    """Unpickling it would write a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def cut(folder: Path) -> None:
+    file = folder / "data_batch_3"
+    file.write_bytes(file.read_bytes()[:50_000])
+
+
+def remove(folder: Path) -> None:
+    (folder / "data_batch_3").unlink()
+
+
+def run_code(folder: Path) -> None:
+    (folder / "data_batch_1").write_bytes(pickled({b"data": RunsCode(folder / "ran")}))
+
+
+def label_of_eleven(folder: Path) -> None:
+    batch = {b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 10, 1]}
+    (folder / "data_batch_2").write_bytes(pickled(batch))
+
+
+def wrong_shape(folder: Path) -> None:
+    (folder / "data_batch_2").write_bytes(pickled({b"data": np.zeros((3, 100), np.uint8), b"labels": [0, 1, 1]}))
+
+
+def no_dict(folder: Path) -> None:
+    (folder / "data_batch_2").write_bytes(pickled([1, 2]))
+
+
+def no_pickle(folder: Path) -> None:
+    (folder / "data_batch_2").write_bytes(b"<html>not found</html>")
+
+
+def missing_labels(folder: Path) -> None:
+    (folder / "test_batch").write_bytes(pickled({b"data": np.zeros((3, 3072), np.uint8), b"fine_labels": [0, 1, 2]}))
+
+
+def official_size(folder: Path) -> None:
+    (folder / "batches.meta").write_bytes(b"x" * 158)
+
+
+@pytest.mark.parametrize(("harm", "message"), [
+    (cut, "data_batch_3: damaged or cut off after 50,000 bytes"),
+    (remove, "data_batch_3: missing"),
+    (run_code, "data_batch_1: refused: it asks for .*open, and only NumPy arrays are allowed"),
+    (label_of_eleven, "data_batch_2: label 10 of image 1 is outside the range 0 to 9"),
+    (wrong_shape, r"data_batch_2: not a CIFAR batch; its data should be uint8 \[n, 3072\]"),
+    (no_dict, "data_batch_2: not a CIFAR file; it holds a list"),
+    (no_pickle, "data_batch_2: damaged or cut off"),
+    (missing_labels, "test_batch: not a cifar10 batch; its labels should be 3 whole numbers"),
+    (official_size, "batches.meta: MD5 .* is not the published 5ff9c542aee3614f3951f8cda6e48888"),
+])
+def test_a_damaged_file_is_named(cifar_folder, harm, message):
+    harm(cifar_folder)
+    with pytest.raises(DataError, match=message):
+        opened("cifar10", cifar_folder)
+    assert not (cifar_folder / "ran").exists()
+
+
+def test_a_cut_tar_is_named(cifar_tar):
+    file = cifar_tar / "cifar-10-python.tar.gz"
+    file.write_bytes(file.read_bytes()[:100_000])
+    with pytest.raises(DataError, match=r"cifar-10-python.tar.gz: not a complete tar.gz"):
+        opened("cifar10", cifar_tar)
+
+
+def test_a_batch_of_ones_own_is_read_with_a_warning(cifar_folder, capsys):
+    opened("cifar10", cifar_folder)
+    assert "cifar-10-batches-py: 7 of 7 files are not the official ones" in capsys.readouterr().err
+
+
+def test_official_files_are_told_from_others(cifar_folder):
+    assert len(cifar.not_official(cifar.CIFAR10, cifar_folder)) == 7
+    with pytest.raises(DataError, match="instead of the published"):
+        cifar.check_folder(cifar.CIFAR10, cifar_folder)
+    shutil.rmtree(cifar_folder)
+    with pytest.raises(DataError, match="no cifar10 in"):
+        cifar.not_official(cifar.CIFAR10, cifar_folder)

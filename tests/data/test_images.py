@@ -1,0 +1,125 @@
+"""Every kind of image file comes out as upright 8-bit RGB; a bad one is named and never guessed at."""
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from paddlecnn.data.storage.images import decode_image, fault_of, read_image
+from paddlecnn.errors import DataError
+from tests.data.conftest import encoded, photo
+
+RED = np.zeros((20, 30, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
+
+
+def saved(image: Image.Image, format: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def cmyk() -> bytes:
+    return saved(Image.fromarray(RED).convert("CMYK"), "JPEG", quality=95)
+
+
+def palette() -> bytes:
+    return saved(Image.fromarray(RED).convert("P", palette=Image.Palette.ADAPTIVE))
+
+
+def alpha() -> bytes:
+    transparent = np.dstack([np.zeros_like(RED), np.zeros(RED.shape[:2], np.uint8)])
+    transparent[:, :, :3], transparent[:15, :, 3] = RED, 255
+    return saved(Image.fromarray(transparent))
+
+
+def png_named_jpg() -> bytes:
+    return saved(Image.fromarray(RED))
+
+
+def trailing_bytes() -> bytes:
+    return saved(Image.fromarray(RED), "JPEG", quality=95) + b"\0\0\n"
+
+
+@pytest.mark.parametrize("make", [cmyk, palette, alpha, png_named_jpg, trailing_bytes])
+def test_each_kind_comes_out_as_rgb(make):
+    pixels = decode_image(make(), "x.jpg")
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (20, 30, 3)
+    assert np.abs(pixels[5, 5].astype(int) - RED[0, 0]).max() <= 6
+
+
+def test_what_is_transparent_lies_on_white():
+    assert decode_image(alpha(), "x.png")[18, 5].tolist() == [255, 255, 255]
+
+
+def test_grey_of_8_and_16_bits():
+    ramp = np.arange(0, 256, dtype=np.uint8)[None].repeat(4, 0)
+    eight = decode_image(saved(Image.fromarray(ramp)), "x.png")
+    sixteen = decode_image(saved(Image.fromarray(ramp.astype(np.uint16) * 257)), "x.png")
+    assert np.array_equal(eight, np.repeat(ramp[:, :, None], 3, 2))
+    assert np.array_equal(eight, sixteen)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_exif_turns_the_image_upright(orientation, format):
+    """JPEGs go through OpenCV and PNGs through Pillow: both turn."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(photo(1))
+    data = saved(stored, format, exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = {1: image.copy(), **{number: image.transpose(how) for number, how in {
+            2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_90}.items()}}[orientation]
+    assert np.array_equal(decode_image(data, "x"), np.asarray(expected.convert("RGB")))
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 30}])
+def test_opencv_and_pillow_decode_a_jpeg_alike(options):
+    data = encoded(photo(2, (501, 375)), "JPEG", **options)
+    assert np.array_equal(decode_image(data, "x"), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+JPEG = encoded(photo(3))
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (b"", r"x.jpg: empty \(0 bytes\); repair or remove it"),
+    (b"\0" * 500, "x.jpg: not an image"),
+    (b"<html>404</html>", "x.jpg: not an image"),
+    (JPEG[:len(JPEG) // 2], "x.jpg: damaged or cut off after"),
+    (JPEG[:-30], "x.jpg: damaged or cut off after"),
+    (JPEG[:200], "x.jpg: "),
+    (encoded(photo(3), "PNG")[:3000], "x.jpg: damaged or cut off after 3,000 bytes"),
+])
+def test_a_bad_file_is_named(tmp_path, data, message):
+    file = tmp_path / "x.jpg"
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_image(file)
+    assert fault_of(data, "x.jpg") == fault_of(data, "x.jpg", thorough=True)
+    assert "x.jpg" in fault_of(data, "x.jpg")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none.jpg: cannot be read \(No such file"):
+        read_image(tmp_path / "none.jpg")
+
+
+def test_a_picture_too_large_to_be_one_is_refused():
+    huge = bytearray(saved(Image.new("L", (8, 8))))
+    huge[16:24] = (60000).to_bytes(4, "big") * 2  # the size in a PNG's header ...
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")  # ... and its checksum
+    with pytest.raises(DataError, match=r"x.png: more than [\d,]+ pixels"):
+        decode_image(bytes(huge), "x.png")
+
+
+def test_a_sound_file_has_no_fault():
+    assert fault_of(JPEG, "x") is None
+    assert fault_of(JPEG, "x", thorough=True) is None
+    assert fault_of(trailing_bytes(), "x") is None

@@ -1,0 +1,143 @@
+"""Dogs vs. Cats in every form it comes in, and trees of class folders."""
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from paddlecnn.config import DataConfig
+from paddlecnn.data.audit.readable import sound_part
+from paddlecnn.data.datasets import open_parts, require_classes
+from paddlecnn.errors import DataError
+from tests.data.conftest import encoded, inner_zips, opened, photo, zipped
+
+
+def write_form(form: str, root, files):
+    root.mkdir()
+    if form == "bundle":
+        (root / "dogs-vs-cats-redux-kernels-edition.zip").write_bytes(zipped(inner_zips(files)))
+    elif form == "compressed bundle":
+        data = zipped(inner_zips(files), zipfile.ZIP_DEFLATED)
+        (root / "dogs-vs-cats-redux-kernels-edition.zip").write_bytes(data)
+    elif form == "inner zips":
+        for name, data in inner_zips(files).items():
+            (root / name).write_bytes(data)
+    else:
+        base = root / "dogs-vs-cats" if form == "2013 folders" else root
+        for name, data in files.items():
+            path = base / (name.replace("test/", "test1/") if form == "2013 folders" else name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize("form", ["bundle", "compressed bundle", "inner zips", "folders", "2013 folders"])
+def test_dogs_vs_cats_reads_each_form_and_writes_nothing(tmp_path, dogs_files, form):
+    write_form(form, tmp_path / "data", dogs_files)
+    before = sorted(tmp_path.rglob("*"))
+    parts = open_parts(DataConfig(name="dogs_vs_cats", root=str(tmp_path / "data")))
+    assert parts.train.classes == ("cat", "dog")
+    assert parts.train.ids == [f"train/{kind}.{i}.jpg" for kind in ("cat", "dog") for i in range(12)]
+    assert parts.train.labels.tolist() == [0] * 12 + [1] * 12
+    assert parts.test.ids == ["1", "2", "3", "4", "5"]
+    assert parts.test.labels is None
+    assert parts.train.image(14).shape == (48, 64, 3)
+    assert parts.train.stored_bytes(14) == dogs_files["train/dog.2.jpg"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_missing_photos_say_how_to_get_them(tmp_path):
+    with pytest.raises(DataError, match=r"python tools/download.py dogs_vs_cats --dest"):
+        opened("dogs_vs_cats", tmp_path)
+
+
+def test_a_cut_inner_zip_is_named(tmp_path, dogs_files):
+    inner = inner_zips(dogs_files)
+    inner["train.zip"] = inner["train.zip"][:-1000]
+    bundle = tmp_path / "dogs-vs-cats.zip"
+    bundle.write_bytes(zipped(inner))
+    with pytest.raises(DataError, match=r"dogs-vs-cats.zip/train.zip: not a complete zip"):
+        opened("dogs_vs_cats", tmp_path)
+
+
+def test_a_cut_bundle_is_named(dogs_bundle):
+    dogs_bundle.write_bytes(dogs_bundle.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"kernels-edition.zip: not a complete zip"):
+        opened("dogs_vs_cats", dogs_bundle)
+
+
+def test_a_flipped_bit_in_a_zip_is_named_when_the_image_is_read(dogs_bundle):
+    data = bytearray(dogs_bundle.read_bytes())
+    data[data.index(b"train/cat.0.jpg") + 600] ^= 1
+    dogs_bundle.write_bytes(bytes(data))
+    train = open_parts(DataConfig(name="dogs_vs_cats", root=str(dogs_bundle))).train
+    with pytest.raises(DataError, match=r"train/cat.0.jpg: cannot be read \(Bad CRC-32"):
+        train.image(0)
+
+
+def test_a_tree_of_class_folders(tree):
+    splits = opened("folder", tree)
+    assert splits.train.classes == ("cat", "dog")
+    assert (len(splits.train), len(splits.val), splits.test) == (20, 4, None)
+    assert splits.train.ids[0].startswith("cat/cat.")
+
+
+def test_a_tree_with_its_own_parts(tree):
+    root = tree.parent / "parts"
+    for part in ("train", "val"):
+        for kind in ("cat", "dog"):
+            (root / part / kind).mkdir(parents=True)
+            for i in range(3):
+                (root / part / kind / f"{i}.png").write_bytes(encoded(photo(i), "PNG"))
+    (root / "test").mkdir()
+    (root / "test" / "x.png").write_bytes(encoded(photo(9), "PNG"))
+    splits = opened("folder", root)
+    assert (len(splits.train), len(splits.val), splits.test.ids) == (6, 6, ["test/x.png"])
+    assert splits.test.labels is None
+    (root / "val" / "bird").mkdir()
+    with pytest.raises(DataError, match=r"val/bird: not a class of .*train"):
+        opened("folder", root)
+
+
+def test_a_class_folder_without_images_is_named(tree):
+    (tree / "bird").mkdir()
+    (tree / "bird" / "readme.txt").write_text("none yet")
+    with pytest.raises(DataError, match=r"tree/bird: a class folder without images"):
+        opened("folder", tree)
+
+
+def test_no_folder_and_one_class(tree):
+    with pytest.raises(DataError, match="no such folder"):
+        opened("folder", tree / "nowhere")
+    with pytest.raises(DataError, match=r"cat: 0 class folder\(s\)"):
+        opened("folder", tree / "cat")
+
+
+def test_two_classes_for_a_network_of_ten(tree):
+    dataset = opened("folder", tree).train
+    require_classes(dataset, ("cat", "dog"), "runs/1")
+    with pytest.raises(DataError, match=r"folder: its classes are cat, dog; runs/1 knows 10: 0, 1, 2"):
+        require_classes(dataset, tuple("0123456789"), "runs/1")
+
+
+def test_training_leaves_out_what_cannot_be_read_and_lists_it(tree):
+    (tree / "cat" / "cat.3.jpg").write_bytes(b"")
+    file = tree / "dog" / "dog.7.jpg"
+    file.write_bytes(file.read_bytes()[:-40])
+    dataset = open_parts(DataConfig(name="folder", root=str(tree))).train
+    sound, excluded = sound_part(dataset)
+    assert len(sound) == 22
+    assert [name for name, _ in excluded] == ["cat/cat.3.jpg", "dog/dog.7.jpg"]
+    assert "empty (0 bytes)" in excluded[0][1]
+    assert sorted(sound.ids + [name for name, _ in excluded]) == sorted(dataset.ids)
+    assert np.array_equal(sound.labels, [0] * 11 + [1] * 11)
+    same, none = sound_part(sound)
+    assert same is sound
+    assert none == []
+
+
+def test_nothing_readable_is_an_error(tree):
+    for path in tree.rglob("*.jpg"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of its 24 images can be read"):
+        sound_part(open_parts(DataConfig(name="folder", root=str(tree))).train)

@@ -1,0 +1,178 @@
+"""tools/predict.py: class names for image files of every kind, by a run and by published weights."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from paddlecnn.evaluation.classify import classifier_of_run, classify, image_files
+from paddlecnn.models import create_model
+from paddlecnn.models.imagenet import class_names
+
+CONFIG = """
+data: {name: digits, limit: 128}
+model: {name: lenet5}
+train: {epochs: 1, batch_size: 32}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on the digits, as tools/train.py leaves it."""
+    from paddlecnn.configfile import load_config
+    from paddlecnn.training.commands import train
+
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    train(load_config(folder / "tiny.yaml"), folder / "run", device="cpu")
+    return folder / "run"
+
+
+@pytest.fixture
+def colours():
+    """A picture of 40x30 pixels that is different on each side."""
+    rows, columns = np.mgrid[0:30, 0:40]
+    return np.stack([rows * 8, columns * 6, 255 - rows * 4 - columns * 3], -1).clip(0, 255).astype(np.uint8)
+
+
+def answers(capsys, code, wanted_code=0):
+    assert code == wanted_code
+    return json.loads(capsys.readouterr().out)
+
+
+def probabilities(classifier, path):
+    answer, = classify(classifier, [path], topk=10)
+    assert answer.error is None
+    return dict(answer.top)
+
+
+def save_rotated(image, path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: the camera was turned; a viewer turns the picture by 90 degrees clockwise
+    image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+
+
+WAYS = {
+    "rotated.png": save_rotated,
+    "alpha.png": lambda image, path: image.convert("RGBA").save(path),
+    "palette.png": lambda image, path: image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256).save(path),
+    "photo.jpg": lambda image, path: image.save(path, quality=97, subsampling=0),
+    "cmyk.jpg": lambda image, path: image.convert("CMYK").save(path, quality=97, subsampling=0),
+    "web.webp": lambda image, path: image.save(path, lossless=True),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_same_picture_gets_the_same_answer_in_every_form(run, tmp_path, colours, name):
+    classifier, image = classifier_of_run(run), Image.fromarray(colours)
+    image.save(tmp_path / "plain.png")
+    WAYS[name](image, tmp_path / name)
+    wanted, found = (probabilities(classifier, tmp_path / file) for file in ("plain.png", name))
+    assert found == pytest.approx(wanted, abs=0.02)
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16"])
+def test_grey_pictures_of_8_and_of_16_bits(run, tmp_path, colours, mode):
+    classifier, grey = classifier_of_run(run), colours[..., 0]
+    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "plain.png")
+    Image.fromarray(grey if mode == "L" else grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    wanted, found = (probabilities(classifier, tmp_path / file) for file in ("plain.png", "grey.png"))
+    assert found == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_run_answers_with_its_class_and_probability(tool, capsys, run, tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    assert tool("predict", run, tmp_path / "a.png") == 0
+    path, name, probability = capsys.readouterr().out.split()
+    assert path == f"{tmp_path / 'a.png'}:"
+    assert name in "0123456789"
+    assert 0.1 <= float(probability) <= 1
+
+
+def test_a_folder_is_answered_in_order_and_what_is_unreadable_is_named(tool, capsys, run, tmp_path, colours):
+    folder = tmp_path / "images"
+    (folder / "below").mkdir(parents=True)
+    for name in ("b.png", "a.jpg", "below/c.webp"):
+        Image.fromarray(colours).save(folder / name)
+    (folder / "b2.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("no image")
+    assert tool("predict", run, folder, tmp_path / "none.png", "--json") == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert [entry["path"].removeprefix(f"{folder}/") for entry in found[:5]] == [
+        "a.jpg", "b.png", "b2.jpg", "below/c.webp", "empty.png"]
+    assert ["error" in entry for entry in found] == [False, False, True, False, True, True]
+    for name in ("b2.jpg", "empty.png", "none.png"):
+        assert sum(name in line for line in captured.err.splitlines()) == 1
+
+
+def test_more_images_than_a_batch(run, tmp_path, colours):
+    for number in range(20):
+        Image.fromarray(np.roll(colours, number, axis=1)).save(tmp_path / f"{number:02}.png")
+    classifier = classifier_of_run(run)
+    together = list(classify(classifier, image_files([tmp_path]), topk=3))
+    alone = [next(classify(classifier, [path], topk=3)) for path in sorted(tmp_path.glob("*.png"))]
+    assert [answer.path for answer in together] == [answer.path for answer in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert [name for name, _ in one.top] == [name for name, _ in other.top]
+
+
+def test_published_weights_answer_with_imagenets_names(tool, capsys, tmp_path, colours):
+    paddle.seed(3)
+    network = create_model("vgg11_cifar", num_classes=1000)
+    network.classifier.fc8.bias.set_value(paddle.nn.functional.one_hot(paddle.to_tensor(281), 1000) * 20)
+    state = {}
+    for part in (network.features, network.classifier):
+        for index, (name, layer) in enumerate(part.named_children()):
+            for role, value in layer.state_dict().items():
+                array = value.numpy()
+                key = f"{'features' if part is network.features else 'classifier'}.{index}.{role}"
+                state[key] = np.ascontiguousarray(array.T if name.startswith("fc") and role == "weight" else array)
+    save_file(state, tmp_path / "weights.safetensors", metadata={"format": "pt"})
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    code = tool("predict", "--model", "vgg11_cifar", "--weights", tmp_path / "weights.safetensors",
+                tmp_path / "a.png", "--json")
+    entry, = answers(capsys, code)
+    assert len(entry["top"]) == 5
+    assert entry["top"][0]["class"] == "tabby"
+    assert entry["top"][0]["probability"] > 0.99
+
+
+def test_weights_whose_classes_or_images_are_not_known_are_refused(tool, capsys, tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    for classes, message in ((10, "10 classes in the file, 1000 here"), (1000, "how images were prepared for it")):
+        network = create_model("lenet5", num_classes=classes)
+        save_file({name: value.numpy() for name, value in network.state_dict().items()}, tmp_path / "w.safetensors")
+        assert tool("predict", "--model", "lenet5", "--weights", tmp_path / "w.safetensors", tmp_path / "a.png") == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_thousand_names():
+    names = class_names()
+    assert len(names) == len(set(names)) == 1000
+    assert (names[0], names[151], names[281], names[999]) == ("tench", "Chihuahua", "tabby", "toilet tissue")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["nowhere", "a.png"], "no such run folder"),
+    (["--model", "vgg16", "a.png"], "--model and --weights go together"),
+    (["--model", "lenet5", "--weights", "none.pth", "a.png"], "none.pth: no such file"),
+    (["--model", "vgg17", "--weights", "none.pth", "a.png"], "did you mean"),
+    (["a.png"], "at least one image"),
+    (["run", "a.png", "--topk", "0"], "--topk takes 1 or more"),
+])
+def test_a_wrong_call_is_one_line_and_exit_2(tool, capsys, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert tool("predict", *arguments) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_folder_without_images_is_an_error(tool, capsys, run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert tool("predict", run, tmp_path / "empty") == 2
+    assert "a folder without images" in capsys.readouterr().err

@@ -1,0 +1,73 @@
+"""Several views of an image, and predictions of several runs taken together."""
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from paddlecnn.config import Preprocess
+from paddlecnn.data.base import ArrayDataset
+from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.errors import DataError
+from paddlecnn.evaluation.metrics import predict_logits
+from paddlecnn.evaluation.predictions import Predictions, merge
+from paddlecnn.evaluation.tta import ten_crops, with_views
+from paddlecnn.randomness import generator
+
+SPEC = Preprocess(size=28, resize=32, channels="rgb", scale=255.0, mean=[0.0] * 3, std=[1.0] * 3)
+
+
+class CornersOf(nn.Layer):
+    """A network whose logits are two pixels of the image: upper left, upper right."""
+
+    num_classes = 2
+
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
+        assert images.shape[2:] == [28, 28]
+        return paddle.stack([images[:, 0, 0, 0], images[:, 0, 0, -1]], axis=1)
+
+
+@pytest.fixture
+def pictures() -> ArrayDataset:
+    pixels = generator(0, "pictures").integers(256, size=(5, 32, 32, 3), dtype=np.uint8)
+    return ArrayDataset("pictures", ("a", "b"), [str(number) for number in range(5)], None, pixels)
+
+
+def logits_of(kind: str, pictures: ArrayDataset) -> np.ndarray:
+    model, spec = with_views(kind, CornersOf(), SPEC)
+    return predict_logits(model, make_loader(pictures, spec, 2))
+
+
+def test_one_view_is_the_image_itself(pictures):
+    red = pictures.images[:, 2:30, 2:30, 0] / 255
+    np.testing.assert_allclose(logits_of("none", pictures), np.stack([red[:, 0, 0], red[:, 0, -1]], axis=1), rtol=1e-6)
+
+
+def test_flip_takes_the_mean_of_the_image_and_its_mirror_image(pictures):
+    red = pictures.images[:, 2:30, 2:30, 0] / 255
+    mean = (red[:, 0, 0] + red[:, 0, -1]) / 2
+    np.testing.assert_allclose(logits_of("flip", pictures), np.stack([mean, mean], axis=1), rtol=1e-6)
+
+
+def test_ten_crops_are_the_papers_out_of_an_image_of_8_7_the_side(pictures):
+    red = pictures.images[..., 0] / 255  # 32 is 8/7 of 28, so nothing is resized
+    corners = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
+    mean = np.mean([(red[:, y, x] + red[:, y, x + 27]) / 2 for y, x in corners], axis=0)
+    np.testing.assert_allclose(logits_of("crops", pictures), np.stack([mean, mean], axis=1), rtol=1e-5)
+    assert len(ten_crops(28, 32)) == 10
+    assert with_views("crops", CornersOf(), SPEC.model_copy(update={"resize": 28}))[1].size == 32
+    assert with_views("crops", CornersOf(), SPEC.model_copy(update={"resize": 40}))[1].size == 40
+
+
+def test_folds_merge_into_out_of_fold_predictions_and_equal_ids_into_a_mean():
+    classes = ("cat", "dog")
+    first = Predictions(["a", "b"], classes, np.array([[0.0, 2.0], [1.0, 0.0]]), np.array([1, 0]))
+    second = Predictions(["c", "b"], classes, np.array([[0.0, 4.0], [3.0, 2.0]]), np.array([1, 0]))
+    both = merge([first, second])
+    assert both.ids == ["a", "b", "c"]
+    assert both.logits.tolist() == [[0, 2], [2, 1], [0, 4]]
+    assert both.labels.tolist() == [1, 0, 1]
+    assert merge([Predictions(["a"], classes, np.zeros((1, 2)))]).labels is None
+    with pytest.raises(DataError, match="the runs know different classes"):
+        merge([first, Predictions(["a"], ("dog", "cat"), np.zeros((1, 2)))])
