@@ -119,51 +119,51 @@ class Constant(Section):
 
 
 class Step(Section):
-    """Times `factor` after every `every` epochs."""
+    """Multiplied by `gamma` after every `step_size` epochs."""
 
     name: Literal["step"]
-    every: PositiveFloat
-    factor: Shrinking = 0.1
+    step_size: PositiveFloat
+    gamma: Shrinking = 0.1
     warmup: NonNegative = 0.0
 
 
 class MultiStep(Section):
-    """Times `factor` after each epoch in `at`."""
+    """Multiplied by `gamma` after each epoch in `milestones`."""
 
     name: Literal["multistep"]
-    at: Annotated[list[PositiveFloat], Field(min_length=1)]
-    factor: Shrinking = 0.1
+    milestones: Annotated[list[PositiveFloat], Field(min_length=1)]
+    gamma: Shrinking = 0.1
     warmup: NonNegative = 0.0
 
     @model_validator(mode="after")
-    def at_rises(self) -> MultiStep:
-        if sorted(set(self.at)) != self.at:
-            raise ValueError(f"at {self.at}: the epochs must rise")
+    def milestones_increase(self) -> MultiStep:
+        if sorted(set(self.milestones)) != self.milestones:
+            raise ValueError(f"milestones {self.milestones}: the epochs must increase")
         return self
 
 
 class Cosine(Section):
-    """Half a cosine from lr to `end` (a share of lr) over the run (Loshchilov and Hutter 2017)."""
+    """Half a cosine from lr to `final_factor` * lr over the run (Loshchilov and Hutter 2017)."""
 
     name: Literal["cosine"]
-    end: Fraction = 0.0
+    final_factor: Fraction = 0.0
     warmup: NonNegative = 0.0
 
 
 class OneCycle(Section):
-    """Up to lr over `rise` of the run, then down to nearly nothing (Smith and Topin 2018)."""
+    """Up to lr over `warmup_fraction` of the run, then down to nearly nothing (Smith and Topin 2018)."""
 
     name: Literal["onecycle"]
-    rise: Annotated[Float, Field(gt=0, lt=1)] = 0.3
-    start: PositiveFloat = 0.04  # first learning rate, as a share of lr
-    end: PositiveFloat = 1e-4  # last learning rate, as a share of lr
+    warmup_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.3
+    initial_factor: PositiveFloat = 0.04  # first learning rate, as a share of lr
+    final_factor: PositiveFloat = 1e-4  # last learning rate, as a share of lr
 
 
 class Exponential(Section):
-    """Times `factor` each epoch, smoothly."""
+    """Multiplied by `gamma` each epoch, smoothly."""
 
     name: Literal["exponential"]
-    factor: Shrinking
+    gamma: Shrinking
     warmup: NonNegative = 0.0
 
 

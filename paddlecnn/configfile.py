@@ -20,6 +20,9 @@ from paddlecnn.errors import ConfigError
 KNOWN_AS = {"learning_rate": "lr", "base_lr": "lr", "wd": "weight_decay", "l2": "weight_decay", "bs": "batch_size",
             "num_epochs": "epochs", "lr_scheduler": "schedule", "scheduler": "schedule", "optimizer": "optim",
             "dataset": "data", "arch": "model", "num_workers": "workers", "pretrained": "weights"}
+# Keys of optim.schedule that version 0.1 named otherwise.
+RENAMED = {"every": "step_size", "at": "milestones", "factor": "gamma", "rise": "warmup_fraction",
+           "start": "initial_factor", "end": "final_factor"}
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -53,6 +56,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         key = apply_override(tree, override)
         sources[key] = f"-o {override}"
     return check(tree, str(path), sources)
+
+
+def load_run_config(path: Path) -> Config:
+    """Read the config of a run, which an earlier version may have written: renamed keys are accepted here."""
+    tree = read_yaml(path)
+    optim = tree.get("optim")
+    if isinstance(optim, dict) and isinstance(optim.get("schedule"), dict):
+        optim["schedule"] = {RENAMED.get(key, key): value for key, value in optim["schedule"].items()}
+    return check(tree, str(path), {})
 
 
 def read_yaml(path: Path) -> dict:
@@ -182,6 +194,8 @@ def suggest(path: Sequence[str], siblings: Sequence[Any]) -> str:
     """`; did you mean optim.lr?` where some valid key is near, by its spelling or its name elsewhere."""
     word = path[-1]
     here = sorted({name for option in siblings if is_section(option) for name in option.model_fields})
+    if RENAMED.get(word) in here:
+        return f"; it is now called {'.'.join([*path[:-1], RENAMED[word]])}"
     near = [KNOWN_AS[word]] if KNOWN_AS.get(word) in here else difflib.get_close_matches(word, here, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {'.'.join([*path[:-1], near[0]])}?"

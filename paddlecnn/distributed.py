@@ -22,19 +22,19 @@ def rank() -> int:
     return dist.get_rank()
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes there are."""
     return dist.get_world_size()
 
 
 def wrap(model: paddle.nn.Layer) -> paddle.nn.Layer:
     """The model to call in training: it averages gradients over the processes."""
-    return paddle.DataParallel(model) if world() > 1 else model
+    return paddle.DataParallel(model) if world_size() > 1 else model
 
 
-def sum_over_processes(values: np.ndarray) -> np.ndarray:
+def all_reduce_sum(values: np.ndarray) -> np.ndarray:
     """The element-wise sum of an array over all processes, the same in each."""
-    if world() == 1:
+    if world_size() == 1:
         return values
     tensor = paddle.to_tensor(values)
     dist.all_reduce(tensor)
@@ -43,4 +43,4 @@ def sum_over_processes(values: np.ndarray) -> np.ndarray:
 
 def wait_for_all() -> None:
     """Return when every process has come this far."""
-    sum_over_processes(np.zeros(1, np.float32))
+    all_reduce_sum(np.zeros(1, np.float32))

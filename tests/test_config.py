@@ -57,7 +57,10 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
     ("data.val_fraction=1.0", "data.val_fraction: input should be less than 1, not 1.0"),
     ("data.name=cifar11", "did you mean cifar10?"),
     ("optim.schedule.name=stepp", "optim.schedule.name: one of 'constant', 'step'"),
-    ("optim.schedule={name: step}", "optim.schedule.every: missing"),
+    ("optim.schedule={name: step, every: 1}", "optim.schedule.every: unknown key; it is now called "
+                                              "optim.schedule.step_size"),
+    ("optim.schedule={name: onecycle, rise: 0.2}", "it is now called optim.schedule.warmup_fraction"),
+    ("optim.schedule={name: step}", "optim.schedule.step_size: missing"),
     ("train=3", "train: input should be a section of keys, not 3"),
     ("data.folds=3", None),
     ("epochs", "not of the form key.path=value"),

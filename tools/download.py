@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paddlecnn.cli import run, tool_parser
-from paddlecnn.data.storage.download import NAMES, bring
+from paddlecnn.data.storage.download import NAMES, install
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--from", dest="source", type=Path, metavar="PATH",
                         help="an archive or a folder already on disk, instead of the network")
     args = parser.parse_args(argv)
-    folder = bring(args.dataset, args.dest, args.source)
+    folder = install(args.dataset, args.dest, args.source)
     print(f"{folder}: ready; configs find it with data.root: {args.dest}")
     return 0
 

@@ -26,7 +26,7 @@ from paddlecnn.config import Augment, DataConfig, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset
 from paddlecnn.data.datasets import defaults, open_parts
 from paddlecnn.data.pipeline.loader import make_loader
-from paddlecnn.data.storage.file_storage import FolderStore
+from paddlecnn.data.storage.file_storage import FolderStorage
 
 BATCH = 128
 GOALS = {"memory": 20.0, "jpeg": 1.8, "cache": 4.0}  # times the plain alternative
@@ -147,7 +147,7 @@ def photographs(root: Path | None, scratch: Path) -> FileDataset:
     """Files to read: real ones, or drawn ones of the usual size and weight."""
     if root is not None:
         train = open_parts(DataConfig(name="dogs_vs_cats", root=str(root))).train
-        return train.take(np.arange(0, len(train), max(1, len(train) // 1000)))
+        return train.subset(np.arange(0, len(train), max(1, len(train) // 1000)))
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -155,7 +155,7 @@ def photographs(root: Path | None, scratch: Path) -> FileDataset:
     for name in names:  # coarse noise, made large: about as hard to decode as a photograph
         coarse = Image.fromarray(random.integers(0, 256, (47, 63, 3), np.uint8))
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(scratch / name, quality=90)
-    return FileDataset("drawn photographs", ("none",), names, np.zeros(len(names)), FolderStore(scratch), names)
+    return FileDataset("drawn photographs", ("none",), names, np.zeros(len(names)), FolderStorage(scratch), names)
 
 
 def jpeg_case(photos: FileDataset) -> tuple[str, str, Batches, Batches]:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from paddlecnn.data.storage.file_storage import Store
+from paddlecnn.data.storage.file_storage import FileStorage
 from paddlecnn.data.storage.images import decode_image
 
 DIGEST_BYTES = 16
@@ -41,12 +41,12 @@ class Dataset:
         """What the content hash is taken of: the file, or the pixels where there is no file."""
         raise NotImplementedError
 
-    def take(self, positions: np.ndarray) -> Dataset:
+    def subset(self, positions: np.ndarray) -> Dataset:
         """The data set of these positions, in this order."""
         raise NotImplementedError
 
     @cached_property
-    def content(self) -> list[bytes]:
+    def content_hashes(self) -> list[bytes]:
         """A 16-byte hash of each image: equal where two images are exact duplicates."""
         return [hashlib.blake2b(self.stored_bytes(i), digest_size=DIGEST_BYTES).digest() for i in range(len(self))]
 
@@ -55,18 +55,18 @@ class Dataset:
         """A hash that differs where name, classes, ids, labels or any image differs."""
         digest = hashlib.sha256("\0".join([self.name, *self.classes, "", *self.ids]).encode())
         digest.update(b"" if self.labels is None else self.labels.tobytes())
-        digest.update(b"".join(self.content))
+        digest.update(b"".join(self.content_hashes))
         return digest.hexdigest()
 
-    def part(self, positions: np.ndarray) -> tuple[list[str], np.ndarray | None]:
+    def ids_and_labels(self, positions: np.ndarray) -> tuple[list[str], np.ndarray | None]:
         """ids and labels at these positions."""
         labels = None if self.labels is None else self.labels[positions]
         return [self.ids[i] for i in positions], labels
 
     def pass_on(self, taken: Dataset, positions: np.ndarray) -> Dataset:
         """Give a part the content hashes already known, so that no file is read for them twice."""
-        if "content" in self.__dict__:
-            taken.content = [self.content[i] for i in positions]
+        if "content_hashes" in self.__dict__:
+            taken.content_hashes = [self.content_hashes[i] for i in positions]
         return taken
 
 
@@ -98,8 +98,8 @@ class ArrayDataset(Dataset):
     def stored_bytes(self, position: int) -> bytes:
         return self.images[position].tobytes()
 
-    def take(self, positions: np.ndarray) -> ArrayDataset:
-        ids, labels = self.part(positions)
+    def subset(self, positions: np.ndarray) -> ArrayDataset:
+        ids, labels = self.ids_and_labels(positions)
         return self.pass_on(ArrayDataset(self.name, self.classes, ids, labels, self.images[positions]), positions)
 
 
@@ -107,7 +107,7 @@ class FileDataset(Dataset):
     """Image files in a folder or a zip, decoded when asked for."""
 
     def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None,
-                 store: Store, members: Sequence[str]):
+                 store: FileStorage, members: Sequence[str]):
         super().__init__(name, classes, ids, labels)
         self.store = store
         self.members = list(members)
@@ -122,8 +122,8 @@ class FileDataset(Dataset):
     def stored_bytes(self, position: int) -> bytes:
         return self.store.read(self.members[position])
 
-    def take(self, positions: np.ndarray) -> FileDataset:
-        ids, labels = self.part(positions)
+    def subset(self, positions: np.ndarray) -> FileDataset:
+        ids, labels = self.ids_and_labels(positions)
         members = [self.members[i] for i in positions]
         return self.pass_on(FileDataset(self.name, self.classes, ids, labels, self.store, members), positions)
 
@@ -138,7 +138,7 @@ class Splits:
 
 
 @dataclass(frozen=True)
-class Parts:
+class PublishedSplits:
     """What a publisher gives: a training part, and perhaps a validation and a test part."""
 
     train: Dataset

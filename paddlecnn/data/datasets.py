@@ -6,13 +6,13 @@ from pathlib import Path
 from types import ModuleType
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, Splits
+from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, Splits
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import DataError
 
-__all__ = ["ArrayDataset", "Dataset", "FileDataset", "Parts", "Splits", "defaults", "open_dataset", "open_parts",
-           "published_counts", "require_classes", "save_split"]
+__all__ = ["ArrayDataset", "Dataset", "FileDataset", "PublishedSplits", "Splits", "defaults", "open_dataset",
+           "open_parts", "published_counts", "require_classes", "save_split"]
 
 SOURCES: dict[str, ModuleType] = {
     "digits": digits,
@@ -46,7 +46,7 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
     return Splits(sample(train, config.limit, seed), sample(val, config.limit, seed), test)
 
 
-def open_parts(config: DataConfig) -> Parts:
+def open_parts(config: DataConfig) -> PublishedSplits:
     """What the publisher gives, unsplit."""
     return SOURCES[config.name].load(config)
 
@@ -73,14 +73,14 @@ def few(classes: Sequence[str]) -> str:
     return ", ".join(classes[:5]) + (" ..." if len(classes) > 5 else "")
 
 
-def split_parts(parts: Parts, config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
+def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
     if parts.val is not None and config.split is None and config.folds is None:
         return parts.train, parts.val
     train, val = split_positions(parts.train, config, seed)
     if not len(train) or not len(val):
         raise DataError(f"{parts.train.name}: {len(train)} images for training and {len(val)} for validation; "
                         "change data.val_fraction or data.folds, or add images")
-    return parts.train.take(train), parts.train.take(val)
+    return parts.train.subset(train), parts.train.subset(val)
 
 
 def split_positions(dataset: Dataset, config: DataConfig, seed: int) -> Pair:

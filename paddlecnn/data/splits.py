@@ -46,7 +46,7 @@ def quantiles(dataset: Dataset, seed: int, purpose: str, begins: np.ndarray | No
     the class of its first image. `begins` turns the places of each class by so much, as on a circle.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for position, content in enumerate(dataset.content):
+    for position, content in enumerate(dataset.content_hashes):
         groups[content].append(position)
     by_class: list[list[list[int]]] = [[] for _ in dataset.classes]
     for members in groups.values():
@@ -73,7 +73,7 @@ def sample(dataset: Dataset, count: int | None, seed: int) -> Dataset:
         # Ties between classes are broken at random, or the first classes would get the odd images.
         ties = generator(seed, "limit-ties").random(len(dataset))
         chosen = np.lexsort((ties, quantiles(dataset, seed, "limit")))[:count]
-    return dataset.take(np.sort(chosen))
+    return dataset.subset(np.sort(chosen))
 
 
 def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict) -> None:

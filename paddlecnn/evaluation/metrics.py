@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 from tqdm import tqdm
 
-from paddlecnn import distributed as parallel
+from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
 
 
@@ -43,7 +43,7 @@ def predict_logits(model: paddle.nn.Layer, loader: Loader, progress: str | None 
                 logits[batch.indices] = model(batch.images).numpy()
     if was_training:
         model.train()
-    return parallel.sum_over_processes(logits)
+    return distributed.all_reduce_sum(logits)
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> Scores:

@@ -10,14 +10,15 @@ import pandas as pd
 
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.blending import two_class_logits
-from paddlecnn.kaggle.build_submission import Candidate, Images, Made, write_candidate
+from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, WrittenSubmission, write_candidate
 from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import check_submission, in_order_of, read_submission, refuse_unwritable
 
 
-def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = None, slug: str | None = None) -> Made:
+def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = None, slug: str | None = None
+                ) -> WrittenSubmission:
     """Blend submissions of probabilities, and write the blend.
 
     Weights, temperature and clip are fitted on the validation images that all members have predicted, as kept
@@ -38,7 +39,7 @@ def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = No
         raise SubmissionError("--blend: the files have no validation image in common that their runs predicted, so no "
                               "weights can be fitted; give --weights, or take `--folds RUN RUN ...` for the runs of a "
                               "cross-validation")
-    candidate = Candidate(competition, ("other", competition.positive), target, validation, target.ids,
+    candidate = SubmissionInputs(competition, ("other", competition.positive), target, validation, target.ids,
                           blended_origin(files, entries))
     return write_candidate(candidate, settings, path)
 

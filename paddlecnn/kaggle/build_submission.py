@@ -33,7 +33,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SubmissionInputs:
     """A submission before it is written."""
 
     competition: Competition
@@ -46,7 +46,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class ExpectedScore:
     """What validation lets one expect of the competition's metric."""
 
     images: int
@@ -56,14 +56,14 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class Made:
+class WrittenSubmission:
     """A submission that was written."""
 
     path: Path
     rows: int
     competition: Competition
     blend: Blend
-    outlook: Outlook | None
+    outlook: ExpectedScore | None
 
     def report(self) -> list[str]:
         """What to tell a person."""
@@ -80,7 +80,7 @@ class Made:
                 f"pictures: {self.path.with_suffix('')}/reliability.png and clip.png"]
 
 
-def write_candidate(candidate: Candidate, settings: Settings, path: Path) -> Made:
+def write_candidate(candidate: SubmissionInputs, settings: Settings, path: Path) -> WrittenSubmission:
     """Fit on validation, write the CSV when it passes its checks, and enter it in the ledger beside it."""
     competition = candidate.competition
     blend, outlook = fit_and_judge(candidate, settings)
@@ -88,7 +88,7 @@ def write_candidate(candidate: Candidate, settings: Settings, path: Path) -> Mad
     if candidate.expected_ids is not None:
         table = in_order_of(table, candidate.expected_ids, "the sample submission")
     check_submission(table, competition, str(path), candidate.expected_ids)
-    made = Made(path, len(table), competition, blend, outlook)
+    made = WrittenSubmission(path, len(table), competition, blend, outlook)
     if competition.metric == "log_loss" and outlook is not None:
         write_evidence(candidate, made)
     write_submission(table, path)
@@ -96,7 +96,7 @@ def write_candidate(candidate: Candidate, settings: Settings, path: Path) -> Mad
     return made
 
 
-def fit_and_judge(candidate: Candidate, settings: Settings) -> tuple[Blend, Outlook | None]:
+def fit_and_judge(candidate: SubmissionInputs, settings: Settings) -> tuple[Blend, ExpectedScore | None]:
     """The blend to submit with, and what validation says of it.
 
     Where accuracy counts nothing is fitted: no temperature or clip changes which class is the most probable.
@@ -114,7 +114,7 @@ def fit_and_judge(candidate: Candidate, settings: Settings) -> tuple[Blend, Outl
         held_out = (cross_fitted(settings.fit, logits, labels, candidate.seed) if settings.free(members)
                     else blend(logits))
     before, after = (estimate(value_of(p, labels), candidate.seed) for p in (plain(logits), held_out))
-    return blend, Outlook(len(labels), before, after, held_out)
+    return blend, ExpectedScore(len(labels), before, after, held_out)
 
 
 def is_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ def is_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (probabilities.argmax(axis=1) == labels).astype(float)
 
 
-def ledger_entry(candidate: Candidate, made: Made) -> Entry:
+def ledger_entry(candidate: SubmissionInputs, made: WrittenSubmission) -> Entry:
     """The line of the ledger for a file that was written."""
     expected = dataclasses.astuple(made.outlook.after) if made.outlook else ()
     numbers = dict(zip(("expected", "low", "high"), (f"{number:.5f}" for number in expected), strict=False))
@@ -132,7 +132,7 @@ def ledger_entry(candidate: Candidate, made: Made) -> Entry:
                  **numbers, **candidate.origin)
 
 
-def write_evidence(candidate: Candidate, made: Made) -> None:
+def write_evidence(candidate: SubmissionInputs, made: WrittenSubmission) -> None:
     """The folder beside the CSV. Its probabilities are those of the fit that the CSV was made with."""
     folder, validation, outlook = made.path.with_suffix(""), candidate.validation, made.outlook
     folder.mkdir(exist_ok=True)
@@ -151,7 +151,7 @@ def write_evidence(candidate: Candidate, made: Made) -> None:
     draw_clip_curve(validation, made.blend, folder / "clip.png")
 
 
-def validation_table(candidate: Candidate, blend: Blend) -> pd.DataFrame:
+def validation_table(candidate: SubmissionInputs, blend: Blend) -> pd.DataFrame:
     """id, label (the class's name), and the calibrated probability of each class."""
     names = np.asarray(candidate.classes, dtype=object)[candidate.validation.labels]
     columns = dict(zip(candidate.classes, blend(candidate.validation.logits).T, strict=True))

@@ -13,7 +13,7 @@ class Competition:
     """The form of a submission: two columns, id and label.
 
     `label` says what stands in the second column: the probability of the class `positive`, the predicted
-    class's name, or 1 where `positive` is predicted and 0 elsewhere. `marks` are published scores.
+    class's name, or 1 where `positive` is predicted and 0 elsewhere. `reference_scores` are published scores.
     """
 
     slug: str | None  # Kaggle's name for it; None where nothing can be uploaded
@@ -22,7 +22,7 @@ class Competition:
     positive: str | None = None
     classes: tuple[str, ...] | None = None  # the names that may stand in a column of names
     sample: str | None = None  # the sample submission's file name inside the bundle
-    marks: tuple[tuple[float, str], ...] = ()  # (score, what reached it), best first
+    reference_scores: tuple[tuple[float, str], ...] = ()  # (score, what reached it), best first
 
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -30,7 +30,7 @@ PLAIN = Competition(slug=None, metric="accuracy", label="name")
 REDUX = Competition(
     slug="dogs-vs-cats-redux-kernels-edition", metric="log_loss", label="probability", positive="dog",
     sample="sample_submission.csv",
-    marks=((0.0414, "rank 20 of 1,314: an ensemble of three networks"),
+    reference_scores=((0.0414, "rank 20 of 1,314: an ensemble of three networks"),
            (0.0744, "rank 205 of 1,314: VGG16, fine-tuned"),
            (0.69315, "one half for every image")))
 DOGS_2013 = Competition(slug="dogs-vs-cats", metric="accuracy", label="binary", positive="dog",

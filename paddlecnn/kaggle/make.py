@@ -11,7 +11,7 @@ from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
 from paddlecnn.evaluation.predictions import Predictions, merge, predict_split
-from paddlecnn.kaggle.build_submission import Candidate, Images, Made, write_candidate
+from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, WrittenSubmission, write_candidate
 from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import refuse_unwritable, sample_ids
@@ -20,7 +20,7 @@ from paddlecnn.runs.run_dir import RunDir
 
 
 def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = None, split: str = "test",
-                tta: str = "none", slug: str | None = None) -> Made:
+                tta: str = "none", slug: str | None = None) -> WrittenSubmission:
     """Predict a split with each run's best checkpoint, take the mean of the logits, and write a submission.
 
     The calibration is fitted on the runs' validation images, predicted in the same way: for one run those of
@@ -48,7 +48,7 @@ def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = Non
         refuse_other_images(targets)
         expected_ids = sample_ids(Path(config.data.root), competition)
     target = merge(targets)
-    candidate = Candidate(competition, target.classes, images(target), images(merge(validations)), expected_ids,
+    candidate = SubmissionInputs(competition, target.classes, images(target), images(merge(validations)), expected_ids,
                           {column: ";".join(one[column] for one in origins) for column in origins[0]}, config.seed)
     return write_candidate(candidate, settings, path)
 

@@ -12,7 +12,7 @@ from paddlecnn.kaggle.upload import score_report, upload, wait_for_score
 from paddlecnn.runtime import choose_device
 
 if TYPE_CHECKING:
-    from paddlecnn.kaggle.build_submission import Made
+    from paddlecnn.kaggle.build_submission import WrittenSubmission
 
 
 def submit(args: Namespace) -> Iterator[str]:
@@ -36,7 +36,7 @@ def submit(args: Namespace) -> Iterator[str]:
         yield from score_report(wait_for_score(path, args.wait))
 
 
-def make(args: Namespace) -> Made:
+def make(args: Namespace) -> WrittenSubmission:
     """Write a submission from a run, from the runs of a cross-validation, or from other submissions."""
     from paddlecnn.kaggle.settings import read_settings  # scikit-learn takes a second that --list need not wait
 

@@ -112,10 +112,10 @@ def score_report(entry: Entry) -> list[str]:
     lines = [f"{entry.file}: public score {entry.public_score}, private score {entry.private_score or 'not shown'}"]
     if entry.expected:
         lines.append(f"expected {entry.metric.replace('_', ' ')} {entry.expected} (95 %: {entry.low} to {entry.high})")
-    marks = COMPETITIONS[entry.competition].marks
+    reference_scores = COMPETITIONS[entry.competition].reference_scores
     score = float(entry.private_score or entry.public_score)
-    better = [mark for mark in marks if mark[0] < score]
-    worse = [mark for mark in marks if mark[0] >= score]
+    better = [mark for mark in reference_scores if mark[0] < score]
+    worse = [mark for mark in reference_scores if mark[0] >= score]
     if better:
         lines.append(f"behind   {better[-1][0]:g} ({better[-1][1]})")
     if worse:

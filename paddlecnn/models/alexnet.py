@@ -11,9 +11,9 @@ from paddle import nn
 from pydantic import Field
 
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.network import HE, SMALL, Network, classifier, conv
+from paddlecnn.models.network import HE_NORMAL, NORMAL_001, ConvClassifier, classifier, conv
 from paddlecnn.models.registry import register
-from paddlecnn.models.shapes import Named, same_padding
+from paddlecnn.models.shapes import NamedLayer, same_padding
 
 Positive = Annotated[int, Field(gt=0)]
 Window = tuple[Positive, Positive]  # kernel, stride
@@ -30,13 +30,13 @@ OWT = {"widths": OWT_WIDTHS, "stem": (11, 4, 2), "pools": POOLS, "input_size": 2
 CIFAR = {"widths": PAPER_WIDTHS, "stem": (11, 4, 1), "pools": POOLS, "ceil_pools": True, "input_size": 32}
 OWT_CIFAR = {"widths": OWT_WIDTHS, "stem": (11, 4, 2), "pools": ((3, 2), None, None), "input_size": 32}
 TF_CIFAR = {"widths": OWT_WIDTHS, "stem": (11, 4, "same"), "pools": POOLS, "input_size": 32}
-K11S2 = {"widths": PAPER_WIDTHS, "stem": (11, 2, "same"), "pools": ((3, 2), (3, 2), (2, 2)), "hidden": (2048, 2048),
-         "input_size": 32}
-INITIALISERS = {"he": (HE, 0.0), "paper": (SMALL, 1.0)}  # weights, and the biases that section 5 sets to 1
+KERAS_CIFAR100 = {"widths": PAPER_WIDTHS, "stem": (11, 2, "same"), "pools": ((3, 2), (3, 2), (2, 2)),
+                  "hidden": (2048, 2048), "input_size": 32}
+INITIALISERS = {"he": (HE_NORMAL, 0.0), "paper": (NORMAL_001, 1.0)}  # weights, and the biases that section 5 sets to 1
 CAFFE_LRN = (5, 2e-5, 0.75, 1.0)  # Caffe's alpha of 1e-4 is divided by the size of 5; its k is 1
 
 
-class AlexNet(Network):
+class AlexNet(ConvClassifier):
     """Five convolutions, two hidden fully connected layers with dropout, and the output layer.
 
     widths: output channels of the five convolutions
@@ -66,7 +66,7 @@ class AlexNet(Network):
                    (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
         weight, one = INITIALISERS[init]
 
-        features: list[Named] = []
+        features: list[NamedLayer] = []
         channels = 3
         for number, (width, window) in enumerate(zip(widths, kernels, strict=True), start=1):
             in_pair = number in (2, 4, 5)
@@ -75,7 +75,7 @@ class AlexNet(Network):
             if norm == "batch":
                 features.append((f"norm{number}", nn.BatchNorm2D(width)))
             features.append((f"relu{number}", nn.ReLU()))
-            after: list[Named] = []
+            after: list[NamedLayer] = []
             if norm == "lrn" and number in (1, 2):
                 after.append((f"norm{number}", LocalResponseNorm(*lrn)))
             if pool := {1: pools[0], 2: pools[1], 5: pools[2]}.get(number):
@@ -83,7 +83,7 @@ class AlexNet(Network):
             features += reversed(after) if norm_after_pool else after
             channels = width
         super().__init__(features, input_size, num_classes)
-        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=weight, last=SMALL,
+        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=weight, last=NORMAL_001,
                                      bias=one)
 
 
@@ -227,4 +227,4 @@ def alexnet_cifar100_k11s2(num_classes: int = 100, **options) -> AlexNet:
     Output logits [N, num_classes]
     Size   8,674,788 parameters, 71.9 M multiply-adds
     """
-    return AlexNet(**K11S2 | {"num_classes": num_classes} | options)
+    return AlexNet(**KERAS_CIFAR100 | {"num_classes": num_classes} | options)

@@ -9,14 +9,14 @@ from typing import Annotated
 from paddle import nn
 from pydantic import Field
 
-from paddlecnn.models.network import HE, SMALL, Network, classifier, conv
+from paddlecnn.models.network import HE_NORMAL, NORMAL_001, ConvClassifier, classifier, conv
 from paddlecnn.models.registry import register
-from paddlecnn.models.shapes import Named
+from paddlecnn.models.shapes import NamedLayer
 
 Positive = Annotated[int, Field(gt=0)]
 
 
-class LeNet(Network):
+class LeNet(ConvClassifier):
     """5x5 convolutions, each followed by ReLU and 2x2 max pooling, then fully connected layers.
 
     widths: output channels of the convolutions
@@ -25,14 +25,15 @@ class LeNet(Network):
 
     def __init__(self, num_classes: Positive = 10, *, widths: tuple[Positive, ...], hidden: tuple[Positive, ...],
                  dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0, input_size: Positive = 32):
-        features: list[Named] = []
+        features: list[NamedLayer] = []
         channels = 3
         for number, width in enumerate(widths, start=1):
-            features += [(f"conv{number}", conv(channels, width, 5, weight=HE)),
+            features += [(f"conv{number}", conv(channels, width, 5, weight=HE_NORMAL)),
                          (f"relu{number}", nn.ReLU()), (f"pool{number}", nn.MaxPool2D(2, 2))]
             channels = width
         super().__init__(features, input_size, num_classes)
-        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=HE, last=SMALL,
+        self.classifier = classifier(self.feature_shape, hidden, num_classes, dropout, weight=HE_NORMAL,
+                                     last=NORMAL_001,
                                      first=len(widths) + 1)
 
 

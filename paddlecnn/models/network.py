@@ -9,24 +9,24 @@ from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingNormal, Normal
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models.shapes import Named, fit
+from paddlecnn.models.shapes import NamedLayer, drop_redundant_pools
 
-HE = KaimingNormal()  # He et al. 2015: keeps the scale of activations through layers with ReLU
-SMALL = Normal(0.0, 0.01)  # AlexNet's paper, section 5; in an output layer: a fresh network is undecided
+HE_NORMAL = KaimingNormal()  # He et al. 2015: keeps the scale of activations through layers with ReLU
+NORMAL_001 = Normal(0.0, 0.01)  # AlexNet's paper, section 5; in an output layer: a fresh network is undecided
 
 
-class Network(nn.Layer):
+class ConvClassifier(nn.Layer):
     """features: [N, 3, S, S] -> [N, *feature_shape]; flattened channel by channel; classifier: -> [N, num_classes].
 
     The two halves are attributes because freezing, feature caching and weight files need them apart. Layers
     have the names of the papers' figures: `features.conv1`, `classifier.fc6`.
     """
 
-    def __init__(self, features: list[Named], input_size: int, num_classes: int):
+    def __init__(self, features: list[NamedLayer], input_size: int, num_classes: int):
         super().__init__()
         self.input_size, self.num_classes = input_size, num_classes
         self.name = type(self).__name__.lower()  # create_model makes it the registered one
-        layers, self.feature_shape = fit(features, [3, input_size, input_size])
+        layers, self.feature_shape = drop_redundant_pools(features, [3, input_size, input_size])
         self.features = nn.Sequential(*layers)
         self.frozen = False
 
@@ -71,7 +71,7 @@ def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes:
 
     weight, bias: of the hidden layers; last: the weights of the output layer, whose biases are 0
     """
-    layers: list[Named] = []
+    layers: list[NamedLayer] = []
     width = prod(feature_shape)
     for number, units in enumerate(hidden, start=first):
         layers += [(f"fc{number}", nn.Linear(width, units, weight, Constant(bias))), (f"relu{number}", nn.ReLU()),

@@ -10,9 +10,9 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models.network import Network
+from paddlecnn.models.network import ConvClassifier
 
-Factory = Callable[..., Network]
+Factory = Callable[..., ConvClassifier]
 FACTORIES: dict[str, Factory] = {}
 
 
@@ -26,7 +26,7 @@ def register(factory: Factory) -> Factory:
     adapters = {name: TypeAdapter(hint) for name, hint in hints.items() if name not in ("return", "options")}
 
     @functools.wraps(factory)
-    def checked(num_classes: int | None = None, **options: Any) -> Network:
+    def checked(num_classes: int | None = None, **options: Any) -> ConvClassifier:
         given = options if num_classes is None else {"num_classes": num_classes, **options}
         network = factory(**{name: check_option(factory.__name__, name, value, adapters)
                              for name, value in given.items()})
@@ -52,7 +52,7 @@ def check_option(model: str, name: str, value: Any, adapters: dict[str, TypeAdap
         raise ModelError(f"{model}: option {where}: {message}") from None
 
 
-def create_model(name: str, num_classes: int | None = None, **options: Any) -> Network:
+def create_model(name: str, num_classes: int | None = None, **options: Any) -> ConvClassifier:
     """The network registered as `name`; without `num_classes`, for the data set that it was published on.
 
     Raises ModelError for an unknown name or option, with the nearest ones, and for an input size that it cannot take.

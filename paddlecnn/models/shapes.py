@@ -5,7 +5,7 @@ from paddle import nn
 
 from paddlecnn.errors import ModelError
 
-Named = tuple[str, nn.Layer]
+NamedLayer = tuple[str, nn.Layer]
 
 
 def pair(value: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def output_shape(layer: nn.Layer, shape: list[int], name: str = "") -> list[int]
     return [layer.weight.shape[0] if isinstance(layer, nn.Conv2D) else shape[0], *sides]
 
 
-def fit(layers: list[Named], shape: list[int]) -> tuple[list[Named], list[int]]:
+def drop_redundant_pools(layers: list[NamedLayer], shape: list[int]) -> tuple[list[NamedLayer], list[int]]:
     """The layers that an input of `shape` needs, and the shape after them.
 
     A map of 1x1 is not pooled again: on a small image the last pools of a network are left out.

@@ -14,7 +14,7 @@ from paddle import nn
 
 from paddlecnn.errors import ModelError
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.network import Network
+from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.registry import create_model
 from paddlecnn.models.shapes import output_shape, window_of
 
@@ -80,7 +80,7 @@ class Summary:
                 "layers": [asdict(layer) for layer in self.layers]}
 
 
-def summarize(model: Network, input_size: int | None = None, name: str = "") -> Summary:
+def summarize(model: ConvClassifier, input_size: int | None = None, name: str = "") -> Summary:
     """The costs of a network, by arithmetic on its layers: nothing is run.
 
     Raises ModelError where `input_size` is not the model's, whose fully connected layers fix it.

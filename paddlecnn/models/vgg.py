@@ -14,9 +14,9 @@ from paddle.nn.initializer import KaimingNormal, Normal, XavierUniform
 from pydantic import Field
 
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.network import HE, Network, classifier, conv
+from paddlecnn.models.network import HE_NORMAL, ConvClassifier, classifier, conv
 from paddlecnn.models.registry import register
-from paddlecnn.models.shapes import Named
+from paddlecnn.models.shapes import NamedLayer
 
 Positive = Annotated[int, Field(gt=0)]
 Depth = Literal["A", "A-LRN", "B", "C", "D", "E"]
@@ -34,14 +34,14 @@ TABLE = {
 }  # fmt: skip
 
 INITIALISERS = {  # weights, weights of the output layer
-    "he": (HE, KaimingNormal(nonlinearity="linear")),  # without ReLU's factor; with N(0, 0.01) E would not start
+    "he": (HE_NORMAL, KaimingNormal(nonlinearity="linear")),  # without ReLU's factor; with N(0, 0.01) E would not start
     "glorot": (XavierUniform(), XavierUniform()),  # Glorot and Bengio 2010: what section 3.1 found afterwards
     "paper": (Normal(0.0, 0.1), Normal(0.0, 0.1)),  # section 3.1: variance 0.01, for A; deeper ones started from A
 }
 CIFAR = {"hidden": (512, 512), "input_size": 32}
 
 
-class VGG(Network):
+class VGG(ConvClassifier):
     """Five blocks of small convolutions with ReLU, each halved by a pool; two hidden fully connected layers.
 
     depth: the column of the paper's table 1
@@ -54,7 +54,7 @@ class VGG(Network):
                  hidden: tuple[Positive, ...] = (4096, 4096), dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
                  input_size: Annotated[int, Field(ge=32)] = 224, init: Literal["he", "glorot", "paper"] = "he"):
         weight, last = INITIALISERS[init]
-        features: list[Named] = []
+        features: list[NamedLayer] = []
         channels = 3
         for block, (width, kernels) in enumerate(zip(WIDTHS, TABLE[depth], strict=True), start=1):
             for number, kernel in enumerate(kernels, start=1):

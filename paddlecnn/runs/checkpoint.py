@@ -154,7 +154,7 @@ def verify(folder: Path) -> None:
         raise CheckpointError(f"{folder}: {SUMS} names other files than {', '.join(FILES)}")
 
 
-def newest_sound(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str]]:
+def latest_valid(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str]]:
     """The newest checkpoint that is whole, where it is, and a line for each newer one that is not.
 
     (None, None, lines) where there is none at all.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlecnn.config import Config
-from paddlecnn.configfile import load_config, to_yaml
+from paddlecnn.configfile import load_run_config, to_yaml
 from paddlecnn.errors import RunError
 from paddlecnn.files import sync, write_json
 from paddlecnn.runs.checkpoint import restore_best
@@ -62,7 +62,7 @@ class RunDir:
     @cached_property
     def config(self) -> Config:
         """The resolved config of the run."""
-        return load_config(self.path / "config.yaml")
+        return load_run_config(self.path / "config.yaml")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

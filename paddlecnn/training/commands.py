@@ -12,7 +12,7 @@ from paddlecnn.files import write_json
 from paddlecnn.models.summary import summarize
 from paddlecnn.models.summary_tables import layer_table
 from paddlecnn.training.memory import SLOTS
-from paddlecnn.training.setup import build_job
+from paddlecnn.training.setup import build_training
 from paddlecnn.training.train import Outcome, train_and_evaluate
 
 
@@ -65,7 +65,7 @@ def seeds_table(run: Path, figures: dict, outcomes: list[Outcome]) -> str:
 def dry_run(config: Config, device: str) -> str:
     """The resolved config, the layers, the data, the steps and the memory of a run that is not begun."""
     chosen = runtime.choose_device(device)
-    job = build_job(config)
+    job = build_training(config)
     summary = summarize(job.model, job.preprocess.size, config.model.name)
     splits = {name: part for name in ("train", "val", "test") if (part := getattr(job.splits, name)) is not None}
     part = -(-config.train.batch_size // config.train.accumulate)

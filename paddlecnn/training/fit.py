@@ -6,13 +6,13 @@ import signal
 
 import numpy as np
 
-from paddlecnn import distributed as parallel
+from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.errors import UserError
 from paddlecnn.evaluation.metrics import predict_logits, score
 from paddlecnn.training.interrupt import StopRequest
 from paddlecnn.training.logger import Recorder
-from paddlecnn.training.profile import Phases
+from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.progress import Progress
 from paddlecnn.training.state import Learner
 
@@ -30,7 +30,7 @@ class LossNotFinite(UserError):
 
 
 def fit(learner: Learner, train: Loader, val: Loader, progress: Progress, recorder: Recorder,
-        stop: StopRequest, phases: Phases) -> None:
+        stop: StopRequest, phases: StepProfiler) -> None:
     """Train from where `progress` stands to the end of the run."""
     while not progress.finished:
         stopping = train_epoch(learner, train, progress, recorder, stop, phases)
@@ -46,7 +46,7 @@ def fit(learner: Learner, train: Loader, val: Loader, progress: Progress, record
 
 
 def train_epoch(learner: Learner, train: Loader, progress: Progress, recorder: Recorder,
-                stop: StopRequest, phases: Phases) -> bool:
+                stop: StopRequest, phases: StepProfiler) -> bool:
     """The rest of the epoch that `progress` stands in. Returns whether a signal came during its last step."""
     learner.model.train()
     bar = recorder.epoch_bar(len(train))
@@ -78,7 +78,7 @@ def train_epoch(learner: Learner, train: Loader, progress: Progress, recorder: R
 
 def agree_on(*values: float) -> list[float]:
     """The sums over all processes, so that all see one loss and stop or save at one step."""
-    return parallel.sum_over_processes(np.array(values, np.float64)).tolist()
+    return distributed.all_reduce_sum(np.array(values, np.float64)).tolist()
 
 
 def images_in_step(loader: Loader, step: int) -> int:

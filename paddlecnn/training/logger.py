@@ -8,14 +8,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from paddlecnn import distributed as parallel
+from paddlecnn import distributed
 from paddlecnn.evaluation.metrics import Scores
 from paddlecnn.files import written_aside
 from paddlecnn.runs.checkpoint import Checkpoint, newest_first, save_checkpoint
 from paddlecnn.runs.metrics_log import MetricsLog, rewind_metrics
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.curves import CurveWriter
-from paddlecnn.training.progress import Meter, Progress
+from paddlecnn.training.progress import Progress, RunningMean
 from paddlecnn.training.state import Learner
 
 
@@ -28,7 +28,7 @@ class Recorder:
         self.progress = progress
         self.fixed = fixed
         self.config = learner.config.train
-        self.writes = parallel.rank() == 0
+        self.writes = distributed.rank() == 0
         if self.writes:
             rows = rewind_metrics(run.metrics, progress.step)
             self.metrics = MetricsLog(run.metrics)
@@ -51,7 +51,7 @@ class Recorder:
         now = time.perf_counter()
         speed, self.log_clock, self.images = self.images / (now - self.log_clock), now, 0
         means = self.progress.since_log.means
-        self.progress.since_log = Meter()
+        self.progress.since_log = RunningMean()
         bar.set_postfix_str(f"{speed:,.0f} images/s, loss {means['loss']:.4f}, top-1 {means['top1']:.1%}")
         if self.writes:
             norm = {} if grad_norm is None else {"grad_norm": grad_norm}

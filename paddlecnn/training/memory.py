@@ -8,7 +8,7 @@ import paddle
 
 from paddlecnn.errors import UserError
 from paddlecnn.models.summary import Summary, summarize
-from paddlecnn.training.setup import Job
+from paddlecnn.training.setup import TrainingSetup
 
 # Numbers that an optimizer keeps for each weight.
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
@@ -20,7 +20,7 @@ class OutOfMemory(UserError):
 
 
 @contextlib.contextmanager
-def out_of_memory_explained(job: Job) -> Iterator[None]:
+def out_of_memory_explained(job: TrainingSetup) -> Iterator[None]:
     """Turn Paddle's out-of-memory error on a GPU into one that names a batch size that would fit."""
     try:
         yield

@@ -30,16 +30,17 @@ def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> sche
     spec = config.schedule
     if spec.name == "onecycle":
         # Paddle refuses a phase of no steps, which a run of a few steps would have.
-        return schedules.OneCycleLR(config.lr, max(total, 4), divide_factor=1 / spec.start,
-                                    end_learning_rate=spec.end * config.lr, phase_pct=spec.rise)
+        return schedules.OneCycleLR(config.lr, max(total, 4), divide_factor=1 / spec.initial_factor,
+                                    end_learning_rate=spec.final_factor * config.lr, phase_pct=spec.warmup_fraction)
     warmup = round(spec.warmup * steps_per_epoch)
     main = {
         "constant": lambda: schedules.LambdaDecay(config.lr, lambda step: 1.0),
-        "step": lambda: schedules.StepDecay(config.lr, max(round(spec.every * steps_per_epoch), 1), spec.factor),
+        "step": lambda: schedules.StepDecay(config.lr, max(round(spec.step_size * steps_per_epoch), 1), spec.gamma),
         "multistep": lambda: schedules.MultiStepDecay(
-            config.lr, [round(epoch * steps_per_epoch) for epoch in spec.at], spec.factor),
-        "cosine": lambda: schedules.CosineAnnealingDecay(config.lr, max(total - warmup, 1), spec.end * config.lr),
-        "exponential": lambda: schedules.ExponentialDecay(config.lr, spec.factor ** (1 / steps_per_epoch)),
+            config.lr, [round(epoch * steps_per_epoch) for epoch in spec.milestones], spec.gamma),
+        "cosine": lambda: schedules.CosineAnnealingDecay(
+            config.lr, max(total - warmup, 1), spec.final_factor * config.lr),
+        "exponential": lambda: schedules.ExponentialDecay(config.lr, spec.gamma ** (1 / steps_per_epoch)),
     }[spec.name]()
     return schedules.LinearWarmup(main, warmup, 0.0, config.lr) if warmup else main
 

@@ -12,7 +12,7 @@ import paddle
 NAMES = ("data", "forward", "backward", "optimizer", "logging")
 
 
-class Phases:
+class StepProfiler:
     """`with phases("forward"):` around each part of a step. Costs nothing while not profiling."""
 
     def __init__(self, steps: int = 0, trace: Path | None = None) -> None:

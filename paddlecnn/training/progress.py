@@ -11,7 +11,7 @@ from paddlecnn.evaluation.metrics import Scores
 
 
 @dataclass
-class Meter:
+class RunningMean:
     """Running sums over images."""
 
     loss: float = 0.0
@@ -40,8 +40,8 @@ class Progress:
     best: dict[str, Any] | None = None  # {epoch, step, n, loss, top1} of the best validation so far
     epochs_since_best: int = 0
     finished: bool = False
-    since_log: Meter = field(default_factory=Meter)
-    this_epoch: Meter = field(default_factory=Meter)
+    since_log: RunningMean = field(default_factory=RunningMean)
+    this_epoch: RunningMean = field(default_factory=RunningMean)
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
     seconds: float = 0.0  # of training, all sessions together
     lr: float = 0.0  # learning rate of the last step
@@ -68,7 +68,7 @@ class Progress:
         stop_early = config.early_stop is not None and self.epochs_since_best >= config.early_stop.patience
         self.finished = stop_early or self.epoch >= config.epochs
         self.step_in_epoch = 0
-        self.since_log, self.this_epoch = Meter(), Meter()
+        self.since_log, self.this_epoch = RunningMean(), RunningMean()
         return is_best
 
     def to_state(self) -> dict[str, Any]:
@@ -78,8 +78,8 @@ class Progress:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
         known = {item.name: state[item.name] for item in dataclasses.fields(cls)}
-        known["since_log"] = Meter(**known["since_log"])
-        known["this_epoch"] = Meter(**known["this_epoch"])
+        known["since_log"] = RunningMean(**known["since_log"])
+        known["this_epoch"] = RunningMean(**known["this_epoch"])
         return cls(**known)
 
 

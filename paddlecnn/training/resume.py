@@ -9,7 +9,7 @@ from paddlecnn.errors import RunError
 from paddlecnn.runs.run_dir import RunDir
 
 # These change where or how fast a run computes, not what.
-FREE = ("data.root", "data.workers", "data.cache", "train.checkpoint.")
+MAY_CHANGE = ("data.root", "data.workers", "data.cache", "train.checkpoint.")
 EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule")
 
 
@@ -23,7 +23,7 @@ def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> Non
         raise RunError(f"--extend {forbidden[0]}: only {', '.join(EXTENDABLE)} can be extended; "
                        "anything else is another experiment, so train it as a new run")
     differing = [f"{key} ({old!r} in the run, {new!r} now)" for key, old, new in differences(run.config, config)
-                 if not key.startswith((*FREE, *extend))]
+                 if not key.startswith((*MAY_CHANGE, *extend))]
     if differing:
         raise RunError(f"{run.path}: the config differs from the run's in {'; '.join(differing)}; resume with the "
                        "run's own config, extend the run on purpose with --extend KEY=VALUE, or train a new run")

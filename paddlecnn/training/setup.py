@@ -7,9 +7,9 @@ from typing import Any
 
 import paddle
 
-from paddlecnn import distributed as parallel
+from paddlecnn import distributed
 from paddlecnn.config import Config, Preprocess
-from paddlecnn.data.audit.readable import sound_part
+from paddlecnn.data.audit.readable import filter_readable
 from paddlecnn.data.datasets import Splits, defaults, open_dataset
 from paddlecnn.data.pipeline.loader import Loader, make_loader
 from paddlecnn.data.pipeline.transforms import resolve
@@ -20,7 +20,7 @@ from paddlecnn.randomness import random_seed
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingSetup:
     """A config, made real; nothing is written yet."""
 
     config: Config
@@ -44,10 +44,10 @@ class Job:
         }
 
 
-def build_job(config: Config) -> Job:
+def build_training(config: Config) -> TrainingSetup:
     """Open the data, make the model, load its weights. Raises a UserError for all that a user can cause."""
     splits = open_dataset(config.data, config.seed)
-    sound, excluded = sound_part(splits.train)
+    sound, excluded = filter_readable(splits.train)
     splits = dataclasses.replace(splits, train=sound)
     model = build_model(config, len(splits.train.classes))
     weights = None
@@ -61,12 +61,12 @@ def build_job(config: Config) -> Job:
     if preprocess.size != model.input_size:
         raise ConfigError(f"data.preprocess.size: {preprocess.size}, but {config.model.name} takes images of "
                           f"{model.input_size}; leave it out, or set model.options.input_size too")
-    shared = {"workers": config.data.workers, "shard": (parallel.rank(), parallel.world()),
+    shared = {"workers": config.data.workers, "shard": (distributed.rank(), distributed.world_size()),
               "cache": config.data.cache}
     train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
                         seed=config.seed, shuffle=True, **shared)
     val = make_loader(splits.val, preprocess, config.train.batch_size, **shared)
-    return Job(config, splits, preprocess, model, train, val, excluded, job_notes(config, weights, excluded))
+    return TrainingSetup(config, splits, preprocess, model, train, val, excluded, job_notes(config, weights, excluded))
 
 
 def job_notes(config: Config, weights: WeightsReport | None, excluded: list[tuple[str, str]]) -> list[str]:

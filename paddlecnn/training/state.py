@@ -10,13 +10,13 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from paddlecnn import distributed as parallel
+from paddlecnn import distributed
 from paddlecnn.config import Config
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint
 from paddlecnn.training.optim import build_optimizer, build_schedule, load_optimizer_arrays, optimizer_arrays
-from paddlecnn.training.profile import Phases
+from paddlecnn.training.profile import StepProfiler
 
 RAW = "raw/"  # in optimizer.safetensors: the weights being trained, where model.safetensors holds their average
 
@@ -42,27 +42,27 @@ class Learner:
         self.config = config
         self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done)
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
-        self.parallel_model = parallel.wrap(model)
+        self.parallel_model = distributed.wrap(model)
         self.trained = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
         on_gpu = paddle.get_device().startswith("gpu")
         self.amp = config.train.amp if on_gpu else "off"
         self.scaler = paddle.amp.GradScaler() if self.amp == "float16" else None
         self.average = self.copy_weights() if config.train.ema else None
 
-    def step(self, batch: Batch, number: int, batch_size: int, want_norm: bool, phases: Phases) -> StepResult:
+    def step(self, batch: Batch, number: int, batch_size: int, want_norm: bool, phases: StepProfiler) -> StepResult:
         """Update the weights with this process's share of a batch of `batch_size` images."""
         loss_sum, correct = 0.0, 0
         parts = split(batch, self.config.train.accumulate)
         for index, part in enumerate(parts):
             # Each process and each part draws its own dropout masks.
-            paddle.seed(random_seed(self.config.seed, "dropout", number, index, parallel.rank()))
+            paddle.seed(random_seed(self.config.seed, "dropout", number, index, distributed.rank()))
             with self.gradients_kept_local(is_last=index == len(parts) - 1):
                 with phases("forward"), self.autocast():
                     logits = self.parallel_model(part.images)
                     loss = loss_of(logits, part, self.config.train.label_smoothing)
                 with phases("backward"):
                     # DataParallel takes the mean over processes; the gradient wanted is that of the batch's mean loss.
-                    share = loss * (parallel.world() / batch_size)
+                    share = loss * (distributed.world_size() / batch_size)
                     (self.scaler.scale(share) if self.scaler else share).backward()
             loss_sum += loss.item()
             correct += int((logits.argmax(axis=1) == part.labels).sum().item())
@@ -100,7 +100,7 @@ class Learner:
 
     def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager:
         """Gradients cross the processes once a step: with the last part."""
-        if is_last or parallel.world() == 1:
+        if is_last or distributed.world_size() == 1:
             return contextlib.nullcontext()
         return self.parallel_model.no_sync()
 

@@ -7,24 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddlecnn import distributed as parallel
-from paddlecnn import runtime
+from paddlecnn import distributed, runtime
 from paddlecnn.config import Config
 from paddlecnn.configfile import config_hash, to_yaml
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.metrics import Scores
 from paddlecnn.files import write_json, write_text
-from paddlecnn.runs.checkpoint import Checkpoint, newest_sound, restore_best
+from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, restore_best
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.fit import fit
 from paddlecnn.training.interrupt import stop_on_signals
 from paddlecnn.training.logger import Recorder
 from paddlecnn.training.memory import out_of_memory_explained
-from paddlecnn.training.profile import Phases
+from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.progress import Progress
 from paddlecnn.training.resume import check_same_config
-from paddlecnn.training.setup import Job, build_job
+from paddlecnn.training.setup import TrainingSetup, build_training
 from paddlecnn.training.state import Learner
 
 
@@ -45,15 +44,15 @@ def train_and_evaluate(config: Config, run_path: Path, *, resume: bool = False, 
     Raises a UserError for all that a user can cause; then nothing of an existing run has changed.
     """
     device = runtime.choose_device(device)
-    parallel.start()
+    distributed.start()
     run = RunDir(run_path) if resume else None
     if run:
         check_same_config(run, config, extend)
-    job = build_job(config)
+    job = build_training(config)
     if run is None:
-        if parallel.rank() == 0:
+        if distributed.rank() == 0:
             RunDir.create(run_path, config, describe_environment(config, device))
-        parallel.wait_for_all()
+        distributed.wait_for_all()
         run = RunDir(run_path)
     checkpoint = find_checkpoint(run) if resume else None
     if checkpoint and checkpoint.state["data"] != job.describe()["data"]:
@@ -61,13 +60,13 @@ def train_and_evaluate(config: Config, run_path: Path, *, resume: bool = False, 
                        "on; resume with its own data, or train a new run")
     progress = Progress.from_state(checkpoint.state) if checkpoint else Progress()
     progress.finished = progress.epoch >= config.train.epochs or (progress.finished and not extend)
-    if extend and parallel.rank() == 0:
+    if extend and distributed.rank() == 0:
         write_text(run.path / "config.yaml", to_yaml(config))
     if progress.finished:
         print(f"{run.path}: finished already, after {progress.epoch} epochs; "
               "--extend train.epochs=N goes on from its last one")
     else:
-        with contextlib.nullcontext() if parallel.rank() else run.locked():
+        with contextlib.nullcontext() if distributed.rank() else run.locked():
             run_to_its_end(job, run, checkpoint, progress, profile)
             finish_environment(run, progress, device)
     best = progress.best
@@ -76,13 +75,13 @@ def train_and_evaluate(config: Config, run_path: Path, *, resume: bool = False, 
 
 def find_checkpoint(run: RunDir) -> Checkpoint | None:
     """The newest sound checkpoint; says which newer ones were refused. None where none was written yet."""
-    if parallel.rank() == 0:
+    if distributed.rank() == 0:
         restore_best(run.checkpoints)
-    parallel.wait_for_all()
-    checkpoint, folder, refused = newest_sound(run.checkpoints)
+    distributed.wait_for_all()
+    checkpoint, folder, refused = latest_valid(run.checkpoints)
     if refused and checkpoint is None:
         raise RunError(f"{refused[0]}; no sound checkpoint is left, so there is nothing to resume")
-    if parallel.rank() == 0:
+    if distributed.rank() == 0:
         for line in refused:
             print(f"{line}; going on from {folder}")
         if checkpoint is None:
@@ -90,12 +89,13 @@ def find_checkpoint(run: RunDir) -> Checkpoint | None:
     return checkpoint
 
 
-def run_to_its_end(job: Job, run: RunDir, checkpoint: Checkpoint | None, progress: Progress, profile: int) -> None:
+def run_to_its_end(job: TrainingSetup, run: RunDir, checkpoint: Checkpoint | None, progress: Progress,
+                   profile: int) -> None:
     """Train from where `progress` stands."""
     learner = Learner(job.model, job.config, len(job.train), done=progress.step)
     if checkpoint:
         learner.restore(checkpoint)
-    phases = Phases(profile, run.path / "profile")
+    phases = StepProfiler(profile, run.path / "profile")
     fixed = {**job.describe(), "config_hash": config_hash(job.config)}
     with contextlib.closing(Recorder(run, learner, progress, fixed)) as recorder, stop_on_signals() as stop:
         for line in job.notes:
@@ -107,7 +107,7 @@ def run_to_its_end(job: Job, run: RunDir, checkpoint: Checkpoint | None, progres
 
 def finish_environment(run: RunDir, progress: Progress, device: str) -> None:
     """Add to environment.json what is known only at the end."""
-    if parallel.rank() == 0:
+    if distributed.rank() == 0:
         path = run.path / "environment.json"
         known = json.loads(path.read_text(encoding="utf-8"))
         write_json(path, {**known, "training_seconds": round(progress.seconds, 1),

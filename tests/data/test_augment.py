@@ -7,7 +7,7 @@ import pytest
 from paddlecnn.config import Augment, ColorJitter, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import defaults
-from paddlecnn.data.pipeline.augment import Draws, training_pixels
+from paddlecnn.data.pipeline.augment import EpochRandom, training_pixels
 from paddlecnn.data.pipeline.mixup import cut_box, draw_mix, soft_labels
 from tests.data.conftest import photo
 
@@ -25,7 +25,8 @@ AUGMENTS = {
 
 def changed(augment: Augment, positions=EVERY, seed: int = 0, epoch: int = 0, images=IMAGES) -> np.ndarray:
     """uint8 [n, H, W, 3]"""
-    pixels = training_pixels(positions, Draws(seed, epoch, len(images)), augment, SPEC, lambda where: images[where],
+    pixels = training_pixels(positions, EpochRandom(seed, epoch, len(images)), augment, SPEC,
+                             lambda where: images[where],
                              lambda where: images[where])
     return pixels.transpose(0, 2, 3, 1)
 

@@ -119,7 +119,7 @@ def test_processes_share_the_batch_of_one(augment, world):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_process_may_have_an_empty_share(tree, workers):
-    dataset = open_parts(DataConfig(name="folder", root=str(tree))).train.take(np.arange(2))
+    dataset = open_parts(DataConfig(name="folder", root=str(tree))).train.subset(np.arange(2))
     batches = [next(make_loader(dataset, SMALL, 16, augment=EVERYTHING, shard=(rank, 3), workers=workers).epoch(0))
                for rank in range(3)]
     assert sorted(len(batch.indices) for batch in batches) == [0, 1, 1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paddlecnn.config import DataConfig
-from paddlecnn.data.audit.readable import sound_part
+from paddlecnn.data.audit.readable import filter_readable
 from paddlecnn.data.datasets import open_parts, require_classes
 from paddlecnn.errors import DataError
 from tests.data.conftest import encoded, inner_zips, opened, photo, zipped
@@ -125,13 +125,13 @@ def test_training_leaves_out_what_cannot_be_read_and_lists_it(tree):
     file = tree / "dog" / "dog.7.jpg"
     file.write_bytes(file.read_bytes()[:-40])
     dataset = open_parts(DataConfig(name="folder", root=str(tree))).train
-    sound, excluded = sound_part(dataset)
+    sound, excluded = filter_readable(dataset)
     assert len(sound) == 22
     assert [name for name, _ in excluded] == ["cat/cat.3.jpg", "dog/dog.7.jpg"]
     assert "empty (0 bytes)" in excluded[0][1]
     assert sorted(sound.ids + [name for name, _ in excluded]) == sorted(dataset.ids)
     assert np.array_equal(sound.labels, [0] * 11 + [1] * 11)
-    same, none = sound_part(sound)
+    same, none = filter_readable(sound)
     assert same is sound
     assert none == []
 
@@ -140,4 +140,4 @@ def test_nothing_readable_is_an_error(tree):
     for path in tree.rglob("*.jpg"):
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match="none of its 24 images can be read"):
-        sound_part(open_parts(DataConfig(name="folder", root=str(tree))).train)
+        filter_readable(open_parts(DataConfig(name="folder", root=str(tree))).train)

@@ -120,4 +120,4 @@ def test_the_digits_test_part_does_not_depend_on_the_seed():
     assert one.test.fingerprint == other.test.fingerprint
     assert one.val.ids != other.val.ids
     assert (len(one.train), len(one.val), len(one.test)) == (1222, 216, 359)
-    assert not set(one.test.content) & set(one.train.content + one.val.content)
+    assert not set(one.test.content_hashes) & set(one.train.content_hashes + one.val.content_hashes)

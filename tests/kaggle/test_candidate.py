@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from paddlecnn.errors import SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
-from paddlecnn.kaggle.build_submission import Candidate, Images, write_candidate
+from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, write_candidate
 from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.settings import Settings, read_settings
@@ -23,7 +23,7 @@ VALIDATION, TEST = 600, 200
 TRUTH = (generator(0, "truth").random(VALIDATION + TEST) < 0.5).astype(np.int64)
 
 
-def candidate(purpose: str, sharpness: float = 4.0, **changes) -> Candidate:
+def candidate(purpose: str, sharpness: float = 4.0, **changes) -> SubmissionInputs:
     """A network that is right about 9 times in 10 and far too sure of it; its errors depend on `purpose`."""
     margins = np.where(TRUTH == 1, 1.3, -1.3) + generator(0, purpose).normal(size=len(TRUTH))
     logits = np.stack([np.zeros_like(margins), margins * 2.6 * sharpness], axis=1)[:, None]
@@ -33,7 +33,7 @@ def candidate(purpose: str, sharpness: float = 4.0, **changes) -> Candidate:
         "target": Images(ids, logits[VALIDATION:]),
         "validation": Images([f"train/{row}" for row in range(VALIDATION)], logits[:VALIDATION], TRUTH[:VALIDATION]),
         "expected_ids": ids[::-1], "origin": {"runs": f"runs/{purpose}", "checkpoint": "best, epoch 1"}}
-    return Candidate(**values | changes)
+    return SubmissionInputs(**values | changes)
 
 
 def true_loss(path) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from paddlecnn.config import Augment, DataConfig
-from paddlecnn.data.audit.readable import sound_part
+from paddlecnn.data.audit.readable import filter_readable
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
 from paddlecnn.data.pipeline.loader import make_loader
 
@@ -69,9 +69,9 @@ def test_the_competitions_bundle_where_it_lies(real_data):
     parts = open_parts(DataConfig(name="dogs_vs_cats", root=str(real_data / BUNDLE)))
     assert (len(parts.train), len(parts.test)) == (2002, 200)
     assert np.bincount(parts.train.labels).tolist() == [1001, 1001]
-    sound, excluded = sound_part(parts.train)
+    sound, excluded = filter_readable(parts.train)
     assert (len(sound), excluded) == (2002, [])
-    loader = make_loader(parts.train.take(np.arange(0, 2002, 20)), defaults("dogs_vs_cats"), 32,
+    loader = make_loader(parts.train.subset(np.arange(0, 2002, 20)), defaults("dogs_vs_cats"), 32,
                          augment=Augment(crop=True, flip=True), shuffle=True, workers=2)
     batches = list(loader.epoch(0))
     assert sum(len(batch.indices) for batch in batches) == 101

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paddlecnn.errors import CheckpointError
-from paddlecnn.runs.checkpoint import FILES, SUMS, Checkpoint, load_checkpoint, newest_sound, save_checkpoint
+from paddlecnn.runs.checkpoint import FILES, SUMS, Checkpoint, latest_valid, load_checkpoint, save_checkpoint
 
 
 def checkpoint(step):
@@ -42,7 +42,7 @@ def test_one_flipped_bit_in_any_file_is_refused_by_name(tmp_path, name):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=f"{tmp_path}/last: "):
             load_checkpoint(tmp_path / "last")
-        found, folder, refused = newest_sound(tmp_path)
+        found, folder, refused = latest_valid(tmp_path)
         assert (found.state["step"], folder.name, len(refused)) == (10, "step-00000010", 1)
         content[position] ^= 1
         path.write_bytes(content)

@@ -10,7 +10,7 @@ from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model
 from paddlecnn.training.optim import build_optimizer, build_schedule
-from paddlecnn.training.profile import Phases
+from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import Learner
 
 STEPS, EPOCHS = 4, 5
@@ -27,11 +27,11 @@ def rates(schedule: dict, done: int = 0) -> list[float]:
 
 @pytest.mark.parametrize(("schedule", "expected"), [
     ({"name": "constant"}, lambda k: 0.1),
-    ({"name": "step", "every": 2}, lambda k: 0.1 * 0.1 ** (k // 8)),
-    ({"name": "multistep", "at": [1, 3], "factor": 0.5}, lambda k: 0.1 * 0.5 ** ((k >= 4) + (k >= 12))),
-    ({"name": "exponential", "factor": 0.5}, lambda k: 0.1 * 0.5 ** (k / 4)),
+    ({"name": "step", "step_size": 2}, lambda k: 0.1 * 0.1 ** (k // 8)),
+    ({"name": "multistep", "milestones": [1, 3], "gamma": 0.5}, lambda k: 0.1 * 0.5 ** ((k >= 4) + (k >= 12))),
+    ({"name": "exponential", "gamma": 0.5}, lambda k: 0.1 * 0.5 ** (k / 4)),
     ({"name": "cosine"}, lambda k: 0.1 * (1 + np.cos(np.pi * k / 20)) / 2),
-    ({"name": "cosine", "end": 0.1}, lambda k: 0.01 + 0.09 * (1 + np.cos(np.pi * k / 20)) / 2),
+    ({"name": "cosine", "final_factor": 0.1}, lambda k: 0.01 + 0.09 * (1 + np.cos(np.pi * k / 20)) / 2),
     ({"name": "constant", "warmup": 1}, lambda k: 0.1 * min(k / 4, 1)),
     ({"name": "cosine", "warmup": 1}, lambda k: 0.1 * (k / 4 if k < 4 else (1 + np.cos(np.pi * (k - 4) / 16)) / 2)),
 ])
@@ -40,7 +40,7 @@ def test_a_schedule_follows_its_formula(schedule, expected):
 
 
 def test_one_cycle_rises_to_lr_and_falls_to_almost_nothing():
-    values = rates({"name": "onecycle", "rise": 0.3, "start": 0.04, "end": 1e-4})
+    values = rates({"name": "onecycle", "warmup_fraction": 0.3, "initial_factor": 0.04, "final_factor": 1e-4})
     assert values[0] == pytest.approx(0.004)
     assert max(values) == pytest.approx(0.1)
     assert values.index(max(values)) in (5, 6)
@@ -48,7 +48,7 @@ def test_one_cycle_rises_to_lr_and_falls_to_almost_nothing():
 
 
 @pytest.mark.parametrize("schedule", [{"name": "cosine", "warmup": 1}, {"name": "onecycle"},
-                                      {"name": "step", "every": 1}])
+                                      {"name": "step", "step_size": 1}])
 def test_a_schedule_replayed_to_a_step_is_the_whole_one_from_there(schedule):
     assert rates(schedule, done=7) == rates(schedule)[7:]
 
@@ -111,7 +111,7 @@ def test_clipping_scales_all_gradients_to_the_norm_and_only_when_it_is_exceeded(
     learner = Learner(model, config, steps_per_epoch=1)
     before = [parameter.numpy() for parameter in model.parameters()]
     batch = Batch(paddle.ones([4, 3, 32, 32]) * 20, paddle.to_tensor([0, 1, 2, 3]), np.arange(4))
-    result = learner.step(batch, 0, 4, want_norm=True, phases=Phases())
+    result = learner.step(batch, 0, 4, want_norm=True, phases=StepProfiler())
     moved = np.sqrt(sum(((new.numpy() - old).astype(np.float64) ** 2).sum()
                         for old, new in zip(before, model.parameters(), strict=True)))
     assert result.grad_norm > 0.5

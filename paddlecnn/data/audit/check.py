@@ -11,7 +11,7 @@ import numpy as np
 from paddlecnn.config import Config
 from paddlecnn.data.audit.duplicates import MOST, exact_duplicates, near_duplicates
 from paddlecnn.data.audit.figures import contact_sheet, size_histogram
-from paddlecnn.data.audit.inspection import Look, look_at_all
+from paddlecnn.data.audit.inspection import ImageInfo, look_at_all
 from paddlecnn.data.base import Dataset, Splits
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts, published_counts
 from paddlecnn.data.pipeline.loader import make_loader
@@ -98,7 +98,7 @@ def check_part(report: Report, name: str, part: Dataset, config: Config, picture
         report.pictures += [str(pictures / f"{name}_{kind}.png") for kind in ("samples", "sizes")]
 
 
-def check_images(report: Report, name: str, part: Dataset, looks: list[Look]) -> None:
+def check_images(report: Report, name: str, part: Dataset, looks: list[ImageInfo]) -> None:
     """Unreadable images are errors; unusual ones are warnings, since they are read all the same."""
     def those(seen: str, found: list[int], level: str = "warning") -> None:
         if found:
@@ -127,10 +127,10 @@ def check_balance(report: Report, name: str, part: Dataset) -> None:
                               f"({counts.max():,} images)", rare)
 
 
-def check_duplicates(report: Report, name: str, part: Dataset, looks: list[Look]) -> None:
+def check_duplicates(report: Report, name: str, part: Dataset, looks: list[ImageInfo]) -> None:
     """Exact duplicates, those with two labels being errors, and pictures that are nearly the same."""
     readable = [i for i, look in enumerate(looks) if look.fault is None]
-    content = [part.content[i] for i in readable]
+    content = [part.content_hashes[i] for i in readable]
     for group in exact_duplicates(content):
         members = [readable[i] for i in group]
         labels = set() if part.labels is None else {int(part.labels[i]) for i in members}
@@ -152,8 +152,8 @@ def check_duplicates(report: Report, name: str, part: Dataset, looks: list[Look]
 def check_leaks(report: Report, name: str, part: Dataset, other_name: str, other: Dataset,
                 level: str = "warning") -> None:
     """Images that are in two parts."""
-    where = dict(zip(part.content, part.ids, strict=True))
-    shared = [f"{where[digest]} {image}" for digest, image in zip(other.content, other.ids, strict=True)
+    where = dict(zip(part.content_hashes, part.ids, strict=True))
+    shared = [f"{where[digest]} {image}" for digest, image in zip(other.content_hashes, other.ids, strict=True)
               if digest in where]
     if shared:
         report.add(level, f"{len(shared):,} images are in {name} and in {other_name}", shared)
@@ -184,7 +184,7 @@ def check_shared_memory(report: Report, config: Config, splits: Splits) -> None:
                             f"{needed / 2**20:,.0f}; make it larger (docker: --shm-size) or take fewer workers")
 
 
-def summary_of(part: Dataset, looks: list[Look]) -> dict[str, Any]:
+def summary_of(part: Dataset, looks: list[ImageInfo]) -> dict[str, Any]:
     """Plain numbers about a part."""
     counts = None if part.labels is None else np.bincount(part.labels, minlength=len(part.classes))
     sides = [(look.width, look.height) for look in looks] or [(0, 0)]

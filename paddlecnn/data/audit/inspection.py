@@ -23,7 +23,7 @@ ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageInfo:
     """What was seen of one image."""
 
     fault: str | None = None  # why it cannot be read
@@ -35,35 +35,35 @@ class Look:
     thumbnail: np.ndarray | None = None  # uint8 [10, 10], grey
 
 
-def look_at_all(dataset: Dataset) -> list[Look]:
-    """One Look an image, in order."""
-    look: Callable[[int], Look] = look_at_file if isinstance(dataset, FileDataset) else look_at_array
+def look_at_all(dataset: Dataset) -> list[ImageInfo]:
+    """One ImageInfo an image, in order."""
+    look: Callable[[int], ImageInfo] = look_at_file if isinstance(dataset, FileDataset) else look_at_array
     with ThreadPoolExecutor(usable_cores()) as pool, \
             tqdm(total=len(dataset), unit="image", desc=f"reading {dataset.name}", disable=None) as bar:
         return list(counted(pool.map(lambda position: look(dataset, position), range(len(dataset))), bar))
 
 
-def counted(items: Iterator[Look], bar: tqdm) -> Iterator[Look]:
+def counted(items: Iterator[ImageInfo], bar: tqdm) -> Iterator[ImageInfo]:
     for item in items:
         bar.update()
         yield item
 
 
-def look_at_array(dataset: Dataset, position: int) -> Look:
+def look_at_array(dataset: Dataset, position: int) -> ImageInfo:
     pixels = dataset.image(position)
-    return Look(width=pixels.shape[1], height=pixels.shape[0], thumbnail=thumbnail_of(pixels))
+    return ImageInfo(width=pixels.shape[1], height=pixels.shape[0], thumbnail=thumbnail_of(pixels))
 
 
-def look_at_file(dataset: FileDataset, position: int) -> Look:
+def look_at_file(dataset: FileDataset, position: int) -> ImageInfo:
     name = dataset.path(position)
     try:
         data = dataset.stored_bytes(position)
         pixels = decode_image(data, name)
     except DataError as error:
-        return Look(fault=str(error))
+        return ImageInfo(fault=str(error))
     with Image.open(io.BytesIO(data)) as image:
         claimed = FORMAT_OF.get(os.path.splitext(name)[1].lower(), image.format)
-        return Look(width=pixels.shape[1], height=pixels.shape[0], mode=image.mode,
+        return ImageInfo(width=pixels.shape[1], height=pixels.shape[0], mode=image.mode,
                     wrong_suffix=image.format if claimed != image.format else None,
                     rotated=image.getexif().get(ORIENTATION, 1) not in (0, 1), thumbnail=thumbnail_of(pixels))
 

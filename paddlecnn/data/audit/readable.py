@@ -9,7 +9,7 @@ from paddlecnn.data.storage.images import fault_of
 from paddlecnn.errors import DataError
 
 
-def sound_part(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
+def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     """The readable images of a training part, and the (id, reason) of each that is left out.
 
     Every file is read, and its beginning and end looked at: 4 seconds for 25,000 photographs in the disk's
@@ -27,7 +27,7 @@ def sound_part(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
         return dataset, []
     if len(faults) == len(dataset):
         raise DataError(f"{dataset.name}: none of its {len(dataset):,} images can be read; the first: {faults[0]}")
-    sound = dataset.take(np.array([i for i in range(len(dataset)) if i not in faults]))
+    sound = dataset.subset(np.array([i for i in range(len(dataset)) if i not in faults]))
     return sound, [(dataset.ids[position], reason) for position, reason in faults.items()]
 
 

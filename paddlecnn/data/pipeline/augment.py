@@ -25,7 +25,7 @@ ReadSquares = Callable[[np.ndarray], np.ndarray]  # positions to uint8 [n, R, R,
 ReadImage = Callable[[int], np.ndarray]  # one position to uint8 [H, W, 3]
 
 
-class Draws:
+class EpochRandom:
     """The random numbers of one epoch for `count` positions."""
 
     def __init__(self, seed: int, epoch: int, count: int):
@@ -43,7 +43,7 @@ def uniforms(seed: int, purpose: str, epoch: int, count: int, columns: int) -> n
     return values
 
 
-def training_pixels(positions: np.ndarray, draws: Draws, augment: Augment, spec: Preprocess,
+def training_pixels(positions: np.ndarray, draws: EpochRandom, augment: Augment, spec: Preprocess,
                     read_squares: ReadSquares, read_image: ReadImage) -> np.ndarray:
     """The training images at these positions, changed at random: uint8 [n, 3, S, S]."""
     if augment.random_resized_crop is not None:
@@ -62,7 +62,8 @@ def training_pixels(positions: np.ndarray, draws: Draws, augment: Augment, spec:
     return images
 
 
-def random_crops(images: np.ndarray, positions: np.ndarray, draws: Draws, augment: Augment, size: int) -> np.ndarray:
+def random_crops(images: np.ndarray, positions: np.ndarray, draws: EpochRandom, augment: Augment,
+                 size: int) -> np.ndarray:
     """[n, R, R, 3] to [n, 3, size, size], at a random place where asked for, else at the centre."""
     places = images.shape[1] + 2 * augment.pad - size + 1
     if augment.crop or augment.pad:
@@ -72,7 +73,7 @@ def random_crops(images: np.ndarray, positions: np.ndarray, draws: Draws, augmen
     return crop(images, tops, lefts, size, augment.pad)
 
 
-def random_resized_crops(positions: np.ndarray, draws: Draws, ranges: RandomResizedCrop, size: int,
+def random_resized_crops(positions: np.ndarray, draws: EpochRandom, ranges: RandomResizedCrop, size: int,
                          read_image: ReadImage) -> np.ndarray:
     """A random part of each image, stretched to [3, size, size] (Szegedy et al. 2015).
 
@@ -106,7 +107,7 @@ def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> 
     mean_grey = (pixels * GREY).sum(axis=1, keepdims=True).mean(axis=(2, 3), keepdims=True)
     pixels = mean_grey + (pixels - mean_grey) * factors[1]
     grey = (pixels * GREY).sum(axis=1, keepdims=True)
-    return to_bytes(grey + (pixels - grey) * factors[2])
+    return to_uint8(grey + (pixels - grey) * factors[2])
 
 
 def lighting_noise(images: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
@@ -120,7 +121,7 @@ def lighting_noise(images: np.ndarray, draws: np.ndarray, deviation: float) -> n
     angle = 2 * np.pi * draws[[2, 2, 3]]
     alphas = radius * np.stack([np.cos(angle[0]), np.sin(angle[1]), np.cos(angle[2])])
     colours = 255 * PCA_DIRECTIONS @ (alphas * PCA_DEVIATIONS[:, None])
-    return to_bytes(images + colours.T.astype(np.float32)[:, :, None, None])
+    return to_uint8(images + colours.T.astype(np.float32)[:, :, None, None])
 
 
 def cut_out(images: np.ndarray, draws: np.ndarray, side: int, colour: np.ndarray) -> None:
@@ -140,15 +141,15 @@ def cut_out(images: np.ndarray, draws: np.ndarray, side: int, colour: np.ndarray
 def mean_colour(spec: Preprocess) -> np.ndarray:
     """The mean of the preprocessing as an RGB pixel, uint8 [3]."""
     mean = np.array(spec.mean if spec.channels == "rgb" else spec.mean[::-1])
-    return to_bytes(mean * spec.scale)
+    return to_uint8(mean * spec.scale)
 
 
-def to_bytes(pixels: np.ndarray) -> np.ndarray:
+def to_uint8(pixels: np.ndarray) -> np.ndarray:
     """To the nearest level 0..255."""
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def squares_of(dataset: Dataset, side: int) -> ReadSquares:
+def resized_reader(dataset: Dataset, side: int) -> ReadSquares:
     """How to read images of a data set as uint8 [n, side, side, 3]: one indexing where they lie ready."""
     if isinstance(dataset, ArrayDataset) and dataset.images.shape[1:3] == (side, side):
         return dataset.rows

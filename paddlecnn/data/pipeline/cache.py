@@ -36,7 +36,7 @@ def cached(dataset: Dataset, side: int, folder: str | Path) -> ArrayDataset:
     path = Path(folder) / f"{dataset.name.replace(' ', '-')}-{side}px-{key}.npy"
     images = array_file(path, (len(dataset), side, side, 3), lambda file: write_squares(dataset, side, file))
     copy = ArrayDataset(dataset.name, dataset.classes, dataset.ids, dataset.labels, images)
-    copy.content = dataset.content  # still the images it stands for
+    copy.content_hashes = dataset.content_hashes  # still the images it stands for
     return copy
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from paddlecnn.config import Augment, Preprocess
 from paddlecnn.data.base import ArrayDataset, Dataset
-from paddlecnn.data.pipeline.augment import Draws, squares_of, training_pixels
+from paddlecnn.data.pipeline.augment import EpochRandom, resized_reader, training_pixels
 from paddlecnn.data.pipeline.mixup import Mix, draw_mix, soft_labels
 from paddlecnn.data.pipeline.transforms import centre_crop, to_input
 from paddlecnn.data.pipeline.workers import allowed_workers, has_room, read_in_workers, shared_memory_needed
@@ -80,7 +80,7 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self.rank, self.world = shard
-        self.read_squares = squares_of(dataset, preprocess.resize)
+        self.read_squares = resized_reader(dataset, preprocess.resize)
         self.workers = 0 if self.is_in_memory else allowed_workers(workers)
         if augment and augment.cutout > preprocess.size:
             raise ConfigError(f"data.augment.cutout: {augment.cutout} is larger than the input of {preprocess.size}")
@@ -127,7 +127,7 @@ class Loader:
             return np.empty((0, 3, self.preprocess.size, self.preprocess.size), np.uint8)
         if self.augment is None:
             return centre_crop(self.read_squares(plan.needed), self.preprocess.size)
-        draws = Draws(self.seed, epoch, len(self.dataset))
+        draws = EpochRandom(self.seed, epoch, len(self.dataset))
         return training_pixels(plan.needed, draws, self.augment, self.preprocess, self.read_squares,
                                self.dataset.image)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data.base import ArrayDataset, Parts, looked_in
+from paddlecnn.data.base import ArrayDataset, PublishedSplits, looked_in
 from paddlecnn.data.storage.archives import read_to_end
 from paddlecnn.errors import DataError
 
@@ -88,7 +88,7 @@ CIFAR100 = Edition(
 EDITIONS = {edition.name: edition for edition in (CIFAR10, CIFAR100)}
 
 
-def load(config: DataConfig) -> Parts:
+def load(config: DataConfig) -> PublishedSplits:
     """CIFAR below config.root: the folder of batches, a folder that holds it, or the tar.gz.
 
     Training ids are `data_batch_1/17` (CIFAR-100: `train/17`), test ids `test/17`. Raises DataError where
@@ -104,7 +104,7 @@ def load(config: DataConfig) -> Parts:
     if unofficial:
         print(f"{Path(unofficial[0]).parent}: {len(unofficial)} of {len(edition.files)} files are not the official "
               "ones, by their size; reading them all the same", file=sys.stderr)
-    return Parts(join(edition.name, classes, train), join(f"{edition.name} test", classes, [test]))
+    return PublishedSplits(join(edition.name, classes, train), join(f"{edition.name} test", classes, [test]))
 
 
 Read = Callable[[str], tuple[bytes, str]]  # a file's name to its bytes and its whole name, for messages

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data.base import ArrayDataset, Parts
+from paddlecnn.data.base import ArrayDataset, PublishedSplits
 from paddlecnn.data.splits import quantiles
 
 SIDE = 32
@@ -20,7 +20,7 @@ COUNTS = {"train": 1438, "test": 359}
 PREPROCESS = Preprocess(size=SIDE, resize=SIDE, channels="rgb", scale=255.0, mean=[0.305] * 3, std=[0.323] * 3)
 
 
-def load(config: DataConfig) -> Parts:
+def load(config: DataConfig) -> PublishedSplits:
     """All digits as uint8 [N, 32, 32, 3]; ids are `digits/` and the position in scikit-learn's array."""
     from sklearn.datasets import load_digits  # slow to import
 
@@ -29,7 +29,7 @@ def load(config: DataConfig) -> Parts:
     whole = ArrayDataset("digits", [str(name) for name in raw.target_names],
                          [f"digits/{i}" for i in range(len(images))], raw.target, images)
     held_out = quantiles(whole, seed=0, purpose="digits-test") < TEST_FRACTION
-    return Parts(whole.take(np.flatnonzero(~held_out)), whole.take(np.flatnonzero(held_out)))
+    return PublishedSplits(whole.subset(np.flatnonzero(~held_out)), whole.subset(np.flatnonzero(held_out)))
 
 
 def enlarge(image: np.ndarray) -> np.ndarray:

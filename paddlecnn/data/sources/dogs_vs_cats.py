@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data.base import FileDataset, Parts, looked_in
-from paddlecnn.data.storage.file_storage import FolderStore, Store, ZipStore
+from paddlecnn.data.base import FileDataset, PublishedSplits, looked_in
+from paddlecnn.data.storage.file_storage import FileStorage, FolderStorage, ZipStorage
 from paddlecnn.errors import DataError
 
 CLASSES = ("cat", "dog")
@@ -27,7 +27,7 @@ PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
                         mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 
 
-def load(config: DataConfig) -> Parts:
+def load(config: DataConfig) -> PublishedSplits:
     """Dogs vs. Cats below config.root: a folder, a bundle zip or a zip of images.
 
     Training ids are `train/cat.0.jpg`, test ids the number alone, as the submission wants it. The test part
@@ -40,10 +40,10 @@ def load(config: DataConfig) -> Parts:
         names = [f"{COMPETITIONS[0]}.zip", "train.zip", "train/cat.0.jpg"]
         raise DataError(f"data.root: no Dogs vs. Cats in {looked_in(root, names)}; "
                         f"get it by: python tools/download.py dogs_vs_cats --dest {root}")
-    return Parts(train_part(*train), test_part(*test) if (test := first_with(TEST_NAME, sources)) else None)
+    return PublishedSplits(train_part(*train), test_part(*test) if (test := first_with(TEST_NAME, sources)) else None)
 
 
-Source = tuple[Store, list[str]]  # a store and the names in it
+Source = tuple[FileStorage, list[str]]  # a store and the names in it
 
 
 def find_sources(root: Path) -> Iterator[Source]:
@@ -54,8 +54,8 @@ def find_sources(root: Path) -> Iterator[Source]:
     for folder in (root, *(root / name for name in COMPETITIONS)):
         for part in ("train", *TEST_FOLDERS):
             if (folder / part).is_dir():
-                store = FolderStore(folder)
-                yield store, [f"{part}/{name}" for name in FolderStore(folder / part).names()]
+                store = FolderStorage(folder)
+                yield store, [f"{part}/{name}" for name in FolderStorage(folder / part).names()]
         for part in ("train", *TEST_FOLDERS):
             if (folder / f"{part}.zip").is_file():
                 yield from zip_sources(folder / f"{part}.zip")
@@ -66,16 +66,16 @@ def find_sources(root: Path) -> Iterator[Source]:
 
 def zip_sources(path: Path) -> Iterator[Source]:
     """The images in a zip, and those in its inner zips."""
-    store = ZipStore(path)
+    store = ZipStorage(path)
     names = store.names()
     yield store, names
     for part in ("train", *TEST_FOLDERS):
         if f"{part}.zip" in names:
-            inner = ZipStore(path, f"{part}.zip")
+            inner = ZipStorage(path, f"{part}.zip")
             yield inner, inner.names()
 
 
-def first_with(pattern: re.Pattern, sources: list[Source]) -> tuple[Store, list[re.Match]] | None:
+def first_with(pattern: re.Pattern, sources: list[Source]) -> tuple[FileStorage, list[re.Match]] | None:
     """The first source with images of this kind, and their names, matched."""
     for store, names in sources:
         if matches := [match for name in names if (match := pattern.fullmatch(name))]:
@@ -83,22 +83,22 @@ def first_with(pattern: re.Pattern, sources: list[Source]) -> tuple[Store, list[
     return None
 
 
-def train_part(store: Store, matches: list[re.Match]) -> FileDataset:
+def train_part(store: FileStorage, matches: list[re.Match]) -> FileDataset:
     matches = sorted(matches, key=lambda match: (match[1].lower(), int(match[2])))
     ids = [f"train/{match[1].lower()}.{int(match[2])}.jpg" for match in matches]
-    refuse_twins(store, ids)
+    check_unique_ids(store, ids)
     labels = np.array([CLASSES.index(match[1].lower()) for match in matches], np.int64)
     return FileDataset("dogs_vs_cats", CLASSES, ids, labels, store, [match[0] for match in matches])
 
 
-def test_part(store: Store, matches: list[re.Match]) -> FileDataset:
+def test_part(store: FileStorage, matches: list[re.Match]) -> FileDataset:
     matches = sorted(matches, key=lambda match: int(match[1]))
     ids = [str(int(match[1])) for match in matches]
-    refuse_twins(store, ids)
+    check_unique_ids(store, ids)
     return FileDataset("dogs_vs_cats test", CLASSES, ids, None, store, [match[0] for match in matches])
 
 
-def refuse_twins(store: Store, ids: list[str]) -> None:
+def check_unique_ids(store: FileStorage, ids: list[str]) -> None:
     """One image, one id: a folder that was unpacked twice, the second time into itself, has two."""
     if len(set(ids)) < len(ids):
         twin = next(name for i, name in enumerate(ids) if name in ids[:i])

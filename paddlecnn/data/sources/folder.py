@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data.base import FileDataset, Parts
-from paddlecnn.data.storage.file_storage import FolderStore
+from paddlecnn.data.base import FileDataset, PublishedSplits
+from paddlecnn.data.storage.file_storage import FolderStorage
 from paddlecnn.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -23,16 +23,16 @@ PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
                         mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 
 
-def load(config: DataConfig) -> Parts:
+def load(config: DataConfig) -> PublishedSplits:
     """The tree at config.root. Ids are the paths below it."""
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(f"data.root: {root}: no such folder; it should hold one folder of images a class")
     if not (root / "train").is_dir():
-        return Parts(labelled(root, "", class_names(root)))
+        return PublishedSplits(labelled(root, "", class_names(root)))
     classes = class_names(root / "train")
     val = labelled(root, "val", classes) if (root / "val").is_dir() else None
-    return Parts(labelled(root, "train", classes), test_part(root, classes), val)
+    return PublishedSplits(labelled(root, "train", classes), test_part(root, classes), val)
 
 
 def class_names(folder: Path) -> list[str]:
@@ -57,7 +57,7 @@ def labelled(root: Path, part: str, classes: list[str]) -> FileDataset:
         images += [(f"{part}/{image}" if part else image, classes.index(name)) for image in found]
     ids = [image for image, _ in images]
     return FileDataset(f"folder {part}".strip(), classes, ids, np.array([label for _, label in images]),
-                       FolderStore(root), ids)
+                       FolderStorage(root), ids)
 
 
 def test_part(root: Path, classes: list[str]) -> FileDataset | None:
@@ -69,9 +69,9 @@ def test_part(root: Path, classes: list[str]) -> FileDataset | None:
     ids = [f"test/{name}" for name in image_names(folder)]
     if not ids:
         raise DataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}); add some or remove the folder")
-    return FileDataset("folder test", classes, ids, None, FolderStore(root), ids)
+    return FileDataset("folder test", classes, ids, None, FolderStorage(root), ids)
 
 
 def image_names(folder: Path) -> list[str]:
     """The image files below a folder, by their suffix."""
-    return [name for name in FolderStore(folder).names() if name.lower().endswith(SUFFIXES)]
+    return [name for name in FolderStorage(folder).names() if name.lower().endswith(SUFFIXES)]

@@ -23,11 +23,11 @@ import numpy as np
 from tqdm import tqdm
 
 from paddlecnn.config import DataConfig
-from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, Parts, looked_in
+from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, looked_in
 from paddlecnn.data.pipeline.cache import array_file, refuse_without_room
 from paddlecnn.data.sources import cifar
 from paddlecnn.data.storage import sevenzip
-from paddlecnn.data.storage.file_storage import FolderStore, ZipStore
+from paddlecnn.data.storage.file_storage import FolderStorage, ZipStorage
 from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import DataError
 
@@ -40,7 +40,7 @@ LARGEST = 1 << 20  # bytes of a PNG; those of the competition have about 2,400
 IMAGE_NAME = re.compile(r"(?:.*/)?(\d+)\.png", re.IGNORECASE)
 
 
-def load(config: DataConfig) -> Parts:
+def load(config: DataConfig) -> PublishedSplits:
     """The competition's data below config.root: the bundle zip, a folder with the 7z archives, or unpacked.
 
     Ids are the competition's numbers. The test part has no labels; None where there is none on disk.
@@ -50,7 +50,7 @@ def load(config: DataConfig) -> Parts:
         labels = place.read("trainLabels.csv")
         train = labels is not None and open_part(place, "train", config.cache, read_labels(*labels))
         if train:
-            return Parts(train, open_part(place, "test", config.cache, None))
+            return PublishedSplits(train, open_part(place, "test", config.cache, None))
     names = [f"{COMPETITION}.zip", "train.7z and trainLabels.csv", "train/1.png and trainLabels.csv"]
     raise DataError(f"data.root: no Kaggle CIFAR-10 in {looked_in(root, names)}; "
                     f"get it by: python tools/download.py kaggle_cifar10 --dest {root}")
@@ -61,14 +61,14 @@ class Place:
 
     def __init__(self, path: Path):
         self.path = path
-        self.bundle = ZipStore(path) if path.is_file() else None
+        self.bundle = ZipStorage(path) if path.is_file() else None
 
     def read(self, name: str) -> tuple[str, str] | None:
         """A text file and its whole name; None where it is not there."""
         if self.bundle:
             data = self.bundle.read(name) if name in self.bundle.names() else None
         else:
-            data = FolderStore(self.path).read(name) if (self.path / name).is_file() else None
+            data = FolderStorage(self.path).read(name) if (self.path / name).is_file() else None
         return data and (data.decode("utf-8", "replace"), f"{self.path}/{name}")
 
     def archive(self, name: str) -> Path | BinaryIO | None:
@@ -100,7 +100,7 @@ def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int]
     """The unpacked folder of a part where there is one, else its archive; None where neither is there."""
     name = "kaggle_cifar10" if part == "train" else f"kaggle_cifar10 {part}"
     if folder := place.folder(part):
-        store = FolderStore(folder)
+        store = FolderStorage(folder)
         ids, members = numbered(store.names())
         return FileDataset(name, CLASSES, ids, labels_of(ids, labels, str(folder)), store, members) if ids else None
     archive = place.archive(f"{part}.7z")
@@ -137,10 +137,10 @@ class PackedDataset(ArrayDataset):
         Dataset.__init__(self, name, CLASSES, ids, labels)
         self.archive, self.source, self.members, self.cache = archive, source, members, cache
 
-    def take(self, positions: np.ndarray) -> ArrayDataset:
+    def subset(self, positions: np.ndarray) -> ArrayDataset:
         if "images" in self.__dict__:
-            return super().take(positions)
-        ids, labels = self.part(positions)
+            return super().subset(positions)
+        ids, labels = self.ids_and_labels(positions)
         members = [self.members[i] for i in positions]
         return PackedDataset(self.name, ids, labels, self.archive, self.source, members, self.cache)
 

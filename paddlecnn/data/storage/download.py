@@ -22,7 +22,7 @@ NAMES = (*cifar.EDITIONS, *COMPETITIONS)
 TIMEOUT = 30  # seconds without a byte
 
 
-def bring(name: str, dest: Path, source: Path | None = None) -> Path:
+def install(name: str, dest: Path, source: Path | None = None) -> Path:
     """Get data set `name` into the folder `dest` and return the folder that holds it.
 
     source  an archive or a folder already on disk, instead of the network

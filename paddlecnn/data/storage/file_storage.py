@@ -18,7 +18,7 @@ LARGEST_FILE = 1 << 28  # bytes; no photograph has more, and a zip bomb's member
 ADVICE = "repair or remove it, then run tools/check_data.py"
 
 
-class Store(Protocol):
+class FileStorage(Protocol):
     """Files by name."""
 
     def read(self, member: str) -> bytes:
@@ -31,7 +31,7 @@ class Store(Protocol):
         """The names of all files, `/` between folders, sorted."""
 
 
-class FolderStore:
+class FolderStorage:
     """Files below a folder. Hidden files and folders are not seen."""
 
     def __init__(self, root: Path):
@@ -58,7 +58,7 @@ class FolderStore:
                     yield name if below == "." else f"{below}/{name}"
 
 
-class ZipStore:
+class ZipStorage:
     """Files in a zip, or in a zip that is a member (`inner`) of a zip.
 
     An inner zip that is stored uncompressed, as in Kaggle's bundles, is read where it lies. A compressed one
@@ -72,26 +72,26 @@ class ZipStore:
             self.file: BinaryIO = open(path, "rb")  # noqa: SIM115 (open as long as the data set)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        self.zip = self.open_zip(Window(self.file, 0, os.fstat(self.file.fileno()).st_size))
+        self.zip = self.open_zip(FileSlice(self.file, 0, os.fstat(self.file.fileno()).st_size))
         if inner is not None:
             window = self.open_member(inner)
             self.name = window.name
             self.zip = self.open_zip(window)
 
-    def open_zip(self, window: Window) -> zipfile.ZipFile:
+    def open_zip(self, window: FileSlice) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(window)
         except (zipfile.BadZipFile, OSError, ValueError, struct.error) as error:
             raise DataError(f"{self.name}: not a complete zip ({error}); get it again") from None
 
-    def open_member(self, inner: str) -> Window:
+    def open_member(self, inner: str) -> FileSlice:
         """A member as a file that can seek, such as a zip in a bundle."""
         file, name = self.file, f"{self.name}/{inner}"
         info = self.zip.getinfo(inner)
         if info.compress_type == zipfile.ZIP_STORED:
             header = os.pread(file.fileno(), 30, info.header_offset)
             name_and_extra = sum(struct.unpack("<HH", header[26:30]))
-            return Window(file, info.header_offset + 30 + name_and_extra, info.file_size, name)
+            return FileSlice(file, info.header_offset + 30 + name_and_extra, info.file_size, name)
         unpacked = tempfile.TemporaryFile()  # noqa: SIM115
         if shutil.disk_usage(tempfile.gettempdir()).free < info.file_size:
             raise DataError(f"{name}: {info.file_size:,} bytes to unpack and less is free in "
@@ -102,7 +102,7 @@ class ZipStore:
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise DataError(f"{name}: damaged ({error}); get it again") from None
         unpacked.flush()
-        return Window(unpacked, 0, info.file_size, name)
+        return FileSlice(unpacked, 0, info.file_size, name)
 
     def read(self, member: str) -> bytes:
         try:
@@ -121,7 +121,7 @@ class ZipStore:
         return sorted(name for name in self.zip.namelist() if not name.endswith("/"))
 
 
-class Window(io.RawIOBase):
+class FileSlice(io.RawIOBase):
     """A part of a file, as a file of its own with its own position."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int, name: str = ""):

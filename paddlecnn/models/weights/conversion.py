@@ -14,7 +14,7 @@ import numpy as np
 from paddle import nn
 
 from paddlecnn.errors import WeightsError
-from paddlecnn.models.network import Network
+from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights.readers import Layers, WeightFile
 
 
@@ -49,13 +49,13 @@ KINDS = {nn.Conv2D: "convolution", nn.Linear: "fully connected layer", nn.BatchN
 KIND_BY_AXES = {4: "convolution", 2: "fully connected layer", 1: "batch normalisation"}  # axes of the weight
 
 
-def weighted_layers(network: Network) -> dict[str, nn.Layer]:
+def weighted_layers(network: ConvClassifier) -> dict[str, nn.Layer]:
     """A network's layers that have weights, by their names without features. and classifier., in order."""
     children = [*network.features.named_children(), *network.classifier.named_children()]
     return {name: layer for name, layer in children if type(layer) in KINDS}
 
 
-def in_our_terms(file: WeightFile, network: Network) -> tuple[Layers, dict[str, str]]:
+def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dict[str, str]]:
     """A file's layers with our axes and our names where they have one, and the file's own name of each.
 
     Raises WeightsError where layers without known names cannot be paired by their order.
@@ -106,7 +106,7 @@ def known_name(name: str) -> str:
     return {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}.get(last, last)
 
 
-def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: Network) -> dict[str, str]:
+def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClassifier) -> dict[str, str]:
     """The file's name of each layer, and ours where there is one.
 
     Layers whose names say nothing (features.0, conv2d_1) are paired by their order among their kind. Fully
@@ -125,7 +125,7 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: Network) 
     return names
 
 
-def published_preprocess(file: WeightFile, layers: Layers, network: Network) -> dict | None:
+def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifier) -> dict | None:
     """The preprocessing that came with the ImageNet weights of this format; None for weights that are not those."""
     if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
         return None  # ours: the run's checkpoint tells

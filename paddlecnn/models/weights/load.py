@@ -13,7 +13,7 @@ from paddle import nn
 from paddlecnn.errors import ServiceError, WeightsError
 from paddlecnn.models.alexnet import CAFFE_LRN, AlexNet
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.network import Network
+from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights.conversion import in_our_terms, published_preprocess, weighted_layers
 from paddlecnn.models.weights.readers import Layers, WeightFile, read_weight_file
 
@@ -53,7 +53,7 @@ class WeightsReport:
         return lines + self.notes
 
 
-def load_weights(network: Network, path: str | Path, strict: bool = True) -> WeightsReport:
+def load_weights(network: ConvClassifier, path: str | Path, strict: bool = True) -> WeightsReport:
     """Load published or trained weights into a network.
 
     `path` is a .npy, .npz, .h5, .pth, .pdparams or .safetensors file (docs/weights.md), or "paddle" for what
@@ -72,7 +72,7 @@ def load_weights(network: Network, path: str | Path, strict: bool = True) -> Wei
     return report
 
 
-def matched(network: Network, layers: Layers, file_names: dict[str, str], report: WeightsReport,
+def matched(network: ConvClassifier, layers: Layers, file_names: dict[str, str], report: WeightsReport,
             strict: bool) -> list[tuple[paddle.Tensor, np.ndarray]]:
     """(parameter, new value) pairs; fills the report. Raises WeightsError for what may not differ."""
     ours = weighted_layers(network)
@@ -123,7 +123,7 @@ def hint(found: Sequence[int], expected: Sequence[int]) -> str:
     return ""
 
 
-def check_complete(network: Network, report: WeightsReport, strict: bool) -> None:
+def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool) -> None:
     """Raise WeightsError where nothing fits, or where `strict` wants all of both sides and something is left."""
     if not report.loaded:
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
@@ -141,7 +141,7 @@ def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:
             and weight.shape[1] != layer.weight.shape[1])
 
 
-def normalisation_note(file: WeightFile, network: Network) -> list[str]:
+def normalisation_note(file: WeightFile, network: ConvClassifier) -> list[str]:
     """A line where Caffe's weights meet another local response normalisation than they were trained with."""
     used = {(layer.size, layer.alpha, layer.beta, layer.k) for layer in network.features.children()
             if isinstance(layer, LocalResponseNorm)}
@@ -150,7 +150,7 @@ def normalisation_note(file: WeightFile, network: Network) -> list[str]:
     return []
 
 
-def download_from_paddle(network: Network) -> Path:
+def download_from_paddle(network: ConvClassifier) -> Path:
     """The file of Paddle's own ImageNet weights, fetched by Paddle into its cache and checked by its MD5.
 
     Raises WeightsError where Paddle publishes none for this network, ServiceError where it cannot be reached.
