@@ -1,8 +1,12 @@
-"""What a user can cause. Each message is one line: what, where, and what to do about it."""
+"""Errors that a user can cause. Each message is one line: what, where, and what to do about it."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something outside the code is wrong and a person can mend it. The tools print it and exit 2."""
+    """Something outside the code is wrong and a user can fix it. The tools print it and exit 2."""
 
     exit_code = 2
 
@@ -47,3 +51,10 @@ class ServiceError(UserError):
     """A service elsewhere is at fault, and trying again later may help. The tools exit 3."""
 
     exit_code = 3
+
+
+def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean train?` for the valid word nearest in spelling; all valid words if none is near."""
+    valid = list(valid)
+    near = difflib.get_close_matches(word, valid, n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(valid)}"

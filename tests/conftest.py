@@ -1,7 +1,6 @@
-"""What every test may use: the tools, run as `python tools/NAME.py` would run them."""
+"""Fixtures for every test: the commands, run as on the command line."""
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -9,21 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from paddlecnn import cli
-
-ROOT = Path(__file__).resolve().parent.parent
+from paddlecnn.__main__ import main
 
 
 @pytest.fixture
 def tool() -> Callable[..., int]:
-    """`tool("train", "-c", "x.yaml")` runs tools/train.py in this process and returns its exit code."""
+    """`tool("train", "-c", "x.yaml")` runs `paddlecnn train -c x.yaml` in this process and returns its exit code."""
 
     def call(name: str, *arguments: object) -> int:
-        spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         with pytest.raises(SystemExit) as leaving:
-            cli.run(lambda: module.main([str(argument) for argument in arguments]))
+            main([name.replace("_", "-"), *map(str, arguments)])
         return leaving.value.code
 
     return call

@@ -1,34 +1,5 @@
-"""Measure a part of this project beside the plain alternative, both in turn in one run.
-
-    python tools/benchmark.py lrn     local response normalisation against paddle.nn's
-    python tools/benchmark.py data    input pipelines against paddle.vision.transforms and Pillow
-
-Each has options of its own: python tools/benchmark.py lrn --help
-"""
-from __future__ import annotations
-
-import argparse
-import importlib
-
-from paddlecnn.cli import run, tool_parser
-from paddlecnn.runtime import load_paddle
-
-BENCHMARKS = {"lrn": "paddlecnn.benchmarks.lrn", "data": "paddlecnn.benchmarks.data"}
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = tool_parser(__doc__)
-    parser.add_argument("what", choices=BENCHMARKS)
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmark")
-    args = parser.parse_args(argv)
-    load_paddle()
-    benchmark = importlib.import_module(BENCHMARKS[args.what])
-    own = tool_parser(benchmark.__doc__)
-    own.prog = f"{parser.prog} {args.what}"
-    benchmark.add_arguments(own)
-    benchmark.main(own.parse_args(args.options))
-    return 0
-
+"""python tools/benchmark.py ARGUMENTS: the same as `paddlecnn benchmark ARGUMENTS`."""
+from _launch import launch
 
 if __name__ == "__main__":
-    run(main)
+    launch("benchmark")

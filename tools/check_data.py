@@ -1,30 +1,5 @@
-"""Look for everything that can be wrong with a data set: python tools/check_data.py -c configs/cifar10/alexnet.yaml
-
-Changes nothing in the data. Exit code 1 when something is wrong. Writes a sheet of samples and a histogram of
-image sizes for each part.
-"""
-from __future__ import annotations
-
-import json
-from pathlib import Path
-
-from paddlecnn.cli import config_parser, run
-from paddlecnn.configfile import load_config
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = config_parser(__doc__)
-    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the PNGs (default: runs/check_data/NAME)")
-    args = parser.parse_args(argv)
-    config = load_config(args.config, args.override)
-
-    from paddlecnn.data.audit.check import as_text, check  # slow to import
-
-    report = check(config, args.out or Path("runs/check_data") / config.data.name)
-    print(json.dumps(report.as_dict(), indent=2) if args.json else as_text(report))
-    return 0 if report.is_sound else 1
-
+"""python tools/check_data.py ARGUMENTS: the same as `paddlecnn check-data ARGUMENTS`."""
+from _launch import launch
 
 if __name__ == "__main__":
-    run(main)
+    launch("check-data")

@@ -1,30 +1,5 @@
-"""Measure a trained run: python tools/eval.py runs/quickstart/RUN --split test
-
-Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder.
-"""
-import json
-import sys
-from pathlib import Path
-
-from paddlecnn.cli import run, tool_parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = tool_parser(__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a folder that tools/train.py made")
-    parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    args = parser.parse_args(argv)
-
-    from paddlecnn import runtime
-    runtime.load_paddle()
-    from paddlecnn.evaluation.evaluate import as_text, evaluate_run
-    figures = evaluate_run(args.run, args.split, args.checkpoint, args.device)
-    print(json.dumps(figures) if args.json else as_text(figures))
-    return 0
-
+"""python tools/eval.py ARGUMENTS: the same as `paddlecnn eval ARGUMENTS`."""
+from _launch import launch
 
 if __name__ == "__main__":
-    run(lambda: main(sys.argv[1:]))
+    launch("eval")

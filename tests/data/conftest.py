@@ -1,46 +1,15 @@
 """Small data sets in the publishers' own forms."""
 from __future__ import annotations
 
-import io
-import pickle
 import tarfile
-import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from paddlecnn.config import DataConfig
-from paddlecnn.data.datasets import Splits, open_dataset
+from helpers.images import encoded, inner_zips, photo, pickled, zipped
 
 CIFAR_NAMES = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]
-
-
-def photo(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """uint8 [48, 64, 3], coarse noise made smooth, another one for each number."""
-    coarse = np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
-    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
-
-
-def encoded(pixels: np.ndarray, format: str = "JPEG", **options) -> bytes:
-    """An image file's bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def pickled(value: object) -> bytes:
-    return pickle.dumps(value, protocol=2)
 
 
 @pytest.fixture
@@ -82,12 +51,6 @@ def dogs_bundle(tmp_path, dogs_files) -> Path:
     return path
 
 
-def inner_zips(files: dict[str, bytes]) -> dict[str, bytes]:
-    parts = {part: {name: data for name, data in files.items() if name.startswith(part)} for part in ("train", "test")}
-    inner = {f"{part}.zip": zipped(members) for part, members in parts.items()}
-    return inner | {"sample_submission.csv": b"id,label\n" + b"".join(b"%d,0.5\n" % i for i in range(1, 6))}
-
-
 @pytest.fixture
 def tree(tmp_path, dogs_files) -> Path:
     """A class-per-folder tree."""
@@ -100,5 +63,3 @@ def tree(tmp_path, dogs_files) -> Path:
     return root
 
 
-def opened(name: str, root: Path, seed: int = 0, **options) -> Splits:
-    return open_dataset(DataConfig(name=name, root=str(root), **options), seed)

@@ -4,12 +4,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers.images import photo
 from paddlecnn.config import Augment, ColorJitter, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import defaults
 from paddlecnn.data.pipeline.augment import EpochRandom, training_pixels
 from paddlecnn.data.pipeline.mixup import cut_box, draw_mix, soft_labels
-from tests.data.conftest import photo
 
 SPEC = defaults("cifar10")
 IMAGES = np.stack([photo(i, (32, 32)) for i in range(200)])

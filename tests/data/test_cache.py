@@ -8,12 +8,12 @@ import time
 import numpy as np
 import pytest
 
+from helpers.images import encoded, photo
 from paddlecnn.config import DataConfig
 from paddlecnn.data.datasets import open_parts
 from paddlecnn.data.pipeline.cache import array_file, cached
 from paddlecnn.data.pipeline.transforms import square
 from paddlecnn.errors import DataError
-from tests.data.conftest import encoded, photo
 
 
 def dataset(tree):

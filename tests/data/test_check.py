@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.data.conftest import encoded, photo
+from helpers.images import encoded, photo
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.images import opened, pickled
 from paddlecnn.data.sources import cifar
 from paddlecnn.errors import DataError
-from tests.data.conftest import opened, pickled
 
 
 @pytest.mark.parametrize("where", ["folder that holds it", "the folder itself", "tar.gz", "the tar.gz itself"])

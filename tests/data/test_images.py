@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.images import encoded, photo
 from paddlecnn.data.storage.images import decode_image, fault_of, read_image
 from paddlecnn.errors import DataError
-from tests.data.conftest import encoded, photo
 
 RED = np.zeros((20, 30, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
 

@@ -7,12 +7,12 @@ import numpy as np
 import py7zr
 import pytest
 
+from helpers.images import encoded, photo, zipped
 from paddlecnn.config import DataConfig
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.sources.kaggle_cifar import CLASSES, PackedDataset
 from paddlecnn.errors import DataError
-from tests.data.conftest import encoded, photo, zipped
 
 TRAIN, TEST = 30, 12
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from helpers.images import opened, photo
 from paddlecnn.config import Augment, ColorJitter, DataConfig, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
@@ -15,7 +16,6 @@ from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.data.pipeline.workers import allowed_workers, has_room, read_in_workers, shared_memory_needed
 from paddlecnn.errors import ConfigError, DataError
-from tests.data.conftest import opened, photo
 
 SMALL = resolve(Preprocess(size=32, resize=40), defaults("folder"))
 EVERYTHING = Augment(crop=True, flip=True, cutout=8, pca_noise=0.1, color_jitter=ColorJitter(brightness=0.2))

@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
+from helpers.images import encoded, inner_zips, opened, photo, zipped
 from paddlecnn.config import DataConfig
 from paddlecnn.data.audit.readable import filter_readable
 from paddlecnn.data.datasets import open_parts, require_classes
 from paddlecnn.errors import DataError
-from tests.data.conftest import encoded, inner_zips, opened, photo, zipped
 
 
 def write_form(form: str, root, files):

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from helpers.images import opened
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.splits import read_split, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import DataError
-from tests.data.conftest import opened
 
 
 def dataset(labels, images=None) -> ArrayDataset:

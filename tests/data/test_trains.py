@@ -8,7 +8,7 @@ import py7zr
 import pytest
 import yaml
 
-from tests.data.conftest import encoded, inner_zips, photo
+from helpers.images import encoded, inner_zips, photo
 
 SMALL = {"size": 32, "resize": 36}
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.images import encoded, photo
 from paddlecnn.config import Augment, Preprocess
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import SOURCES, defaults
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.pipeline.transforms import preprocess_image, resize_image, resolve, square
 from paddlecnn.errors import ConfigError
-from tests.data.conftest import encoded, photo
 
 IMAGENET = defaults("dogs_vs_cats")
 CAFFE = Preprocess(size=227, channels="bgr", scale=1.0, mean=[104.0, 117.0, 123.0], std=[1.0, 1.0, 1.0])

@@ -1,7 +1,6 @@
 """A Kaggle on loopback, and processes that take it for the real one."""
 from __future__ import annotations
 
-import importlib.util
 import io
 import subprocess
 import sys
@@ -11,32 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from helpers import kaggle_server as server
+
 ROOT = Path(__file__).resolve().parents[2]
 REDUX = "dogs-vs-cats-redux-kernels-edition"
 
 
-def load(name: str):
-    """A module beside this one; the tests are no package, so it is loaded by its path."""
-    spec = importlib.util.spec_from_file_location(f"kaggle_test_{name}", Path(__file__).with_name(f"{name}.py"))
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def server():
-    """server.py: the Kaggle of these tests."""
-    return load("server")
-
-
-@pytest.fixture(scope="session")
-def journey():
-    """journey.py: the way from nothing to a score."""
-    return load("journey")
-
-
 @pytest.fixture
-def kaggle(server, tmp_path) -> Iterator:
+def kaggle(tmp_path) -> Iterator:
     """The server, with Redux as a competition of three test images; its bundle has 3 MB, the client writes in MiB."""
     bundle = tmp_path / "remote" / f"{REDUX}.zip"
     bundle.parent.mkdir()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import journey
+from helpers import kaggle_server as server
 from paddlecnn.evaluation.calibration import image_losses
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.ledger import Ledger
@@ -48,7 +50,7 @@ def bundle(tmp_path):
     return path, truth
 
 
-def test_from_environment_variables_to_a_score(kaggle, server, journey, bundle, tmp_path):
+def test_from_environment_variables_to_a_score(kaggle, bundle, tmp_path):
     path, truth = bundle
     kaggle.state.contests[REDUX] = server.Contest(path, {name: str(label) for name, label in truth.items()})
     for folder in ("work", "home"):

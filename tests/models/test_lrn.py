@@ -5,6 +5,7 @@ import numpy as np
 import paddle
 import pytest
 
+from helpers import reference_networks as reference
 from paddlecnn.models import LocalResponseNorm
 
 
@@ -15,7 +16,7 @@ def images(channels, dtype, seed=0):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (4, 0.75), (3, 0.5), (2, 1.0), (1, 0.75)])
 @pytest.mark.parametrize("channels", [1, 3, 16])
-def test_it_is_the_papers_formula(reference, channels, size, beta, dtype):
+def test_it_is_the_papers_formula(channels, size, beta, dtype):
     x = images(channels, dtype)
     found = LocalResponseNorm(size, 0.1, beta, 2.0)(paddle.to_tensor(x)).numpy()
     wanted = reference.normalise(x.transpose(0, 2, 3, 1).astype(np.float64), size, 0.1, beta, 2.0)
@@ -24,7 +25,7 @@ def test_it_is_the_papers_formula(reference, channels, size, beta, dtype):
 
 
 @pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (4, 0.75), (3, 0.6)])
-def test_its_gradient_is_the_numeric_one(reference, size, beta):
+def test_its_gradient_is_the_numeric_one(size, beta):
     x, weights = images(6, "float64"), images(6, "float64", seed=1)
     tensor = paddle.to_tensor(x, stop_gradient=False)
     (LocalResponseNorm(size, 0.1, beta, 1.5)(tensor) * paddle.to_tensor(weights)).sum().backward()

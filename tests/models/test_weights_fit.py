@@ -6,6 +6,8 @@ import paddle
 import pytest
 from safetensors.numpy import save_file
 
+from helpers import reference_networks as reference
+from helpers import weight_files as writers
 from paddlecnn.errors import WeightsError
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import load_weights
@@ -86,13 +88,13 @@ def test_nothing_that_fits_is_an_error_even_without_strict(net, tmp_path):
     refused(net, tmp_path / "w.safetensors", "nothing in it fits lenet5|expected 2 for lenet5", strict=False)
 
 
-def test_grouped_weights_say_which_network_has_groups(reference, writers, tmp_path):
+def test_grouped_weights_say_which_network_has_groups(tmp_path):
     writers.npy_of_dicts(tmp_path / "two.npy", reference.random_weights("alexnet_two_tower"))
     refused(create_model("alexnet_lrn", hidden=list(reference.HIDDEN)), tmp_path / "two.npy",
             r"conv2: found \[256, 48, 5, 5\], expected \[256, 96, 5, 5\].*alexnet_two_tower")
 
 
-def test_caffes_normalisation_is_mentioned(reference, writers, tmp_path):
+def test_caffes_normalisation_is_mentioned(tmp_path):
     writers.npy_of_dicts(tmp_path / "two.npy", reference.random_weights("alexnet_two_tower"))
     notes = {name: load_weights(create_model(name, hidden=list(reference.HIDDEN)), tmp_path / "two.npy").notes
              for name in ("alexnet_two_tower", "alexnet_caffe")}
@@ -120,7 +122,7 @@ def test_a_file_that_is_something_else_is_named(net, tmp_path, ending, content):
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz", "h5", "pth", "legacy.pth", "pdparams", "safetensors"])
-def test_a_file_cut_short_is_named(net, reference, writers, tmp_path, ending):
+def test_a_file_cut_short_is_named(net, tmp_path, ending):
     path = tmp_path / f"weights.{ending}"
     values = {"conv1": (np.zeros((5, 5, 3, 6), np.float32), np.zeros(6, np.float32))}
     if ending in ("npy", "npz", "h5"):

@@ -6,6 +6,8 @@ import paddle
 import pytest
 from safetensors.numpy import save_file
 
+from helpers import reference_networks as reference
+from helpers import weight_files as writers
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import load_weights
 
@@ -13,13 +15,13 @@ NETWORKS = ["alexnet_two_tower", "alexnet_owt", "vgg16"]
 IMAGENET = {"channels": "rgb", "scale": 255.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
-def network_for(name, reference, **options):
+def network_for(name, **options):
     network = create_model(name, input_size=reference.NETWORKS[name][1], hidden=list(reference.HIDDEN), **options)
     network.eval()
     return network
 
 
-def images_for(name, reference):
+def images_for(name):
     size = reference.NETWORKS[name][1]
     return np.random.default_rng(7).standard_normal((2, size, size, 3)).astype(np.float32)
 
@@ -29,11 +31,11 @@ def logits(network, images):
 
 
 @pytest.fixture(scope="module")
-def expected(reference):
+def expected():
     """(weights, images, logits) of each network by the NumPy evaluation."""
     found = {}
     for name in NETWORKS:
-        weights, images = reference.random_weights(name), images_for(name, reference)
+        weights, images = reference.random_weights(name), images_for(name)
         found[name] = weights, images, reference.forward(name, weights, images)
     return found
 
@@ -43,13 +45,13 @@ def expected(reference):
     ("npy_of_dicts", "npy", {}), ("npy_of_lists", "npy", {}), ("npz", "npz", {}), ("h5", "h5", {}),
     ("h5", "h5", {"names": ("_W_1:0", "_b_1:0"), "top": "model_weights"}),
 ], ids=["npy-dicts", "npy-lists", "npz", "h5", "h5-of-keras-1"])
-def test_tensorflow_and_keras(reference, writers, expected, tmp_path, name, writer, ending, options):
+def test_tensorflow_and_keras(expected, tmp_path, name, writer, ending, options):
     if writer == "h5":
         pytest.importorskip("h5py", reason="h5py is in the test extra")
     weights, images, wanted = expected[name]
     path = tmp_path / f"weights.{ending}"
     getattr(writers, writer)(path, weights, **options)
-    network = network_for(name, reference)
+    network = network_for(name)
     report = load_weights(network, path)
     assert len(report.loaded) == len(network.parameters())
     assert not report.missing
@@ -60,7 +62,7 @@ def test_tensorflow_and_keras(reference, writers, expected, tmp_path, name, writ
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("form", ["zip", "legacy", "checkpoint", "safetensors"])
-def test_pytorch(reference, writers, tmp_path, name, form):
+def test_pytorch(tmp_path, name, form):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     torch.manual_seed(0)
     features, _, side = reference.NETWORKS[name]
@@ -73,10 +75,10 @@ def test_pytorch(reference, writers, tmp_path, name, form):
         torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}, path)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
-    images = images_for(name, reference)
+    images = images_for(name)
     with torch.no_grad():
         wanted = theirs(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
-    ours = network_for(name, reference)
+    ours = network_for(name)
     report = load_weights(ours, path)
     assert len(report.loaded) == len(state)
     np.testing.assert_allclose(logits(ours, images), wanted, atol=1e-4)
@@ -161,9 +163,9 @@ def test_ours_come_back_as_they_were(tmp_path):
     ("vgg16", "npz", "npz", {"channels": "rgb", "scale": 1.0, "mean": [123.68, 116.779, 103.939]}),
     ("vgg16", "h5", "h5", {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68]}),
 ])
-def test_the_published_preprocessing_comes_along(reference, writers, tmp_path, name, writer, ending, wanted):
+def test_the_published_preprocessing_comes_along(tmp_path, name, writer, ending, wanted):
     path = tmp_path / f"weights.{ending}"
     getattr(writers, writer)(path, reference.random_weights(name))
-    network = network_for(name, reference)
+    network = network_for(name)
     found = load_weights(network, path).preprocess
     assert found == wanted | {"std": [1.0, 1.0, 1.0], "size": network.input_size}

@@ -17,7 +17,7 @@ from paddlecnn.data.pipeline.loader import make_loader
 
 pytestmark = pytest.mark.real
 BUNDLE = "dogs-vs-cats-redux-kernels-edition.zip"
-SMALL = "dogs-vs-cats-train-72px.zip"
+HALF = "dogs-vs-cats-train-200px-half.zip"
 
 
 @pytest.fixture(scope="module")
@@ -79,18 +79,20 @@ def test_the_competitions_bundle_where_it_lies(real_data):
     assert 0.5 < batches[0].images.std().item() < 2
 
 
-def test_the_doctor_reads_25000_photographs(real_data, tmp_path, tool, capsys):
+def test_the_doctor_reads_12500_photographs(real_data, tmp_path, tool, capsys):
     config = tmp_path / "c.yaml"
-    config.write_text(f"data: {{name: dogs_vs_cats, root: {real_data / SMALL}}}\nmodel: {{name: alexnet}}\n"
+    config.write_text(f"data: {{name: dogs_vs_cats, root: {real_data / HALF}}}\nmodel: {{name: alexnet}}\n"
                       "train: {epochs: 1}\n")
-    assert tool("check_data", "-c", config, "--out", tmp_path) == 0
-    told = capsys.readouterr().out
-    assert "train: images 25,000  readable 25,000  classes (cat 12,500, dog 12,500)" in told
+    assert tool("check_data", "-c", config, "--out", tmp_path) == 1
+    report = capsys.readouterr().out
+    assert "train: images 12,500  readable 12,500  classes (cat 6,250, dog 6,250)" in told
     for name in ("dog.2877.jpg", "dog.10401.jpg", "dog.10797.jpg"):  # one photograph, three times
         assert name in told
+    assert "ERROR: train has 12,500 images; the publisher states 25,000" in report
+    for name in ("cat.6143.jpg", "cat.6204.jpg", "dog.2027.jpg", "dog.3082.jpg"):  # two photographs, each there twice
+        assert name in report
 
-
-def test_duplicates_of_the_25000_stay_on_one_side(real_data):
-    splits = open_dataset(DataConfig(name="dogs_vs_cats", root=str(real_data / SMALL)), 0)
-    assert (len(splits.train), len(splits.val)) == (21250, 3750)
-    assert not set(splits.train.content) & set(splits.val.content)
+def test_duplicates_of_the_12500_stay_on_one_side(real_data):
+    splits = open_dataset(DataConfig(name="dogs_vs_cats", root=str(real_data / HALF)), 0)
+    assert (len(splits.train), len(splits.val)) == (10626, 1874)
+    assert not set(splits.train.content_hashes) & set(splits.val.content_hashes)

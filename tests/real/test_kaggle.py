@@ -1,30 +1,21 @@
 """The way to a score on real photographs: Kaggle's own bundle, and one made of images whose labels are known."""
 from __future__ import annotations
 
-import importlib.util
 import io
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers import journey
+from helpers import kaggle_server as server
 from paddlecnn.evaluation.calibration import image_losses
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
 
 pytestmark = pytest.mark.real
 REDUX = "dogs-vs-cats-redux-kernels-edition"
-
-
-def load(name: str):
-    """A helper module of tests/kaggle, by its path: the tests are no package."""
-    path = Path(__file__).parents[1] / "kaggle" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"kaggle_test_{name}", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -44,7 +35,6 @@ def rescored(submission: Path, truth: dict[str, int]) -> np.ndarray:
 
 def test_the_real_bundle_goes_the_whole_way(real_data, folders):
     """Its test labels are secret, so the server makes some up."""
-    server, journey = load("server"), load("journey")
     home, work = folders
     bundle = real_data / f"{REDUX}.zip"
     with zipfile.ZipFile(bundle) as archive:
@@ -83,9 +73,9 @@ def bundle_with_known_labels(images: Path, target: Path, train: int, test: int) 
 
 def test_what_is_expected_of_photographs_is_what_they_score(real_data, folders, tmp_path):
     """Trained, calibrated and judged on 2,000 photographs, scored on 2,000 others."""
-    server, journey = load("server"), load("journey")
     home, work = folders
-    truth = bundle_with_known_labels(real_data / "dogs-vs-cats-train-72px.zip", tmp_path / "bundle.zip", 2000, 2000)
+    truth = bundle_with_known_labels(real_data / "dogs-vs-cats-train-200px-half.zip", tmp_path / "bundle.zip",
+                                     2000, 2000)
     with server.Kaggle() as kaggle:
         kaggle.state.contests[REDUX] = server.Contest(tmp_path / "bundle.zip", {n: str(y) for n, y in truth.items()})
         print("\n".join(journey.to_a_score(kaggle.environment(home), work, epochs=6, val_fraction=0.3)))

@@ -12,8 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from compared_runs import curves, metrics_without_clock, weights_sha
-
+from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]

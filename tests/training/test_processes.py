@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compared_runs import metrics_without_clock
 
+from helpers.runs import metrics_without_clock
 from paddlecnn.runs.metrics_log import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]

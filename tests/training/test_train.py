@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from compared_runs import curves, metrics_without_clock, weights_sha
 from PIL import Image
 
+from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 

@@ -1,4 +1,4 @@
-"""What all tools share: the parser, and how an error reaches a person."""
+"""Shared by all commands: the argument parser, and the reporting of errors."""
 from __future__ import annotations
 
 import argparse
@@ -16,14 +16,14 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
     """The description as written, and each option's default behind its help."""
 
 
-def tool_parser(doc: str) -> argparse.ArgumentParser:
-    """A parser described by a tool's docstring."""
-    return argparse.ArgumentParser(description=doc, formatter_class=HelpFormatter)
+def command_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser for `paddlecnn NAME`, described by its module's docstring."""
+    return argparse.ArgumentParser(prog=f"paddlecnn {name}", description=doc, formatter_class=HelpFormatter)
 
 
-def config_parser(doc: str) -> argparse.ArgumentParser:
+def config_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser for a tool that takes a config: -c CONFIG and any number of -o key.path=value."""
-    parser = tool_parser(doc)
+    parser = command_parser(name, doc)
     parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="a YAML file from configs/")
     parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
                         help="set one key of the config, e.g. -o train.epochs=3; may be repeated")

@@ -1,0 +1,49 @@
+"""The command line: paddlecnn COMMAND, or python -m paddlecnn COMMAND."""
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from paddlecnn.cli.common import run
+
+COMMANDS = {
+    "train": "train a network",
+    "eval": "measure a run on validation or test data",
+    "predict": "classify images",
+    "submit": "make, blend, upload and list submissions",
+    "download": "get a data set",
+    "check-data": "look for faults in a data set",
+    "split": "write a split as text files",
+    "summary": "show layers, shapes, parameters and multiply-adds",
+    "benchmark": "measure speed",
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: paddlecnn COMMAND ...    (paddlecnn COMMAND --help shows its options)", "", *lines])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and leave the process with its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if arguments else 2)
+    run(lambda: dispatch(arguments[0], arguments[1:]))
+
+
+def dispatch(name: str, arguments: list[str]) -> int:
+    """Run one command. Raises UserError for an unknown name."""
+    from paddlecnn.errors import ConfigError, did_you_mean
+
+    if name not in COMMANDS:
+        raise ConfigError(f"{name}: not a command of paddlecnn{did_you_mean(name, COMMANDS)}")
+    module = importlib.import_module(f"paddlecnn.cli.{name.replace('-', '_')}")
+    return module.main(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Show what a network is made of and what it costs.
+
+    python tools/summary.py vgg16                     layers, parameters, multiply-adds, memory
+    python tools/summary.py --compare alexnet vgg16   two networks side by side
+    python tools/summary.py --kernels                 two 3x3 convolutions against one 5x5
+    python tools/summary.py --list 'vgg*'             the names of the networks
+"""
+from __future__ import annotations
+
+import json
+
+from paddlecnn.cli.common import command_parser
+from paddlecnn.runtime import load_paddle
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = command_parser("summary", __doc__)
+    parser.add_argument("model", nargs="?", help="name of a network")
+    parser.add_argument("--num-classes", type=int, help="outputs of the last layer; default: the network's own")
+    parser.add_argument("--input-size", type=int, help="side of the square input; default: the network's own")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="put two networks side by side")
+    parser.add_argument("--kernels", action="store_true", help="small convolutions stacked against large ones")
+    parser.add_argument("--list", nargs="?", const="*", metavar="PATTERN", help="names of the networks")
+    args = parser.parse_args(argv)
+    if sum(map(bool, (args.model, args.compare, args.kernels, args.list))) != 1:
+        parser.error("give one of: the name of a model, --compare, --kernels, --list")
+    load_paddle()
+    from paddlecnn.models import list_models
+    from paddlecnn.models import summary_tables as tables
+    from paddlecnn.models.summary import summarize_by_name
+
+    if args.list:
+        names = list_models(args.list)
+        print(json.dumps(names) if args.json else "\n".join(names))
+    elif args.kernels:
+        print(tables.kernel_table())
+    else:
+        names = args.compare or [args.model]
+        found = [summarize_by_name(name, args.num_classes, args.input_size) for name in names]
+        if args.json:
+            print(json.dumps([summary.as_json() for summary in found] if args.compare else found[0].as_json()))
+        else:
+            print(tables.comparison(*found) if args.compare else tables.layer_table(found[0]))
+    return 0
