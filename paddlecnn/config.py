@@ -97,7 +97,8 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Which network, and where its weights come from."""
 
-    name: str  # one of `python tools/summary.py --list`
+    name: str  # one of `paddlecnn summary --list`, or registered by `module`
+    module: str | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
     weights: str | None = None  # a weight file (docs/weights.md), or "paddle" for Paddle's own download
     strict: Bool = True  # False: load what fits, list what was left out

@@ -27,6 +27,10 @@ class ModelError(UserError):
     """An unknown model, or an input or option that it cannot take."""
 
 
+class ModuleError(UserError):
+    """A user's own module that is missing, does not import, or is not the one that a run was trained with."""
+
+
 class WeightsError(UserError):
     """A weight file that is unsafe, damaged or does not fit the model."""
 

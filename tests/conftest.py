@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from paddlecnn.__main__ import main
+from paddlecnn.cli.common import EXIT_BUG
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ def tool() -> Callable[..., int]:
     def call(name: str, *arguments: object) -> int:
         with pytest.raises(SystemExit) as leaving:
             main([name.replace("_", "-"), *map(str, arguments)])
+        assert leaving.value.code != EXIT_BUG, "an unexpected error: see the log file named on stderr"
         return leaving.value.code
 
     return call

@@ -1,28 +1,54 @@
-"""Shared by all commands: the argument parser, and the reporting of errors."""
+"""Shared by all commands: the argument parser, messages, and the reporting of errors."""
 from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from tqdm import tqdm
 
 from paddlecnn.errors import UserError
 
-EXIT_INTERRUPTED = 130
+EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as written, and each option's default behind its help."""
+    """The description as written, and each option's default behind its help, if it has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, []):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that also sets up messages: -v shows more of them, -q only warnings, --json none on stdout."""
+
+    def __init__(self, name: str, doc: str | None) -> None:
+        super().__init__(prog=f"paddlecnn {name}", description=doc, formatter_class=HelpFormatter)
+        self.add_argument("-v", "--verbose", action="count", default=0, help="more messages")
+        self.add_argument("-q", "--quiet", action="count", default=0, help="only warnings")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+        parsed = super().parse_args(args, namespace)
+        level = logging.INFO + 10 * (min(parsed.quiet, 1) - min(parsed.verbose, 1))
+        show_messages(level, on_stdout=not getattr(parsed, "json", False))
+        return parsed
 
 
 def command_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser for `paddlecnn NAME`, described by its module's docstring."""
-    return argparse.ArgumentParser(prog=f"paddlecnn {name}", description=doc, formatter_class=HelpFormatter)
+    return CommandParser(name, doc)
 
 
 def config_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
-    """A parser for a tool that takes a config: -c CONFIG and any number of -o key.path=value."""
+    """A parser for a command that takes a config: -c CONFIG and any number of -o key.path=value."""
     parser = command_parser(name, doc)
     parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="a YAML file from configs/")
     parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
@@ -30,13 +56,49 @@ def config_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def run(main: Callable[[], int]) -> None:
-    """Run a tool's main and leave with its exit code.
+class MessageHandler(logging.Handler):
+    """Writes the library's messages above a progress bar: information to stdout, warnings to stderr.
 
-    A UserError becomes one line on stderr and its own exit code (2; 3 for a service). So does an error of
-    the operating system that a user can cause: a full disk, a folder that may not be written. Ctrl-C
-    leaves with 130. Anything else is a bug of ours and keeps its traceback.
+    If the reader of stdout is gone (`paddlecnn train ... | head -1`), the command continues without it.
     """
+
+    def __init__(self, on_stdout: bool) -> None:
+        super().__init__()
+        self.on_stdout = on_stdout
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stdout if self.on_stdout and record.levelno < logging.WARNING else sys.stderr
+        try:
+            tqdm.write(self.format(record), file=stream)
+            stream.flush()
+        except BrokenPipeError:
+            discard_stdout()
+
+
+def show_messages(level: int, on_stdout: bool) -> None:
+    """Show the library's messages from `level` on, in place of an earlier call's setting."""
+    logger = logging.getLogger("paddlecnn")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, MessageHandler)]:
+        logger.removeHandler(handler)
+    logger.addHandler(MessageHandler(on_stdout))
+    logger.setLevel(level)
+
+
+def discard_stdout() -> None:
+    """Send what is still printed to nowhere: its reader is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a command's main and leave with its exit code.
+
+    A UserError becomes one line on stderr and its own exit code (2; 3 for a service). So does an error of the
+    operating system: a full disk, a folder without write permission. Ctrl-C leaves with 130. Anything else is a
+    fault of the package: one line names a file with the traceback, and the exit code is 70.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names in any script, also on a terminal that cannot show them
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main()
         sys.stdout.flush()
@@ -44,23 +106,47 @@ def run(main: Callable[[], int]) -> None:
         code = fail(error, error.exit_code)
     except KeyboardInterrupt:
         code = fail("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `tools/summary.py vgg16 | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `paddlecnn summary vgg16 | head`
+        discard_stdout()
         code = 0
     except OSError as error:
-        if error.errno not in OS_ADVICE:
-            raise
-        code = fail(f"{error.filename or 'writing'}: {error.strerror}; {OS_ADVICE[error.errno]}", 2)
+        code = fail(os_message(error), EXIT_USER) if error.errno else fail(bug_message(error), EXIT_BUG)
+    except Exception as error:
+        code = fail(bug_message(error), EXIT_BUG)
     sys.exit(code)
 
 
 OS_ADVICE = {
     errno.ENOSPC: "free some space or choose a folder on another disk",
     errno.EDQUOT: "free some space or choose a folder on another disk",
-    errno.EACCES: "choose a folder that you may write to, or mend its permissions",
-    errno.EPERM: "choose a folder that you may write to, or mend its permissions",
+    errno.EACCES: "choose a folder that you may write to, or fix its permissions",
+    errno.EPERM: "choose a folder that you may write to, or fix its permissions",
     errno.EROFS: "choose a folder on a disk that is not read-only",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a part of the path is a file; choose another path",
+    errno.EISDIR: "this is a folder; name a file",
+    errno.EFBIG: "choose a disk and a limit (ulimit -f) that allow files of this size",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    errno.ENOMEM: "free some memory, or reduce train.batch_size",
 }
+
+
+def os_message(error: OSError) -> str:
+    """One line for an error of the operating system: the file, the reason, and advice if there is any."""
+    advice = OS_ADVICE.get(error.errno or 0, "check the path and the disk, then run the command again")
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else "writing"
+    return f"{name}: {error.strerror}; {advice}"
+
+
+def bug_message(error: BaseException) -> str:
+    """One line for an unexpected error. The traceback goes into a file of its own."""
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix=f"paddlecnn-{time.strftime('%Y%m%d-%H%M%S')}-", suffix=".log",
+                                     delete=False, encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"command: {sys.argv}\n\n{text}")
+    reason = str(error).strip().splitlines()
+    return (f"unexpected {type(error).__name__}{f': {reason[-1][:200]}' if reason else ''}; this is a fault of "
+            f"paddlecnn. Please report it with the file {file.name}")
 
 
 def fail(message: object, code: int) -> int:

@@ -1,37 +1,114 @@
-"""Train a network: python tools/train.py -c configs/cifar10/alexnet_lrn.yaml
+"""Train a network: paddlecnn train -c configs/cifar10/alexnet_lrn.yaml
 
-The run's folder, runs/CONFIG/TIME unless --run names another, then holds checkpoints, curves for VisualDL
-and metrics.csv. The best epoch is chosen on validation data; measure the test data at the end with tools/eval.py.
+The run's folder, runs/CONFIG/TIME unless --run names another, then contains checkpoints, curves for VisualDL
+and metrics.csv. The best epoch is chosen on validation data; measure the test data at the end with `paddlecnn eval`.
+A run continues with --resume RUN, to the same weights as if it had never stopped.
 """
+from __future__ import annotations
+
+import argparse
 from pathlib import Path
 
-from paddlecnn.cli.common import config_parser
+from paddlecnn.cli.common import command_parser
+from paddlecnn.config import Config
 from paddlecnn.configfile import load_config
+from paddlecnn.errors import ConfigError
+
+
+def parser() -> argparse.ArgumentParser:
+    result = command_parser("train", __doc__)
+    result.add_argument("-c", "--config", type=Path, metavar="CONFIG", help="a YAML file from configs/")
+    result.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
+                        help="set one key of the config, e.g. -o train.epochs=3; may be repeated")
+    result.add_argument("--run", type=Path, metavar="DIR", help="the folder of the run (default: runs/CONFIG/TIME)")
+    result.add_argument("--resume", nargs="?", const=True, metavar="RUN",
+                        help="continue a run: a folder, a config's newest run, or latest; without RUN the one that "
+                             "--run or -c names")
+    result.add_argument("--extend", action="append", default=[], metavar="KEY=VALUE",
+                        help="with --resume: change the length of a run on purpose, e.g. train.epochs=60")
+    result.add_argument("--module", metavar="FILE", help="with --resume RUN: the run's own networks or data sets")
+    result.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    result.add_argument("--seeds", type=int, metavar="N", help="train with N seeds; report mean and deviation")
+    result.add_argument("--profile", type=positive, metavar="N", help="measure the time of N steps, phase by phase")
+    result.add_argument("--dry-run", action="store_true", help="report what would be trained, and stop")
+    return result
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return number
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = config_parser("train", __doc__)
-    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder; default: runs/CONFIG/TIME")
-    parser.add_argument("--resume", action="store_true",
-                        help="go on with the run in --run, or with the config's newest one")
-    parser.add_argument("--extend", action="append", default=[], metavar="KEY=VALUE",
-                        help="with --resume: change the length of a run on purpose, e.g. train.epochs=60")
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
-    parser.add_argument("--seeds", type=int, metavar="N", help="train with N seeds; tell mean and deviation")
-    parser.add_argument("--profile", type=int, default=0, metavar="N", help="show where the time of N steps goes")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be trained, and stop")
-    args = parser.parse_args(argv)
-    config = load_config(args.config, args.override + args.extend)
+    args = parser().parse_args(argv)
+    config, path = config_and_path(args)
 
     from paddlecnn import runtime
+
     runtime.load_paddle()
-    from paddlecnn.runs.run_dir import new_run_path, newest_run
-    from paddlecnn.training.commands import dry_run, train, train_seeds
+    from paddlecnn.training.train import train_run, train_seeds
+
     if args.dry_run:
-        print(dry_run(config, args.device))
+        from paddlecnn.training.dry_run import dry_run_report
+        from paddlecnn.training.setup import build_training
+
+        device = runtime.choose_device(args.device)
+        print(dry_run_report(build_training(config), device))
         return 0
-    run_path = args.run or (newest_run(args.config) if args.resume else new_run_path(args.config))
-    options = {"resume": args.resume, "extend": [item.partition("=")[0] for item in args.extend],
-               "device": args.device, "profile": args.profile}
-    print(train_seeds(config, run_path, args.seeds, **options) if args.seeds else train(config, run_path, **options))
+    options = {"resume": bool(args.resume), "extend": [item.partition("=")[0] for item in args.extend],
+               "device": args.device, "profile": args.profile or 0}
+    if args.seeds is not None:
+        print_seeds(path, train_seeds(config, path, args.seeds, **options))
+    else:
+        finished = train_run(config, path, **options)
+        print(f"{finished.run.path}\nbest epoch {finished.best.epoch}: val {finished.best}")
     return 0
+
+
+def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
+    """The config to train, and the folder of its run, new or to be resumed. Raises ConfigError, RunError."""
+    from paddlecnn.runs.run_dir import find_run, new_run_path
+
+    if args.extend and not args.resume:
+        raise ConfigError("--extend: changes the length of an existing run; add --resume")
+    overrides = args.override + args.extend
+    if not args.resume:
+        if args.config is None:
+            raise ConfigError("name a config with -c CONFIG, or a run to continue with --resume RUN")
+        return load_config(args.config, overrides), args.run or new_run_path(args.config)
+    named = args.run if args.resume is True else args.resume
+    if named is None and args.config is None:
+        raise ConfigError("--resume: name a run (--resume RUN), or the config whose newest run continues (-c CONFIG)")
+    if args.seeds is not None:
+        if args.config is None or named is None:
+            raise ConfigError("--resume with --seeds: name the config (-c) and the folder of the seeds (--run)")
+        return load_config(args.config, overrides), Path(named)
+    run = find_run(named or args.config)
+    if args.config is not None:
+        return load_config(args.config, overrides), run.path
+    config = load_config(run.path / "config.yaml", overrides)
+    return with_module(config, args.module, run.path), run.path
+
+
+def with_module(config: Config, module: str | None, run: Path) -> Config:
+    """The run's config with the module that the caller names: a run folder alone never makes the package run code."""
+    if config.model.module is None or module is not None:
+        return config.model_copy(update={"model": config.model.model_copy(update={"module": module})})
+    raise ConfigError(f"{run}: was trained with the module {config.model.module}, which is code and is only run if you "
+                      f"name it: add --module {config.model.module}")
+
+
+def print_seeds(path: Path, finished: list) -> None:
+    """A line for each seed, then mean, deviation and range over the seeds."""
+    from paddlecnn.training.train import spread
+
+    print(path)
+    for one in finished:
+        print(f"seed {one.run.config.seed}: best epoch {one.best.epoch}, val {one.best}")
+    top1, loss = (spread([getattr(one.best, name) for one in finished]) for name in ("top1", "loss"))
+    print(f"val top-1 of {len(finished)} seeds: mean {top1['mean']:.4%}, standard deviation {top1['deviation']:.4%}, "
+          f"range {top1['range'][0]:.4%} to {top1['range'][1]:.4%}")
+    print(f"val loss of {len(finished)} seeds: mean {loss['mean']:.6f}, standard deviation {loss['deviation']:.6f}, "
+          f"range {loss['range'][0]:.6f} to {loss['range'][1]:.6f}")

@@ -34,7 +34,7 @@ def evaluate_run(path: Path, split: str = "val", checkpoint: str = "best", devic
     if predictions.labels is None:
         raise DataError(f"{loaded.config.data.name}: its {split} images have no published labels; "
                         "tools/submit.py writes the predictions that Kaggle scores")
-    figures = {"split": split, "checkpoint": checkpoint, "epoch": loaded.state["epoch"], "step": loaded.state["step"],
+    figures = {"split": split, "checkpoint": checkpoint, "epoch": loaded.state.epoch, "step": loaded.state.step,
                **report(predictions.logits, predictions.labels, predictions.classes)}
     write_predictions(run.predictions(split), predictions)
     write_json(run.path / f"evaluation_{split}.json", figures)
@@ -66,7 +66,7 @@ def note_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
 def as_text(figures: dict[str, Any]) -> str:
     """The figures for a person."""
     lines = [f"{figures['split']} (checkpoint {figures['checkpoint']}, epoch {figures['epoch']}): "
-             f"{Scores(figures['n'], figures['loss'], figures['top1'])}"]
+             f"{Scores(n=figures['n'], loss=figures['loss'], top1=figures['top1'])}"]
     if figures["top5"] is not None:
         lines.append(f"top-5 {figures['top5']:.4%}")
     lines.append(f"log loss {figures['log_loss']:.6f}")

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import paddle
 
@@ -11,6 +10,8 @@ from paddlecnn.errors import CheckpointError
 from paddlecnn.models import create_model
 from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import RunState
+from paddlecnn.runs.user_module import check_module
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,31 @@ class LoadedRun:
     run: RunDir
     config: Config
     model: paddle.nn.Layer
-    classes: tuple[str, ...]
-    preprocess: Preprocess
-    state: dict[str, Any]  # state.json of the checkpoint
+    state: RunState
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.state.classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.state.preprocess
 
 
-def load_run(run: RunDir, which: str = "best") -> LoadedRun:
-    """The model of a run's checkpoint, `best` or `last`. Raises CheckpointError for one that is damaged."""
+def load_run(run: RunDir, which: str = "best", module: str | None = None) -> LoadedRun:
+    """The model of a run's checkpoint, `best` or `last`.
+
+    module: the file with the run's own networks or data sets, if it was trained with one
+    Raises CheckpointError for a damaged checkpoint, ModuleError for a missing or different module.
+    """
     folder = run.checkpoint(which)
     checkpoint = load_checkpoint(folder)
-    spec = checkpoint.state["model"]
-    model = create_model(spec["name"], num_classes=spec["num_classes"], **spec["options"])
+    check_module(module, checkpoint.state.module, run.path)
+    identity = checkpoint.state.model
+    model = create_model(identity.name, num_classes=identity.num_classes, **identity.options)
     missing, unexpected = model.set_state_dict(checkpoint.model)
     if missing or unexpected:
-        raise CheckpointError(f"{folder}: model.safetensors does not fit {spec['name']} of this version "
+        raise CheckpointError(f"{folder}: model.safetensors does not fit {identity.name} of this version "
                               f"(layers {', '.join([*missing, *unexpected][:3])})")
     model.eval()
-    return LoadedRun(run, run.config, model, tuple(checkpoint.state["classes"]),
-                     Preprocess(**checkpoint.state["preprocess"]), checkpoint.state)
+    return LoadedRun(run, run.config, model, checkpoint.state)

@@ -1,7 +1,8 @@
-"""Measure a model: the same few lines in validation during training and in tools/eval.py, so they cannot disagree."""
+"""The measures of a model, shared by validation during training and by `paddlecnn eval`."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,48 +13,47 @@ from tqdm import tqdm
 
 from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
+from paddlecnn.runs.state import Scores
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The two numbers that choose an epoch."""
-
-    n: int
-    loss: float  # mean cross-entropy of the labels, in nats, without label smoothing
-    top1: float  # share of images whose most probable class is the label, 0..1
-
-    def __str__(self) -> str:
-        return f"loss {self.loss:.6f}  top-1 {self.top1:.4%}  ({self.n:,} images)"
-
-
-def predict_logits(model: paddle.nn.Layer, loader: Loader, progress: str | None = None) -> np.ndarray:
+def predict_logits(model: paddle.nn.Layer, loader: Loader, progress: str | None = None,
+                   autocast: Callable[[], AbstractContextManager] = nullcontext) -> np.ndarray:
     """The model's logits [N, C], float32, in the order of the loader's data set.
 
-    The model is put into evaluation mode and left in the mode it was in. With several processes each computes its
-    share and all get the whole.
+    The model is put into evaluation mode and returned to its previous mode. The host waits for the device once,
+    at the end. With several processes each computes its share and all receive the whole.
+
+    progress: the label of the progress bar; None for no bar
+    autocast: the context of the forward pass, for mixed precision
     """
     was_training = model.training
     model.eval()
-    logits = np.zeros((len(loader.dataset), model.num_classes), np.float32)
     batches = tqdm(loader.epoch(0), total=len(loader), desc=progress, unit="batch", leave=False,
-                   disable=None if progress else True)
+                   disable=None if progress and distributed.rank() == 0 else True)
+    indices, outputs = [], []
     with paddle.no_grad():
         for batch in batches:
             if len(batch.indices):
-                logits[batch.indices] = model(batch.images).numpy()
+                with autocast():
+                    outputs.append(model(batch.images))
+                indices.append(batch.indices)
     if was_training:
         model.train()
-    return distributed.all_reduce_sum(logits)
+    classes = len(loader.dataset.classes)
+    logits = np.zeros((len(loader.dataset), outputs[0].shape[1] if outputs else classes), np.float32)
+    if outputs:
+        logits[np.concatenate(indices)] = paddle.concat(outputs).astype("float32").numpy()
+    return logits if distributed.world_size() == 1 else distributed.all_reduce_sum(paddle.to_tensor(logits)).numpy()
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
     """Loss and top-1 of logits [N, C] against labels [N]."""
     losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
-    return Scores(len(labels), float(losses.mean()), float((logits.argmax(axis=1) == labels).mean()))
+    return Scores(n=len(labels), loss=float(losses.mean()), top1=float((logits.argmax(axis=1) == labels).mean()))
 
 
 def report(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Everything tools/eval.py tells of a split, as plain values.
+    """Everything that `paddlecnn eval` reports of a split, as plain values.
 
     Keys: n, loss, log_loss, top1, top5 (None with five classes or fewer), per_class (precision, recall, f1, support),
     confusion (rows: labels, columns: predictions). The metrics are scikit-learn's.

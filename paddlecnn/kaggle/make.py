@@ -80,8 +80,8 @@ def origin(run: LoadedRun, tta: str) -> dict[str, str]:
     git = git_state()
     return {
         "runs": str(run.run.path),
-        "checkpoint": f"best, epoch {run.state['epoch']}" + (f", {tta} at test time" if tta != "none" else ""),
-        "config_hash": run.state["config_hash"],
+        "checkpoint": f"best, epoch {run.state.epoch}" + (f", {tta} at test time" if tta != "none" else ""),
+        "config_hash": run.state.config_hash,
         "git_commit": f"{git['commit']}{' with changes' if git['dirty'] else ''}" if git else "",
     }
 

@@ -1,8 +1,8 @@
-"""A checkpoint is a folder that is either whole or refused.
+"""A checkpoint is a folder that is either complete or refused.
 
     model.safetensors       the weights to predict with (their moving average, where one is kept)
     optimizer.safetensors   what only training needs: momentum and the like, and the raw weights beside an average
-    state.json              where training stands, and all that prediction needs: preprocessing and class names
+    state.json              the position of training, preprocessing and class names (state.py)
     SHA256SUMS              the digest of each file above; `sha256sum -c` reads it
 
 It is written aside, flushed to disk and renamed, so a kill leaves the old one or the new one. Nothing in it
@@ -17,14 +17,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from paddlecnn.errors import CheckpointError
 from paddlecnn.files import file_digest, sync
+from paddlecnn.runs.state import RunState
 
 SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -33,18 +34,18 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint folder holds."""
+    """The content of a checkpoint folder."""
 
     model: Arrays
     optimizer: Arrays
-    state: dict[str, Any]
+    state: RunState
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 1, best: bool = False) -> None:
-    """Write a checkpoint as `folder`/last, and as `folder`/best too where it is the best so far.
+    """Write a checkpoint as `folder`/last, and as `folder`/best too if it is the best so far.
 
-    The `keep` - 1 checkpoints before it stay, as step-00000123. An error while writing (a full disk) leaves
-    all that was there as it was. Returns only when everything is on disk.
+    The `keep` - 1 checkpoints before it are kept as step-00000123. An error while writing (a full disk) leaves
+    everything in place. Returns when all files are on disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if best:  # before `last`: a kill in between repeats the epoch and writes the same best again
@@ -60,7 +61,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 1, best: b
     earlier = sorted(folder.glob("step-*"), key=step_of)
     for outdated in earlier[:max(len(earlier) - keep + 1, 0)]:
         shutil.rmtree(outdated)
-    for unfinished in folder.glob(".writing-*"):  # what a kill left
+    for unfinished in folder.glob(".writing-*"):  # left by a kill
         shutil.rmtree(unfinished)
 
 
@@ -79,7 +80,7 @@ def write_aside(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def write_files(folder: Path, checkpoint: Checkpoint) -> None:
     contents = (safetensors.numpy.save(checkpoint.model), safetensors.numpy.save(checkpoint.optimizer),
-                json.dumps(checkpoint.state, indent=1, allow_nan=False).encode())
+                json.dumps(checkpoint.state.model_dump(), indent=1, allow_nan=False).encode())
     for name, content in zip(FILES, contents, strict=True):
         (folder / name).write_bytes(content)
         sync(folder / name)
@@ -89,7 +90,7 @@ def write_files(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def replace_best(folder: Path, aside: Path) -> None:
-    """Rename `aside` to best. A folder cannot replace another at once: between the two renames best.new is there."""
+    """Rename `aside` to best. A folder cannot replace another atomically: between the two renames there is best.new."""
     best, new, old = folder / "best", folder / "best.new", folder / "best.old"
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -102,14 +103,14 @@ def replace_best(folder: Path, aside: Path) -> None:
 
 
 def restore_best(folder: Path) -> None:
-    """Put right what a kill between the two renames of `replace_best` left."""
+    """Complete a replacement that was killed between the two renames of `replace_best`."""
     best, new = folder / "best", folder / "best.new"
     if not best.exists() and new.exists():
         os.rename(new, best)
 
 
 def step_of(folder: Path) -> int:
-    """The step in a checkpoint folder's name or, for `last`, in its state; -1 where that cannot be read."""
+    """The step in a checkpoint folder's name or, for `last`, in its state; -1 if it cannot be read."""
     named = re.fullmatch(r"step-(\d+)", folder.name)
     if named:
         return int(named[1])
@@ -126,10 +127,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """
     verify(folder)
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state = RunState.model_validate(json.loads((folder / "state.json").read_bytes()))
         arrays = [safetensors.numpy.load((folder / name).read_bytes()) for name in FILES[:2]]
-        state["step"], state["epoch"], state["model"], state["preprocess"], state["classes"]
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn "
+                              f"(state.json: {f'{where}: ' if where else ''}{first['msg']})") from None
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn ({error})") from None
     return Checkpoint(*arrays, state)
 

@@ -1,7 +1,8 @@
-"""What a result depends on beside the config: versions, device, commit, command line."""
+"""The provenance of a result beside the config: versions, device, commit, command line."""
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import resource
@@ -16,6 +17,7 @@ import paddle
 
 from paddlecnn.config import Config
 from paddlecnn.configfile import config_hash
+from paddlecnn.errors import RunError
 
 PACKAGES = ("paddlecnn", "paddlepaddle", "paddlepaddle-gpu", "numpy", "scikit-learn", "pillow",
             "opencv-python-headless", "visualdl", "safetensors", "kaggle")
@@ -38,6 +40,18 @@ def describe_environment(config: Config, device: str) -> dict[str, Any]:
     }
 
 
+def read_environment(path: Path) -> dict[str, Any]:
+    """The content of environment.json. Raises RunError if it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); restore the file, or "
+                       "write {} into it if its content is lost") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: not a JSON object; restore the file, or write {{}} into it if its content is lost")
+    return content
+
+
 def installed(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -58,7 +72,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def peak_memory_mib(device: str) -> dict[str, float]:
-    """The most memory in use so far, in MiB: of the process and, on a GPU, of the device."""
+    """The peak memory so far, in MiB: of the process and, on a GPU, of the device."""
     peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     if device.startswith("gpu"):
         peak["gpu"] = paddle.device.cuda.max_memory_allocated() / 2**20

@@ -1,22 +1,23 @@
-"""The folder of a run: everything that reads a run reads this folder and nothing else.
+"""The folder of a run. Everything that reads a run reads this folder and nothing else.
 
     config.yaml         the resolved config, every key written out
     environment.json    versions, device, commit, command line, wall time
-    checkpoints/        last, best and the ones before (checkpoint.py)
-    metrics.csv         every logged number; vdl/ holds the same for VisualDL
-    predictions_*.csv   written by tools/eval.py
+    checkpoints/        last, best and the ones before them (checkpoint.py)
+    metrics.csv         every logged number; vdl/ has the same for VisualDL
+    predictions_*.csv   written by `paddlecnn eval`
 """
 from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_run_config, to_yaml
@@ -26,28 +27,28 @@ from paddlecnn.runs.checkpoint import restore_best
 
 
 class RunDir:
-    """A run's folder. Raises RunError where `path` is not one."""
+    """A run's folder. Raises RunError if `path` is not one."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
-            raise RunError(f"{self.path}: no such run folder; tools/train.py makes one")
+            raise RunError(f"{self.path}: no such run folder; `paddlecnn train` creates one")
         if not (self.path / "config.yaml").is_file():
             raise RunError(f"{self.path}: not a run folder (it has no config.yaml)")
 
     @classmethod
     def create(cls, path: str | Path, config: Config, environment: dict[str, Any]) -> RunDir:
-        """Make a new run folder, whole or not at all. Raises RunError where one is there already."""
+        """Create a run folder, complete or not at all. Raises RunError if there is one already."""
         path = Path(path)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise RunError(f"{path}: exists already; go on with it by --resume, or choose another --run")
+            raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_name(f".{path.name}.{os.getpid()}.part")
             aside.mkdir()
         except OSError as error:
-            raise RunError(f"{path}: the run folder cannot be made ({error.strerror}); "
-                           "choose another with --run") from None
+            raise RunError(f"{path}: the run folder cannot be created ({error.strerror}); "
+                           "choose another one with --run") from None
         try:
             (aside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
             write_json(aside / "environment.json", environment)
@@ -66,17 +67,24 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for one training process; a kill lets go of it. Raises RunError where another one trains."""
-        with open(self.path / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"{self.path}: another process is training this run; wait for it or stop it") from None
+        """Reserve the run for one training process; a kill releases it. Raises RunError if it is reserved already."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(f"{self.path}: another process is training this run; wait for it or stop it") from None
+        try:
             yield
+        finally:
+            lock.release()
 
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
 
     @property
     def metrics(self) -> Path:
@@ -87,12 +95,13 @@ class RunDir:
         return self.path / "vdl"
 
     def checkpoint(self, name: str = "best") -> Path:
-        """The folder of the checkpoint called best or last. Raises RunError where there is none yet."""
+        """The folder of the checkpoint best or last. Raises RunError if there is none yet."""
         with contextlib.suppress(OSError):  # a run on a read-only disk can still be read
             restore_best(self.checkpoints)
         folder = self.checkpoints / name
         if not folder.is_dir():
-            raise RunError(f"{self.path}: has no checkpoint called {name} yet; finish an epoch of training first")
+            other = "; --checkpoint last uses the unfinished epoch" if (self.checkpoints / "last").is_dir() else ""
+            raise RunError(f"{self.path}: has no checkpoint {name} yet; finish an epoch of training first{other}")
         return folder
 
     def predictions(self, split: str) -> Path:
@@ -105,13 +114,26 @@ def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
     return run_family(config_path, root) / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def newest_run(config_path: str | Path, root: str | Path = "runs") -> Path:
-    """The newest run of a config. Raises RunError where there is none."""
-    family = run_family(config_path, root)
-    runs = sorted(path.parent for path in family.glob("*/config.yaml"))
-    if not runs:
-        raise RunError(f"{family}: holds no run to resume; leave out --resume, or name one with --run")
-    return runs[-1]
+def find_run(name: str | Path, root: str | Path = "runs") -> RunDir:
+    """The run that a person names: its folder, a config (its newest run), or `latest` (the newest of all).
+
+    Raises RunError if there is none.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        family = run_family(path, root)
+        return newest(family.glob("*/config.yaml"), f"{family}: contains no run; train one with -c {path}")
+    if str(name) == "latest" and not path.exists():
+        return newest(Path(root).rglob("config.yaml"), f"{root}: contains no run yet")
+    return RunDir(path)
+
+
+def newest(configs: Iterator[Path], otherwise: str) -> RunDir:
+    """The run whose config.yaml was written last."""
+    found = sorted(configs, key=lambda path: (path.stat().st_mtime, path))
+    if not found:
+        raise RunError(otherwise)
+    return RunDir(found[-1].parent)
 
 
 def run_family(config_path: str | Path, root: str | Path) -> Path:

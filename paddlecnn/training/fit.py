@@ -1,24 +1,28 @@
 """The training loop."""
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
+import threading
+import time
+from collections.abc import Iterator
 
-import numpy as np
+import paddle
 
 from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.errors import UserError
 from paddlecnn.evaluation.metrics import predict_logits, score
-from paddlecnn.training.interrupt import StopRequest
-from paddlecnn.training.logger import Recorder
+from paddlecnn.runs.state import EpochRecord
+from paddlecnn.training.checkpointer import Checkpointer
+from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.profile import StepProfiler
-from paddlecnn.training.progress import Progress
-from paddlecnn.training.state import Learner
+from paddlecnn.training.state import StepSums, TrainState
 
 
 class TrainingStopped(UserError):
-    """Training ended before its last epoch, by a signal; a checkpoint is written."""
+    """Training ended before its last epoch, by a signal; a checkpoint has been written."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -26,79 +30,136 @@ class TrainingStopped(UserError):
 
 
 class LossNotFinite(UserError):
-    """The loss became NaN or infinite; no checkpoint holds what came of it."""
+    """The loss became NaN or infinite; no checkpoint contains the result."""
 
 
-def fit(learner: Learner, train: Loader, val: Loader, progress: Progress, recorder: Recorder,
-        stop: StopRequest, phases: StepProfiler) -> None:
-    """Train from where `progress` stands to the end of the run."""
+class StopRequest:
+    """The number of the signal that asked to stop; 0 if there was none."""
+
+    signal_number = 0
+
+
+def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, checkpointer: Checkpointer,
+        stop: StopRequest, profiler: StepProfiler) -> None:
+    """Train from the current progress to the end of the run."""
+    progress, config = state.progress, state.config.train
+    min_delta = config.early_stop.min_delta if config.early_stop else 0.0
     while not progress.finished:
-        stopping = train_epoch(learner, train, progress, recorder, stop, phases)
-        with learner.weights_for_prediction() as model:
-            scores = score(predict_logits(model, val, "validation"), val.dataset.labels)
-        check_finite(scores.loss, "validation loss", progress, recorder)
-        is_best = progress.end_epoch(scores, learner.config.train)
-        recorder.end_epoch(scores, is_best)
+        started, done_before = time.perf_counter(), progress.this_epoch.images
+        stopping = train_epoch(state, train, logger, checkpointer, stop, profiler)
+        seconds, images = time.perf_counter() - started, progress.this_epoch.images - done_before
+        with state.weights_for_prediction() as model:
+            scores = score(predict_logits(model, val, "validation", state.autocast), val.dataset.labels)
+        check_finite(scores.loss, "validation loss", state, checkpointer)
+        record = EpochRecord(epoch=progress.epoch + 1, step=progress.step, train=progress.this_epoch.means, val=scores,
+                             lr=progress.lr, seconds=seconds, images_per_second=images / seconds)
+        is_best = progress.end_epoch(record, config.monitor, min_delta)
+        stop_early = config.early_stop is not None and progress.epochs_since_best >= config.early_stop.patience
+        progress.finished = stop_early or progress.epoch >= config.epochs
+        logger.log_validation(record)
+        checkpointer.save(state, logger.position(), is_best)
+        logger.report_epoch(record, is_best, time.perf_counter() - started)
         if stopping and not progress.finished:
-            raise stopped(progress, recorder, stop)
-    if phases.left and phases.stop():  # the run had fewer steps than were to be profiled
-        recorder.say(phases.table())
+            raise stopped(state, logger, stop)
+    profiler.finish()
 
 
-def train_epoch(learner: Learner, train: Loader, progress: Progress, recorder: Recorder,
-                stop: StopRequest, phases: StepProfiler) -> bool:
-    """The rest of the epoch that `progress` stands in. Returns whether a signal came during its last step."""
-    learner.model.train()
-    bar = recorder.epoch_bar(len(train))
-    batches = train.epoch(progress.epoch, start=progress.step_in_epoch)
-    stopping = False
-    while progress.step_in_epoch < len(train):
-        with phases("data"):
-            batch = next(batches)
-        lr = progress.lr = learner.optimizer.get_lr()
-        size = images_in_step(train, progress.step_in_epoch)
-        result = learner.step(batch, progress.step, size, recorder.is_logging(progress.step + 1), phases)
-        with phases("logging"):
-            progress.end_step(*agree_on(result.loss, result.correct, result.images))
-            check_finite(progress.this_epoch.loss, "loss", progress, recorder)
-            recorder.log_step(lr, result.grad_norm, size, bar)
-        if phases.end_step():
-            recorder.say(phases.table())
-        stopping, saving = map(bool, agree_on(stop.signal_number, recorder.wants_checkpoint()))
-        if (stopping or saving) and progress.step_in_epoch < len(train):  # an epoch's end saves anyway
-            # The loss of this step was finite, but its update need not have been.
-            check_finite(learner.largest_weight(), "largest weight", progress, recorder)
-            recorder.save()
-            if stopping:
-                bar.close()
-                raise stopped(progress, recorder, stop)
-    bar.close()
+def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpointer: Checkpointer,
+                stop: StopRequest, profiler: StepProfiler) -> bool:
+    """Train the rest of the current epoch. Returns whether a signal asked to stop during its last step.
+
+    Losses are summed on the device. The host waits for the device only where it needs the numbers: at a logged
+    step, at a checkpoint and at the end of the epoch. With several processes a signal takes effect there, too.
+    """
+    state.model.train()
+    progress = state.progress
+    batches = loader.epoch(progress.epoch, start=progress.step_in_epoch)
+    sums, images, stopping = StepSums(), 0, False
+    with logger.epoch_bar(progress, len(loader)) as bar:
+        while progress.step_in_epoch < len(loader):
+            with profiler("data"):
+                batch = next(batches)
+            size = images_in_step(loader, progress.step_in_epoch)
+            is_logged = logger.is_logged(progress.step + 1)
+            norm = state.step(batch, size, sums, profiler, want_norm=is_logged)
+            images += size
+            is_end = progress.step_in_epoch == len(loader)
+            alone = distributed.world_size() == 1 and (stop.signal_number or checkpointer.is_due(progress.step))
+            with profiler("logging"):
+                bar.update()
+                if is_logged or is_end or checkpointer.is_due_by_step(progress.step) or alone:
+                    stopping, saving = read_sums(state, sums, images, stop, checkpointer)
+                    sums, images = StepSums(), 0
+                    if is_logged:
+                        logger.log_step(progress, norm, bar)
+                    if (stopping or saving) and not is_end:  # the end of an epoch saves anyway
+                        # The loss of this step was finite, but its update may not be.
+                        check_finite(state.largest_weight(), "largest weight", state, checkpointer)
+                        checkpointer.save(state, logger.position())
+                        if stopping:
+                            raise stopped(state, logger, stop)
+            profiler.end_step()
     return stopping
 
 
-def agree_on(*values: float) -> list[float]:
-    """The sums over all processes, so that all see one loss and stop or save at one step."""
-    return distributed.all_reduce_sum(np.array(values, np.float64)).tolist()
+def read_sums(state: TrainState, sums: StepSums, images: int, stop: StopRequest,
+              checkpointer: Checkpointer) -> tuple[bool, bool]:
+    """Add the sums of the last steps, over all processes, to the progress: one collective, one read of the device.
+
+    Returns whether any process was asked to stop, and whether a checkpoint is due. Raises LossNotFinite.
+    """
+    flags = paddle.to_tensor([float(stop.signal_number), float(checkpointer.is_due(state.progress.step))], "float64")
+    values = distributed.all_reduce_sum(paddle.concat([paddle.stack([sums.loss, sums.correct]), flags])).numpy()
+    loss, correct, stopping, saving = values.tolist()
+    check_finite(loss, "loss", state, checkpointer)
+    state.progress.since_log.add(loss, int(correct), images)
+    state.progress.this_epoch.add(loss, int(correct), images)
+    return bool(stopping), bool(saving)
 
 
 def images_in_step(loader: Loader, step: int) -> int:
-    """Images in a step over all processes; an epoch's last step may have fewer."""
+    """The number of images in a step over all processes; the last step of an epoch may have fewer."""
     return min(loader.batch_size, len(loader.dataset) - step * loader.batch_size)
 
 
-def check_finite(value: float, name: str, progress: Progress, recorder: Recorder) -> None:
-    """Raise LossNotFinite, before anything of it is saved, where a value is NaN or infinite."""
+def check_finite(value: float, name: str, state: TrainState, checkpointer: Checkpointer) -> None:
+    """Raise LossNotFinite, before anything is saved, if a value is NaN or infinite."""
     if math.isfinite(value):
         return
-    last = recorder.last_checkpoint()
+    latest, progress = checkpointer.latest(), state.progress
     raise LossNotFinite(
-        f"{recorder.run.path}: the {name} is {value} at step {progress.step} (epoch {progress.epoch + 1}), learning "
-        f"rate {progress.lr:g}; lower optim.lr, add warm-up (optim.schedule.warmup) or optim.clip_norm. "
-        f"{f'The last sound checkpoint is {last}' if last else 'No checkpoint was written yet'}")
+        f"{checkpointer.folder.parent}: the {name} is {value} at step {progress.step} (epoch {progress.epoch + 1}), "
+        f"learning rate {progress.lr:g}; lower optim.lr, add warm-up (optim.schedule.warmup) or optim.clip_norm. "
+        f"{f'The last valid checkpoint is {latest}' if latest else 'No checkpoint was written yet'}")
 
 
-def stopped(progress: Progress, recorder: Recorder, stop: StopRequest) -> TrainingStopped:
+def stopped(state: TrainState, logger: MetricLogger, stop: StopRequest) -> TrainingStopped:
     """The error that ends a run on a signal."""
-    number = stop.signal_number or signal.SIGTERM  # another process of the job may be the one that got it
-    return TrainingStopped(f"stopped at step {progress.step:,}, with a checkpoint; the same command with "
-                           f"--run {recorder.run.path} --resume goes on from there", exit_code=128 + number)
+    number = stop.signal_number or signal.SIGTERM  # another process of the job may have received it
+    return TrainingStopped(f"stopped at step {state.progress.step:,} with a checkpoint; "
+                           f"--resume {logger.run.path} continues from there", exit_code=128 + number)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Record the first SIGINT or SIGTERM within this context; a second one has its usual effect."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: object) -> None:
+        request.signal_number = number
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        restore()

@@ -1,115 +1,112 @@
-"""What a run leaves behind: metrics, curves, checkpoints, the bar. Only process 0 writes."""
+"""The numbers of a run: metrics.csv, VisualDL curves, the progress bar and the line of each epoch."""
 from __future__ import annotations
 
+import contextlib
 import csv
+import logging
+import sys
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
+import paddle
 from tqdm import tqdm
 
 from paddlecnn import distributed
-from paddlecnn.evaluation.metrics import Scores
+from paddlecnn.config import TrainConfig
 from paddlecnn.files import written_aside
-from paddlecnn.runs.checkpoint import Checkpoint, newest_first, save_checkpoint
 from paddlecnn.runs.metrics_log import MetricsLog, rewind_metrics
 from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import EpochRecord, LogPosition, Progress, RunningMean
 from paddlecnn.training.curves import CurveWriter
-from paddlecnn.training.progress import Progress, RunningMean
-from paddlecnn.training.state import Learner
+
+log = logging.getLogger(__name__)
+SECONDS_BETWEEN_LINES = 30.0  # inside an epoch, without a terminal
 
 
-class Recorder:
-    """Writes for one run. `fixed` is the part of state.json that does not change during the run."""
+class MetricLogger:
+    """Logs one run. Only process 0 writes and reports."""
 
-    def __init__(self, run: RunDir, learner: Learner, progress: Progress, fixed: dict[str, Any]) -> None:
+    def __init__(self, run: RunDir, config: TrainConfig, progress: Progress, position: LogPosition | None) -> None:
+        """Open the logs, cut back to the checkpoint's position: training is about to write the rest again."""
         self.run = run
-        self.learner = learner
-        self.progress = progress
-        self.fixed = fixed
-        self.config = learner.config.train
+        self.config = config
         self.writes = distributed.rank() == 0
         if self.writes:
-            rows = rewind_metrics(run.metrics, progress.step)
+            rows = rewind_metrics(run.metrics, position, progress)
             self.metrics = MetricsLog(run.metrics)
             self.curves = CurveWriter(run.vdl, rows)
-        self.log_clock = self.save_clock = self.session_clock = time.perf_counter()
-        self.images = 0
+        self.logged_at = self.line_at = time.perf_counter()
+        self.steps = self.images_before = 0
 
-    def epoch_bar(self, steps: int) -> tqdm:
-        """A progress bar for an epoch, on a terminal only."""
-        return tqdm(total=steps, initial=self.progress.step_in_epoch, unit="step", leave=False, dynamic_ncols=True,
-                    desc=f"epoch {self.progress.epoch + 1}/{self.config.epochs}",
-                    disable=None if self.writes else True)
+    @contextlib.contextmanager
+    def epoch_bar(self, progress: Progress, steps: int) -> Iterator[tqdm]:
+        """A progress bar for the rest of an epoch, on a terminal only."""
+        self.logged_at, self.steps = time.perf_counter(), steps
+        self.images_before = progress.since_log.images  # of an earlier session
+        with tqdm(total=steps, initial=progress.step_in_epoch, unit="step", leave=False, dynamic_ncols=True,
+                  desc=f"epoch {progress.epoch + 1}/{self.config.epochs}",
+                  disable=None if self.writes else True) as bar:
+            yield bar
 
-    def log_step(self, lr: float, grad_norm: float | None, images: int, bar: tqdm) -> None:
-        """Log every `log_every` steps: means since the last time."""
-        bar.update()
-        self.images += images
-        if not self.is_logging(self.progress.step):
-            return
-        now = time.perf_counter()
-        speed, self.log_clock, self.images = self.images / (now - self.log_clock), now, 0
-        means = self.progress.since_log.means
-        self.progress.since_log = RunningMean()
-        bar.set_postfix_str(f"{speed:,.0f} images/s, loss {means['loss']:.4f}, top-1 {means['top1']:.1%}")
-        if self.writes:
-            norm = {} if grad_norm is None else {"grad_norm": grad_norm}
-            self.curves.add(self.metrics.add("train", self.progress.epoch + 1, self.progress.step, **means, lr=lr,
-                                             images_per_second=speed, **norm))
-
-    def is_logging(self, step: int) -> bool:
+    def is_logged(self, step: int) -> bool:
         return step % self.config.log_every == 0
 
-    def wants_checkpoint(self) -> bool:
-        """Whether one is due inside an epoch; process 0 says, because its clock counts."""
-        rule = self.config.checkpoint
-        if not self.writes:
-            return False
-        by_step = rule.every_steps is not None and self.progress.step % rule.every_steps == 0
-        by_clock = (rule.every_minutes is not None
-                    and time.perf_counter() - self.save_clock >= rule.every_minutes * 60)
-        return by_step or by_clock
-
-    def end_epoch(self, scores: Scores, is_best: bool) -> None:
-        """Log the validation, save, and say how the epoch went. Returns when all is on disk."""
-        if self.writes:
-            self.curves.add(self.metrics.add("val", self.progress.epoch, self.progress.step,
-                                             loss=scores.loss, top1=scores.top1))
-        self.save(is_best)
-        train = self.progress.history[-1]["train"]
-        self.say(f"epoch {self.progress.epoch}/{self.config.epochs}  train loss {train['loss']:.4f} "
-                 f"top-1 {train['top1']:.2%}  val {scores}{'  best so far' if is_best else ''}")
-        self.log_clock, self.images = time.perf_counter(), 0
-
-    def save(self, is_best: bool = False) -> None:
-        """Write a checkpoint of where training stands now."""
+    def log_step(self, progress: Progress, norm: paddle.Tensor, bar: tqdm) -> None:
+        """Log the means since the last logged step."""
         now = time.perf_counter()
-        self.progress.seconds += now - self.session_clock
-        self.session_clock = self.save_clock = now
-        if self.writes:
-            self.curves.flush()
-            model, optimizer = self.learner.arrays()
-            state = {**self.fixed, **self.progress.to_state(), "scaler": self.learner.scaler_state()}
-            save_checkpoint(self.run.checkpoints, Checkpoint(model, optimizer, state),
-                            keep=self.config.checkpoint.keep, best=is_best)
+        means = progress.since_log.means
+        speed = (progress.since_log.images - self.images_before) / (now - self.logged_at)
+        progress.since_log, self.images_before, self.logged_at = RunningMean(), 0, now
+        summary = f"loss {means.loss:.4g}, top-1 {means.top1:.2%}, {speed:,.0f} images/s"
+        bar.set_postfix_str(summary)
+        if not self.writes:
+            return
+        self.curves.add(self.metrics.add("train", progress.epoch + 1, progress.step, loss=means.loss, top1=means.top1,
+                                         lr=progress.lr, images_per_second=speed, grad_norm=norm.item()))
+        if not sys.stderr.isatty() and now - self.line_at >= SECONDS_BETWEEN_LINES:
+            self.line_at = now
+            log.info("epoch %d/%d, step %d/%d: %s", progress.epoch + 1, self.config.epochs, progress.step_in_epoch,
+                     self.steps, summary)
 
-    def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint of the run so far; None where there is none."""
-        return next(newest_first(self.run.checkpoints), None)
-
-    def say(self, line: str) -> None:
-        """A line for the person, above the bar."""
+    def log_validation(self, record: EpochRecord) -> None:
+        """Log the validation of a finished epoch."""
         if self.writes:
-            tqdm.write(line)
+            self.curves.add(self.metrics.add("val", record.epoch, record.step,
+                                             loss=record.val.loss, top1=record.val.top1))
+
+    def report_epoch(self, record: EpochRecord, is_best: bool, seconds: float) -> None:
+        """One line for a finished epoch. seconds: its whole duration, from which the time left is estimated."""
+        self.line_at = time.perf_counter()
+        if self.writes:
+            left = (self.config.epochs - record.epoch) * seconds
+            log.info("epoch %d/%d  train loss %.4g top-1 %.2f %%  val loss %.4g top-1 %.2f %%  lr %.4g  "
+                     "%s, %s images/s%s%s", record.epoch, self.config.epochs, record.train.loss,
+                     100 * record.train.top1, record.val.loss, 100 * record.val.top1, record.lr, duration(seconds),
+                     f"{record.images_per_second:,.0f}", f", {duration(left)} left" if left else "",
+                     "  best so far" if is_best else "")
 
     def list_excluded(self, excluded: list[tuple[str, str]]) -> None:
-        """Write excluded.csv: each training image that is left out, and why."""
+        """Write excluded.csv: each training image that is left out, and the reason."""
         if self.writes and excluded:
             with written_aside(self.run.path / "excluded.csv") as aside, open(aside, "w", newline="") as file:
                 csv.writer(file).writerows([("id", "reason"), *excluded])
+
+    def position(self) -> LogPosition | None:
+        """The end of metrics.csv so far, for a checkpoint. Curves and metrics before it survive a kill."""
+        if not self.writes:
+            return None
+        self.curves.flush()
+        return self.metrics.position()
 
     def close(self) -> None:
         if self.writes:
             self.metrics.close()
             self.curves.close()
+
+
+def duration(seconds: float) -> str:
+    """`8.3 s`, `12 min 05 s` or `3 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

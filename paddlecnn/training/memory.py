@@ -1,4 +1,4 @@
-"""Say what would fit where a GPU's memory did not suffice."""
+"""The memory of a training step, and the advice when a GPU runs out of it."""
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +20,7 @@ class OutOfMemory(UserError):
 
 
 @contextlib.contextmanager
-def out_of_memory_explained(job: TrainingSetup) -> Iterator[None]:
+def out_of_memory_explained(setup: TrainingSetup) -> Iterator[None]:
     """Turn Paddle's out-of-memory error on a GPU into one that names a batch size that would fit."""
     try:
         yield
@@ -30,12 +30,12 @@ def out_of_memory_explained(job: TrainingSetup) -> Iterator[None]:
         if not paddle.get_device().startswith("gpu"):
             raise
         memory = paddle.device.cuda.get_device_properties().total_memory
-        raise OutOfMemory(advice(summarize(job.model, job.preprocess.size), job.config.train.batch_size,
-                                 SLOTS[job.config.optim.name], memory)) from None
+        raise OutOfMemory(advice(summarize(setup.model, setup.preprocess.size), setup.config.train.batch_size,
+                                 SLOTS[setup.config.optim.name], memory)) from None
 
 
 def advice(summary: Summary, batch_size: int, slots: int, memory: int) -> str:
-    """The line for a person. memory: bytes of the device."""
+    """One line of advice. memory: bytes of the device."""
     fits = largest_batch(summary, slots, memory)
     text = (f"train.batch_size: a batch of {batch_size} does not fit into the GPU's {memory / 2**30:.1f} GiB; "
             f"by estimate {fits} images would")
@@ -45,7 +45,7 @@ def advice(summary: Summary, batch_size: int, slots: int, memory: int) -> str:
 
 
 def largest_batch(summary: Summary, slots: int, memory: int) -> int:
-    """The largest power of two whose training step should fit into so many bytes; 0 where not even one image does."""
+    """The largest power of two whose training step should fit into so many bytes; 0 if not even one image does."""
     fits = 0
     while summary.training_bytes(max(2 * fits, 1), slots) <= USABLE * memory:
         fits = max(2 * fits, 1)

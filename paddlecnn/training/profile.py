@@ -1,7 +1,8 @@
-"""Where the time of a training step goes."""
+"""The time of a training step, phase by phase."""
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,15 +10,16 @@ from pathlib import Path
 
 import paddle
 
-NAMES = ("data", "forward", "backward", "optimizer", "logging")
+logger = logging.getLogger(__name__)
+PHASES = ("data", "forward", "backward", "optimizer", "logging")
 
 
 class StepProfiler:
-    """`with phases("forward"):` around each part of a step. Costs nothing while not profiling."""
+    """`with profiler("forward"):` around each part of a step. Costs nothing unless steps are measured."""
 
     def __init__(self, steps: int = 0, trace: Path | None = None) -> None:
-        self.left = steps
-        self.done = 0
+        """Measure the first `steps` steps; a Chrome trace of them is written to the folder `trace`."""
+        self.left, self.done = steps, 0
         self.seconds: dict[str, float] = defaultdict(float)
         self.profiler = None
         if steps and trace:
@@ -37,31 +39,36 @@ class StepProfiler:
         with paddle.profiler.RecordEvent(name):
             yield
             if paddle.get_device().startswith("gpu"):
-                paddle.device.synchronize()  # or the time would fall to whoever waits next
+                paddle.device.synchronize()  # otherwise the time would be counted where the host waits next
         self.seconds[name] += time.perf_counter() - start
 
-    def end_step(self) -> bool:
-        """Count a step; True when the last one that was asked for has ended."""
+    def end_step(self) -> None:
+        """Count a step; after the last one to be measured, report."""
         if not self.left:
-            return False
+            return
         self.left -= 1
         self.done += 1
         if self.profiler:
             self.profiler.step()
-        return self.left == 0 and self.stop()
+        if not self.left:
+            self.report()
 
-    def stop(self) -> bool:
-        """Measure no further step and write the trace. Returns whether any step was measured."""
-        self.left = 0
+    def finish(self) -> None:
+        """Report if the run had fewer steps than were to be measured."""
+        if self.left and self.done:
+            self.left = 0
+            self.report()
+
+    def report(self) -> None:
+        """Write the trace and log a table."""
         if self.profiler:
             self.profiler.stop()
-            self.profiler = None
-        return self.done > 0
+        logger.info("%s", self.table())
 
     def table(self) -> str:
-        """Milliseconds a step and share of the time, phase by phase."""
+        """Milliseconds per step and share of the time, phase by phase."""
         total = sum(self.seconds.values())
-        lines = [f"{'phase':<10} {'ms a step':>10} {'share':>7}"]
-        lines += [f"{name:<10} {self.seconds[name] / self.done * 1e3:>10.2f} {self.seconds[name] / total:>7.1%}"
-                  for name in NAMES]
-        return "\n".join([*lines, f"{'whole step':<10} {total / self.done * 1e3:>10.2f} {1:>7.1%}"])
+        lines = [f"{'phase':<10} {'ms per step':>11} {'share':>7}"]
+        lines += [f"{name:<10} {self.seconds[name] / self.done * 1e3:>11.2f} {self.seconds[name] / total:>7.1%}"
+                  for name in PHASES]
+        return "\n".join([*lines, f"{'whole step':<10} {total / self.done * 1e3:>11.2f} {1:>7.1%}"])

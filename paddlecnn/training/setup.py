@@ -1,27 +1,32 @@
-"""From a config to the things that train: data, model, loaders."""
+"""From a config to what trains: data, model, loaders."""
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
-from typing import Any
 
 import paddle
 
 from paddlecnn import distributed
 from paddlecnn.config import Config, Preprocess
+from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.readable import filter_readable
 from paddlecnn.data.datasets import Splits, defaults, open_dataset
 from paddlecnn.data.pipeline.loader import Loader, make_loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model
-from paddlecnn.models.weights import WeightsReport, load_weights
+from paddlecnn.models.weights import load_weights
 from paddlecnn.randomness import random_seed
+from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
+from paddlecnn.runs.user_module import load_module
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A config, made real; nothing is written yet."""
+    """A config with its data opened and its model built; nothing is written yet."""
 
     config: Config
     splits: Splits
@@ -30,57 +35,65 @@ class TrainingSetup:
     train: Loader
     val: Loader
     excluded: list[tuple[str, str]]  # (id, reason) of each training image that cannot be read
-    notes: list[str]  # what a person should know before training begins
+    module: ModuleIdentity | None
 
-    def describe(self) -> dict[str, Any]:
-        """What a checkpoint tells of its run, whatever the step: enough to predict by it."""
-        model = self.config.model
-        return {
-            "model": {"name": model.name, "num_classes": self.model.num_classes, "options": model.options},
-            "preprocess": self.preprocess.model_dump(mode="json"),
-            "classes": list(self.splits.train.classes),
-            "data": {"name": self.config.data.name, "train": self.splits.train.fingerprint,
-                     "val": self.splits.val.fingerprint},
-        }
+    @property
+    def identity(self) -> RunIdentity:
+        """The constant part of every checkpoint of this run."""
+        config, train = self.config, self.splits.train
+        return RunIdentity(
+            model=ModelIdentity(name=config.model.name, num_classes=len(train.classes), options=config.model.options),
+            preprocess=self.preprocess, classes=train.classes, config_hash=config_hash(config), module=self.module,
+            data=DataIdentity(name=config.data.name, train=train.fingerprint, val=self.splits.val.fingerprint))
 
 
 def build_training(config: Config) -> TrainingSetup:
-    """Open the data, make the model, load its weights. Raises a UserError for all that a user can cause."""
+    """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause."""
+    module = load_module(config.model.module) if config.model.module else None
     splits = open_dataset(config.data, config.seed)
-    sound, excluded = filter_readable(splits.train)
-    splits = dataclasses.replace(splits, train=sound)
-    model = build_model(config, len(splits.train.classes))
-    weights = None
+    readable, excluded = filter_readable(splits.train)
+    report_excluded(excluded)
+    splits = dataclasses.replace(splits, train=readable)
+    model = build_model(config, len(readable.classes))
+    published = []
     if config.model.weights:
         weights = load_weights(model, config.model.weights, strict=config.model.strict)
+        published = [Preprocess(**weights.preprocess)] if weights.preprocess else []
+        for line in weights.lines():
+            logger.info("%s", line)
     if config.model.freeze == "features":
         model.freeze_features()
-    published = [Preprocess(**weights.preprocess)] if weights and weights.preprocess else []
-    preprocess = resolve(config.data.preprocess, *published, Preprocess(size=model.input_size),
-                         defaults(config.data.name))
-    if preprocess.size != model.input_size:
-        raise ConfigError(f"data.preprocess.size: {preprocess.size}, but {config.model.name} takes images of "
-                          f"{model.input_size}; leave it out, or set model.options.input_size too")
+    preprocess = resolve_preprocess(config, model, published)
+    if config.train.amp != "off" and not paddle.get_device().startswith("gpu"):
+        logger.warning("train.amp: %s requires a GPU; on this CPU training stays in float32", config.train.amp)
     shared = {"workers": config.data.workers, "shard": (distributed.rank(), distributed.world_size()),
               "cache": config.data.cache}
     train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
                         seed=config.seed, shuffle=True, **shared)
     val = make_loader(splits.val, preprocess, config.train.batch_size, **shared)
-    return TrainingSetup(config, splits, preprocess, model, train, val, excluded, job_notes(config, weights, excluded))
-
-
-def job_notes(config: Config, weights: WeightsReport | None, excluded: list[tuple[str, str]]) -> list[str]:
-    notes = weights.lines() if weights else []
-    if excluded:
-        names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
-        notes.append(f"{len(excluded):,} training images cannot be read and are left out ({names}); "
-                     "the run's excluded.csv lists them with the reasons")
-    if config.train.amp != "off" and not paddle.get_device().startswith("gpu"):
-        notes.append(f"train.amp: {config.train.amp} is for a GPU; on this CPU training stays in float32")
-    return notes
+    return TrainingSetup(config, splits, preprocess, model, train, val, excluded, module)
 
 
 def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
     """The config's model with its initial weights, which depend on the seed alone."""
     paddle.seed(random_seed(config.seed, "initial weights"))
     return create_model(config.model.name, num_classes=num_classes, **config.model.options)
+
+
+def resolve_preprocess(config: Config, model: paddle.nn.Layer, published: list[Preprocess]) -> Preprocess:
+    """The config's preprocessing, completed from the published weights, the model's input size and the data set."""
+    input_size = getattr(model, "input_size", None)  # a user's own network need not state one
+    stated = [Preprocess(size=input_size)] if input_size else []
+    preprocess = resolve(config.data.preprocess, *published, *stated, defaults(config.data.name))
+    if input_size and preprocess.size != input_size:
+        raise ConfigError(f"data.preprocess.size: {preprocess.size}, but {config.model.name} takes images of "
+                          f"{input_size}; leave it out, or set model.options.input_size too")
+    return preprocess
+
+
+def report_excluded(excluded: list[tuple[str, str]]) -> None:
+    """Report training images that cannot be read."""
+    if excluded:
+        names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
+        logger.warning("%s training images cannot be read and are left out (%s); the run's excluded.csv lists them "
+                       "with the reasons", f"{len(excluded):,}", names)

@@ -1,10 +1,10 @@
-"""One training step: forward, backward, update. And what of it a checkpoint must hold."""
+"""`TrainState`: everything that a training step changes, and the step itself."""
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
@@ -13,73 +13,93 @@ import paddle.nn.functional as F
 from paddlecnn import distributed
 from paddlecnn.config import Config
 from paddlecnn.data.pipeline.loader import Batch
+from paddlecnn.errors import CheckpointError
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint
-from paddlecnn.training.optim import build_optimizer, build_schedule, load_optimizer_arrays, optimizer_arrays
+from paddlecnn.runs.state import LogPosition, Progress, RunIdentity, RunState
+from paddlecnn.training.optim import (
+    build_optimizer,
+    build_schedule,
+    clip_gradients,
+    gradient_norm,
+    load_optimizer_arrays,
+    optimizer_arrays,
+)
 from paddlecnn.training.profile import StepProfiler
 
-RAW = "raw/"  # in optimizer.safetensors: the weights being trained, where model.safetensors holds their average
+RAW = "raw/"  # in optimizer.safetensors: the weights being trained, if model.safetensors holds their average
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """Sums over the images of one step that this process computed."""
+@dataclass
+class StepSums:
+    """Sums over the images of a step or of several, on the device: reading them is left to the caller."""
 
-    loss: float
-    correct: int
-    images: int
-    grad_norm: float | None  # Euclidean norm of all gradients before clipping; None where nobody asked
+    loss: paddle.Tensor = field(default_factory=lambda: paddle.zeros([], "float64"))
+    correct: paddle.Tensor = field(default_factory=lambda: paddle.zeros([], "float64"))
+
+    def add(self, loss: paddle.Tensor, correct: paddle.Tensor) -> None:
+        self.loss = self.loss + loss.detach().astype("float64")
+        self.correct = self.correct + correct.astype("float64")
 
 
-class Learner:
-    """A model with all that changes it: optimizer, schedule, loss scaling, moving average.
+class TrainState:
+    """Model, optimizer, schedule, loss scaling, moving average and progress.
 
     Equal (config, weights, step number, batch) give an equal update, whatever ran before in the process.
     """
 
-    def __init__(self, model: paddle.nn.Layer, config: Config, steps_per_epoch: int, done: int = 0) -> None:
+    def __init__(self, model: paddle.nn.Layer, config: Config, steps_per_epoch: int,
+                 checkpoint: Checkpoint | None = None) -> None:
+        """A new state, or the state that `checkpoint` saved. Raises CheckpointError if it does not fit the config."""
         self.model = model
         self.config = config
-        self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done)
+        self.progress = progress_of(checkpoint, steps_per_epoch * config.train.epochs)
+        self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done=self.progress.step)
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
         self.parallel_model = distributed.wrap(model)
         self.trained = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
         on_gpu = paddle.get_device().startswith("gpu")
         self.amp = config.train.amp if on_gpu else "off"
         self.scaler = paddle.amp.GradScaler() if self.amp == "float16" else None
-        self.average = self.copy_weights() if config.train.ema else None
+        self.average = copy_of(model) if config.train.ema else None
+        if checkpoint:
+            self.restore(checkpoint)
 
-    def step(self, batch: Batch, number: int, batch_size: int, want_norm: bool, phases: StepProfiler) -> StepResult:
-        """Update the weights with this process's share of a batch of `batch_size` images."""
-        loss_sum, correct = 0.0, 0
+    def step(self, batch: Batch, batch_size: int, sums: StepSums, profiler: StepProfiler, *,
+             want_norm: bool = False) -> paddle.Tensor | None:
+        """Update the weights with this process's share of a batch of `batch_size` images.
+
+        Adds the loss and the number of correct answers to `sums`. Returns the Euclidean norm of all gradients
+        before clipping, a tensor on the device, if it was computed.
+        """
         parts = split(batch, self.config.train.accumulate)
         for index, part in enumerate(parts):
-            # Each process and each part draws its own dropout masks.
-            paddle.seed(random_seed(self.config.seed, "dropout", number, index, distributed.rank()))
+            # Each process and each part has dropout masks of its own.
+            paddle.seed(random_seed(self.config.seed, "dropout", self.progress.step, index, distributed.rank()))
             with self.gradients_kept_local(is_last=index == len(parts) - 1):
-                with phases("forward"), self.autocast():
+                with profiler("forward"), self.autocast():
                     logits = self.parallel_model(part.images)
-                    loss = loss_of(logits, part, self.config.train.label_smoothing)
-                with phases("backward"):
-                    # DataParallel takes the mean over processes; the gradient wanted is that of the batch's mean loss.
-                    share = loss * (distributed.world_size() / batch_size)
-                    (self.scaler.scale(share) if self.scaler else share).backward()
-            loss_sum += loss.item()
-            correct += int((logits.argmax(axis=1) == part.labels).sum().item())
-        with phases("optimizer"):
+                    loss = summed_cross_entropy(logits, part, self.config.train.label_smoothing)
+                with profiler("backward"):
+                    # DataParallel averages over processes; the gradient wanted is that of the batch's mean loss.
+                    scaled = loss * (distributed.world_size() / batch_size)
+                    (self.scaler.scale(scaled) if self.scaler else scaled).backward()
+            sums.add(loss, (logits.argmax(axis=1) == part.labels).sum())
+        with profiler("optimizer"):
             norm = self.update(want_norm)
-        return StepResult(loss_sum, correct, sum(len(part.indices) for part in parts), norm)
+        self.progress.step += 1
+        self.progress.step_in_epoch += 1
+        return norm
 
-    def update(self, want_norm: bool) -> float | None:
-        """Clip, step, move the average and the schedule. Returns the gradients' norm where it was computed."""
+    def update(self, want_norm: bool) -> paddle.Tensor | None:
+        """Clip, step, and advance the average and the schedule. Returns the gradients' norm if it was computed."""
         clip = self.config.optim.clip_norm
+        self.progress.lr = self.optimizer.get_lr()
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         norm = gradient_norm(self.trained) if want_norm or clip else None
-        if clip and norm > clip:
-            with paddle.no_grad():
-                for parameter in self.trained:
-                    parameter.grad.scale_(clip / norm)
+        if clip:
+            clip_gradients(self.trained, norm, clip)
         if self.scaler:
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -91,24 +111,18 @@ class Learner:
             self.move_average()
         return norm
 
-    def largest_weight(self) -> float:
-        """The largest absolute value among the trained weights; NaN or infinite where any of them is."""
-        return float(np.max([parameter.abs().max().item() for parameter in self.trained]))
-
     def autocast(self) -> contextlib.AbstractContextManager:
+        """Mixed precision on a GPU, if the config asks for it."""
         return contextlib.nullcontext() if self.amp == "off" else paddle.amp.auto_cast(dtype=self.amp)
 
     def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager:
-        """Gradients cross the processes once a step: with the last part."""
+        """Gradients are exchanged between processes once per step: with the last part."""
         if is_last or distributed.world_size() == 1:
             return contextlib.nullcontext()
         return self.parallel_model.no_sync()
 
-    def copy_weights(self) -> dict[str, paddle.Tensor]:
-        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-
     def move_average(self) -> None:
-        """average = decay * average + (1 - decay) * weights; statistics of batch norm are copied as they are."""
+        """average = decay * average + (1 - decay) * weights; running statistics of batch norm are copied."""
         decay = self.config.train.ema
         trained = {parameter.name for parameter in self.trained}
         with paddle.no_grad():
@@ -120,46 +134,68 @@ class Learner:
 
     @contextlib.contextmanager
     def weights_for_prediction(self) -> Iterator[paddle.nn.Layer]:
-        """The model with the averaged weights in it, where an average is kept; the raw ones come back after."""
+        """The model, with the averaged weights in it while the context lasts if an average is kept."""
         if self.average is None:
             yield self.model
             return
-        raw = self.copy_weights()
+        raw = copy_of(self.model)
         self.model.set_state_dict(self.average)
         try:
             yield self.model
         finally:
             self.model.set_state_dict(raw)
 
-    def arrays(self) -> tuple[Arrays, Arrays]:
-        """The arrays of model.safetensors and of optimizer.safetensors."""
-        raw = {name: value.numpy() for name, value in self.model.state_dict().items()}
-        of_optimizer = optimizer_arrays(self.model, self.optimizer)
-        if self.average is None:
-            return raw, of_optimizer
-        of_optimizer |= {RAW + name: value for name, value in raw.items()}
-        return {name: value.numpy() for name, value in self.average.items()}, of_optimizer
+    def largest_weight(self) -> float:
+        """The largest absolute value among the trained weights; NaN or infinite if any of them is."""
+        return paddle.stack([parameter.abs().max() for parameter in self.trained]).max().item()
+
+    def checkpoint(self, identity: RunIdentity, metrics: LogPosition | None) -> Checkpoint:
+        """Everything that a resume or a prediction needs, as arrays and plain values."""
+        model = {name: value.numpy() for name, value in self.model.state_dict().items()}
+        optimizer = optimizer_arrays(self.model, self.optimizer)
+        if self.average is not None:
+            optimizer |= {RAW + name: value for name, value in model.items()}
+            model = {name: value.numpy() for name, value in self.average.items()}
+        return Checkpoint(model, optimizer, RunState(**dict(identity), **dict(self.progress),
+                                                     metrics=metrics, scaler=self.scaler_state()))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Stand where the checkpoint stood. The learner must not have stepped yet."""
-        raw = {name.removeprefix(RAW): value for name, value in checkpoint.optimizer.items() if name.startswith(RAW)}
+        """Take over weights, average, optimizer and loss scaling. No step may have been taken before."""
+        raw: Arrays = {name.removeprefix(RAW): value for name, value in checkpoint.optimizer.items()
+                       if name.startswith(RAW)}
         if self.average is not None:
             self.average = {name: paddle.to_tensor(value) for name, value in checkpoint.model.items()}
         self.model.set_state_dict(raw or checkpoint.model)
         rest = {name: value for name, value in checkpoint.optimizer.items() if not name.startswith(RAW)}
         load_optimizer_arrays(self.model, self.optimizer, self.schedule, rest)
-        if self.scaler and checkpoint.state.get("scaler"):
-            self.scaler.load_state_dict(checkpoint.state["scaler"])
+        if self.scaler and checkpoint.state.scaler:
+            self.scaler.load_state_dict(checkpoint.state.scaler)
 
     def scaler_state(self) -> dict | None:
-        """The loss scaling's state as plain values; None without it."""
+        """The state of the loss scaling as plain values; `scale` is a list because Paddle indexes it at a resume."""
         if self.scaler is None:
             return None
-        return {name: value.item() if hasattr(value, "item") else value
-                for name, value in self.scaler.state_dict().items()}
+        state = self.scaler.state_dict()
+        return {**state, "scale": np.atleast_1d(state["scale"]).tolist()}
 
 
-def loss_of(logits: paddle.Tensor, batch: Batch, smoothing: float) -> paddle.Tensor:
+def progress_of(checkpoint: Checkpoint | None, total_steps: int) -> Progress:
+    """The progress that a checkpoint saved; that of a new run without one."""
+    if checkpoint is None:
+        return Progress()
+    progress = Progress(**{name: getattr(checkpoint.state, name) for name in Progress.model_fields})
+    if progress.step > total_steps:
+        raise CheckpointError(f"state.json: step {progress.step:,} of a run of {total_steps:,} steps; "
+                              "the checkpoint does not belong to this config and data")
+    return progress
+
+
+def copy_of(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
+    """The model's state_dict, copied."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) -> paddle.Tensor:
     """The sum over the batch of the cross-entropy, in nats, float32 in mixed precision too."""
     logits = logits.astype("float32")
     if batch.soft_labels is None and not smoothing:
@@ -179,16 +215,3 @@ def split(batch: Batch, parts: int) -> list[Batch]:
         Batch(batch.images[i:i + size], batch.labels[i:i + size], batch.indices[i:i + size],
               None if batch.soft_labels is None else batch.soft_labels[i:i + size])
         for i in range(0, len(batch.indices), size)]
-
-
-def gradient_norm(parameters: list[paddle.Tensor]) -> float:
-    """The Euclidean norm of all gradients together.
-
-    A product of a vector with itself goes to the math library; on a CPU it is far faster than Paddle's own norms
-    and clipping, which would take longer than the update itself (`--profile` shows it).
-    """
-    total = 0.0
-    for parameter in parameters:
-        flat = parameter.grad.flatten()
-        total += paddle.matmul(flat, flat).item()
-    return math.sqrt(total)

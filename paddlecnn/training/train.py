@@ -1,114 +1,122 @@
-"""`train_and_evaluate`: the one entry from a config to a finished run folder."""
+"""`train_run`: the one entry from a config to a finished run folder."""
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from paddlecnn import distributed, runtime
 from paddlecnn.config import Config
-from paddlecnn.configfile import config_hash, to_yaml
-from paddlecnn.errors import RunError
-from paddlecnn.evaluation.metrics import Scores
+from paddlecnn.configfile import to_yaml
+from paddlecnn.errors import ConfigError, RunError
 from paddlecnn.files import write_json, write_text
-from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, restore_best
-from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
+from paddlecnn.runs.checkpoint import Checkpoint
+from paddlecnn.runs.provenance import describe_environment, peak_memory_mib, read_environment
 from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.training.fit import fit
-from paddlecnn.training.interrupt import stop_on_signals
-from paddlecnn.training.logger import Recorder
+from paddlecnn.runs.state import BestEpoch, Progress
+from paddlecnn.training.checkpointer import Checkpointer, check_same_config, checkpoint_to_resume
+from paddlecnn.training.fit import fit, stop_on_signals
+from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.profile import StepProfiler
-from paddlecnn.training.progress import Progress
-from paddlecnn.training.resume import check_same_config
 from paddlecnn.training.setup import TrainingSetup, build_training
-from paddlecnn.training.state import Learner
+from paddlecnn.training.state import TrainState
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedRun:
     """A finished run and the validation scores of its best epoch."""
 
     run: RunDir
-    best_epoch: int
-    scores: Scores
+    best: BestEpoch
 
 
-def train_and_evaluate(config: Config, run_path: Path, *, resume: bool = False, extend: Sequence[str] = (),
-                       device: str = "auto", profile: int = 0) -> Outcome:
-    """Train `config` in the folder `run_path` to its end, or go on with the run that is there.
+def train_run(config: Config, path: Path, *, resume: bool = False, extend: Sequence[str] = (), device: str = "auto",
+              profile: int = 0) -> FinishedRun:
+    """Train `config` in the folder `path` to its end, or resume the run that is there.
 
-    extend: key paths that may differ from the run's own config on a resume. profile: time that many steps.
-    Raises a UserError for all that a user can cause; then nothing of an existing run has changed.
+    extend: key paths that may differ from the run's own config when it is resumed
+    profile: the number of steps to measure
+    Raises a UserError for everything that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
     distributed.start()
-    run = RunDir(run_path) if resume else None
+    run = RunDir(path) if resume else None
     if run:
         check_same_config(run, config, extend)
-    job = build_training(config)
+        read_environment(run.environment)
+    setup = build_training(config)
     if run is None:
         if distributed.rank() == 0:
-            RunDir.create(run_path, config, describe_environment(config, device))
+            RunDir.create(path, config, describe_environment(config, device))
         distributed.wait_for_all()
-        run = RunDir(run_path)
-    checkpoint = find_checkpoint(run) if resume else None
-    if checkpoint and checkpoint.state["data"] != job.describe()["data"]:
+        run = RunDir(path)
+    checkpoint = checkpoint_to_resume(run) if resume else None
+    if checkpoint and checkpoint.state.data != setup.identity.data:
         raise RunError(f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "
                        "on; resume with its own data, or train a new run")
-    progress = Progress.from_state(checkpoint.state) if checkpoint else Progress()
-    progress.finished = progress.epoch >= config.train.epochs or (progress.finished and not extend)
     if extend and distributed.rank() == 0:
         write_text(run.path / "config.yaml", to_yaml(config))
-    if progress.finished:
-        print(f"{run.path}: finished already, after {progress.epoch} epochs; "
-              "--extend train.epochs=N goes on from its last one")
-    else:
-        with contextlib.nullcontext() if distributed.rank() else run.locked():
-            run_to_its_end(job, run, checkpoint, progress, profile)
-            finish_environment(run, progress, device)
-    best = progress.best
-    return Outcome(run, best["epoch"], Scores(best["n"], best["loss"], best["top1"]))
+    if checkpoint and is_complete(checkpoint.state, config, extend):
+        logger.info("%s: already finished, after %d epochs; --extend train.epochs=N continues it", run.path,
+                    checkpoint.state.epoch)
+        return FinishedRun(run, checkpoint.state.best)
+    with contextlib.nullcontext() if distributed.rank() else run.locked():
+        progress = train_to_the_end(setup, run, checkpoint, profile)
+        if distributed.rank() == 0:
+            write_json(run.environment, {**read_environment(run.environment),
+                                         "training_seconds": round(progress.seconds, 1),
+                                         "peak_memory_mib": peak_memory_mib(device)})
+    return FinishedRun(run, progress.best)
 
 
-def find_checkpoint(run: RunDir) -> Checkpoint | None:
-    """The newest sound checkpoint; says which newer ones were refused. None where none was written yet."""
-    if distributed.rank() == 0:
-        restore_best(run.checkpoints)
-    distributed.wait_for_all()
-    checkpoint, folder, refused = latest_valid(run.checkpoints)
-    if refused and checkpoint is None:
-        raise RunError(f"{refused[0]}; no sound checkpoint is left, so there is nothing to resume")
-    if distributed.rank() == 0:
-        for line in refused:
-            print(f"{line}; going on from {folder}")
-        if checkpoint is None:
-            print(f"{run.path}: no checkpoint yet; starting from the beginning")
-    return checkpoint
+def is_complete(progress: Progress, config: Config, extend: Sequence[str]) -> bool:
+    """Whether nothing is left to train: all epochs are done, or early stopping ended the run and stays in force."""
+    return progress.epoch >= config.train.epochs or (progress.finished and not extend)
 
 
-def run_to_its_end(job: TrainingSetup, run: RunDir, checkpoint: Checkpoint | None, progress: Progress,
-                   profile: int) -> None:
-    """Train from where `progress` stands."""
-    learner = Learner(job.model, job.config, len(job.train), done=progress.step)
-    if checkpoint:
-        learner.restore(checkpoint)
-    phases = StepProfiler(profile, run.path / "profile")
-    fixed = {**job.describe(), "config_hash": config_hash(job.config)}
-    with contextlib.closing(Recorder(run, learner, progress, fixed)) as recorder, stop_on_signals() as stop:
-        for line in job.notes:
-            recorder.say(line)
-        recorder.list_excluded(job.excluded)
-        with out_of_memory_explained(job):
-            fit(learner, job.train, job.val, progress, recorder, stop, phases)
+def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint | None, profile: int) -> Progress:
+    """Train from the checkpoint, or from the beginning. Returns the final progress."""
+    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint)
+    state.progress.finished = False
+    checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
+    metric_logger = MetricLogger(run, setup.config.train, state.progress, checkpoint and checkpoint.state.metrics)
+    with contextlib.closing(metric_logger), stop_on_signals() as stop, out_of_memory_explained(setup):
+        metric_logger.list_excluded(setup.excluded)
+        fit(state, setup.train, setup.val, metric_logger, checkpointer, stop,
+            StepProfiler(profile, run.path / "profile"))
+    return state.progress
 
 
-def finish_environment(run: RunDir, progress: Progress, device: str) -> None:
-    """Add to environment.json what is known only at the end."""
-    if distributed.rank() == 0:
-        path = run.path / "environment.json"
-        known = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, {**known, "training_seconds": round(progress.seconds, 1),
-                          "peak_memory_mib": peak_memory_mib(device)})
+def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False,
+                **options: object) -> list[FinishedRun]:
+    """Train the config with `count` seeds, from its own upwards, each in PATH/seed-N.
+
+    Their mean, sample standard deviation and range are written to PATH/seeds.json.
+    """
+    if count < 2:
+        raise ConfigError(f"--seeds {count}: must be at least 2; a plain run has one seed")
+    if (path / "config.yaml").exists():
+        raise RunError(f"{path}: is a run of one seed; choose another folder for --seeds with --run")
+    finished = []
+    for seed in range(config.seed, config.seed + count):
+        logger.info("seed %d", seed)
+        folder = path / f"seed-{seed}"
+        finished.append(train_run(config.model_copy(update={"seed": seed}), folder,
+                                  resume=resume and folder.exists(), **options))
+    write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished],
+                                     **{name: spread([getattr(one.best, name) for one in finished])
+                                        for name in ("loss", "top1")}})
+    return finished
+
+
+def spread(values: list[float]) -> dict[str, object]:
+    """Mean, sample standard deviation and range."""
+    return {"values": values, "mean": statistics.fmean(values), "deviation": statistics.stdev(values),
+            "range": [min(values), max(values)]}
+

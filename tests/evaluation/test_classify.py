@@ -24,11 +24,11 @@ train: {epochs: 1, batch_size: 32}
 def run(tmp_path_factory):
     """A run on the digits, as tools/train.py leaves it."""
     from paddlecnn.configfile import load_config
-    from paddlecnn.training.commands import train
+    from paddlecnn.training.train import train_run
 
     folder = tmp_path_factory.mktemp("run")
     (folder / "tiny.yaml").write_text(CONFIG)
-    train(load_config(folder / "tiny.yaml"), folder / "run", device="cpu")
+    train_run(load_config(folder / "tiny.yaml"), folder / "run", device="cpu")
     return folder / "run"
 
 

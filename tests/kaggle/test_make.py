@@ -27,13 +27,13 @@ train: {{epochs: 6, batch_size: 32}}
 def folds(tmp_path_factory):
     """Two runs of a cross-validation on a part of the digits, trained once for all tests here."""
     load_paddle()
-    from paddlecnn.training.train import train_and_evaluate
+    from paddlecnn.training.train import train_run
 
     folder = tmp_path_factory.mktemp("folds")
     for fold in (0, 1):
         config = folder / f"fold{fold}.yaml"
         config.write_text(FOLD.format(fold=fold))
-        train_and_evaluate(load_config(config), folder / f"run{fold}", device="cpu")
+        train_run(load_config(config), folder / f"run{fold}", device="cpu")
     return [folder / "run0", folder / "run1"]
 
 

@@ -7,10 +7,12 @@ import pytest
 
 from paddlecnn.errors import CheckpointError
 from paddlecnn.runs.checkpoint import FILES, SUMS, Checkpoint, latest_valid, load_checkpoint, save_checkpoint
+from paddlecnn.runs.state import RunState
 
 
 def checkpoint(step):
-    state = {"step": step, "epoch": step // 10, "model": {}, "preprocess": {}, "classes": ["a"], "third": 1 / 3}
+    state = RunState(step=step, epoch=step // 10, model={"name": "lenet5", "num_classes": 1}, preprocess={},
+                     classes=("a",), data={"name": "digits", "train": "1", "val": "2"}, config_hash="0", lr=1 / 3)
     return Checkpoint({"w": np.full((2, 3), step, np.float32)}, {"w/velocity": np.zeros(3, np.float32)}, state)
 
 
@@ -27,8 +29,8 @@ def test_the_last_k_and_the_best_are_kept(tmp_path):
     for step in (10, 20, 30, 40):
         save_checkpoint(tmp_path, checkpoint(step), keep=3, best=step == 20)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last", "step-00000020", "step-00000030"]
-    assert load_checkpoint(tmp_path / "best").state["step"] == 20
-    assert load_checkpoint(tmp_path / "last").state["step"] == 40
+    assert load_checkpoint(tmp_path / "best").state.step == 20
+    assert load_checkpoint(tmp_path / "last").state.step == 40
 
 
 @pytest.mark.parametrize("name", [*FILES, SUMS])
@@ -43,7 +45,7 @@ def test_one_flipped_bit_in_any_file_is_refused_by_name(tmp_path, name):
         with pytest.raises(CheckpointError, match=f"{tmp_path}/last: "):
             load_checkpoint(tmp_path / "last")
         found, folder, refused = latest_valid(tmp_path)
-        assert (found.state["step"], folder.name, len(refused)) == (10, "step-00000010", 1)
+        assert (found.state.step, folder.name, len(refused)) == (10, "step-00000010", 1)
         content[position] ^= 1
         path.write_bytes(content)
     load_checkpoint(tmp_path / "last")
@@ -78,9 +80,9 @@ def test_sha256sum_reads_the_sums(tmp_path):
 def test_an_older_sound_checkpoint_outlives_a_failed_write(tmp_path):
     save_checkpoint(tmp_path, checkpoint(10), best=True)
     broken = checkpoint(20)
-    broken.state["loss"] = float("nan")  # JSON has no NaN, so writing fails half way
+    broken.state.lr = float("nan")  # JSON has no NaN, so writing fails half way
     with pytest.raises(ValueError, match="JSON"):
         save_checkpoint(tmp_path, broken, best=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
-    assert load_checkpoint(tmp_path / "last").state["step"] == 10
-    assert load_checkpoint(tmp_path / "best").state["step"] == 10
+    assert load_checkpoint(tmp_path / "last").state.step == 10
+    assert load_checkpoint(tmp_path / "best").state.step == 10

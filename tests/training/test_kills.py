@@ -89,8 +89,8 @@ def assert_same(run: Path, whole: Path) -> None:
     """Weights and optimizer to the bit, the same rows, the same best epoch, one curve of rising steps."""
     assert weights_sha(run) == weights_sha(whole)
     assert weights_sha(run, "best") == weights_sha(whole, "best")
-    assert load_checkpoint(run / "checkpoints/best").state["step"] == \
-        load_checkpoint(whole / "checkpoints/best").state["step"]
+    assert load_checkpoint(run / "checkpoints/best").state.step == \
+        load_checkpoint(whole / "checkpoints/best").state.step
     assert metrics_without_clock(run) == metrics_without_clock(whole)
     assert not list((run / "checkpoints").glob(".*"))
     found, expected = curves(run), curves(whole)

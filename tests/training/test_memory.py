@@ -40,4 +40,4 @@ def test_a_cpu_says_that_it_ignores_mixed_precision(tool, tiny, tmp_path, capsys
     if paddle.device.is_compiled_with_cuda():
         pytest.skip("this PaddlePaddle is a GPU build")
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-o", f"train.amp={amp}", "-o", "train.epochs=1") == 0
-    assert f"train.amp: {amp} is for a GPU; on this CPU training stays in float32" in capsys.readouterr().out
+    assert f"train.amp: {amp} requires a GPU; on this CPU training stays in float32" in capsys.readouterr().err

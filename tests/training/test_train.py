@@ -34,7 +34,7 @@ def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
     assert curves(whole).keys() == {"train/loss", "train/top1", "train/lr", "train/grad_norm",
                                     "train/images_per_second", "val/loss", "val/top1"}
     environment = json.loads((whole / "environment.json").read_text())
-    assert environment["config_hash"] == load_checkpoint(whole / "checkpoints/best").state["config_hash"]
+    assert environment["config_hash"] == load_checkpoint(whole / "checkpoints/best").state.config_hash
     assert environment["packages"]["paddlepaddle"]
     assert environment["peak_memory_mib"]["process"] > 0
 
@@ -55,8 +55,8 @@ def test_evaluation_agrees_with_the_last_line_of_training_to_the_last_digit(tool
     assert last.partition("val ")[2] == first.partition("): ")[2] != ""
     assert tool("eval", tmp_path / "run", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
-    best = load_checkpoint(tmp_path / "run/checkpoints/best").state["best"]
-    assert (figures["loss"], figures["top1"], figures["n"]) == (best["loss"], best["top1"], best["n"])
+    best = load_checkpoint(tmp_path / "run/checkpoints/best").state.best
+    assert (figures["loss"], figures["top1"], figures["n"]) == (best.loss, best.top1, best.n)
 
 
 def test_two_runs_of_a_config_are_equal_and_another_seed_is_not(tool, tiny, whole, tmp_path):
@@ -69,7 +69,7 @@ def test_two_runs_of_a_config_are_equal_and_another_seed_is_not(tool, tiny, whol
 def test_an_existing_run_is_not_touched(tool, tiny, whole, capsys):
     before = weights_sha(whole), (whole / "metrics.csv").read_bytes()
     assert tool("train", "-c", tiny, "--run", whole) == 2
-    assert "exists already; go on with it by --resume" in capsys.readouterr().err
+    assert "already exists; continue it with --resume" in capsys.readouterr().err
     assert (weights_sha(whole), (whole / "metrics.csv").read_bytes()) == before
 
 
@@ -128,13 +128,13 @@ def test_checkpoints_inside_an_epoch_are_written_and_the_last_k_kept(tool, tiny,
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         "best", "last", *(f"step-{step:08d}" for step in earlier)]
     state = load_checkpoint(run / "checkpoints" / f"step-{earlier[0]:08d}").state
-    assert (state["epoch"], state["step"], state["step_in_epoch"]) == (0, earlier[0], earlier[0])
+    assert (state.epoch, state.step, state.step_in_epoch) == (0, earlier[0], earlier[0])
 
 
 def test_resuming_a_finished_run_says_so_and_succeeds(tool, tiny, whole, capsys):
     before = weights_sha(whole)
     assert tool("train", "-c", tiny, "--run", whole, "--resume") == 0
-    assert "finished already, after 3 epochs" in capsys.readouterr().out
+    assert "already finished, after 3 epochs" in capsys.readouterr().out
     assert weights_sha(whole) == before
 
 
@@ -150,7 +150,7 @@ def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
 
 def test_a_run_is_extended_on_purpose(tool, tiny, whole):
     assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "train.epochs=4") == 0
-    assert load_checkpoint(whole / "checkpoints/last").state["epoch"] == 4
+    assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
     assert "epochs: 4" in (whole / "config.yaml").read_text()
 
 
@@ -160,8 +160,8 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(tool, tiny, whole
     content[-5] ^= 1
     path.write_bytes(content)
     assert tool("train", "-c", tiny, "--run", whole, "--resume") == 0
-    out = capsys.readouterr().out
-    assert f"{whole}/checkpoints/last: model.safetensors does not match its SHA-256; going on from" in out
+    out = capsys.readouterr().err
+    assert f"{whole}/checkpoints/last: model.safetensors does not match its SHA-256; resuming from" in out
 
 
 def test_evaluation_refuses_a_damaged_checkpoint_by_name(tool, whole, capsys):
@@ -183,7 +183,7 @@ def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
     frozen = ["-o", "optim.lr=1e-12", "-o", "train.epochs=20", "-o", "train.early_stop.patience=2"]
     assert tool("train", "-c", tiny, "--run", run, *frozen) == 0
     state = load_checkpoint(run / "checkpoints/last").state
-    assert (state["epoch"], state["finished"], state["best"]["epoch"]) == (3, True, 1)
+    assert (state.epoch, state.finished, state.best.epoch) == (3, True, 1)
     assert tool("train", "-c", tiny, "--run", run, *frozen, "--resume") == 0
 
 
@@ -254,7 +254,7 @@ def test_a_profile_tells_where_the_time_goes(tool, tiny, tmp_path, capsys, steps
 def test_a_dry_run_shows_everything_and_writes_nothing(tool, tiny, tmp_path, capsys):
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--dry-run") == 0
     out = capsys.readouterr().out
-    for text in ("batch_size: 32", "parameters", "train 256", "steps an epoch: 8, in all 24", "MiB", "device: cpu"):
+    for text in ("batch_size: 32", "parameters", "train 256", "steps per epoch: 8, in total 24", "MiB", "device: cpu"):
         assert text in out
     assert not (tmp_path / "run").exists()
 
@@ -278,7 +278,7 @@ def test_a_gpu_that_is_not_there_is_named(tool, tiny, tmp_path, capsys):
 def test_an_unwritable_run_folder_is_one_line(tool, tiny, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert tool("train", "-c", tiny, "--run", tmp_path / "file" / "run") == 2
-    assert "the run folder cannot be made " in capsys.readouterr().err
+    assert "the run folder cannot be created " in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(tool, t
     assert weights_sha(run) == before
     filler.unlink()
     assert tool("train", *extend) == 0
-    assert load_checkpoint(run / "checkpoints/last").state["epoch"] == 3
+    assert load_checkpoint(run / "checkpoints/last").state.epoch == 3
 
 
 def test_a_new_run_on_a_full_disk_leaves_nothing_behind(tool, tiny, small_disk, capsys):

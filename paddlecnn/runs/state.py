@@ -1,0 +1,159 @@
+"""The typed record in a checkpoint's state.json: the position of training, and everything that prediction needs.
+
+The record is flat JSON. Floats come back from JSON to the bit, so a resumed run continues with equal numbers.
+"""
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from paddlecnn.config import Preprocess
+
+Count = Annotated[int, Field(ge=0, le=10**12)]
+
+
+class Record(BaseModel):
+    """Plain values, checked when they are read. Keys of a later version are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Means(Record):
+    """Mean training loss and top-1 accuracy of an epoch."""
+
+    loss: float
+    top1: float
+
+
+class RunningMean(Record):
+    """Sums over images."""
+
+    loss: float = 0.0
+    correct: Count = 0
+    images: Count = 0
+
+    def add(self, loss: float, correct: int, images: int) -> None:
+        self.loss += loss
+        self.correct += correct
+        self.images += images
+
+    @property
+    def means(self) -> Means:
+        count = max(self.images, 1)
+        return Means(loss=self.loss / count, top1=self.correct / count)
+
+
+class Scores(Record):
+    """The two numbers that select an epoch."""
+
+    n: Count
+    loss: float  # mean cross-entropy of the labels in nats, without label smoothing
+    top1: float  # share of images whose most probable class is the label, 0..1
+
+    def __str__(self) -> str:
+        return f"loss {self.loss:.6f}  top-1 {self.top1:.4%}  ({self.n:,} images)"
+
+
+class BestEpoch(Scores):
+    """The best validation so far."""
+
+    epoch: Count
+    step: Count
+
+
+class EpochRecord(Record):
+    """One finished epoch."""
+
+    epoch: Count
+    step: Count
+    train: Means
+    val: Scores
+    lr: float | None = None  # of the epoch's last step; None in runs of version 0.1
+    seconds: float | None = None  # of training, without validation
+    images_per_second: float | None = None
+
+
+class Progress(Record):
+    """The position of training. Counts are of what is done: epoch 0, step 0 is a run that has not begun."""
+
+    epoch: Count = 0
+    step: Count = 0
+    step_in_epoch: Count = 0
+    best: BestEpoch | None = None
+    epochs_since_best: Count = 0
+    finished: bool = False
+    since_log: RunningMean = Field(default_factory=RunningMean)
+    this_epoch: RunningMean = Field(default_factory=RunningMean)
+    history: list[EpochRecord] = []
+    seconds: float = 0.0  # of training, all sessions together
+    lr: float = 0.0  # learning rate of the last step
+
+    def end_epoch(self, record: EpochRecord, monitor: Literal["top1", "loss"], min_delta: float) -> bool:
+        """Count a finished epoch; True if it is the best so far.
+
+        `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`.
+        """
+        self.epoch += 1
+        self.history.append(record)
+        gain = math.inf if self.best is None else improvement(record.val, self.best, monitor)
+        if gain > 0:
+            self.best = BestEpoch(epoch=self.epoch, step=self.step, **record.val.model_dump())
+        self.epochs_since_best = 0 if gain > min_delta else self.epochs_since_best + 1
+        self.step_in_epoch = 0
+        self.since_log, self.this_epoch = RunningMean(), RunningMean()
+        return gain > 0
+
+
+def improvement(scores: Scores, best: Scores, monitor: Literal["top1", "loss"]) -> float:
+    """The difference to the best scores, positive if better."""
+    return best.loss - scores.loss if monitor == "loss" else scores.top1 - best.top1
+
+
+class ModelIdentity(Record):
+    """The arguments of `create_model`."""
+
+    name: str
+    num_classes: Annotated[int, Field(gt=0)]
+    options: dict[str, Any] = {}
+
+
+class ModuleIdentity(Record):
+    """A user's module with networks or data sets (`model.module`)."""
+
+    name: str
+    sha256: str
+
+
+class DataIdentity(Record):
+    """The data of a run: its name and the fingerprints of its training and validation images."""
+
+    name: str
+    train: str
+    val: str
+
+
+class RunIdentity(Record):
+    """The part of state.json that does not change during a run."""
+
+    model: ModelIdentity
+    preprocess: Preprocess
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    data: DataIdentity
+    config_hash: str
+    module: ModuleIdentity | None = None
+
+
+class LogPosition(Record):
+    """The length and the SHA-256 of metrics.csv at a checkpoint."""
+
+    bytes: Count
+    sha256: str
+
+
+class RunState(Progress, RunIdentity):
+    """All of state.json."""
+
+    metrics: LogPosition | None = None  # None in runs of version 0.1
+    scaler: dict[str, Any] | None = None  # of the loss scaling with float16

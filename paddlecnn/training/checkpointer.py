@@ -1,0 +1,101 @@
+"""When a run is saved, and from which checkpoint it resumes."""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from paddlecnn import distributed
+from paddlecnn.config import CheckpointConfig, Config
+from paddlecnn.errors import RunError
+from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first, restore_best, save_checkpoint
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import LogPosition, RunIdentity
+from paddlecnn.training.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+# Keys that change where or how fast a run computes, not the result.
+MAY_CHANGE = ("data.root", "data.workers", "data.cache", "train.checkpoint.", "model.module")
+EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule")
+
+
+class Checkpointer:
+    """Saves a run: at the end of each epoch, by the rules of `train.checkpoint`, and at a stop. Process 0 writes."""
+
+    def __init__(self, run: RunDir, config: CheckpointConfig, identity: RunIdentity) -> None:
+        self.folder = run.checkpoints
+        self.config = config
+        self.identity = identity
+        self.saved_at = self.counted_from = time.perf_counter()
+
+    def is_due_by_step(self, step: int) -> bool:
+        """Whether a checkpoint is due by the number of steps: the same in all processes."""
+        return self.config.every_steps is not None and step % self.config.every_steps == 0
+
+    def is_due(self, step: int) -> bool:
+        """Whether a checkpoint inside an epoch is due. Process 0 decides, because the clock is its own."""
+        by_clock = (self.config.every_minutes is not None
+                    and time.perf_counter() - self.saved_at >= self.config.every_minutes * 60)
+        return distributed.rank() == 0 and (self.is_due_by_step(step) or by_clock)
+
+    def save(self, state: TrainState, metrics: LogPosition | None, is_best: bool = False) -> None:
+        """Write a checkpoint of the current state, to which metrics.csv stands at `metrics`. Returns when on disk."""
+        now = time.perf_counter()
+        state.progress.seconds += now - self.counted_from
+        self.counted_from = self.saved_at = now
+        if distributed.rank() == 0:
+            save_checkpoint(self.folder, state.checkpoint(self.identity, metrics), keep=self.config.keep, best=is_best)
+
+    def latest(self) -> Path | None:
+        """The newest checkpoint of the run so far; None if there is none."""
+        return next(newest_first(self.folder), None)
+
+
+def checkpoint_to_resume(run: RunDir) -> Checkpoint | None:
+    """The newest valid checkpoint; newer ones that are damaged are reported. None if none was written yet."""
+    if distributed.rank() == 0:
+        restore_best(run.checkpoints)
+    distributed.wait_for_all()
+    checkpoint, folder, damaged = latest_valid(run.checkpoints)
+    if damaged and checkpoint is None:
+        raise RunError(f"{damaged[0]}; no valid checkpoint is left, so there is nothing to resume")
+    for line in damaged:
+        logger.warning("%s; resuming from %s", line, folder)
+    if checkpoint is None:
+        logger.info("%s: no checkpoint yet; starting from the beginning", run.path)
+    return checkpoint
+
+
+def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> None:
+    """Raise RunError, naming the keys, if `config` is another experiment than the run's own.
+
+    The keys in `extend` may differ.
+    """
+    forbidden = [key for key in extend if not key.startswith(EXTENDABLE)]
+    if forbidden:
+        raise RunError(f"--extend {forbidden[0]}: only {', '.join(EXTENDABLE)} can be extended; "
+                       "anything else is another experiment: train it as a new run")
+    differing = [f"{key} ({old!r} in the run, {new!r} now)" for key, old, new in differences(run.config, config)
+                 if not key.startswith((*MAY_CHANGE, *extend))]
+    if differing:
+        raise RunError(f"{run.path}: the config differs from the run's in {'; '.join(differing)}; resume with the "
+                       "run's own config, extend the run on purpose with --extend KEY=VALUE, or train a new run")
+
+
+def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
+    """(key path, old value, new value) for each key in which two configs differ."""
+    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            yield key, before.get(key), after.get(key)
+
+
+def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one from key paths to values."""
+    result = {}
+    for key, value in tree.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return result

@@ -1,0 +1,44 @@
+"""A report of what a config would train, without training or writing anything."""
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from paddlecnn.config import Config
+from paddlecnn.configfile import to_yaml
+from paddlecnn.models.summary import summarize
+from paddlecnn.models.summary_tables import layer_table
+from paddlecnn.training.memory import SLOTS
+from paddlecnn.training.optim import build_schedule
+from paddlecnn.training.setup import TrainingSetup
+
+SHOWN_EPOCHS = 10
+
+
+def dry_run_report(setup: TrainingSetup, device: str) -> str:
+    """Images, steps, memory, learning rate and preprocessing first; then the layers, and all keys last."""
+    config, steps = setup.config, len(setup.train)
+    summary = summarize(setup.model, setup.preprocess.size, config.model.name)
+    splits = {name: part for name in ("train", "val", "test") if (part := getattr(setup.splits, name)) is not None}
+    images = -(-config.train.batch_size // config.train.accumulate)
+    memory = summary.training_bytes(images, SLOTS[config.optim.name]) / 2**20
+    preprocess: dict[str, Any] = setup.preprocess.model_dump()
+    return "\n".join([
+        "images: " + ", ".join(f"{name} {len(part):,}" for name, part in splits.items()),
+        f"classes: {len(setup.splits.train.classes)}",
+        f"steps per epoch: {steps:,}, in total {steps * config.train.epochs:,}",
+        f"expected memory of a training step: {memory:,.0f} MiB ({config.optim.name}, {images} images at a time)",
+        f"device: {device}",
+        f"learning rate at the start of each epoch: {learning_rates(config, steps)}",
+        "preprocessing: " + ", ".join(f"{key} {json.dumps(value)}" for key, value in preprocess.items()),
+        "", layer_table(summary), "", to_yaml(config).rstrip(), "",
+        "nothing was trained or written (--dry-run)"])
+
+
+def learning_rates(config: Config, steps: int) -> str:
+    """The learning rate at the start of the first epochs and of the last one."""
+    epochs = config.train.epochs
+    shown = list(range(epochs)) if epochs <= SHOWN_EPOCHS else [*range(SHOWN_EPOCHS - 1), epochs - 1]
+    rates = {epoch: build_schedule(config.optim, steps, epochs, done=epoch * steps)() for epoch in shown}
+    texts = [f"{rates[epoch]:.4g}" for epoch in shown]
+    return ", ".join(texts if epochs <= SHOWN_EPOCHS else [*texts[:-1], "...", texts[-1]])
