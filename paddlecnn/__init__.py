@@ -1,7 +1,34 @@
-"""AlexNet and VGG in PaddlePaddle, from the papers to a Kaggle submission."""
+"""AlexNet and VGG in PaddlePaddle, from the papers to a Kaggle submission.
+
+    import paddlecnn as pc
+    pc.list_models("vgg*"); pc.create_model(...); pc.train(...); pc.load_run(...)      (docs/api.md)
+
+Importing the package is quick: Paddle is imported when one of these names is first used.
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from paddlecnn import runtime
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from paddlecnn.api import Run, TrainingResult, create_model, list_models, load_run, train
 
-# Paddle reads these once, when it is first imported, so they are set before any module of ours can.
+__version__ = "0.1.0"
+__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "train"]
+
+# Paddle reads these once, when it is first imported, so they are set before any module of the package can import it.
 runtime.prepare_environment()
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `paddlecnn.api`, imported at their first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'paddlecnn' has no attribute {name!r}")
+    from paddlecnn import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

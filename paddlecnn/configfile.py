@@ -1,12 +1,13 @@
 """Read a YAML file and -o overrides into a Config; say in one line what does not fit."""
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
 import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -45,17 +46,22 @@ StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a config file, apply `key.path=value` overrides, and check the whole.
+def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
+    """Read a config file or a nested mapping, apply overrides, and check the whole.
 
+    overrides: `key.path=value` strings, as on the command line, or a mapping from key paths to values
     Raises ConfigError with file, key path and the nearest valid name.
     """
-    tree = read_yaml(Path(path))
+    tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
     sources = {}
-    for override in overrides:
-        key = apply_override(tree, override)
-        sources[key] = f"-o {override}"
-    return check(tree, str(path), sources)
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            set_key(tree, key, value, f"overrides: {key}")
+            sources[key] = "overrides"
+    else:
+        for text in overrides:
+            sources[apply_override(tree, text)] = f"-o {text}"
+    return check(tree, "config" if isinstance(source, Mapping) else str(source), sources)
 
 
 def load_run_config(path: Path) -> Config:
@@ -78,7 +84,7 @@ def read_yaml(path: Path) -> dict:
         raise ConfigError(f"{path}: cannot be read as text ({getattr(error, 'strerror', None) or error})") from None
     tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: holds no keys; a config is a mapping such as `train: {{epochs: 3}}`")
+        raise ConfigError(f"{path}: contains no keys; a config is a mapping such as `train: {{epochs: 3}}`")
     return tree
 
 
@@ -104,16 +110,22 @@ def apply_override(tree: dict, override: str) -> str:
     if not equals or not all(parts):
         raise ConfigError(f"-o {override}: not of the form key.path=value, e.g. train.epochs=3")
     value = text if takes_text(Config, parts) and text not in ("null", "~", "") else parse_yaml(text, f"-o {override}")
-    node = tree
-    for part in parts[:-1]:
-        child = node.setdefault(part, {})
-        if not isinstance(child, dict):
-            if child is not None:
-                raise ConfigError(f"-o {override}: {part} is not a section")
-            child = node[part] = {}
-        node = child
-    node[parts[-1]] = value
+    set_key(tree, key, value, f"-o {override}")
     return key
+
+
+def set_key(tree: dict, key: str, value: Any, source: str) -> None:
+    """Set one key of a nested mapping by its path. Raises ConfigError, naming `source`, if the path is impossible."""
+    *sections, last = key.split(".")
+    node = tree
+    for section in sections:
+        child = node.get(section)
+        if child is None:
+            child = node[section] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"{source}: {section} is not a section")
+        node = child
+    node[last] = value
 
 
 def takes_text(annotation: Any, parts: Sequence[str]) -> bool:

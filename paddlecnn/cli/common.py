@@ -56,6 +56,12 @@ def config_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_run_argument(parser: argparse.ArgumentParser) -> None:
+    """RUN and --module, for a command that reads a run."""
+    parser.add_argument("run", metavar="RUN", help="a run's folder, a config (its newest run), or latest")
+    parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets (model.module)")
+
+
 class MessageHandler(logging.Handler):
     """Writes the library's messages above a progress bar: information to stdout, warnings to stderr.
 

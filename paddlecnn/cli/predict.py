@@ -18,7 +18,9 @@ from paddlecnn.runtime import choose_device, load_paddle
 def main(argv: list[str] | None = None) -> int:
     parser = command_parser("predict", __doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH",
-                        help="a run's folder unless --model is given; then images, or folders of them")
+                        help="a run (its folder, its config, or latest) unless --model is given; then images, or "
+                             "folders of them")
+    parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets (model.module)")
     parser.add_argument("--model", help="name of a network, for --weights")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (docs/weights.md), or paddle")
     parser.add_argument("--topk", type=int, help="classes an image: 5 with --model, 1 with a run")
@@ -37,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.classify import classifier_of_run, classifier_of_weights, classify, image_files
 
     files = image_files(images)
-    classifier = classifier_of_weights(args.model, args.weights) if args.model else classifier_of_run(run_folder)
+    classifier = (classifier_of_weights(args.model, args.weights) if args.model
+                  else classifier_of_run(run_folder, args.module))
     for note in classifier.notes:
         print(f"{args.weights}: {note}", file=sys.stderr)
     answers = []

@@ -1,12 +1,13 @@
 """Class names for image files, by a trained run or by a network with published weights."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import paddle
+from PIL import Image
 from tqdm import tqdm
 
 from paddlecnn.config import Preprocess
@@ -16,9 +17,10 @@ from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.models import create_model
 from paddlecnn.models.imagenet import class_names
 from paddlecnn.models.weights import load_weights
-from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.run_dir import find_run
 
 BATCH = 16
+ImageLike = str | Path | Image.Image | np.ndarray
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
 
 
@@ -56,9 +58,9 @@ class Answer:
         return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top]}
 
 
-def classifier_of_run(path: Path) -> Classifier:
+def classifier_of_run(name: str | Path, module: str | None = None) -> Classifier:
     """The best checkpoint of a run. Raises RunError or CheckpointError."""
-    run = load_run(RunDir(path))
+    run = load_run(find_run(name), module=module)
     return Classifier(run.model, run.classes, run.preprocess)
 
 
@@ -78,6 +80,25 @@ def classifier_of_weights(name: str, weights: str) -> Classifier:
                            "folder, other weights can be trained on with data.preprocess in a config")
     model.eval()
     return Classifier(model, class_names(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
+
+
+def probabilities_of(classifier: Classifier, images: Sequence[ImageLike]) -> np.ndarray:
+    """float32 [N, classes] of images of any kind. Raises DataError for the first that cannot be read."""
+    rows = [classifier.probabilities([preprocess_image(as_pixels(image), classifier.preprocess)
+                                      for image in images[start:start + BATCH]])
+            for start in range(0, len(images), BATCH)]
+    return np.concatenate(rows) if rows else np.zeros((0, len(classifier.classes)), np.float32)
+
+
+def as_pixels(image: ImageLike) -> np.ndarray | Path:
+    """A path as it is, and a PIL image or an array as uint8 [H, W, 3] in RGB."""
+    if isinstance(image, (str, Path)):
+        return Path(image)
+    pixels = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        found = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise DataError(f"an image must be a path, a PIL image or a uint8 array [H, W, 3], not {found}")
+    return pixels
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:

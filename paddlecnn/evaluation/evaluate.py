@@ -21,15 +21,15 @@ from paddlecnn.reporting.figures import draw_confusion
 from paddlecnn.runs.run_dir import RunDir
 
 
-def evaluate_run(path: Path, split: str = "val", checkpoint: str = "best", device: str = "auto") -> dict[str, Any]:
+def evaluate_run(run: RunDir, split: str = "val", checkpoint: str = "best", device: str = "auto",
+                 module: str | None = None) -> dict[str, Any]:
     """The figures of `report` for a run's split; keeps them in the run's folder.
 
     Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png, and a line in evaluations.jsonl,
     which tells how often the test data were looked at. Raises DataError for a split without labels.
     """
     runtime.choose_device(device)
-    run = RunDir(path)
-    loaded = load_run(run, checkpoint)
+    loaded = load_run(run, checkpoint, module)
     predictions = predict_split(loaded, open_dataset(loaded.config.data, loaded.config.seed), split)
     if predictions.labels is None:
         raise DataError(f"{loaded.config.data.name}: its {split} images have no published labels; "

@@ -70,4 +70,4 @@ def test_a_folder_that_is_no_run_is_named(tool, tmp_path, capsys):
 def test_a_run_without_a_checkpoint_is_named(tool, run, tmp_path, capsys):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     assert tool("eval", tmp_path) == 2
-    assert "has no checkpoint called best yet" in capsys.readouterr().err
+    assert "has no checkpoint best yet" in capsys.readouterr().err

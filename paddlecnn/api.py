@@ -1,0 +1,150 @@
+"""The Python interface, `import paddlecnn as pc`; docs/api.md shows it in use."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paddlecnn import runtime
+
+paddle = runtime.load_paddle()
+
+from paddlecnn.config import Config  # noqa: E402  (Paddle is imported first, without its start-up notices)
+from paddlecnn.configfile import load_config  # noqa: E402
+from paddlecnn.errors import ConfigError  # noqa: E402
+from paddlecnn.evaluation.classify import Classifier, ImageLike, probabilities_of  # noqa: E402
+from paddlecnn.evaluation.evaluate import evaluate_run  # noqa: E402
+from paddlecnn.evaluation.load_run import LoadedRun  # noqa: E402
+from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run  # noqa: E402
+from paddlecnn.models import create_model, list_models  # noqa: E402
+from paddlecnn.runs.metrics_log import read_metrics  # noqa: E402
+from paddlecnn.runs.run_dir import RunDir, find_run, new_run_path  # noqa: E402
+from paddlecnn.training.train import train_run  # noqa: E402
+
+__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "train"]
+
+
+class Run:
+    """A run folder, opened for reading. The model is loaded when it is first needed.
+
+    path: the run's folder
+    checkpoint: `best` or `last`
+    module: the file with the run's own networks or data sets, if it was trained with one
+    """
+
+    def __init__(self, run: RunDir, checkpoint: str = "best", module: str | None = None) -> None:
+        self.path = run.path
+        self.checkpoint = checkpoint
+        self._run = run
+        self._module = module
+
+    def __repr__(self) -> str:
+        config = self.config
+        try:
+            state = self._loaded.state
+        except Exception as error:  # a repr must not fail
+            return f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, {error})"
+        scores = f", val {state.history[-1].val}" if state.history else ""
+        return (f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, checkpoint {self.checkpoint} "
+                f"of epoch {state.epoch}{scores})")
+
+    @cached_property
+    def _loaded(self) -> LoadedRun:
+        return load_checkpoint_of_run(self._run, self.checkpoint, self._module)
+
+    @property
+    def config(self) -> Config:
+        """The resolved config."""
+        return self._run.config
+
+    @property
+    def model(self) -> paddle.nn.Layer:
+        """The network with the checkpoint's weights, in evaluation mode."""
+        return self._loaded.model
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the network's outputs."""
+        return self._loaded.classes
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """metrics.csv: a row for each logged training step and for each validation; missing values are NaN."""
+        table = pd.DataFrame(list(read_metrics(self._run.metrics)))
+        return table.assign(**{name: pd.to_numeric(table[name]) for name in table.columns if name != "kind"})
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch: learning rate, duration, speed, and loss and top-1 of training and validation."""
+        rows = [{"epoch": one.epoch, "step": one.step, "lr": one.lr, "seconds": one.seconds,
+                 "images_per_second": one.images_per_second, "train_loss": one.train.loss, "train_top1": one.train.top1,
+                 "val_loss": one.val.loss, "val_top1": one.val.top1} for one in self._loaded.state.history]
+        return pd.DataFrame(rows)
+
+    def predict(self, images: ImageLike | Sequence[ImageLike]) -> pd.DataFrame:
+        """The class and the probability of each class, a row for each image.
+
+        images: a path, a PIL image, a uint8 array [H, W, 3] in RGB, or a list of them
+        Raises DataError for an image that cannot be read.
+        """
+        many = list(images) if isinstance(images, (list, tuple)) else [images]
+        values = probabilities_of(Classifier(self.model, self.classes, self._loaded.preprocess), many)
+        names = np.array(self.classes, dtype=object)
+        table = pd.DataFrame(values, columns=list(self.classes))
+        table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
+        return table
+
+    def evaluate(self, split: str = "val", device: str = "auto") -> dict[str, Any]:
+        """Loss, top-1, top-5, log loss, per-class figures and confusion matrix on `val` or `test`; kept in the run.
+
+        Raises DataError if the data have no such split, or no labels for it.
+        """
+        if split not in ("val", "test"):
+            raise ConfigError(f"split {split!r}: must be 'val' or 'test'")
+        return evaluate_run(self._run, split, self.checkpoint, device, module=self._module)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training."""
+
+    run: Run
+    best_epoch: int
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch; see `Run.history`."""
+        return load_run(self.run.path, checkpoint="last", module=self.run._module).history
+
+
+def train(config: str | Path | Mapping[str, Any] | Config, *, overrides: Mapping[str, Any] | None = None,
+          run: str | Path | None = None, resume: bool = False, device: str = "auto") -> TrainingResult:
+    """Train a config to its end, or resume the run in the folder `run`.
+
+    config: a YAML file, a nested mapping, or a Config
+    overrides: values by key path, e.g. {"train.epochs": 2}
+    run: the run's folder; without it runs/CONFIG/TIME
+    Raises a UserError, with one line, for everything that a user can cause.
+    """
+    source = config.model_dump() if isinstance(config, Config) else config
+    resolved = load_config(source, overrides or {})
+    if run is None:
+        if resume:
+            raise ConfigError("resume=True: name the run's folder with run=")
+        run = new_run_path(source if isinstance(source, (str, Path)) else f"{resolved.model.name}.yaml")
+    finished = train_run(resolved, Path(run), resume=resume, device=device)
+    return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
+
+
+def load_run(run: str | Path, *, checkpoint: str = "best", module: str | None = None) -> Run:
+    """Open a trained run: its folder, a config (its newest run), or `latest`.
+
+    module: the file with the run's own networks or data sets; it is imported only if its hash is the run's
+    Raises RunError if there is no such run.
+    """
+    return Run(find_run(run), checkpoint, module)
