@@ -1,6 +1,7 @@
 """The networks of the papers. Nothing here knows of data, of training or of Kaggle."""
 from paddlecnn.models import alexnet, lenet, vgg  # noqa: F401  (they register their networks)
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.registry import create_model, list_models
+from paddlecnn.models.network import freeze_features
+from paddlecnn.models.registry import create_model, list_models, register
 
-__all__ = ["LocalResponseNorm", "create_model", "list_models"]
+__all__ = ["LocalResponseNorm", "create_model", "freeze_features", "list_models", "register"]

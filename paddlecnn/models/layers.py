@@ -76,7 +76,7 @@ def inverse_powers(d: paddle.Tensor, beta: float) -> tuple[paddle.Tensor, paddle
     if beta != 0.75:
         return d**-beta, d.reciprocal_()
     root = d.rsqrt_()
-    return paddle.sqrt(root).multiply_(root), root.square_()
+    return paddle.sqrt(root).multiply_(root), root.multiply_(root)  # Paddle 2.6 has no square_
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,18 +1,28 @@
-"""What every network here is: convolutional features, then a fully connected classifier."""
+"""The form of every network here: convolutional features, then a fully connected classifier."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Annotated
 
 import paddle
 from paddle import nn
 from paddle.nn.initializer import Constant, Initializer, KaimingNormal, Normal
+from pydantic import Field
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models.shapes import NamedLayer, drop_redundant_pools
+from paddlecnn.models.shapes import NamedLayer, Window, drop_redundant_pools
 
 HE_NORMAL = KaimingNormal()  # He et al. 2015: keeps the scale of activations through layers with ReLU
 NORMAL_001 = Normal(0.0, 0.01)  # AlexNet's paper, section 5; in an output layer: a fresh network is undecided
+
+# Options. The bounds are far above any published network and keep arithmetic on them within the machine's numbers.
+Units = Annotated[int, Field(gt=0, le=1 << 20)]  # channels, hidden units, classes
+Pixels = Annotated[int, Field(gt=0, le=1 << 14)]  # the side of an image
+Side = Annotated[int, Field(gt=0, le=64)]  # a kernel or a stride
+Hidden = Annotated[tuple[Units, ...], Field(max_length=16)]  # units of the hidden fully connected layers
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+LARGEST_WEIGHT = 1 << 30  # numbers in one array, 4 GiB; VGG's fc6 at 224 pixels, the largest published, has 103 million
 
 
 class ConvClassifier(nn.Layer):
@@ -25,28 +35,14 @@ class ConvClassifier(nn.Layer):
     def __init__(self, features: list[NamedLayer], input_size: int, num_classes: int):
         super().__init__()
         self.input_size, self.num_classes = input_size, num_classes
-        self.name = type(self).__name__.lower()  # create_model makes it the registered one
+        self.name = type(self).__name__.lower()  # create_model replaces it by the registered name
         layers, self.feature_shape = drop_redundant_pools(features, [3, input_size, input_size])
         self.features = nn.Sequential(*layers)
-        self.frozen = False
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         """Logits [N, num_classes] of images [N, 3, S, S]. Raises ModelError for another channel count or size."""
         check_images(images, self.input_size)
         return self.classifier(paddle.flatten(self.features(images), 1))
-
-    def freeze_features(self) -> None:
-        """Keep the convolutions as they are: no gradients, and no new batch statistics either, also in training."""
-        self.frozen = True
-        for parameter in self.features.parameters():
-            parameter.stop_gradient = True
-        self.features.eval()
-
-    def train(self) -> None:
-        """Training mode; frozen features stay in evaluation mode, so that their running statistics are kept."""
-        super().train()
-        if self.frozen:
-            self.features.eval()
 
 
 @paddle.jit.not_to_static
@@ -58,11 +54,43 @@ def check_images(images: paddle.Tensor, size: int) -> None:
                          "set data.preprocess.size, or model.options.input_size, so that they agree")
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int | list[int] = 0, groups: int = 1, *,
-         weight: Initializer, bias: float = 0.0) -> nn.Conv2D:
+def freeze_features(network: nn.Layer) -> None:
+    """Keep `network.features` as it is: no gradients, and no new batch statistics either, also in training mode.
+
+    Raises ModelError for a network without the attribute `features`.
+    """
+    features = getattr(network, "features", None)
+    if not isinstance(features, nn.Layer):
+        raise ModelError(f"model.freeze: features: {getattr(network, 'name', type(network).__name__)} has no layer "
+                         "`features` to freeze; give its convolutions that name, or set model.freeze: none")
+    for parameter in features.parameters():
+        parameter.stop_gradient = True
+    train = network.train
+
+    def train_the_rest() -> None:
+        train()
+        features.eval()
+
+    network.train = train_the_rest
+    features.eval()
+
+
+def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias: float = 0.0) -> nn.Conv2D:
     """A convolution with its initial weights and bias."""
-    return nn.Conv2D(inputs, outputs, kernel, stride, padding, groups=groups,
-                     weight_attr=weight, bias_attr=Constant(bias))
+    check_weight([outputs, inputs // window.groups, window.kernel, window.kernel])
+    before, after = window.padding
+    layer = nn.Conv2D(inputs, outputs, window.kernel, window.stride,
+                      before if before == after else [before, after] * 2, groups=window.groups,
+                      weight_attr=weight, bias_attr=Constant(bias))
+    layer.window = window
+    return layer
+
+
+def max_pool(kernel: int, stride: int, ceil: bool = False) -> nn.MaxPool2D:
+    """Max pooling without padding."""
+    layer = nn.MaxPool2D(kernel, stride, ceil_mode=ceil)
+    layer.window = Window(kernel, stride, ceil=ceil)
+    return layer
 
 
 def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes: int, dropout: float, *,
@@ -74,7 +102,16 @@ def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes:
     layers: list[NamedLayer] = []
     width = prod(feature_shape)
     for number, units in enumerate(hidden, start=first):
+        check_weight([width, units])
         layers += [(f"fc{number}", nn.Linear(width, units, weight, Constant(bias))), (f"relu{number}", nn.ReLU()),
                    (f"drop{number}", nn.Dropout(dropout))]
         width = units
+    check_weight([width, num_classes])
     return nn.Sequential(*layers, (f"fc{first + len(hidden)}", nn.Linear(width, num_classes, last, Constant(0.0))))
+
+
+def check_weight(shape: Sequence[int]) -> None:
+    """Raise ModelError for an array too large to be meant, before memory is asked for it."""
+    if prod(shape) > LARGEST_WEIGHT:
+        raise ModelError(f"a layer of {'x'.join(map(str, shape))} weights exceeds the limit of {LARGEST_WEIGHT:,}; "
+                         "reduce input_size, widths, hidden or num_classes")

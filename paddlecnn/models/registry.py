@@ -1,45 +1,110 @@
-"""Networks by name: `create_model("vgg16", num_classes=2)`, `list_models("vgg*")`."""
+"""Networks by name: `create_model("vgg16", num_classes=2)`, `list_models("vgg*")`, and `register` for one's own."""
 from __future__ import annotations
 
 import difflib
-import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, get_type_hints
+from functools import lru_cache
+from typing import Any, TypeVar, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+import paddle
+from paddle import nn
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUndefinedAnnotation
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models.network import ConvClassifier
 
-Factory = Callable[..., ConvClassifier]
-FACTORIES: dict[str, Factory] = {}
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A published network: the numbers of its family's builder, what sets it apart, and who published it."""
+
+    config: Any  # AlexNetConfig, VGGConfig or LeNetConfig
+    description: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A network that `create_model` can build."""
+
+    build: Callable[..., nn.Layer]
+    signature: Callable[..., Any]  # its parameters are the network's options, their annotations the checks
+    variant: Variant | None = None  # None for a user's own network
+
+
+NETWORKS: dict[str, Registered] = {}
 
 
 def register(factory: Factory) -> Factory:
-    """Make a factory known under its own name, and have its options checked however it is called.
+    """Make a function that returns a network, or an nn.Layer class, known to `create_model` under its own name.
 
-    Its options are its own parameters and those of the class that it returns; their annotations are the check.
+    Its parameters become the network's options; where they are annotated, values are checked before the call. One of
+    them is `num_classes`; `input_size` is optional. Any nn.Layer that returns logits [N, num_classes] will do.
+
+    Raises ModelError where `num_classes` is missing or the name is one of the package's own.
     """
-    kind = get_type_hints(factory)["return"]
-    hints = get_type_hints(factory, include_extras=True) | get_type_hints(kind.__init__, include_extras=True)
-    adapters = {name: TypeAdapter(hint) for name, hint in hints.items() if name not in ("return", "options")}
-
-    @functools.wraps(factory)
-    def checked(num_classes: int | None = None, **options: Any) -> ConvClassifier:
-        given = options if num_classes is None else {"num_classes": num_classes, **options}
-        network = factory(**{name: check_option(factory.__name__, name, value, adapters)
-                             for name, value in given.items()})
-        network.name = factory.__name__
-        return network
-
-    FACTORIES[factory.__name__] = checked
-    return checked
+    name = factory.__name__
+    if is_published(name):
+        raise ModelError(f"{name}: the package has a network of this name; choose another")
+    parameters = inspect.signature(factory).parameters.values()
+    if not any(p.name == "num_classes" or p.kind is p.VAR_KEYWORD for p in parameters):
+        raise ModelError(f"{name}: needs a parameter num_classes to be a registered network")
+    NETWORKS[name] = Registered(factory, factory)
+    return factory
 
 
-def check_option(model: str, name: str, value: Any, adapters: dict[str, TypeAdapter]) -> Any:
+def register_variants(builder: Callable[[Any], nn.Layer], variants: Mapping[str, Variant]) -> None:
+    """Make a family's published networks known; the fields of its config dataclass are their options."""
+    for name, variant in variants.items():
+        NETWORKS[name] = Registered(lambda config=variant.config, **options: builder(replace(config, **options)),
+                                    type(variant.config), variant)
+
+
+def create_model(name: str, num_classes: int | None = None, **options: Any) -> nn.Layer:
+    """The network registered as `name`; without `num_classes`, for the data set that it was published on.
+
+    It has the attributes `name`, `num_classes` and `input_size`, the last None where a user's network has none.
+
+    Raises ModelError for an unknown name or option, with the nearest ones, and for an input size that it cannot take.
+    """
+    if name not in NETWORKS:
+        lower = {known.lower(): known for known in NETWORKS}
+        near = [lower[word] for word in difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3)]
+        raise ModelError(f"{name}: no such model; " + (f"did you mean {' or '.join(near)}?" if near else
+                                                       "python tools/summary.py --list names them all"))
+    entry = NETWORKS[name]
+    if num_classes is not None:
+        options = {"num_classes": num_classes, **options}
+    network = entry.build(**{key: checked(name, key, value, entry.signature) for key, value in options.items()})
+    if entry.variant is None:
+        complete(network, name, entry.signature, options)
+    else:
+        network.name = name
+    return network
+
+
+def is_published(name: str) -> bool:
+    """Whether the name is one of the package's networks, not a user's own."""
+    return name in NETWORKS and NETWORKS[name].variant is not None
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The names of the registered networks that match a glob pattern, sorted."""
+    return sorted(name for name in NETWORKS if fnmatchcase(name, pattern))
+
+
+def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) -> Any:
     """The value of one option as its annotation has it. Raises ModelError for an unknown name or a wrong value."""
+    adapters = option_adapters(signature)
     if name not in adapters:
+        if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(signature).parameters.values()):
+            return value
         near = difflib.get_close_matches(name, adapters, n=1)
         raise ModelError(f"{model}: unknown option {name}; "
                          + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(adapters))}"))
@@ -48,22 +113,55 @@ def check_option(model: str, name: str, value: Any, adapters: dict[str, TypeAdap
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join([name, *(str(part) for part in first["loc"] if isinstance(part, int))])
-        message = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {value!r}"
+        message = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {brief(value)}"
         raise ModelError(f"{model}: option {where}: {message}") from None
 
 
-def create_model(name: str, num_classes: int | None = None, **options: Any) -> ConvClassifier:
-    """The network registered as `name`; without `num_classes`, for the data set that it was published on.
+@lru_cache
+def option_adapters(signature: Callable[..., Any]) -> dict[str, TypeAdapter]:
+    """The check of each parameter: its annotation, or anything where it has none or one that does not resolve."""
+    try:
+        hints = get_type_hints(signature.__init__ if isinstance(signature, type) else signature, include_extras=True)
+    except (NameError, TypeError):  # a name that only the type checker imports
+        hints = {}
+    return {p.name: adapter(hints.get(p.name, Any)) for p in inspect.signature(signature).parameters.values()
+            if p.kind in NAMED}
 
-    Raises ModelError for an unknown name or option, with the nearest ones, and for an input size that it cannot take.
-    """
-    if name not in FACTORIES:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), FACTORIES, n=3)
-        raise ModelError(f"{name}: no such model; " + (f"did you mean {' or '.join(near)}?" if near else
-                                                       "python tools/summary.py --list names them all"))
-    return FACTORIES[name](num_classes, **options)
+
+def adapter(hint: Any) -> TypeAdapter:
+    """The check of one annotation; a class that pydantic does not know is checked by isinstance."""
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # a dataclass or model brings a configuration of its own
+        return TypeAdapter(hint)
+    except PydanticUndefinedAnnotation:
+        return TypeAdapter(Any)
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """The names of the registered networks that match a glob pattern, sorted."""
-    return sorted(name for name in FACTORIES if fnmatchcase(name, pattern))
+def brief(value: Any) -> str:
+    """The value for a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print an integer of more than 4,300 digits
+        text = "a number of more than 4,300 digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def complete(network: Any, name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Give a user's network the attributes that the rest of the package reads, and check its logits at each call."""
+    if not isinstance(network, nn.Layer):
+        raise ModelError(f"{name}: returned {type(network).__name__}, not a paddle.nn.Layer")
+    defaults = {p.name: p.default for p in inspect.signature(factory).parameters.values() if p.default is not p.empty}
+    for attribute, value in (defaults | options | {"name": name}).items():
+        if attribute in ("name", "num_classes", "input_size") and not hasattr(network, attribute):
+            setattr(network, attribute, value)
+    if not hasattr(network, "input_size"):
+        network.input_size = None
+    network.register_forward_post_hook(check_logits)
+
+
+def check_logits(network: nn.Layer, _: Any, logits: Any) -> None:
+    """Raise ModelError where a network returned anything but [N, num_classes]."""
+    found = list(logits.shape) if isinstance(logits, paddle.Tensor) else type(logits).__name__
+    if not isinstance(found, list) or found[1:] != [network.num_classes]:
+        raise ModelError(f"{network.name}: forward must return logits [N, {network.num_classes}], not {found}")

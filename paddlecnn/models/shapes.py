@@ -1,5 +1,7 @@
-"""Shapes by arithmetic: what a layer makes of [C, H, W], without running it."""
+"""Shapes by arithmetic: the output shape of a layer for an input [C, S, S], without running it."""
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from paddle import nn
 
@@ -8,47 +10,45 @@ from paddlecnn.errors import ModelError
 NamedLayer = tuple[str, nn.Layer]
 
 
-def pair(value: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) from one number or two."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+@dataclass(frozen=True)
+class Window:
+    """The square window of a convolution or a pool, recorded on its layer (`layer.window`) when it is built."""
+
+    kernel: int
+    stride: int = 1
+    padding: tuple[int, int] = (0, 0)  # before and after, in both directions
+    ceil: bool = False  # a last window that hangs over the edge counts, as in Caffe and Paddle v2
+    groups: int = 1
+
+    def output_side(self, side: int) -> int:
+        """The side of the output map for an input map of `side`; less than 1 where the window does not fit."""
+        room = side + sum(self.padding) - self.kernel
+        return (-(-room // self.stride) if self.ceil else room // self.stride) + 1
+
+    def __str__(self) -> str:
+        """`5x5 /2 g2`: kernel, stride if it is not 1, groups if they are not 1."""
+        return (f"{self.kernel}x{self.kernel}" + (f" /{self.stride}" if self.stride > 1 else "")
+                + (f" g{self.groups}" if self.groups > 1 else ""))
 
 
-def padding_sums(padding: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
-    """Padding on both sides together, (height, width), from n, [h, w] or [top, bottom, left, right]."""
-    if not isinstance(padding, int) and len(padding) == 4:
-        return padding[0] + padding[1], padding[2] + padding[3]
-    height, width = pair(padding)
-    return 2 * height, 2 * width
-
-
-def same_padding(size: int, kernel: int, stride: int) -> list[int]:
-    """TensorFlow's 'SAME' as [top, bottom, left, right]: ceil(size / stride) outputs, the odd pixel at the end."""
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's 'SAME': ceil(size / stride) outputs, the odd pixel after the image."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return [total // 2, total - total // 2] * 2
-
-
-def window_of(layer: nn.Layer) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], bool]:
-    """Kernel, stride, summed padding and whether partial windows count, of a convolution or a pool."""
-    if isinstance(layer, nn.Conv2D):
-        return pair(layer._kernel_size), pair(layer._stride), padding_sums(layer._padding), False
-    return pair(layer.ksize), pair(layer.stride or layer.ksize), padding_sums(layer.padding), layer.ceil_mode
+    return total // 2, total - total // 2
 
 
 def output_shape(layer: nn.Layer, shape: list[int], name: str = "") -> list[int]:
-    """[C, H, W] or [features] after `layer`. Raises ModelError, naming the layer, where nothing would be left."""
+    """[C, S, S] or [features] after `layer`. Raises ModelError, naming the layer, where nothing would be left."""
     if isinstance(layer, nn.Linear):
         return [layer.weight.shape[1]]
-    if not isinstance(layer, (nn.Conv2D, nn.MaxPool2D)):
+    window: Window | None = getattr(layer, "window", None)
+    if window is None:
         return list(shape)
-    window, strides, paddings, partial = window_of(layer)
-    sides = []
-    for side, kernel, stride, padding in zip(shape[1:], window, strides, paddings, strict=True):
-        room = side + padding - kernel
-        sides.append((-(-room // stride) if partial else room // stride) + 1)
-    if min(sides) < 1:
-        raise ModelError(f"input_size is too small: {shape[1]}x{shape[2]} is left before {name}, "
-                         f"whose window is {window[0]}x{window[1]}")
-    return [layer.weight.shape[0] if isinstance(layer, nn.Conv2D) else shape[0], *sides]
+    side = window.output_side(shape[1])
+    if side < 1:
+        raise ModelError(f"input_size is too small: {shape[1]}x{shape[1]} is left before {name}, "
+                         f"whose window is {window.kernel}x{window.kernel}")
+    return [layer.weight.shape[0] if isinstance(layer, nn.Conv2D) else shape[0], side, side]
 
 
 def drop_redundant_pools(layers: list[NamedLayer], shape: list[int]) -> tuple[list[NamedLayer], list[int]]:

@@ -1,11 +1,14 @@
-"""What a network costs: parameters, multiply-adds, activations and receptive fields, layer by layer.
+"""The costs of a network: parameters, multiply-adds, activations and receptive fields, layer by layer.
 
 One multiply-add is a multiplication with its addition. A convolution's output takes kernel area times input
 channels of its group; a fully connected one its inputs; batch normalisation 1; local response normalisation
-`size` for the sum and 2 for the rest. A comparison (ReLU, max pooling) counts as one. Dropout and biases are free.
+`size` for the sum and 2 for the rest. A comparison (ReLU, max pooling) counts as one, and so does an input of any
+layer not named here. Dropout and biases are free.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import prod
 
@@ -15,8 +18,8 @@ from paddle import nn
 from paddlecnn.errors import ModelError
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import ConvClassifier
-from paddlecnn.models.registry import create_model
-from paddlecnn.models.shapes import output_shape, window_of
+from paddlecnn.models.registry import create_model, is_published
+from paddlecnn.models.shapes import Window, output_shape
 
 FLOAT = 4  # bytes
 
@@ -80,46 +83,72 @@ class Summary:
                 "layers": [asdict(layer) for layer in self.layers]}
 
 
-def summarize(model: ConvClassifier, input_size: int | None = None, name: str = "") -> Summary:
-    """The costs of a network, by arithmetic on its layers: nothing is run.
+def summarize(model: nn.Layer, input_size: int | None = None, name: str = "") -> Summary:
+    """The costs of a network: one of the package's by arithmetic on its layers, another by running it once.
 
-    Raises ModelError where `input_size` is not the model's, whose fully connected layers fix it.
+    Raises ModelError where `input_size` is not the model's, whose fully connected layers fix it, or is missing.
     """
-    if input_size not in (None, model.input_size):
-        raise ModelError(f"this model takes {model.input_size} pixels, not {input_size}; "
-                         f"create it with input_size={input_size}")
-    layers, shape, field, step = [], [3, model.input_size, model.input_size], 1, 1
+    size = input_size or model.input_size
+    if size is None:
+        raise ModelError(f"{model.name}: unknown input size; pass it, or give the network an attribute input_size")
+    if model.input_size not in (None, size):
+        raise ModelError(f"this model takes {model.input_size} pixels, not {size}; create it with input_size={size}")
+    steps = shapes_by_arithmetic(model) if isinstance(model, ConvClassifier) else shapes_by_running(model, size)
+    layers, field, distance = [], 1, 1
+    for layer_name, layer, before, after in steps:
+        window: Window | None = getattr(layer, "window", None)
+        if window is not None:
+            field, distance = field + (window.kernel - 1) * distance, distance * window.stride
+        elif isinstance(layer, nn.Linear):
+            field = size
+        layers.append(LayerCost(layer_name, KINDS.get(type(layer), type(layer).__name__), after, str(window or ""),
+                                count_parameters(layer), count_multiply_adds(layer, before, after), min(field, size)))
+    return Summary(name or model.name, size, layers)
+
+
+Step = tuple[str, nn.Layer, list[int], list[int]]  # name, layer, shape before and after it, without the batch
+
+
+def shapes_by_arithmetic(model: ConvClassifier) -> Iterator[Step]:
+    """The layers of a network of the package in order; nothing is run, so it may be without weights."""
+    shape = [3, model.input_size, model.input_size]
     for part in (model.features, model.classifier):
-        for layer_name, layer in part.named_children():
-            before, shape = shape, output_shape(layer, shape, layer_name)
-            kernel = ""
-            if isinstance(layer, (nn.Conv2D, nn.MaxPool2D)):
-                (side, _), (stride, _), *_ = window_of(layer)
-                field, step = field + (side - 1) * step, step * stride
-                kernel = describe_window(layer)
-            elif isinstance(layer, nn.Linear):
-                field = model.input_size
-            layers.append(LayerCost(layer_name, KINDS[type(layer)], shape, kernel, count_parameters(layer),
-                                    count_multiply_adds(layer, before, shape), min(field, model.input_size)))
-    return Summary(name or type(model).__name__, model.input_size, layers)
+        for name, layer in part.named_children():
+            before, shape = shape, output_shape(layer, shape, name)
+            yield name, layer, before, shape
+
+
+def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
+    """The innermost layers of any network, in the order of their calls on one image of zeros."""
+    steps: list[Step] = []
+    hooks = []
+    for name, layer in model.named_sublayers():
+        if not layer.sublayers():
+            def record(layer: nn.Layer, inputs: tuple, output: paddle.Tensor, name: str = name) -> None:
+                steps.append((name, layer, list(inputs[0].shape[1:]), list(output.shape[1:])))
+            hooks.append(layer.register_forward_post_hook(record))
+    training = model.training
+    model.eval()
+    try:
+        with paddle.no_grad():
+            model(paddle.zeros([1, 3, size, size]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        if training:
+            model.train()
+    return steps
 
 
 def summarize_by_name(name: str, num_classes: int | None = None, input_size: int | None = None) -> Summary:
-    """The costs of a registered network, without the time to draw its initial weights."""
+    """The costs of a registered network; one of the package's without the time to draw its initial weights."""
     options = {} if input_size is None else {"input_size": input_size}
-    with paddle.LazyGuard():
+    with paddle.LazyGuard() if is_published(name) else nullcontext():
         return summarize(create_model(name, num_classes, **options), name=name)
 
 
 KINDS = {nn.Conv2D: "Conv", nn.Linear: "Linear", nn.MaxPool2D: "MaxPool", nn.ReLU: "ReLU", nn.Dropout: "Dropout",
          nn.BatchNorm2D: "BatchNorm", LocalResponseNorm: "LRN"}
-
-
-def describe_window(layer: nn.Conv2D | nn.MaxPool2D) -> str:
-    """`5x5 /2 g2`: kernel, stride where it is not 1, groups where they are not 1."""
-    (height, width), (stride, _), *_ = window_of(layer)
-    groups = getattr(layer, "_groups", 1)
-    return f"{height}x{width}" + (f" /{stride}" if stride > 1 else "") + (f" g{groups}" if groups > 1 else "")
 
 
 def count_parameters(layer: nn.Layer) -> int:
@@ -129,12 +158,13 @@ def count_parameters(layer: nn.Layer) -> int:
 
 
 def count_multiply_adds(layer: nn.Layer, before: list[int], after: list[int]) -> int:
-    """Multiply-adds of one layer for one image, from [C, H, W] before to after it."""
+    """Multiply-adds of one layer for one image, from a shape [C, H, W] before it to one after it."""
     if isinstance(layer, nn.Conv2D):
         return prod(layer.weight.shape[1:]) * prod(after)
     if isinstance(layer, nn.Linear):
-        return prod(layer.weight.shape)
+        return prod(layer.weight.shape) * prod(after[:-1])
     if isinstance(layer, nn.MaxPool2D):
-        return prod(window_of(layer)[0]) * prod(after)
-    each = {nn.ReLU: 1, nn.BatchNorm2D: 1, nn.Dropout: 0, LocalResponseNorm: getattr(layer, "size", 0) + 2}
-    return each[type(layer)] * prod(before)
+        return prod(layer.ksize if isinstance(layer.ksize, (list, tuple)) else [layer.ksize] * 2) * prod(after)
+    if isinstance(layer, LocalResponseNorm):
+        return (layer.size + 2) * prod(before)
+    return 0 if isinstance(layer, (nn.Dropout, nn.Flatten)) else prod(before)

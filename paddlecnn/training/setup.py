@@ -15,7 +15,7 @@ from paddlecnn.data.datasets import Splits, defaults, open_dataset
 from paddlecnn.data.pipeline.loader import Loader, make_loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError
-from paddlecnn.models import create_model
+from paddlecnn.models import create_model, freeze_features
 from paddlecnn.models.weights import load_weights
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
@@ -62,7 +62,7 @@ def build_training(config: Config) -> TrainingSetup:
         for line in weights.lines():
             logger.info("%s", line)
     if config.model.freeze == "features":
-        model.freeze_features()
+        freeze_features(model)
     preprocess = resolve_preprocess(config, model, published)
     if config.train.amp != "off" and not paddle.get_device().startswith("gpu"):
         logger.warning("train.amp: %s requires a GPU; on this CPU training stays in float32", config.train.amp)

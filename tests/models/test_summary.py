@@ -35,7 +35,7 @@ def test_two_groups_halve_the_work_and_the_kernels():
         assert one[name].multiply_adds == 2 * two[name].multiply_adds
 
 
-@pytest.mark.parametrize("name", ["alexnet_cifar_lrn", "alexnet_tf_cifar", "alexnet_cifar100_k11s2", "vgg16_c_bn_cifar",
+@pytest.mark.parametrize("name", ["alexnet_cifar_lrn", "alexnet_tf_cifar", "alexnet_cifar100_k11s2", "vgg16_bn_cifar",
                                   "alexnet_owt_cifar", "lenet5"])
 def test_shapes_by_arithmetic_are_those_of_a_forward_pass(name):
     network = create_model(name)

@@ -62,6 +62,9 @@ def load_weights(network: ConvClassifier, path: str | Path, strict: bool = True)
 
     Raises WeightsError; the network is then unchanged.
     """
+    if not isinstance(network, ConvClassifier):
+        raise WeightsError(f"model.weights: {path}: only the package's own networks take weight files; "
+                           f"let the code of {network.name} load it")
     source = download_from_paddle(network) if str(path) == "paddle" else Path(path)
     file = read_weight_file(source)
     layers, file_names = in_our_terms(file, network)
