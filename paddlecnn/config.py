@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+
+from paddlecnn.errors import did_you_mean
 
 Int = Annotated[int, Strict()]
 Bool = Annotated[bool, Strict()]
@@ -71,10 +73,20 @@ class Augment(Section):
     cutmix: NonNegative = 0.0  # alpha of CutMix (Yun et al. 2019)
 
 
+# The data sets that `data.name` may name; `paddlecnn.data.datasets.register_source` adds a user's own.
+DATA_NAMES = ["digits", "cifar10", "cifar100", "kaggle_cifar10", "dogs_vs_cats", "folder"]
+
+
+def known_data(name: str) -> str:
+    if name not in DATA_NAMES:
+        raise ValueError(f"unknown data set {name!r}{did_you_mean(name, DATA_NAMES)}")
+    return name
+
+
 class DataConfig(Section):
     """Which images, how they are split, and what is done to them."""
 
-    name: Literal["digits", "cifar10", "cifar100", "kaggle_cifar10", "dogs_vs_cats", "folder"]
+    name: Annotated[str, Strict(), AfterValidator(known_data)]
     root: str = "data"  # folder that holds the data; for `folder`, the tree itself
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
     val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.15  # share of the training part kept for validation

@@ -1,37 +1,64 @@
-"""The one interface to every data set: `open_dataset(config.data, seed)` gives its three parts."""
+"""Data sets by name: `open_dataset(config.data, seed)` returns the three parts, `register_source` adds a data set."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
-from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.config import DATA_NAMES, DataConfig, Preprocess
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, Splits
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction, write_split
-from paddlecnn.errors import DataError
+from paddlecnn.errors import ConfigError, DataError
 
-__all__ = ["ArrayDataset", "Dataset", "FileDataset", "PublishedSplits", "Splits", "defaults", "open_dataset",
-           "open_parts", "published_counts", "require_classes", "save_split"]
+__all__ = ["ArrayDataset", "Dataset", "FileDataset", "PublishedSplits", "Source", "Splits", "defaults", "open_dataset",
+           "open_parts", "register_source", "require_classes", "save_split"]
 
-SOURCES: dict[str, ModuleType] = {
-    "digits": digits,
-    "cifar10": cifar,
-    "cifar100": cifar,
-    "kaggle_cifar10": kaggle_cifar,
-    "dogs_vs_cats": dogs_vs_cats,
-    "folder": folder,
+Load = Callable[[DataConfig], PublishedSplits]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How one data set is read, and what its publisher states about it."""
+
+    load: Load
+    preprocess: Preprocess  # its own preprocessing, every key filled
+    counts: Mapping[str, int] = field(default_factory=dict)  # images of each part, if published
+    unofficial_files: Callable[[DataConfig], list[str]] | None = None  # files without their published checksum
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(digits.load, digits.PREPROCESS, digits.COUNTS),
+    **{name: Source(cifar.load, edition.preprocess, edition.counts, cifar.unofficial_files)
+       for name, edition in cifar.EDITIONS.items()},
+    "kaggle_cifar10": Source(kaggle_cifar.load, kaggle_cifar.PREPROCESS, kaggle_cifar.COUNTS),
+    "dogs_vs_cats": Source(dogs_vs_cats.load, dogs_vs_cats.PREPROCESS, dogs_vs_cats.COUNTS),
+    "folder": Source(folder.load, folder.PREPROCESS),
 }
+BUILT_IN = frozenset(SOURCES)
+
+
+def register_source(name: str, load: Load, preprocess: Preprocess) -> None:
+    """Make a data set available as `data.name: NAME`.
+
+    load        takes the `data` section of a config and returns PublishedSplits of ArrayDataset or FileDataset
+    preprocess  from a file to the network's input, unless the config sets it; every key but `resize` is required
+    Raises ConfigError for the name of a built-in data set and for an incomplete preprocessing. A name registered
+    before is replaced, so that a notebook cell can be run again.
+    """
+    if name in BUILT_IN:
+        raise ConfigError(f"register_source: {name} is a built-in data set; choose another name")
+    missing = [key for key, value in preprocess if value is None and key != "resize"]
+    if missing:
+        raise ConfigError(f"register_source: {name}: preprocess.{missing[0]} is missing")
+    SOURCES[name] = Source(load, preprocess)
+    if name not in DATA_NAMES:
+        DATA_NAMES.append(name)
 
 
 def defaults(name: str) -> Preprocess:
     """The data set's own preprocessing, every key filled."""
-    return cifar.EDITIONS[name].preprocess if name in cifar.EDITIONS else SOURCES[name].PREPROCESS
-
-
-def published_counts(name: str) -> dict[str, int]:
-    """How many images the publisher states for each part; empty where nobody states any."""
-    return cifar.EDITIONS[name].counts if name in cifar.EDITIONS else getattr(SOURCES[name], "COUNTS", {})
+    return SOURCES[name].preprocess
 
 
 def open_dataset(config: DataConfig, seed: int) -> Splits:
@@ -47,8 +74,12 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 
 
 def open_parts(config: DataConfig) -> PublishedSplits:
-    """What the publisher gives, unsplit."""
-    return SOURCES[config.name].load(config)
+    """The parts as published, unsplit. Raises DataError."""
+    parts = SOURCES[config.name].load(config)
+    if not isinstance(parts, PublishedSplits):
+        raise DataError(f"data.name: the loader of {config.name} returned {type(parts).__name__}; "
+                        "expected PublishedSplits")
+    return parts
 
 
 def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:

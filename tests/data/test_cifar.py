@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.images import opened, pickled
+from paddlecnn.config import DataConfig
 from paddlecnn.data.sources import cifar
 from paddlecnn.errors import DataError
 
@@ -134,9 +135,9 @@ def test_a_batch_of_ones_own_is_read_with_a_warning(cifar_folder, capsys):
 
 
 def test_official_files_are_told_from_others(cifar_folder):
-    assert len(cifar.not_official(cifar.CIFAR10, cifar_folder)) == 7
+    assert len(cifar.unofficial_files(DataConfig(name="cifar10", root=str(cifar_folder)))) == 7
     with pytest.raises(DataError, match="instead of the published"):
         cifar.check_folder(cifar.CIFAR10, cifar_folder)
     shutil.rmtree(cifar_folder)
     with pytest.raises(DataError, match="no cifar10 in"):
-        cifar.not_official(cifar.CIFAR10, cifar_folder)
+        cifar.unofficial_files(DataConfig(name="cifar10", root=str(cifar_folder)))

@@ -13,11 +13,10 @@ from paddlecnn.data.audit.duplicates import MOST, exact_duplicates, near_duplica
 from paddlecnn.data.audit.figures import contact_sheet, size_histogram
 from paddlecnn.data.audit.inspection import ImageInfo, look_at_all
 from paddlecnn.data.base import Dataset, Splits
-from paddlecnn.data.datasets import defaults, open_dataset, open_parts, published_counts
+from paddlecnn.data.datasets import SOURCES, defaults, open_dataset, open_parts
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.data.pipeline.workers import SHARED_MEMORY, shared_memory_free, shared_memory_needed
-from paddlecnn.data.sources import cifar
 from paddlecnn.errors import DataError
 
 TINY = 32  # pixels: a short side below it
@@ -73,16 +72,15 @@ def check(config: Config, pictures: Path) -> Report:
 
 
 def check_checksums(report: Report, config: Config) -> None:
-    """Each CIFAR file against its published MD5; the other publishers give none."""
-    if config.data.name in cifar.EDITIONS:
-        wrong = cifar.not_official(cifar.EDITIONS[config.data.name], Path(config.data.root))
-        if wrong:
-            report.add("error", f"{len(wrong)} files are not the published ones, by their MD5", wrong)
+    """Each file against its published checksum, for data sets that have published checksums."""
+    unofficial_files = SOURCES[config.data.name].unofficial_files
+    if unofficial_files and (wrong := unofficial_files(config.data)):
+        report.add("error", f"{len(wrong)} files are not the published ones, by their MD5", wrong)
 
 
 def check_part(report: Report, name: str, part: Dataset, config: Config, pictures: Path) -> None:
     """Counts, every image, balance, duplicates and pictures of one part."""
-    stated = published_counts(config.data.name)
+    stated = SOURCES[config.data.name].counts
     if name in stated and len(part) != stated[name]:
         report.add("error", f"{name} has {len(part):,} images; the publisher states {stated[name]:,}")
     looks = look_at_all(part)

@@ -178,9 +178,10 @@ def check_folder(edition: Edition, folder: Path) -> None:
                             f"{official.size:,} with {official.md5}; remove it and get it again")
 
 
-def not_official(edition: Edition, root: Path) -> list[str]:
-    """The files below `root` that are not the published ones, by their MD5."""
-    read = open_source(edition, root)
+def unofficial_files(config: DataConfig) -> list[str]:
+    """The files of the data set that are not the published ones, by their MD5."""
+    edition = EDITIONS[config.name]
+    read = open_source(edition, Path(config.root))
     files = [(read(name), official) for name, official in edition.files.items()]
     return [source for (data, source), official in files if md5_of(data) != official.md5]
 

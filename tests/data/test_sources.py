@@ -1,0 +1,64 @@
+"""A data set of the user's own, registered without a change to the package."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+
+from helpers.images import photo
+from paddlecnn import config as config_module
+from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.configfile import load_config
+from paddlecnn.data import datasets
+from paddlecnn.data.datasets import ArrayDataset, PublishedSplits, open_dataset, register_source
+from paddlecnn.errors import ConfigError, DataError
+
+SPEC = Preprocess(size=32, channels="rgb", scale=255.0, mean=[0.5] * 3, std=[0.25] * 3)
+
+
+def load_colours(config: DataConfig) -> PublishedSplits:
+    images = np.stack([photo(i, (32, 32)) for i in range(40)])
+    return PublishedSplits(ArrayDataset("colours", ("warm", "cold"), [f"{i}" for i in range(40)],
+                                        np.arange(40) % 2, images))
+
+
+@pytest.fixture
+def registry():
+    """The registry, restored after the test."""
+    sources, names = dict(datasets.SOURCES), list(config_module.DATA_NAMES)
+    yield
+    datasets.SOURCES.clear()
+    datasets.SOURCES.update(sources)
+    config_module.DATA_NAMES[:] = names
+
+
+def test_a_registered_data_set_is_found_by_its_name(registry, tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump({"data": {"name": "colours"}, "model": {"name": "simple_cnn"},
+                                    "train": {"epochs": 1}}))
+    with pytest.raises(ConfigError, match=r"c.yaml: data.name: unknown data set 'colours'; valid: digits, "):
+        load_config(file)
+    register_source("colours", load_colours, SPEC)
+    splits = open_dataset(load_config(file).data, seed=0)
+    assert (splits.train.classes, len(splits.train), len(splits.val)) == (("warm", "cold"), 34, 6)
+    assert datasets.defaults("colours").size == 32
+
+
+def test_a_near_name_is_suggested(registry):
+    register_source("colours", load_colours, SPEC)
+    with pytest.raises(ValueError, match=r"unknown data set 'colors'; did you mean colours\?"):
+        DataConfig(name="colors")
+
+
+def test_a_wrong_registration_is_refused(registry):
+    with pytest.raises(ConfigError, match="cifar10 is a built-in data set"):
+        register_source("cifar10", load_colours, SPEC)
+    with pytest.raises(ConfigError, match=r"colours: preprocess.mean is missing"):
+        register_source("colours", load_colours, Preprocess(size=32, channels="rgb", scale=255.0))
+    register_source("colours", lambda config: [1, 2], SPEC)
+    with pytest.raises(DataError, match="the loader of colours returned list; expected PublishedSplits"):
+        open_dataset(DataConfig(name="colours"), 0)
+
+
+def test_every_name_of_the_schema_has_a_source():
+    assert set(config_module.DATA_NAMES) == set(datasets.SOURCES)
