@@ -1,22 +1,37 @@
 # Everything works on a fresh clone: each target makes .venv and installs what it needs, once.
-# GPU=1 installs the GPU build of PaddlePaddle in place of the CPU build.
+#
+# .venv holds one build of PaddlePaddle, the CPU build unless GPU=1 is given. .venv/.build remembers which, so that a
+# later `make test` keeps it; GPU=0 or another CUDA changes it. A build is named cpu, cu126, cu129, ...
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRA := $(if $(GPU),gpu,cpu)
-STAMP := $(VENV)/.installed-$(EXTRA)
+CHOSEN := $(shell cat $(VENV)/.build 2>/dev/null)
+CUDA ?= $(firstword $(filter-out cpu,$(CHOSEN)) cu126)
+BUILD := $(if $(GPU),$(if $(filter 0,$(GPU)),cpu,$(CUDA)),$(or $(CHOSEN),cpu))
+EXTRA := $(if $(filter cpu,$(BUILD)),cpu,gpu)
+# The public package index ends at paddlepaddle-gpu 2.6.2; newer builds are in PaddlePaddle's own index, one per CUDA.
+INDEX := $(if $(filter gpu,$(EXTRA)),--extra-index-url https://www.paddlepaddle.org.cn/packages/stable/$(BUILD)/)
+STAMP := $(VENV)/.installed-$(BUILD)
 RUN := runs/quickstart/$(shell date +%Y-%m-%d_%H-%M-%S)
+PADDLE ?= 2.6.2
+PADDLE_VENV := .venv-paddle-$(PADDLE)
 
-.PHONY: install quickstart test lint chaos bench clean
+.PHONY: install quickstart test test-paddle lint hooks chaos bench clean help
 
-install: $(STAMP)
+install: $(STAMP)  ## make .venv with the CPU build; GPU=1 takes the GPU build, for CUDA=cu126 unless given
 
+# Two builds share one folder of site-packages, so a change of build removes the other first.
 $(STAMP): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("$(PYTHON) is older than 3.11: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRA),test]'
+	test -e $@ || $(BIN)/python -m pip uninstall --yes --quiet paddlepaddle paddlepaddle-gpu 2>/dev/null
+	rm -f $(VENV)/.installed-*
+	echo $(BUILD) > $(VENV)/.build
+	$(BIN)/python -m pip install --quiet $(INDEX) --editable '.[$(EXTRA),test,lint]'
+	$(if $(INDEX),$(BIN)/python -c 'import paddle; paddle.utils.run_check()')
 	touch $@
 
-quickstart: install
+quickstart: install  ## train on handwritten digits, evaluate, write a submission
 	$(BIN)/python tools/train.py -c configs/quickstart.yaml --run $(RUN)
 	$(BIN)/python tools/eval.py $(RUN) --split test
 	$(BIN)/python tools/submit.py $(RUN) --out submissions/quickstart.csv
@@ -26,19 +41,37 @@ quickstart: install
 	@echo "See the curves: $(BIN)/visualdl --logdir $(RUN)/vdl --host 127.0.0.1 --port 8040 --language en --disable-telemetry"
 
 # Two test processes, one thread each: many small nets gain more from two processes than from two threads.
-test: install
+test: install  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: install
+test-paddle: $(PADDLE_VENV)/.installed  ## run the tests with another CPU build, in its own environment: PADDLE=3.0.0
+	OMP_NUM_THREADS=1 $(PADDLE_VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+# setuptools: `import paddle` needs it and, before 3.3, does not declare it.
+$(PADDLE_VENV)/.installed: pyproject.toml
+	test -x $(PADDLE_VENV)/bin/python || $(PYTHON) -m venv $(PADDLE_VENV)
+	$(PADDLE_VENV)/bin/python -m pip install --quiet paddlepaddle==$(PADDLE) setuptools --editable '.[test]'
+	touch $@
+
+lint: install  ## check style, layering and types
 	$(BIN)/python -m ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m mypy
+
+hooks: install  ## run the checks of `make lint` before each commit
+	$(BIN)/pre-commit install
 
 # 100 kills of a training run at random moments, full disks and a read-only one; about 8 minutes.
-chaos: install
+chaos: install  ## kill a training run 100 times; fill and lock disks
 	PADDLECNN_KILLS=100 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training -k "killed_again or disk"
 
-bench: install
+bench: install  ## measure speed
 	$(BIN)/python tools/benchmark.py lrn
 	$(BIN)/python tools/benchmark.py data
 
-clean:
-	rm -rf $(VENV) build *.egg-info
+clean:  ## remove the environments and what a build leaves
+	rm -rf .venv .venv-paddle-* build *.egg-info
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo "Build of PaddlePaddle in .venv: $(or $(CHOSEN),none yet)"
