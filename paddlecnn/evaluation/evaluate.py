@@ -57,7 +57,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def note_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
     """Add a line to evaluations.jsonl: every look at a split is on record."""
     kept = ("split", "checkpoint", "epoch", "n", "loss", "top1")
-    entry = {"time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    entry = {"time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
              **{name: figures[name] for name in kept}}
     with open(run.path / "evaluations.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")

@@ -117,7 +117,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def now() -> str:
     """The time in UTC to the second, as 2026-11-22T07:56:00Z."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 SHOWN = ("file", "competition", "expected", "interval", "status", "public", "private", "runs", "calibration")

@@ -26,7 +26,7 @@ PACKAGES = ("paddlecnn", "paddlepaddle", "paddlepaddle-gpu", "numpy", "scikit-le
 def describe_environment(config: Config, device: str) -> dict[str, Any]:
     """Plain values for environment.json."""
     return {
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
         "config_hash": config_hash(config),
         "git": git_state(),
