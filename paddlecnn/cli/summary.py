@@ -1,9 +1,10 @@
-"""Show what a network is made of and what it costs.
+"""Show the layers of a network and their costs.
 
     python tools/summary.py vgg16                     layers, parameters, multiply-adds, memory
     python tools/summary.py --compare alexnet vgg16   two networks side by side
     python tools/summary.py --kernels                 two 3x3 convolutions against one 5x5
     python tools/summary.py --list 'vgg*'             the names of the networks
+    python tools/summary.py --markdown                all networks as the table of docs/models.md
 """
 from __future__ import annotations
 
@@ -19,12 +20,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--num-classes", type=int, help="outputs of the last layer; default: the network's own")
     parser.add_argument("--input-size", type=int, help="side of the square input; default: the network's own")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="put two networks side by side")
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="show all layers of two networks side by side")
     parser.add_argument("--kernels", action="store_true", help="small convolutions stacked against large ones")
     parser.add_argument("--list", nargs="?", const="*", metavar="PATTERN", help="names of the networks")
+    parser.add_argument("--markdown", action="store_true", help="print docs/models.md")
     args = parser.parse_args(argv)
-    if sum(map(bool, (args.model, args.compare, args.kernels, args.list))) != 1:
-        parser.error("give one of: the name of a model, --compare, --kernels, --list")
+    if sum(map(bool, (args.model, args.compare, args.kernels, args.list, args.markdown))) != 1:
+        parser.error("give one of: the name of a model, --compare, --kernels, --list, --markdown")
     load_paddle()
     from paddlecnn.models import list_models
     from paddlecnn.models import summary_tables as tables
@@ -33,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         names = list_models(args.list)
         print(json.dumps(names) if args.json else "\n".join(names))
+    elif args.markdown:
+        print(tables.models_page())
     elif args.kernels:
         print(tables.kernel_table())
     else:

@@ -103,25 +103,25 @@ KERAS_CIFAR100 = replace(CIFAR, stem=(11, 2, "same"), pools=((3, 2), (3, 2), (2,
                          hidden=(2048, 2048), num_classes=100)
 
 NEURIPS = "Krizhevsky et al. 2012"
-PADDLE_TUTORIAL = 'PaddlePaddle v2 and TensorFlow tutorial ("Implementing the classic CNN AlexNet", CIFAR-10)'
+PADDLE_TUTORIAL = "PaddlePaddle v2 tutorial 用PaddlePaddle和Tensorflow实现经典CNN网络AlexNet"
 VARIANTS = {
     "alexnet": Variant(PAPER, "the towers joined, no normalisation", f"{NEURIPS}, figure 2 and section 3.5"),
     "alexnet_lrn": Variant(replace(PAPER, norm="lrn"), "the towers joined, LRN", f"{NEURIPS}, section 3.3"),
     "alexnet_two_tower": Variant(TWO_TOWER, "as trained: LRN, conv 2, 4 and 5 in two groups for the two GPUs",
                                  f"{NEURIPS}, figure 2 and section 3.2"),
     "alexnet_caffe": Variant(CAFFE, "two groups, Caffe's LRN: for `bvlc_alexnet.npy`",
-                             "Caffe's `models/bvlc_alexnet`"),
+                             "`models/bvlc_alexnet` of BVLC/caffe"),
     "caffenet": Variant(replace(CAFFE, norm_after_pool=True), "`alexnet_caffe` that pools before it normalises",
-                        "Caffe's `models/bvlc_reference_caffenet`"),
+                        "`models/bvlc_reference_caffenet` of BVLC/caffe"),
     "alexnet_owt": Variant(OWT, "fewer channels, no normalisation: AlexNet of torchvision and `paddle.vision`",
                            "Krizhevsky 2014, arXiv 1404.5997"),
     "alexnet_cifar": Variant(CIFAR, "the paper's widths on 32x32, no normalisation", PADDLE_TUTORIAL),
     "alexnet_cifar_lrn": Variant(replace(CIFAR, norm="lrn"), "the paper's widths on 32x32, LRN", PADDLE_TUTORIAL),
     "alexnet_owt_cifar": Variant(OWT_CIFAR, "widths of `alexnet_owt` on 32x32; only pool1, fc6 sees 256x3x3",
-                                 "PyTorch tutorial for CIFAR-10"),
+                                 "a PyTorch tutorial for CIFAR-10"),
     "alexnet_tf_cifar": Variant(TF_CIFAR, "widths of `alexnet_owt` on 32x32, 'SAME' padding, LRN",
-                                "TensorFlow's `alexnet_benchmark.py`"),
+                                "`tutorials/image/alexnet/alexnet_benchmark.py` of tensorflow/models"),
     "alexnet_cifar100_k11s2": Variant(KERAS_CIFAR100, "conv1 with stride 2, narrower fully connected layers",
-                                      "Keras tutorial for CIFAR-100"),
+                                      "a Keras tutorial for CIFAR-100"),
 }
 register_variants(AlexNet, VARIANTS)

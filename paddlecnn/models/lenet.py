@@ -56,6 +56,6 @@ VARIANTS = {
     "lenet5": Variant(LeNetConfig(), "LeNet-5 on colour images, with ReLU, max pooling and full connections in conv2",
                       "LeCun et al. 1998, figure 2"),
     "simple_cnn": Variant(LeNetConfig(widths=(20, 50), hidden=()), "two convolutions of 20 and 50 channels",
-                          "PaddlePaddle's book, chapter 2"),
+                          "`02.recognize_digits` of PaddlePaddle/book"),
 }
 register_variants(LeNet, VARIANTS)

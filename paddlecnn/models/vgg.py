@@ -88,15 +88,15 @@ def with_batch_norm(depth: str, text: str) -> Variant:
 def for_cifar(depth: str, text: str, batch_norm: bool) -> Variant:
     return Variant(VGGConfig(depth, batch_norm, num_classes=10, input_size=32, hidden=(512, 512)),
                    f"{text}{', batch normalisation' if batch_norm else ''}, for 32x32 images",
-                   "`chengyangfu/pytorch-vgg-cifar10` on GitHub")
+                   "`vgg.py` of chengyangfu/pytorch-vgg-cifar10")
 
 
-DEPTHS = {"vgg11": ("A", "11 layers with weights"), "vgg13": ("B", "13 layers"), "vgg16": ("D", "16 layers, all 3x3"),
-          "vgg19": ("E", "19 layers")}
+DEPTHS = {"vgg11": ("A", "11 weight layers"), "vgg13": ("B", "13 weight layers"), "vgg16": ("D", "16 weight layers"),
+          "vgg19": ("E", "19 weight layers")}
 VARIANTS = {
     **{name: published(*column) for name, column in DEPTHS.items()},
     "vgg11_lrn": published("A-LRN", "`vgg11` with LRN after conv1_1"),
-    "vgg16_c": published("C", "16 layers, the third convolution of blocks 3 to 5 is 1x1"),
+    "vgg16_c": published("C", "16 weight layers, the third convolution of blocks 3 to 5 is 1x1"),
     **{f"{name}_bn": with_batch_norm(*column) for name, column in DEPTHS.items()},
     **{f"{name}_cifar": for_cifar(*column, batch_norm=False) for name, column in DEPTHS.items()},
     **{f"{name}_bn_cifar": for_cifar(*column, batch_norm=True) for name, column in DEPTHS.items()},

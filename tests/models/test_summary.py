@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import paddle
 import pytest
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models import create_model
+from paddlecnn.models import create_model, list_models
+from paddlecnn.models.registry import is_published
 from paddlecnn.models.summary import summarize, summarize_by_name
 
 
@@ -100,6 +102,23 @@ def test_two_side_by_side(tool, capsys):
     text = capsys.readouterr().out
     assert "2.22" in text  # 138 M over 62 M parameters
     assert "conv5_3" in text
+
+
+def test_a_comparison_shows_every_layer_of_both_with_equal_ones_beside_each_other(tool, capsys):
+    assert tool("summary", "--compare", "alexnet_cifar", "alexnet_cifar_lrn") == 0
+    table = capsys.readouterr().out.split("\n\n")[1].splitlines()[1:]
+    rows = [[half.split() for half in line.split("|")] for line in table]
+    for side, name in enumerate(("alexnet_cifar", "alexnet_cifar_lrn")):
+        assert [row[side][0] for row in rows if row[side]] == [layer.name for layer in summarize_by_name(name).layers]
+    assert [row[1][:2] for row in rows if not row[0]] == [["norm1", "LRN"], ["norm2", "LRN"]]
+    assert all(row[0] == row[1] for row in rows if row[0])
+
+
+def test_docs_models_md_is_what_the_code_generates(tool, capsys):
+    assert tool("summary", "--markdown") == 0
+    found = capsys.readouterr().out
+    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8") == found
+    assert all(f"| `{name}` |" in found for name in list_models() if is_published(name))
 
 
 def test_two_small_kernels_against_a_large_one(tool, capsys):
