@@ -180,8 +180,16 @@ class Exponential(Section):
     warmup: NonNegative = 0.0
 
 
+class Custom(Section):
+    """lr times a function of your own, registered by `model.module` (docs/extending.md)."""
+
+    name: Literal["custom"]
+    function: str
+    warmup: NonNegative = 0.0
+
+
 Schedule = Annotated[
-    Union[Constant, Step, MultiStep, Cosine, OneCycle, Exponential], Field(discriminator="name")  # noqa: UP007
+    Union[Constant, Step, MultiStep, Cosine, OneCycle, Exponential, Custom], Field(discriminator="name")  # noqa: UP007
 ]
 
 

@@ -53,6 +53,11 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     Raises ConfigError with file, key path and the nearest valid name.
     """
     tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
+    return overridden(tree, "config" if isinstance(source, Mapping) else str(source), overrides)
+
+
+def overridden(tree: dict, source: str, overrides: Sequence[str] | Mapping[str, Any]) -> Config:
+    """Apply overrides to a nested mapping and check the whole. source: its name in messages."""
     sources = {}
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
@@ -61,16 +66,16 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     else:
         for text in overrides:
             sources[apply_override(tree, text)] = f"-o {text}"
-    return check(tree, "config" if isinstance(source, Mapping) else str(source), sources)
+    return check(tree, source, sources)
 
 
-def load_run_config(path: Path) -> Config:
-    """Read the config of a run, which an earlier version may have written: renamed keys are accepted here."""
+def load_run_config(path: Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
+    """`load_config` for a run's config.yaml, which an earlier version may have written: old keys are accepted."""
     tree = read_yaml(path)
     optim = tree.get("optim")
     if isinstance(optim, dict) and isinstance(optim.get("schedule"), dict):
         optim["schedule"] = {RENAMED.get(key, key): value for key, value in optim["schedule"].items()}
-    return check(tree, str(path), {})
+    return overridden(tree, str(path), overrides)
 
 
 def read_yaml(path: Path) -> dict:

@@ -11,6 +11,14 @@ import pytest
 from paddlecnn.__main__ import main
 from paddlecnn.cli.common import EXIT_BUG
 
+# A run that takes a second: LeNet-5 on a part of the digits.
+TINY = """
+data: {name: digits, limit: 256, augment: {pad: 2}}
+model: {name: lenet5}
+optim: {name: momentum, lr: 0.01, schedule: {name: cosine, warmup: 1}}
+train: {epochs: 3, batch_size: 32, log_every: 2}
+"""
+
 
 @pytest.fixture
 def tool() -> Callable[..., int]:
@@ -38,3 +46,11 @@ def real_data() -> Path:
 def python() -> str:
     """The interpreter that runs the tests, for tests that need a process of its own."""
     return sys.executable
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The path of a config for a tiny run."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path

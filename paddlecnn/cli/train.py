@@ -11,7 +11,7 @@ from pathlib import Path
 
 from paddlecnn.cli.common import command_parser
 from paddlecnn.config import Config
-from paddlecnn.configfile import load_config
+from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError
 
 
@@ -88,7 +88,7 @@ def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
     run = find_run(named or args.config)
     if args.config is not None:
         return load_config(args.config, overrides), run.path
-    config = load_config(run.path / "config.yaml", overrides)
+    config = load_run_config(run.path / "config.yaml", overrides)
     return with_module(config, args.module, run.path), run.path
 
 

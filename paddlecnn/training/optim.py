@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import paddle
 from paddle.optimizer import lr as schedules
 
 from paddlecnn.config import OptimConfig
-from paddlecnn.errors import ConfigError
+from paddlecnn.errors import ConfigError, did_you_mean
 from paddlecnn.runs.checkpoint import Arrays
 
 NORMS = (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm1D, paddle.nn.LayerNorm, paddle.nn.GroupNorm)
@@ -40,9 +41,32 @@ def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> sche
             config.lr, [round(epoch * steps_per_epoch) for epoch in spec.milestones], spec.gamma),
         "cosine": lambda: schedules.CosineAnnealingDecay(
             config.lr, max(total - warmup, 1), spec.final_factor * config.lr),
+        "custom": lambda: custom_schedule(config.lr, spec.function, steps_per_epoch, total),
         "exponential": lambda: schedules.ExponentialDecay(config.lr, spec.gamma ** (1 / steps_per_epoch)),
     }[spec.name]()
     return schedules.LinearWarmup(main, warmup, 0.0, config.lr) if warmup else main
+
+
+ScheduleFunction = Callable[[float, float], float]
+CUSTOM_SCHEDULES: dict[str, ScheduleFunction] = {}
+
+
+def register_schedule(function: ScheduleFunction) -> ScheduleFunction:
+    """Make a schedule known under its function's name: factor = function(epoch, epochs), 0 <= epoch < epochs.
+
+    `epoch` is fractional. The learning rate is optim.lr times the factor.
+    """
+    CUSTOM_SCHEDULES[function.__name__] = function
+    return function
+
+
+def custom_schedule(lr: float, name: str, steps_per_epoch: int, total: int) -> schedules.LRScheduler:
+    """A registered schedule. Raises ConfigError for an unknown name."""
+    if name not in CUSTOM_SCHEDULES:
+        raise ConfigError(f"optim.schedule.function: {name} is not registered by model.module"
+                          f"{did_you_mean(name, CUSTOM_SCHEDULES) if CUSTOM_SCHEDULES else ''}")
+    function, epochs = CUSTOM_SCHEDULES[name], total / steps_per_epoch
+    return schedules.LambdaDecay(lr, lambda step: function(step / steps_per_epoch, epochs))
 
 
 def build_optimizer(model: paddle.nn.Layer, config: OptimConfig,
