@@ -85,7 +85,7 @@ def line_of(error: BaseException, source: Path) -> str:
     """` (line 12)`: the last line of the user's file in the error's traceback."""
     line, frame = None, error.__traceback__
     while frame is not None:
-        if Path(frame.tb_frame.f_code.co_filename) == source:
+        if Path(frame.tb_frame.f_code.co_filename).resolve() == source.resolve():
             line = frame.tb_lineno
         frame = frame.tb_next
     return f" (line {line})" if line else ""

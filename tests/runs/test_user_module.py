@@ -1,0 +1,97 @@
+"""Networks of one's own: code runs only where the caller names it, and only if it is the run's own."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import paddlecnn as pc
+from paddlecnn.errors import ModuleError
+
+NETWORK = '''
+import pathlib
+from paddle import nn
+from paddlecnn.models import register
+
+with open(pathlib.Path(__file__).with_name("imported"), "a") as file:
+    file.write("x")
+
+
+@register
+def flat_net(num_classes, width=16):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, width), nn.ReLU(), nn.Linear(width, num_classes))
+'''
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch) -> Path:
+    """A working folder with a module and a config that names it."""
+    monkeypatch.chdir(tmp_path)
+    # A module is imported once per process; the tests of this file would otherwise share it.
+    Path("my_nets.py").write_text(f"# {tmp_path}\n{NETWORK}")
+    Path("own.yaml").write_text("data: {name: digits, limit: 200, preprocess: {size: 32}}\n"
+                                "model: {name: flat_net, module: my_nets.py, options: {width: 8}}\n"
+                                "train: {epochs: 1, batch_size: 32}\n")
+    return tmp_path
+
+
+def imports(work: Path) -> int:
+    return len((work / "imported").read_text()) if (work / "imported").exists() else 0
+
+
+def test_it_trains_evaluates_predicts_and_resumes_by_name(tool, work, capsys):
+    assert tool("train", "-c", "own.yaml", "--run", "run") == 0
+    assert tool("eval", "run", "--module", "my_nets.py") == 0
+    assert tool("train", "-c", "own.yaml", "--run", "run", "--resume", "--extend", "train.epochs=2") == 0
+    assert tool("train", "--resume", "run", "--module", "my_nets.py", "--extend", "train.epochs=3") == 0
+    run = pc.load_run("run", module="my_nets.py")
+    assert run.model.state_dict()["1.weight"].shape == [3072, 8]
+    assert len(run.history) == 3
+
+
+def test_a_run_folder_alone_imports_nothing(tool, work, capsys):
+    assert tool("train", "-c", "own.yaml", "--run", "run") == 0
+    before = imports(work)
+    for command in (["eval", "run"], ["predict", "run", "x.png"], ["train", "--resume", "run"]):
+        (work / "x.png").write_bytes(b"")
+        capsys.readouterr()
+        assert tool(*command) == 2
+        assert "is only run if you name it: add --module my_nets.py" in capsys.readouterr().err
+    with pytest.raises(ModuleError, match=r"module='my_nets.py'"):
+        _ = pc.load_run("run").model
+    assert imports(work) == before
+
+
+def test_a_changed_module_is_refused_and_not_run(tool, work, capsys):
+    assert tool("train", "-c", "own.yaml", "--run", "run") == 0
+    before = imports(work)
+    Path("my_nets.py").write_text(Path("my_nets.py").read_text() + "\n# changed\n")
+    capsys.readouterr()
+    assert tool("eval", "run", "--module", "my_nets.py") == 2
+    assert "my_nets.py: not the module that the run was trained with" in capsys.readouterr().err
+    assert imports(work) == before
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (None, "model.module: my_nets.py: no such file"),
+    ("def f(:", "my_nets.py: fails to import: SyntaxError"),
+    ("x = 1\nraise RuntimeError('no')", "my_nets.py: fails to import: RuntimeError: no (line 2)"),
+    ("", "flat_net: no such model"),
+])
+def test_a_module_that_does_not_work_is_one_line(tool, work, capsys, text, message):
+    Path("my_nets.py").unlink()
+    if text is not None:
+        Path("my_nets.py").write_text(text)
+    assert tool("train", "-c", "own.yaml", "--run", "run") == 2
+    assert message in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
+def test_a_dotted_name_works_too(tool, work, monkeypatch):
+    Path("own_package").mkdir()
+    Path("own_package/__init__.py").write_text("")
+    Path("own_package/nets.py").write_text(NETWORK.replace("flat_net", "dotted_net"))
+    monkeypatch.syspath_prepend(work)
+    options = ["-o", "model.module=own_package.nets", "-o", "model.name=dotted_net"]
+    assert tool("train", "-c", "own.yaml", "--run", "run", *options) == 0
+    assert tool("eval", "run", "--module", "own_package.nets") == 0
