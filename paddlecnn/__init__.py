@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Any
 from paddlecnn import runtime
 
 if TYPE_CHECKING:
-    from paddlecnn.api import Run, TrainingResult, create_model, list_models, load_run, train
+    from paddlecnn.api import (
+        Run,
+        TrainingResult,
+        create_model,
+        list_models,
+        load_run,
+        register_model,
+        register_schedule,
+        train,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "train"]
+__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "register_model", "register_schedule",
+           "train"]
 
 # Paddle reads these once, when it is first imported, so they are set before any module of the package can import it.
 runtime.prepare_environment()

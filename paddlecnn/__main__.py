@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
-
-from paddlecnn.cli.common import run
 
 COMMANDS = {
     "train": "train a network",
@@ -32,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if arguments else 2)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run` handles it, Ctrl-C ends the process without a traceback
+    from paddlecnn.cli.common import run
+
     run(lambda: dispatch(arguments[0], arguments[1:]))
 
 

@@ -22,11 +22,14 @@ from paddlecnn.evaluation.evaluate import evaluate_run  # noqa: E402
 from paddlecnn.evaluation.load_run import LoadedRun  # noqa: E402
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run  # noqa: E402
 from paddlecnn.models import create_model, list_models  # noqa: E402
+from paddlecnn.models import register as register_model  # noqa: E402
 from paddlecnn.runs.metrics_log import read_metrics  # noqa: E402
 from paddlecnn.runs.run_dir import RunDir, find_run, new_run_path  # noqa: E402
+from paddlecnn.training.optim import register_schedule  # noqa: E402
 from paddlecnn.training.train import train_run  # noqa: E402
 
-__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "train"]
+__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "register_model", "register_schedule",
+           "train"]
 
 
 class Run:

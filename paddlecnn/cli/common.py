@@ -5,6 +5,7 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -102,6 +103,13 @@ def run(main: Callable[[], int]) -> None:
     operating system: a full disk, a folder without write permission. Ctrl-C leaves with 130. Anything else is a
     fault of the package: one line names a file with the traceback, and the exit code is 70.
     """
+    interrupted = []
+
+    def interrupt(number: int, frame: object) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names in any script, also on a terminal that cannot show them
             stream.reconfigure(errors="backslashreplace")
@@ -117,8 +125,10 @@ def run(main: Callable[[], int]) -> None:
         code = 0
     except OSError as error:
         code = fail(os_message(error), EXIT_USER) if error.errno else fail(bug_message(error), EXIT_BUG)
-    except Exception as error:
-        code = fail(bug_message(error), EXIT_BUG)
+    except Exception as error:  # an import that Ctrl-C interrupts may fail with an error of its own
+        code = fail("interrupted", EXIT_INTERRUPTED) if interrupted else fail(bug_message(error), EXIT_BUG)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(code)
 
 

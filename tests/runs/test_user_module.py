@@ -76,13 +76,14 @@ def test_a_changed_module_is_refused_and_not_run(tool, work, capsys):
     (None, "model.module: my_nets.py: no such file"),
     ("def f(:", "my_nets.py: fails to import: SyntaxError"),
     ("x = 1\nraise RuntimeError('no')", "my_nets.py: fails to import: RuntimeError: no (line 2)"),
-    ("", "flat_net: no such model"),
+    ("", "unregistered_net: no such model"),
 ])
 def test_a_module_that_does_not_work_is_one_line(tool, work, capsys, text, message):
     Path("my_nets.py").unlink()
     if text is not None:
         Path("my_nets.py").write_text(text)
-    assert tool("train", "-c", "own.yaml", "--run", "run") == 2
+    name = message.partition(":")[0] if text == "" else "flat_net"
+    assert tool("train", "-c", "own.yaml", "--run", "run", "-o", f"model.name={name}") == 2
     assert message in capsys.readouterr().err
     assert not Path("run").exists()
 

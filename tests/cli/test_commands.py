@@ -1,0 +1,104 @@
+"""The command line as a whole: names, messages, exit codes, signals and pipes, in processes of their own."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.docs import ROOT
+from paddlecnn.__main__ import COMMANDS
+from paddlecnn.runs.checkpoint import load_checkpoint
+
+SLOW = ["-o", "train.epochs=6"]
+
+
+def paddlecnn(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "paddlecnn", *map(str, arguments)], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, timeout=300)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_exists_twice_and_has_help_without_defaults_of_none(name, capsys):
+    script = ROOT / "tools" / f"{name.replace('-', '_')}.py"
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: paddlecnn {name} ")
+    assert "default: None" not in done.stdout
+    assert f"  {name} " in paddlecnn("--help").stdout
+
+
+def test_every_script_is_a_command():
+    scripts = {path.stem.replace("_", "-") for path in (ROOT / "tools").glob("[a-z]*.py")}
+    assert scripts == set(COMMANDS)
+
+
+def test_an_unknown_command_is_one_line():
+    done = paddlecnn("trian")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "trian: not a command of paddlecnn; did you mean train?\n"
+
+
+def test_a_reader_that_leaves_does_not_end_training(tiny, tmp_path):
+    run = tmp_path / "run"
+    command = f"{sys.executable} -m paddlecnn train -c {tiny} --run {run} {' '.join(SLOW)} | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert load_checkpoint(run / "checkpoints/last").state.epoch == 6
+
+
+def test_names_in_any_script_on_a_terminal_of_ascii(tmp_path):
+    folder = tmp_path / "猫"
+    done = paddlecnn("eval", folder, PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert done.returncode == 2
+    assert "no such run folder" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 1.0])
+def test_an_interrupt_at_any_moment_of_the_start_is_one_line(tiny, tmp_path, delay):
+    process = subprocess.Popen([sys.executable, "-m", "paddlecnn", "train", "-c", tiny, "--run", tmp_path / "run",
+                                "-o", "train.epochs=200"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "PYTHONPATH": str(ROOT)})
+    while not Path(f"/proc/{process.pid}/maps").read_text().count("libpython") and \
+            b"paddlecnn" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        time.sleep(0.001)
+    time.sleep(delay + 0.03)  # the interpreter itself has no handler before that
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in error
+    assert len(error.splitlines()) <= 1
+
+
+def test_an_unexpected_error_is_one_line_that_names_a_log_file(tmp_path):
+    module = tmp_path / "broken.py"
+    module.write_text("from paddle import nn\nfrom paddlecnn.models import register\n\n\n@register\n"
+                      "class BrokenNet(nn.Layer):\n    def __init__(self, num_classes):\n        super().__init__()\n"
+                      "        self.fc = nn.Linear(2, num_classes)\n\n"
+                      "    def forward(self, images):\n        return {}['lost']\n")
+    config = tmp_path / "broken.yaml"
+    config.write_text(f"data: {{name: digits, limit: 64}}\nmodel: {{name: BrokenNet, module: {module}}}\n"
+                      "train: {epochs: 1}\n")
+    done = paddlecnn("train", "-c", config, "--run", tmp_path / "run", TMPDIR=str(tmp_path))
+    assert done.returncode == 70
+    assert len(done.stderr.splitlines()) == 1
+    log = Path(re.search(r"with the file (\S+\.log)", done.stderr)[1])
+    assert "KeyError: 'lost'" in log.read_text()
+    assert "forward" in log.read_text()
+
+
+def test_quiet_and_json_keep_stdout_for_the_result(tool, tiny, tmp_path, capsys):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-q", "-o", "train.epochs=1") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert tool("train", "-c", tiny, "--run", tmp_path / "loud", "-o", "train.epochs=1") == 0
+    assert re.search(r"^epoch 1/1  train loss \S+ top-1 \S+ %  val loss \S+ top-1 \S+ %  lr \S+  \S+ s, \S+ images/s",
+                     capsys.readouterr().out, flags=re.M)
