@@ -1,0 +1,13 @@
+"""The CPU engine: chains of Paddle's layers run by the oneDNN library that Paddle's own wheel carries.
+
+    network = paddlecnn.onednn.accelerate(network)                        # or precision="bfloat16"
+
+docs/performance.md explains how it works. The order of the modules: bindings (C API), handles (objects), memory and
+builder (programs), operations and recognise (what Paddle's layers ask for), primitives/ (one oneDNN primitive each),
+plan, leases, call (autograd), selfcheck, executor, layer.
+"""
+from paddlecnn.onednn.bindings import Unavailable
+from paddlecnn.onednn.call import BackwardTwice
+from paddlecnn.onednn.layer import accelerate, available, describe_engine, require
+
+__all__ = ["BackwardTwice", "Unavailable", "accelerate", "available", "describe_engine", "require"]

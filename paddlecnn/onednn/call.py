@@ -1,0 +1,106 @@
+"""One forward pass through a plan, and its backward pass as part of Paddle's autograd."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+from paddle import nn
+from paddle.autograd import PyLayer
+
+from paddlecnn.onednn.leases import Lease
+from paddlecnn.onednn.operations import BatchNorm, Convolution, Linear, Operation
+from paddlecnn.onednn.plan import Name, Plan, floats
+from paddlecnn.onednn.recognise import fuse
+
+
+class BackwardTwice(RuntimeError):
+    """A second backward pass through the same forward pass."""
+
+
+class Call:
+    """One run of operations on one input. The lease keeps the activations until the backward pass is over.
+
+    tensors: parameters and running statistics that the operations read, by position and attribute
+    trained: those that want a gradient
+    """
+
+    def __init__(self, executor, layers: Sequence[nn.Layer], run: Sequence[Operation], x: paddle.Tensor):
+        self.positions = [operation.layer for operation in run]
+        self.layers = [layers[position] for position in self.positions]
+        operations = fuse(run)
+        self.trained = [(operation.layer, name) for operation in operations for name in trained_names(operation)]
+        self.with_gradient = paddle.is_grad_enabled() and (bool(self.trained) or not x.stop_gradient)
+        statistics = any(isinstance(operation, BatchNorm) and not operation.running for operation in operations)
+        settings = {"training": self.with_gradient or statistics, "activation": executor.activation,
+                    "input_gradient": self.with_gradient and not x.stop_gradient}
+        self.key = (operations, tuple(x.shape), *settings.values())
+        self.lease: Lease | None = executor.pool.lend(self.key, lambda: Plan(operations, x.shape, **settings))
+        plan = self.lease.plan
+        self.tensors = {name: getattr(layers[name[0]], name[1]) for name in plan.parameters}
+        self.running = [(layers[layer], momentum) for layer, momentum, *_ in plan.statistics]
+        self.x: paddle.Tensor | None = None
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        self.x = x.contiguous()  # the strides of a view are not in its address
+        y = self.compute(self.x)
+        for (layer, momentum), statistics in zip(self.running, self.lease.plan.batch_statistics(), strict=True):
+            for running, batch in zip((layer._mean, layer._variance), statistics, strict=True):
+                stored = floats(running.data_ptr(), batch.size)
+                stored *= momentum
+                stored += (1 - momentum) * batch
+        if not self.with_gradient:
+            self.lease.end()
+        return y
+
+    def compute(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The output, without a trace in the running statistics."""
+        plan = self.lease.plan
+        y = paddle.empty(plan.output_shape, "float32")
+        plan.run_forward(self.lease.buffer, x.data_ptr(), y.data_ptr(), self.addresses())
+        return y
+
+    def compute_gradients(self, x: paddle.Tensor, gradient: paddle.Tensor
+                          ) -> tuple[paddle.Tensor | None, dict[Name, paddle.Tensor]]:
+        """Gradients of the input, if wanted, and of the trained parameters; `compute` went before with the same x."""
+        plan = self.lease.plan
+        gradient = gradient.contiguous()
+        of_input = None if plan.input_gradient is None else paddle.empty(x.shape, "float32")
+        gradients = {name: paddle.empty(self.tensors[name].shape, "float32") for name in self.trained}
+        plan.run_backward(self.lease.buffer, x.data_ptr(), gradient.data_ptr(),
+                          None if of_input is None else of_input.data_ptr(), self.addresses(),
+                          {name: tensor.data_ptr() for name, tensor in gradients.items()})
+        return of_input, gradients
+
+    def addresses(self) -> dict[Name, int]:
+        return {name: tensor.data_ptr() for name, tensor in self.tensors.items()}
+
+
+class Differentiable(PyLayer):
+    """A call with a gradient: apply(call, x, *trained parameters in the order of call.trained)."""
+
+    @staticmethod
+    def forward(ctx, call: Call, x: paddle.Tensor, *trained: paddle.Tensor) -> paddle.Tensor:
+        ctx.call = call
+        return call.forward(x)
+
+    @staticmethod
+    def backward(ctx, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
+        call = ctx.call
+        if call.lease is None:
+            raise BackwardTwice("a second backward pass through one forward pass (retain_graph) is not possible with "
+                                "train.engine onednn; take engine paddle")
+        of_input, gradients = call.compute_gradients(call.x, gradient)
+        call.lease.end()
+        call.lease = call.x = None
+        return of_input, *gradients.values()
+
+
+def trained_names(operation: Operation) -> list[str]:
+    """Attributes of the operation's layer that want a gradient."""
+    if isinstance(operation, (Convolution, Linear)):
+        wanted = {"weight": operation.weight_trains, "bias": operation.bias_trains}
+    elif isinstance(operation, BatchNorm):
+        wanted = {"weight": operation.scale_trains, "bias": operation.shift_trains}
+    else:
+        return []
+    return [name for name, trains in wanted.items() if trains]

@@ -1,0 +1,80 @@
+"""Plans and buffers, lent to one forward and its backward pass at a time, and kept for the next."""
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import numpy as np
+
+from paddlecnn.onednn.plan import Plan
+
+IDLE_PLANS = 8  # kept for reuse: training, evaluation, and the smaller last batch of each, with room to spare
+IDLE_BUFFERS = 2
+
+
+class Lease:
+    """A plan with the buffer that holds its activations. Both return to the pool when this object goes."""
+
+    def __init__(self, pool: Pool, key: Hashable, plan: Plan, buffer: np.ndarray):
+        self.key, self.plan, self.buffer = key, plan, buffer
+        self._finalizer = weakref.finalize(self, pool.give_back, key, plan, buffer)
+        self._finalizer.atexit = False
+
+    def end(self) -> None:
+        self._finalizer()
+
+
+class Pool:
+    """Idle plans, the least recently used dropped first, and idle buffers, the smallest dropped first.
+
+    Plans share buffers, so that training and evaluation need the memory of the larger one. Safe to use from several
+    threads; a forked child starts with the parent's idle plans and a lock of its own.
+    """
+
+    def __init__(self):
+        self.plans: OrderedDict[tuple[Hashable, int], Plan] = OrderedDict()
+        self.buffers: list[np.ndarray] = []
+        self.renew_lock()
+        pools.add(self)
+
+    def renew_lock(self) -> None:
+        self.lock = threading.RLock()  # reentrant: a collection of garbage may end a lease inside `lend`
+
+    def lend(self, key: Hashable, build: Callable[[], Plan]) -> Lease:
+        """An idle plan of this key, or a new one."""
+        with self.lock:
+            found = next((entry for entry in self.plans if entry[0] == key), None)
+            plan = self.plans.pop(found) if found else None
+        plan = plan or build()
+        with self.lock:
+            fitting = [buffer for buffer in self.buffers if buffer.nbytes >= plan.buffer_bytes]
+            buffer = min(fitting, key=lambda buffer: buffer.nbytes, default=None)
+            if buffer is None:
+                if self.buffers:
+                    self.buffers.pop()  # too small for this plan: make room before the larger one comes
+                buffer = np.empty(plan.buffer_bytes, np.uint8)
+            else:
+                self.buffers = [other for other in self.buffers if other is not buffer]
+        return Lease(self, key, plan, buffer)
+
+    def give_back(self, key: Hashable, plan: Plan, buffer: np.ndarray) -> None:
+        with self.lock:
+            self.plans[key, id(plan)] = plan
+            while len(self.plans) > IDLE_PLANS:
+                self.plans.popitem(last=False)
+            self.buffers.append(buffer)
+            self.buffers.sort(key=lambda buffer: -buffer.nbytes)
+            del self.buffers[IDLE_BUFFERS:]
+
+
+def renew_locks() -> None:
+    for pool in pools:
+        pool.renew_lock()
+
+
+pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew_locks)

@@ -1,0 +1,134 @@
+"""https://uxlfoundation.github.io/oneDNN/dev_guide_convolution.html
+
+Forward, data gradient and weight gradient each choose their own layouts ("any"); weights are reordered from Paddle's
+[O, I, H, W] at each call, for an optimizer may have changed them.
+"""
+from __future__ import annotations
+
+from paddlecnn.onednn.bindings import AlgKind, Arg, DataType, PropKind, Query
+from paddlecnn.onednn.builder import Builder, Unsupported
+from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
+from paddlecnn.onednn.memory import Value
+from paddlecnn.onednn.operations import Convolution
+from paddlecnn.onednn.primitives.eltwise import relu_backward
+
+
+class ConvolutionKernel:
+    def __init__(self, operation: Convolution, builder: Builder):
+        self.operation, self.builder = operation, builder
+        self.source: Value | None = None
+        self.result: Value | None = None
+
+    def forward(self, source: Value) -> Value:
+        op, b = self.operation, self.builder
+        if len(source.desc.shape) != 4 or source.desc.shape[1] != op.weight[1] * op.groups:
+            raise Unsupported(f"an input of shape {list(source.desc.shape)}")
+        self.set_geometry(source.desc.shape)
+        kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
+        self.hint = PrimitiveDesc.create(
+            "convolution_forward", kind, AlgKind.CONVOLUTION_DIRECT, self.any(self.input_shape),
+            self.any(self.weight_shape), self.bias_desc, self.any(self.output_shape), *self.geometry, relu=op.relu)
+        if self.hint is None:
+            raise Unsupported("convolution forward: only a reference implementation")
+        source = b.to_layout(b.forward, "convolution source", source, self.query(self.hint, Query.SRC_MD))
+        weights = b.borrow(b.forward, "weights", self.weights, self.query(self.hint, Query.WEIGHTS_MD))
+        result = b.value(self.query(self.hint, Query.DST_MD))
+        arguments = {Arg.SRC: source, Arg.WEIGHTS: weights, Arg.DST: result}
+        if op.bias:
+            arguments[Arg.BIAS] = b.parameter((op.layer, "bias"), self.bias_desc)
+        b.execute(b.forward, "convolution forward", self.hint, arguments)
+        weights.release()
+        if b.training and op.trains:
+            self.source = source
+        else:
+            source.release()
+        if b.training and op.relu_gradient:
+            self.result = result.retain()
+        return result
+
+    def backward(self, gradient: Value, wanted: bool) -> Value | None:
+        """The gradient of the source if it is wanted. Weight and bias gradients go to Paddle's tensors."""
+        if self.result is not None:
+            gradient = relu_backward(self.builder, gradient, self.result)
+            self.result.release()
+        if self.operation.trains:
+            gradient = self.backward_weights(gradient)
+            self.source.release()
+        if wanted:
+            return self.backward_data(gradient)
+        gradient.release()
+        return None
+
+    def backward_weights(self, gradient: Value) -> Value:
+        op, b = self.operation, self.builder
+        desc = self.choose_backward_weights()
+        source = b.borrow(b.backward, "convolution source", self.source, self.query(desc, Query.SRC_MD))
+        gradient = b.to_layout(b.backward, "gradient", gradient, self.query(desc, Query.DIFF_DST_MD))
+        target = b.gradient((op.layer, "weight"), self.plain_weights, op.weight_trains)
+        layout = desc.query(Query.DIFF_WEIGHTS_MD, self.weight_shape, DataType.F32)
+        direct = layout.same_layout(target.desc)
+        result = target if direct else b.value(layout)
+        arguments = {Arg.SRC: source, Arg.DIFF_DST: gradient, Arg.DIFF_WEIGHTS: result}
+        bias = None
+        if op.bias:
+            bias = arguments[Arg.DIFF_BIAS] = b.gradient((op.layer, "bias"), self.bias_desc, op.bias_trains)
+        b.execute(b.backward, "convolution backward weights", desc, arguments)
+        if not direct:
+            b.reorder(b.backward, "weight gradient", result, target)
+            result.release()
+        for value in (source, target, bias):
+            if value is not None:
+                value.release()
+        return gradient
+
+    def choose_backward_weights(self) -> PrimitiveDesc:
+        """With the source as it lies, or in the layout that the primitive likes best."""
+        for source in (self.source.desc, self.any(self.input_shape)):
+            desc = PrimitiveDesc.create(
+                "convolution_backward_weights", AlgKind.CONVOLUTION_DIRECT, source,
+                MemoryDesc.any(self.weight_shape, DataType.F32), self.bias_desc, self.any(self.output_shape),
+                *self.geometry, self.hint)
+            if desc is not None:
+                return desc
+        raise Unsupported("convolution backward weights: only a reference implementation")
+
+    def backward_data(self, gradient: Value) -> Value:
+        b = self.builder
+        desc = PrimitiveDesc.create(
+            "convolution_backward_data", AlgKind.CONVOLUTION_DIRECT, self.any(self.input_shape),
+            self.any(self.weight_shape), self.any(self.output_shape), *self.geometry, self.hint)
+        if desc is None:
+            raise Unsupported("convolution backward data: only a reference implementation")
+        gradient = b.to_layout(b.backward, "gradient", gradient, self.query(desc, Query.DIFF_DST_MD))
+        weights = b.borrow(b.backward, "weights", self.weights, self.query(desc, Query.WEIGHTS_MD))
+        result = b.value(self.query(desc, Query.DIFF_SRC_MD))
+        b.execute(b.backward, "convolution backward data", desc,
+                  {Arg.DIFF_DST: gradient, Arg.WEIGHTS: weights, Arg.DIFF_SRC: result})
+        weights.release()
+        gradient.release()
+        return result
+
+    def set_geometry(self, shape: tuple[int, ...]) -> None:
+        op = self.operation
+        kernel = op.weight[2:]
+        before, after = op.padding.resolve(shape[2:], kernel, op.stride)
+        size = tuple((n + p + q - d * (k - 1) - 1) // s + 1 for n, k, s, d, p, q in
+                     zip(shape[2:], kernel, op.stride, op.dilation, before, after, strict=True))
+        if min(size) < 1:
+            raise Unsupported(f"an input of {shape[2]}x{shape[3]} is smaller than the kernel")
+        self.input_shape, self.output_shape = shape, (shape[0], op.weight[0], *size)
+        self.geometry = (op.stride, tuple(d - 1 for d in op.dilation), before, after)
+        self.weight_shape = op.weight
+        if op.groups > 1:
+            self.weight_shape = (op.groups, op.weight[0] // op.groups, *op.weight[1:])
+        self.plain_weights = MemoryDesc.plain(self.weight_shape)
+        self.bias_desc = MemoryDesc.plain(op.weight[:1]) if op.bias else None
+        self.weights = self.builder.parameter((op.layer, "weight"), self.plain_weights)
+
+    def any(self, shape: tuple[int, ...]) -> MemoryDesc:
+        return MemoryDesc.any(shape, self.builder.activation)
+
+    def query(self, desc: PrimitiveDesc, what: Query) -> MemoryDesc:
+        shape = {Query.SRC_MD: self.input_shape, Query.DIFF_SRC_MD: self.input_shape, Query.DST_MD: self.output_shape,
+                 Query.DIFF_DST_MD: self.output_shape, Query.WEIGHTS_MD: self.weight_shape}[what]
+        return desc.query(what, shape, self.builder.activation)

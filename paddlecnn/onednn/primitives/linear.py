@@ -1,0 +1,72 @@
+"""https://uxlfoundation.github.io/oneDNN/dev_guide_matmul.html
+
+y = x W + b in plain layouts and float32, also where activations are bfloat16: a fully connected layer is bound by the
+traffic of its weights, and a reorder of the weights would double it.
+"""
+from __future__ import annotations
+
+from paddlecnn.onednn.bindings import Arg, DataType
+from paddlecnn.onednn.builder import Builder, Program, Unsupported
+from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
+from paddlecnn.onednn.memory import Value
+from paddlecnn.onednn.operations import Linear
+from paddlecnn.onednn.primitives.eltwise import relu_backward
+
+
+class LinearKernel:
+    def __init__(self, operation: Linear, builder: Builder):
+        self.operation, self.builder = operation, builder
+        self.source: Value | None = None
+        self.result: Value | None = None
+
+    def forward(self, source: Value) -> Value:
+        op, b = self.operation, self.builder
+        if len(source.desc.shape) != 2 or source.desc.shape[1] != op.weight[0]:
+            raise Unsupported(f"an input of shape {list(source.desc.shape)}")
+        self.samples = source.desc.shape[0]
+        source = b.to_layout(b.forward, "linear source", source, b.plain(source.desc.shape, DataType.F32))
+        self.weights = b.parameter((op.layer, "weight"), MemoryDesc.plain(op.weight))
+        bias = b.parameter((op.layer, "bias"), MemoryDesc.plain([1, op.weight[1]])) if op.bias else None
+        result = b.value(MemoryDesc.plain([self.samples, op.weight[1]]))
+        matmul(b, b.forward, "linear forward", source, self.weights, result, bias, relu=op.relu)
+        if b.training and op.weight_trains:
+            self.source = source
+        else:
+            source.release()
+        if b.training and op.relu:
+            self.result = result.retain()
+        return result
+
+    def backward(self, gradient: Value, wanted: bool) -> Value | None:
+        op, b = self.operation, self.builder
+        inputs, outputs = op.weight
+        gradient = b.to_layout(b.backward, "gradient", gradient, b.plain([self.samples, outputs], DataType.F32))
+        if self.result is not None:
+            gradient = relu_backward(b, gradient, self.result)
+            self.result.release()
+        if op.weight_trains:
+            transposed = self.source.view([inputs, self.samples], [1, inputs])
+            target = b.gradient((op.layer, "weight"), MemoryDesc.plain(op.weight), wanted=True)
+            matmul(b, b.backward, "linear backward weights", transposed, gradient, target)
+            self.source.release()
+        if op.bias_trains:
+            target = b.gradient((op.layer, "bias"), MemoryDesc.plain([1, outputs]), wanted=True)
+            matmul(b, b.backward, "linear backward bias", b.ones(self.samples), gradient, target)
+        result = None
+        if wanted:
+            result = b.value(MemoryDesc.plain([self.samples, inputs]))
+            transposed = self.weights.view([outputs, inputs], [1, outputs])
+            matmul(b, b.backward, "linear backward data", gradient, transposed, result)
+        gradient.release()
+        return result
+
+
+def matmul(b: Builder, program: Program, label: str, left: Value, right: Value, result: Value,
+           bias: Value | None = None, *, relu: bool = False, accumulate: bool = False) -> None:
+    """result = left right + bias, or added to what `result` holds; then ReLU."""
+    desc = PrimitiveDesc.create("matmul", left.desc, right.desc, bias.desc if bias else None, result.desc, relu=relu,
+                                accumulate=accumulate)
+    arguments = {Arg.SRC: left, Arg.WEIGHTS: right, Arg.DST: result}
+    if bias is not None:
+        arguments[Arg.BIAS] = bias
+    b.execute(program, label, desc, arguments)

@@ -1,0 +1,78 @@
+"""The check of a plan at its first use: a few samples go through oneDNN and through Paddle, and must agree."""
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import paddle
+
+from paddlecnn.onednn.bindings import DataType
+from paddlecnn.onednn.call import Call
+
+# Relative L2 distance of the output and of one gradient between oneDNN and Paddle in float32. A wrong layout or kernel
+# is off by about 1; the bounds leave room for what rounding and near-ties of ReLU and max pooling do in deep networks.
+OUTPUT_BOUND = {DataType.F32: 1e-2, DataType.BF16: 0.25}
+GRADIENT_BOUND = {DataType.F32: 0.1, DataType.BF16: 0.8}
+
+
+class SelfCheckFailed(Exception):
+    """oneDNN and Paddle disagree; the message gives the distance."""
+
+
+def check(call: Call, x: paddle.Tensor) -> None:
+    """Compare the call's own plan with Paddle's layers. Raises SelfCheckFailed. Leaves no trace in the layers.
+
+    A few samples, repeated until they fill the batch, go through the plan: batch statistics and outputs are those of
+    the samples alone, and parameter gradients are theirs times the number of repetitions.
+    """
+    samples = smallest_divisor(x.shape[0])
+    repeats = x.shape[0] // samples
+    few = x[:samples].detach()
+    tiled = paddle.tile(few, [repeats] + [1] * (len(x.shape) - 1))
+    few.stop_gradient = not call.with_gradient
+    layers = copies(call)
+    activation = call.key[3]
+    with paddle.set_grad_enabled(call.with_gradient):
+        expected = few
+        for layer in layers.values():
+            expected = layer(expected)
+    with paddle.no_grad():
+        found = call.compute(tiled)[:samples]
+    compare("output", found, expected, OUTPUT_BOUND[activation])
+    if not call.with_gradient:
+        return
+    gradient = fixed_gradient(expected)
+    name = next((name for name in call.trained if name[1] == "weight"), None)
+    with paddle.no_grad():
+        of_input, gradients = call.compute_gradients(tiled, paddle.tile(gradient, [repeats] + [1] * (gradient.ndim - 1)))
+    if name is not None:
+        target = getattr(layers[name[0]], name[1])
+        found = gradients[name] / repeats
+    elif of_input is not None:
+        target, found = few, of_input[:samples]
+    else:
+        return
+    compare("gradient", found, paddle.grad(expected, target, gradient)[0], GRADIENT_BOUND[activation])
+
+
+def copies(call: Call) -> dict:
+    """Copies of the call's layers by position: their hooks, gradients and running statistics stay untouched."""
+    with paddle.utils.unique_name.guard():
+        return dict(zip(call.positions, copy.deepcopy(call.layers), strict=True))
+
+
+def smallest_divisor(batch: int) -> int:
+    """The smallest number of samples above one that fills the batch by repetition."""
+    return next((n for n in range(2, batch) if batch % n == 0), batch)
+
+
+def fixed_gradient(y: paddle.Tensor) -> paddle.Tensor:
+    """Normal numbers from a generator of its own: Paddle's is left as it is."""
+    return paddle.to_tensor(np.random.default_rng(0).standard_normal(y.shape, np.float32))
+
+
+def compare(what: str, found: paddle.Tensor, expected: paddle.Tensor, bound: float) -> None:
+    expected = expected.detach()
+    distance = float((found - expected).norm() / (expected.norm() + 1e-30))
+    if not distance <= bound and float((found - expected).abs().max()) > 1e-6:
+        raise SelfCheckFailed(f"the self-check found a {what} {distance:.2g} from Paddle's (at most {bound})")
