@@ -7,7 +7,7 @@ builder (programs), operations and recognise (what Paddle's layers ask for), pri
 plan, leases, call (autograd), selfcheck, executor, layer.
 """
 from paddlecnn.onednn.bindings import Unavailable
-from paddlecnn.onednn.call import BackwardTwice
+from paddlecnn.onednn.call import GradientError
 from paddlecnn.onednn.layer import accelerate, available, describe_engine, require
 
-__all__ = ["BackwardTwice", "Unavailable", "accelerate", "available", "describe_engine", "require"]
+__all__ = ["GradientError", "Unavailable", "accelerate", "available", "describe_engine", "require"]

@@ -13,8 +13,8 @@ from paddlecnn.onednn.plan import Name, Plan, floats
 from paddlecnn.onednn.recognise import fuse
 
 
-class BackwardTwice(RuntimeError):
-    """A second backward pass through the same forward pass."""
+class GradientError(RuntimeError):
+    """A gradient that the engine cannot give: a second backward pass, or one of second order."""
 
 
 class Call:
@@ -76,7 +76,7 @@ class Call:
 
 
 class Differentiable(PyLayer):
-    """A call with a gradient: apply(call, x, *trained parameters in the order of call.trained)."""
+    """A call with a gradient. `apply_call` adds the guard that Paddle's PyLayer lacks."""
 
     @staticmethod
     def forward(ctx, call: Call, x: paddle.Tensor, *trained: paddle.Tensor) -> paddle.Tensor:
@@ -86,13 +86,29 @@ class Differentiable(PyLayer):
     @staticmethod
     def backward(ctx, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
         call = ctx.call
-        if call.lease is None:
-            raise BackwardTwice("a second backward pass through one forward pass (retain_graph) is not possible with "
-                                "train.engine onednn; take engine paddle")
+        if paddle.is_grad_enabled():
+            raise GradientError("second-order gradients are not possible with train.engine onednn; take engine paddle")
         of_input, gradients = call.compute_gradients(call.x, gradient)
         call.lease.end()
         call.lease = call.x = None
         return of_input, *gradients.values()
+
+
+def apply_call(call: Call, x: paddle.Tensor) -> paddle.Tensor:
+    """The output as a node of Paddle's graph.
+
+    Paddle 3.3 drops a PyLayer's context after its first backward pass and crashes in the second (retain_graph); a hook
+    of the output runs before that and raises.
+    """
+    y = Differentiable.apply(call, x, *(call.tensors[name] for name in call.trained))
+
+    def refuse_second_pass(gradient: paddle.Tensor) -> None:
+        if call.lease is None:
+            raise GradientError("a second backward pass through one forward pass (retain_graph) is not possible with "
+                                "train.engine onednn; take engine paddle")
+
+    y.register_hook(refuse_second_pass)
+    return y
 
 
 def trained_names(operation: Operation) -> list[str]:

@@ -8,7 +8,7 @@ import paddle
 from paddle import nn
 
 from paddlecnn.onednn.bindings import DataType
-from paddlecnn.onednn.call import Call, Differentiable
+from paddlecnn.onednn.call import Call, apply_call
 from paddlecnn.onednn.leases import Pool
 from paddlecnn.onednn.operations import BatchNorm, Convolution, Linear, Operation
 from paddlecnn.onednn.plan import UnsupportedOperation
@@ -91,7 +91,7 @@ class Executor:
             return self.run_operations(layers, run, x)
         if not call.with_gradient:
             return call.forward(x)
-        return Differentiable.apply(call, x, *(call.tensors[name] for name in call.trained))
+        return apply_call(call, x)
 
     def log_refusal(self, layer: nn.Layer, index: int, reason: str) -> None:
         self.log_once(f"engine: Paddle runs layer {index} ({type(layer).__name__}), not oneDNN: {reason}")

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_float, c_void_p, cast
 
 from paddlecnn.onednn.bindings import (
-    FORMAT_ANY, SCRATCHPAD_USER, AlgKind, DataType, Dims, OneDNNError, Query, library,
+    FORMAT_ANY,
+    SCRATCHPAD_USER,
+    AlgKind,
+    DataType,
+    Dims,
+    OneDNNError,
+    Query,
+    library,
 )  # fmt: skip
 
 # How many objects of each kind exist: what a test of leaks looks at.

@@ -11,7 +11,14 @@ from paddlecnn.onednn.builder import Builder, Unsupported
 from paddlecnn.onednn.handles import MemoryDesc
 from paddlecnn.onednn.memory import ALIGNMENT, Slot, Value
 from paddlecnn.onednn.operations import (
-    Activation, BatchNorm, Convolution, Flatten, Linear, MaxPool, Operation, ResponseNorm,
+    Activation,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    Linear,
+    MaxPool,
+    Operation,
+    ResponseNorm,
 )  # fmt: skip
 from paddlecnn.onednn.primitives.batch_norm import BatchNormKernel
 from paddlecnn.onednn.primitives.convolution import ConvolutionKernel
@@ -94,7 +101,7 @@ class Plan:
             b.reorder(b.backward, "input gradient", gradient, target)
 
     def run_forward(self, buffer: np.ndarray, source: int, result: int, addresses: Mapping[Name, int]) -> None:
-        """source, result, addresses: of contiguous float32 tensors: input, output, parameters and running statistics."""
+        """source, result, addresses: of contiguous float32 tensors: input, output, parameters and statistics."""
         self.bind(buffer, addresses)
         self.input.bind(source)
         self.output.bind(result)

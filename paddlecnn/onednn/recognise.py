@@ -7,7 +7,17 @@ from dataclasses import replace
 from paddle import nn
 
 from paddlecnn.onednn.operations import (
-    Activation, BatchNorm, Convolution, Flatten, Identity, Linear, MaxPool, Operation, Padding, Pair, ResponseNorm,
+    Activation,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool,
+    Operation,
+    Padding,
+    Pair,
+    ResponseNorm,
 )  # fmt: skip
 
 

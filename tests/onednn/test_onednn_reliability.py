@@ -1,0 +1,313 @@
+"""Native code under stress: objects, memory, threads, forks, exceptions, repeated and second-order gradients."""
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from paddle import nn
+
+from helpers.onednn_stacks import distance, gradients
+from paddlecnn import onednn
+from paddlecnn.onednn import handles
+from paddlecnn.onednn.leases import IDLE_PLANS
+
+
+def small_network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2D(3, 16, 3, padding=1), nn.BatchNorm2D(16), nn.ReLU(), nn.MaxPool2D(2, 2),
+                         nn.Flatten(), nn.Linear(16 * 16, 10))
+
+
+def train(network: nn.Layer, x: paddle.Tensor, steps: int) -> list[np.ndarray]:
+    optimizer = paddle.optimizer.Momentum(0.01, parameters=network.parameters())
+    for _ in range(steps):
+        F.cross_entropy(network(x), paddle.arange(x.shape[0]) % 10).backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    return [parameter.numpy() for parameter in network.parameters()]
+
+
+def test_state_dict_and_structure_stay_those_of_the_sequential():
+    network = small_network()
+    keys = list(network.state_dict())
+    accelerated = onednn.accelerate(network)
+    assert accelerated is network
+    assert isinstance(network, nn.Sequential)
+    assert list(network.state_dict()) == keys
+    assert [id(p) for p in accelerated.parameters()] == [id(p) for p in network.parameters()]
+
+
+def test_every_onednn_object_is_destroyed_with_the_network():
+    gc.collect()
+    before = dict(handles.live)
+    network = onednn.accelerate(small_network())
+    train(network, paddle.randn([4, 3, 8, 8]), 2)
+    network(paddle.randn([3, 3, 8, 8]))  # a forward pass without a backward pass
+    assert sum(handles.live.values()) > sum(before.values())
+    del network
+    gc.collect()
+    assert {kind: count for kind, count in handles.live.items() if count} == {k: c for k, c in before.items() if c}
+
+
+def test_the_number_of_plans_is_bounded():
+    network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3)))
+    network.eval()
+    with paddle.no_grad():
+        for batch in range(1, 40):
+            network(paddle.randn([batch, 3, 8, 8]))
+    assert len(network.executor.pool.plans) == IDLE_PLANS
+
+
+def test_ten_thousand_steps_do_not_grow_memory():
+    network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 4)))
+    x = paddle.randn([2, 3, 6, 6])
+
+    def steps(count: int) -> int:
+        for step in range(count):
+            loss = network(x).sum()
+            if step % 3:
+                loss.backward()
+                network.clear_gradients()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    steps(500)
+    before, objects = steps(500), sum(handles.live.values())
+    assert steps(9000) - before < 4096  # KiB
+    assert sum(handles.live.values()) == objects
+
+
+def test_a_repeated_run_gives_the_same_bits():
+    network, x = small_network(), paddle.randn([16, 3, 8, 8])
+    first, second = (train(onednn.accelerate(copy.deepcopy(network)), x, 5) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_two_forward_passes_before_a_backward_pass():
+    network = small_network()
+    x, y = paddle.randn([4, 3, 8, 8]), paddle.randn([4, 3, 8, 8])
+    together, apart = (onednn.accelerate(copy.deepcopy(network)) for _ in range(2))
+    (together(x).sum() + (2 * together(y) ** 2).sum()).backward()
+    apart(x).sum().backward()
+    (2 * apart(y) ** 2).sum().backward()
+    for p, q in zip(together.parameters(), apart.parameters(), strict=True):
+        if p.grad is not None and float(p.grad.norm()) > 1e-3:
+            assert distance(p.grad, q.grad) < 1e-4
+
+
+def test_a_second_backward_pass_is_refused():
+    script = """
+y = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3)))(paddle.randn([2, 3, 8, 8])).sum()
+y.backward(retain_graph=True)
+try:
+    y.backward()
+except RuntimeError as error:
+    print("refused" if "retain_graph" in str(error) else error)
+"""
+    assert run_script(script).strip() == "refused"
+
+
+def test_second_order_gradients_are_refused():
+    network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 8, 3), nn.ReLU()))
+    x = paddle.randn([2, 3, 8, 8])
+    x.stop_gradient = False
+    with pytest.raises(Exception, match="second-order gradients are not possible"):
+        paddle.grad((network(x) ** 2).sum(), x, create_graph=True)
+
+
+def test_valid_after_an_exception_in_the_middle():
+    network = small_network()
+    accelerated = onednn.accelerate(copy.deepcopy(network))
+    x = paddle.randn([4, 3, 8, 8])
+    with pytest.raises(ValueError, match="channel"):
+        accelerated(paddle.randn([4, 5, 8, 8]))
+
+    def broken(gradient):
+        raise KeyError("a hook that fails")
+
+    y = accelerated(x)
+    y.register_hook(broken)
+    with pytest.raises(Exception, match="a hook that fails"):
+        y.sum().backward()
+    del y
+    found, expected = gradients(accelerated, x), gradients(network, x)
+    assert distance(found[0], expected[0]) < 1e-5
+    for name, gradient in expected[2].items():
+        if float(gradient.norm()) > 1e-3:
+            assert distance(found[2][name], gradient) < 1e-4, name
+
+
+def test_two_threads_train_as_one_after_the_other():
+    start = small_network()
+    inputs = [paddle.randn([8, 3, 8, 8]) for _ in range(2)]
+    alone = [train(onednn.accelerate(copy.deepcopy(start)), x, 10) for x in inputs]
+    networks = [onednn.accelerate(copy.deepcopy(start)) for _ in inputs]
+    found: dict[int, list[np.ndarray]] = {}
+
+    def work(index: int) -> None:
+        found[index] = train(networks[index], inputs[index], 10)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index in range(2):
+        assert all(np.array_equal(a, b) for a, b in zip(found[index], alone[index], strict=True))
+
+
+def test_threads_share_one_network():
+    network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 16, 3), nn.ReLU()))
+    network.eval()
+    inputs = [paddle.randn([4, 3, 12, 12]) for _ in range(4)]
+    with paddle.no_grad():
+        expected = [network(x).numpy() for x in inputs]
+    wrong = []
+
+    def work(index: int) -> None:
+        with paddle.no_grad():
+            wrong.extend(1 for _ in range(50) if not np.array_equal(network(inputs[index]).numpy(), expected[index]))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_the_same():
+    network = onednn.accelerate(small_network())
+    network.eval()
+    x = paddle.randn([8, 3, 8, 8])
+    with paddle.no_grad():
+        expected = network(x).numpy()
+        child = os.fork()
+        if child == 0:
+            same = False
+            try:
+                same = np.array_equal(network(x).numpy(), expected)
+            finally:
+                os._exit(0 if same else 1)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        finished, status = os.waitpid(child, os.WNOHANG)
+        if finished:
+            assert status == 0
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the child hangs")
+
+
+def test_an_executor_travels_to_a_spawned_process_empty():
+    network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3)))
+    network(paddle.randn([1, 3, 8, 8]))
+    copied = pickle.loads(pickle.dumps(network.executor))
+    assert copied.precision == network.executor.precision
+    assert not copied.pool.plans
+
+
+def test_a_forward_hook_of_a_layer_is_called():
+    network = onednn.accelerate(small_network())
+    seen = []
+    network[0].register_forward_post_hook(lambda layer, inputs, output: seen.append(output.shape))
+    network(paddle.randn([2, 3, 8, 8]))
+    assert seen == [[2, 16, 8, 8]]
+
+
+def test_parameter_hooks_and_accumulation():
+    network = small_network()
+    accelerated, x = onednn.accelerate(copy.deepcopy(network)), paddle.randn([4, 3, 8, 8])
+    seen = []
+    accelerated[0].weight.register_hook(lambda gradient: seen.append(gradient.shape))
+    for net in (network, accelerated):
+        for _ in range(2):
+            (net(x) ** 2).mean().backward()
+    assert seen == [[16, 3, 3, 3]] * 2
+    assert distance(accelerated[5].weight.grad, network[5].weight.grad) < 1e-5
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"} | changes
+
+
+FALLBACK = """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+import paddle
+from paddle import nn
+from paddlecnn import onednn
+"""
+
+
+def run_script(text: str, **changes: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FALLBACK + text], capture_output=True, text=True,
+                          env=environment(**changes), check=False)
+    assert done.returncode == 0, done.stderr[-800:]
+    return done.stdout
+
+
+def test_without_the_library_the_engine_is_unavailable_with_a_reason(tmp_path):
+    said = run_script("""
+print(onednn.available())
+try:
+    onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3)))
+except onednn.Unavailable as error:
+    print(error)
+""", PADDLECNN_ONEDNN_LIBRARY=str(tmp_path / "libdnnl.so.3"))
+    assert said.splitlines()[0] == "False"
+    assert "does not exist" in said.splitlines()[1]
+
+
+def test_another_library_is_refused(tmp_path):
+    said = run_script("""
+try:
+    onednn.require("float32")
+except onednn.Unavailable as error:
+    print(error)
+""", PADDLECNN_ONEDNN_LIBRARY=__file__)
+    assert "cannot be loaded" in said
+
+
+def test_bfloat16_is_refused_without_its_instructions():
+    said = run_script("""
+try:
+    onednn.require("bfloat16")
+except onednn.Unavailable as error:
+    print(error)
+""", ONEDNN_MAX_CPU_ISA="AVX2")
+    assert "AVX512-BF16 or AMX" in said
+
+
+def test_float64_is_paddles_with_one_line():
+    said = run_script("""
+network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3))).to(dtype="float64")
+for _ in range(3):
+    print(network(paddle.randn([1, 3, 8, 8]).astype("float64")).dtype)
+""")
+    assert said.count("paddle.float64") == 3
+    assert said.count("engine: Paddle runs the layers, not oneDNN: the input is float64") == 1
+
+
+def test_a_static_graph_is_paddles(tmp_path):
+    network = nn.Sequential(nn.Conv2D(3, 4, 3), nn.ReLU())
+    network.eval()
+    x = paddle.randn([1, 3, 8, 8])
+    expected = network(x)
+    onednn.accelerate(network)
+    specification = [paddle.static.InputSpec([None, 3, 8, 8], "float32")]
+    paddle.jit.save(paddle.jit.to_static(network, input_spec=specification, full_graph=True), str(tmp_path / "graph"))
+    assert distance(paddle.jit.load(str(tmp_path / "graph"))(x), expected) < 1e-5
