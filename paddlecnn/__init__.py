@@ -20,12 +20,13 @@ if TYPE_CHECKING:
         load_run,
         register_model,
         register_schedule,
+        register_source,
         train,
     )
 
 __version__ = "0.1.0"
 __all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "register_model", "register_schedule",
-           "train"]
+           "register_source", "train"]
 
 # Paddle reads these once, when it is first imported, so they are set before any module of the package can import it.
 runtime.prepare_environment()

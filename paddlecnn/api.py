@@ -16,6 +16,7 @@ paddle = runtime.load_paddle()
 
 from paddlecnn.config import Config  # noqa: E402  (Paddle is imported first, without its start-up notices)
 from paddlecnn.configfile import load_config  # noqa: E402
+from paddlecnn.data.datasets import register_source  # noqa: E402
 from paddlecnn.errors import ConfigError  # noqa: E402
 from paddlecnn.evaluation.classify import Classifier, ImageLike, probabilities_of  # noqa: E402
 from paddlecnn.evaluation.evaluate import evaluate_run  # noqa: E402
@@ -29,7 +30,7 @@ from paddlecnn.training.optim import register_schedule  # noqa: E402
 from paddlecnn.training.train import train_run  # noqa: E402
 
 __all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "register_model", "register_schedule",
-           "train"]
+           "register_source", "train"]
 
 
 class Run:

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from paddlecnn.config import Config
-from paddlecnn.errors import ConfigError
+from paddlecnn.config import DATA_NAMES, Config
+from paddlecnn.errors import ConfigError, did_you_mean
 
 # Names that users of other libraries will type.
 KNOWN_AS = {"learning_rate": "lr", "base_lr": "lr", "wd": "weight_decay", "l2": "weight_decay", "bs": "batch_size",
@@ -159,15 +159,18 @@ def is_section(option: Any) -> bool:
 
 
 def check(tree: dict, source: str, sources: dict[str, str]) -> Config:
-    """A Config from a tree of plain values; the first thing that does not fit is the error."""
+    """A Config from a tree of plain values; the first error is raised as ConfigError."""
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
+        name = config.data.name
+        if name in DATA_NAMES or config.model.module is not None:  # a module may register data sets of its own
+            return config
+        path, message = "data.name", f"unknown data set {name!r}{did_you_mean(name, DATA_NAMES)}"
     except ValidationError as error:
         # An unknown key says more than the missing one that it was meant to be.
-        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-        path, message = describe(first)
-        given = [text for key, text in sources.items() if f"{path}.".startswith(f"{key}.")]
-        raise ConfigError(f"{given[-1] if given else source}: {path}: {message}") from None
+        path, message = describe(min(error.errors(), key=lambda item: item["type"] != "extra_forbidden"))
+    given = [text for key, text in sources.items() if f"{path}.".startswith(f"{key}.")]
+    raise ConfigError(f"{given[-1] if given else source}: {path}: {message}") from None
 
 
 def describe(item: Any) -> tuple[str, str]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from paddlecnn.cli.common import config_parser
-from paddlecnn.configfile import load_config
+from paddlecnn.cli.common import config_of, config_parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the PNGs (default: runs/check_data/NAME)")
     args = parser.parse_args(argv)
-    config = load_config(args.config, args.override)
+    config = config_of(args)
 
     from paddlecnn.data.audit.check import as_text, check  # slow to import
 

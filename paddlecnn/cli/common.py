@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
+from paddlecnn import runtime
+from paddlecnn.config import Config
+from paddlecnn.configfile import load_config
 from paddlecnn.errors import UserError
 
 EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
@@ -55,6 +58,17 @@ def config_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
                         help="set one key of the config, e.g. -o train.epochs=3; may be repeated")
     return parser
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The config that `config_parser`'s arguments name, with its own module imported."""
+    config = load_config(args.config, args.override)
+    if config.model.module:
+        runtime.load_paddle()
+        from paddlecnn.runs.user_module import load_module
+
+        load_module(config.model.module)
+    return config
 
 
 def add_run_argument(parser: argparse.ArgumentParser) -> None:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlecnn.cli.common import config_parser
-from paddlecnn.configfile import load_config
+from paddlecnn.cli.common import config_of, config_parser
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = config_parser("split", __doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
     args = parser.parse_args(argv)
-    config = load_config(args.config, args.override)
+    config = config_of(args)
 
     from paddlecnn.data.datasets import save_split  # slow to import
 

@@ -9,7 +9,7 @@ from paddlecnn.config import DATA_NAMES, DataConfig, Preprocess
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, Splits
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction, write_split
-from paddlecnn.errors import ConfigError, DataError
+from paddlecnn.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["ArrayDataset", "Dataset", "FileDataset", "PublishedSplits", "Source", "Splits", "defaults", "open_dataset",
            "open_parts", "register_source", "require_classes", "save_split"]
@@ -75,6 +75,8 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 
 def open_parts(config: DataConfig) -> PublishedSplits:
     """The parts as published, unsplit. Raises DataError."""
+    if config.name not in SOURCES:
+        raise DataError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
         raise DataError(f"data.name: the loader of {config.name} returned {type(parts).__name__}; "
