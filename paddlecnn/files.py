@@ -7,7 +7,10 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CHUNK = 1 << 20
 
@@ -47,6 +50,13 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically. NaN is refused: JSON has none."""
     write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def save_png(figure: Figure, target: Path, dpi: int = 100) -> None:
+    """Write a matplotlib figure as PNG, atomically. Needs no display: the figure is not one of pyplot's."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(target) as aside:
+        figure.savefig(aside, dpi=dpi, format="png")
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

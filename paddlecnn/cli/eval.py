@@ -1,26 +1,35 @@
-"""Measure a trained run: python tools/eval.py runs/quickstart/RUN --split test
+"""Measure a trained run: paddlecnn eval runs/quickstart/RUN --split test
 
 Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder.
 """
+from __future__ import annotations
+
 import json
 
-from paddlecnn.cli.common import add_run_argument, command_parser
+from paddlecnn.cli.common import command_parser
+from paddlecnn.runs.run_dir import find_run
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = command_parser("eval", __doc__)
-    add_run_argument(parser)
+    parser.add_argument("run", metavar="RUN", help="a run's folder, a config (its newest run), or latest")
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
+    parser.add_argument("--data-changed", action="store_true",
+                        help="evaluate even if the data are not those that the run was trained with")
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args(argv)
+    run = find_run(args.run)
 
     from paddlecnn import runtime
+
     runtime.load_paddle()
     from paddlecnn.evaluation.evaluate import as_text, evaluate_run
-    from paddlecnn.runs.run_dir import find_run
+    from paddlecnn.reporting.figures import draw_confusion
 
-    figures = evaluate_run(find_run(args.run), args.split, args.checkpoint, args.device, args.module)
+    figures = evaluate_run(run, args.split, args.checkpoint, args.device, args.module, args.data_changed)
+    draw_confusion(run.path / f"confusion_{args.split}.png", figures["confusion"], list(figures["per_class"]))
     print(json.dumps(figures) if args.json else as_text(figures))
     return 0

@@ -1,4 +1,4 @@
-"""Measure a finished run on validation or, once, on test."""
+"""Evaluation of a finished run on validation data or, once, on test data."""
 from __future__ import annotations
 
 import datetime
@@ -14,48 +14,54 @@ from paddlecnn import runtime
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.load_run import load_run
-from paddlecnn.evaluation.metrics import Scores, report
-from paddlecnn.evaluation.predictions import Predictions, predict_split
+from paddlecnn.evaluation.metrics import report
+from paddlecnn.evaluation.predict import Predictions, check_same_data, predict_split, probability_columns
 from paddlecnn.files import write_json, written_aside
-from paddlecnn.reporting.figures import draw_confusion
 from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import Scores
+from paddlecnn.text_tables import text_table
 
 
 def evaluate_run(run: RunDir, split: str = "val", checkpoint: str = "best", device: str = "auto",
-                 module: str | None = None) -> dict[str, Any]:
-    """The figures of `report` for a run's split; keeps them in the run's folder.
+                 module: str | None = None, data_changed: bool = False) -> dict[str, Any]:
+    """The figures of `report` for a split of a run's data, kept in the run's folder.
 
-    Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png, and a line in evaluations.jsonl,
-    which tells how often the test data were looked at. Raises DataError for a split without labels.
+    Writes predictions_SPLIT.csv and evaluation_SPLIT.json, and appends a line to evaluations.jsonl, which records
+    how often the test data were used.
+
+    module: the file with the run's own networks or data sets, if it was trained with one
+    data_changed: evaluate even if the data are not those that the run was trained with
+    Raises DataError for a split without labels, and for changed data.
     """
     runtime.choose_device(device)
     loaded = load_run(run, checkpoint, module)
-    predictions = predict_split(loaded, open_dataset(loaded.config.data, loaded.config.seed), split)
+    splits = open_dataset(loaded.config.data, loaded.config.seed)
+    check_same_data(loaded, splits, data_changed)
+    predictions = predict_split(loaded, splits, split)
     if predictions.labels is None:
         raise DataError(f"{loaded.config.data.name}: its {split} images have no published labels; "
-                        "tools/submit.py writes the predictions that Kaggle scores")
+                        "`paddlecnn submit` writes the predictions that Kaggle scores")
     figures = {"split": split, "checkpoint": checkpoint, "epoch": loaded.state.epoch, "step": loaded.state.step,
                **report(predictions.logits, predictions.labels, predictions.classes)}
     write_predictions(run.predictions(split), predictions)
     write_json(run.path / f"evaluation_{split}.json", figures)
-    draw_confusion(run.path / f"confusion_{split}.png", np.array(figures["confusion"]), predictions.classes)
-    note_evaluation(run, figures)
+    record_evaluation(run, figures)
     return figures
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """id, label, predicted, then the probability of each class under its name."""
+    """id, label, predicted, then the probability of each class."""
     names = np.array(predictions.classes, dtype=object)
-    columns = {"id": predictions.ids, "label": names[predictions.labels],
-               "predicted": names[predictions.logits.argmax(axis=1)]}
-    probabilities = pd.DataFrame(softmax(predictions.logits.astype(np.float64), axis=1), columns=list(names))
-    table = pd.concat([pd.DataFrame(columns), probabilities], axis=1)
+    fixed = pd.DataFrame({"id": predictions.ids, "label": names[predictions.labels],
+                          "predicted": names[predictions.logits.argmax(axis=1)]})
+    probabilities = pd.DataFrame(softmax(predictions.logits.astype(np.float64), axis=1),
+                                 columns=probability_columns(predictions.classes, fixed.columns.tolist()))
     with written_aside(path) as aside:
-        table.to_csv(aside, index=False)
+        pd.concat([fixed, probabilities], axis=1).to_csv(aside, index=False)
 
 
-def note_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
-    """Add a line to evaluations.jsonl: every look at a split is on record."""
+def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
+    """Append a line to evaluations.jsonl."""
     kept = ("split", "checkpoint", "epoch", "n", "loss", "top1")
     entry = {"time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
              **{name: figures[name] for name in kept}}
@@ -64,14 +70,13 @@ def note_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
 
 
 def as_text(figures: dict[str, Any]) -> str:
-    """The figures for a person."""
+    """The figures as a few lines and a table of the classes."""
     lines = [f"{figures['split']} (checkpoint {figures['checkpoint']}, epoch {figures['epoch']}): "
              f"{Scores(n=figures['n'], loss=figures['loss'], top1=figures['top1'])}"]
     if figures["top5"] is not None:
         lines.append(f"top-5 {figures['top5']:.4%}")
     lines.append(f"log loss {figures['log_loss']:.6f}")
-    width = max(len(name) for name in figures["per_class"])
-    lines.append(f"{'':<{width}}  precision  recall  images")
-    lines += [f"{name:<{width}}  {row['precision']:>9.4f}  {row['recall']:>6.4f}  {int(row['support']):>6,}"
-              for name, row in figures["per_class"].items()]
-    return "\n".join(lines)
+    rows = [["", "precision", "recall", "images"]]
+    rows += [[name, f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{int(row['support']):,}"]
+             for name, row in figures["per_class"].items()]
+    return "\n".join([*lines, text_table(rows)])

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import paddle
 from scipy.special import log_softmax, softmax
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 from tqdm import tqdm
 
 from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
+from paddlecnn.evaluation.calibration import image_losses
 from paddlecnn.runs.state import Scores
 
 
@@ -56,7 +57,8 @@ def report(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
     """Everything that `paddlecnn eval` reports of a split, as plain values.
 
     Keys: n, loss, log_loss, top1, top5 (None with five classes or fewer), per_class (precision, recall, f1, support),
-    confusion (rows: labels, columns: predictions). The metrics are scikit-learn's.
+    confusion (rows: labels, columns: predictions). log_loss clips probabilities at 1e-15, as Kaggle does; the other
+    metrics are scikit-learn's.
     """
     every = np.arange(len(classes))
     probabilities = softmax(logits.astype(np.float64), axis=1)
@@ -66,7 +68,7 @@ def report(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
     return {
         "n": scores.n,
         "loss": scores.loss,
-        "log_loss": float(log_loss(labels, probabilities, labels=every)),
+        "log_loss": float(image_losses(probabilities, labels).mean()),
         "top1": scores.top1,
         "top5": float(top_k_accuracy_score(labels, logits, k=5, labels=every)) if len(classes) > 5 else None,
         "per_class": {name: dict(zip(names, map(float, column), strict=True))

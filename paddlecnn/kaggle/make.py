@@ -10,7 +10,7 @@ import numpy as np
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
-from paddlecnn.evaluation.predictions import Predictions, merge, predict_split
+from paddlecnn.evaluation.predict import Predictions, merge, predict_split
 from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, WrittenSubmission, write_candidate
 from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.settings import Settings

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 
 from paddlecnn.models.registry import NETWORKS
 from paddlecnn.models.summary import LayerCost, Summary, summarize_by_name
+from paddlecnn.text_tables import text_table
 
 
 def short(number: float) -> str:
@@ -19,14 +20,6 @@ def short(number: float) -> str:
 def percent(part: float, whole: float) -> str:
     """A share as `95.0 %`, empty for nothing."""
     return f"{100 * part / whole:.1f} %" if part else ""
-
-
-def align(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows as columns: the first `left` to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) if number < left else cell.rjust(width)
-                               for number, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-                     for row in rows)
 
 
 def sides(shape: Sequence[int]) -> str:
@@ -45,7 +38,7 @@ def layer_table(summary: Summary) -> str:
                      percent(layer.multiply_adds, summary.multiply_adds)])
     rows.append(["total", "", "", "", "", f"{summary.parameters:,}", "", f"{summary.multiply_adds:,}", ""])
     title = f"{summary.model} on 3x{summary.input_size}x{summary.input_size}"
-    return "\n\n".join([title, align(rows, left=2), shares(summary), memory(summary)])
+    return "\n\n".join([title, text_table(rows, left=2), shares(summary), memory(summary)])
 
 
 def shares(summary: Summary) -> str:
@@ -78,7 +71,7 @@ def comparison(left: Summary, right: Summary) -> str:
                          *(f"{100 * s.share(kind)[index]:.1f} %" for s in (left, right)), ""])
     header = ["layer", "kind", "kernel", "output", "parameters", "multiply-adds"]
     pairs = [[*cells(one), " | ", *cells(two)] for one, two in paired_layers(left.layers, right.layers)]
-    return f"{align(rows)}\n\n{align([[*header, ' | ', *header], *pairs], left=13)}"
+    return f"{text_table(rows)}\n\n{text_table([[*header, ' | ', *header], *pairs], left=13)}"
 
 
 def paired_layers(left: list[LayerCost], right: list[LayerCost]) -> list[tuple[LayerCost | None, LayerCost | None]]:
@@ -110,7 +103,7 @@ def kernel_table(channels: int = 256, side: int = 56) -> str:
         one = field**2 * channels**2
         rows.append([f"{stack} x {kernel}x{kernel}", f"{field}x{field}", f"{weights + stack * channels:,}",
                      percent(weights, one), short(weights * side**2), str(stack)])
-    return f"C = {channels} on a {side}x{side} map\n\n{align(rows)}"
+    return f"C = {channels} on a {side}x{side} map\n\n{text_table(rows)}"
 
 
 MODELS_PAGE = """# Networks

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import paddle
 
+from paddlecnn.text_tables import text_table
+
 logger = logging.getLogger(__name__)
 PHASES = ("data", "forward", "backward", "optimizer", "logging")
 
@@ -68,7 +70,7 @@ class StepProfiler:
     def table(self) -> str:
         """Milliseconds per step and share of the time, phase by phase."""
         total = sum(self.seconds.values())
-        lines = [f"{'phase':<10} {'ms per step':>11} {'share':>7}"]
-        lines += [f"{name:<10} {self.seconds[name] / self.done * 1e3:>11.2f} {self.seconds[name] / total:>7.1%}"
-                  for name in PHASES]
-        return "\n".join([*lines, f"{'whole step':<10} {total / self.done * 1e3:>11.2f} {1:>7.1%}"])
+        rows = [["phase", "ms per step", "share"]]
+        rows += [[name, f"{self.seconds[name] / self.done * 1e3:.2f}", f"{self.seconds[name] / total:.1%}"]
+                 for name in PHASES]
+        return text_table([*rows, ["whole step", f"{total / self.done * 1e3:.2f}", f"{1:.1%}"]])

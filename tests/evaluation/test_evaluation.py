@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 
+from paddlecnn.evaluation.metrics import report
+
 CONFIG = """
 data: {name: digits, limit: 200}
 model: {name: lenet5}
@@ -71,3 +73,64 @@ def test_a_run_without_a_checkpoint_is_named(tool, run, tmp_path, capsys):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     assert tool("eval", tmp_path) == 2
     assert "has no checkpoint best yet" in capsys.readouterr().err
+
+
+def test_log_loss_clips_where_kaggle_does():
+    logits = np.array([[200.0, 0.0], [0.0, 200.0]])
+    figures = report(logits, np.array([0, 0]), ("cat", "dog"))
+    assert figures["log_loss"] == pytest.approx(-np.log(1e-15) / 2)  # 17.27; scikit-learn's clip gives 18.02
+    assert figures["loss"] == pytest.approx(100)
+
+
+FOLDER = """
+data: {{name: folder, root: {root}, val_fraction: 0.3, preprocess: {{size: 32, resize: 32}}}}
+model: {{name: simple_cnn}}
+train: {{epochs: 1, batch_size: 8}}
+"""
+
+
+def save_images(folder, classes, start, stop):
+    for number in range(start, stop):
+        for name in classes:
+            path = folder / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number + 1000 * classes.index(name)).integers(256, size=(32, 32, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def folder_run(tool, tmp_path):
+    """A run on a folder of images whose classes have the names of columns."""
+    save_images(tmp_path / "data" / "train", ("id", "label"), 0, 14)
+    (tmp_path / "net.yaml").write_text(FOLDER.format(root=tmp_path / "data"))
+    assert tool("train", "-c", tmp_path / "net.yaml", "--run", tmp_path / "run") == 0
+    return tmp_path / "run"
+
+
+def test_classes_called_id_and_label_do_not_collide_with_the_columns(tool, folder_run):
+    assert tool("eval", folder_run) == 0
+    table = pd.read_csv(folder_run / "predictions_val.csv")
+    assert list(table.columns) == ["id", "label", "predicted", "p(id)", "p(label)"]
+    assert set(table["label"]) == {"id", "label"}
+    assert table["predicted"].tolist() == ["id" if row["p(id)"] > 0.5 else "label" for _, row in table.iterrows()]
+
+
+@pytest.mark.parametrize("change", ["more images", "another seed", "another image"])
+def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool, folder_run, tmp_path, capsys,
+                                                                            change):
+    if change == "more images":
+        save_images(tmp_path / "data" / "train", ("id", "label"), 14, 20)
+    elif change == "another image":
+        (tmp_path / "data" / "train" / "id" / "0.png").write_bytes(
+            (tmp_path / "data" / "train" / "label" / "1.png").read_bytes())
+    else:
+        config = folder_run / "config.yaml"
+        config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
+    capsys.readouterr()
+    assert tool("eval", folder_run) == 2
+    error = capsys.readouterr().err
+    assert "images are not those of the run" in error
+    assert error.count("\n") == 1
+    assert not (folder_run / "predictions_val.csv").exists()
+    assert tool("eval", folder_run, "--data-changed") == 0
+    assert "may count as unseen" in capsys.readouterr().err

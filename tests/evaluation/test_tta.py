@@ -11,7 +11,7 @@ from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.metrics import predict_logits
-from paddlecnn.evaluation.predictions import Predictions, merge
+from paddlecnn.evaluation.predict import Predictions, merge
 from paddlecnn.evaluation.tta import ten_crops, with_views
 from paddlecnn.randomness import generator
 
@@ -69,5 +69,5 @@ def test_folds_merge_into_out_of_fold_predictions_and_equal_ids_into_a_mean():
     assert both.logits.tolist() == [[0, 2], [2, 1], [0, 4]]
     assert both.labels.tolist() == [1, 0, 1]
     assert merge([Predictions(["a"], classes, np.zeros((1, 2)))]).labels is None
-    with pytest.raises(DataError, match="the runs know different classes"):
+    with pytest.raises(DataError, match="the runs have different classes"):
         merge([first, Predictions(["a"], ("dog", "cat"), np.zeros((1, 2)))])

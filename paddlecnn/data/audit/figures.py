@@ -8,7 +8,7 @@ import numpy as np
 
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.pipeline.transforms import square
-from paddlecnn.files import written_aside
+from paddlecnn.files import save_png
 from paddlecnn.randomness import generator
 
 ROWS, COLUMNS = 6, 10
@@ -34,7 +34,7 @@ def contact_sheet(dataset: Dataset, positions: np.ndarray, path: Path, seed: int
                   va="top")
     axis.imshow(sheet)
     figure.suptitle(f"{dataset.name}: {len(chosen)} of {len(dataset):,} images", fontsize=10)
-    save(figure, path)
+    save_png(figure, path)
 
 
 def tile_of(image: np.ndarray) -> np.ndarray:
@@ -61,10 +61,4 @@ def size_histogram(name: str, widths: np.ndarray, heights: np.ndarray, path: Pat
         axis.set_xlabel(title + (f" [{unit.strip()}]" if unit else ""))
     axes[0].set_ylabel("images")
     figure.suptitle(f"{name}: sizes of {len(widths):,} images", fontsize=10)
-    save(figure, path)
-
-
-def save(figure: object, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
-        figure.savefig(aside, dpi=100, format="png")
+    save_png(figure, path)

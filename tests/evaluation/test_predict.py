@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from paddlecnn.evaluation.classify import classifier_of_run, classify, image_files
+from paddlecnn.errors import DataError
+from paddlecnn.evaluation.load_run import load_run
+from paddlecnn.evaluation.predict import image_files, predict_files, probabilities_of
 from paddlecnn.models import create_model
 from paddlecnn.models.imagenet import class_names
+from paddlecnn.runs.run_dir import RunDir
 
 CONFIG = """
 data: {name: digits, limit: 128}
@@ -45,7 +48,7 @@ def answers(capsys, code, wanted_code=0):
 
 
 def probabilities(classifier, path):
-    answer, = classify(classifier, [path], topk=10)
+    answer, = predict_files(classifier, [path], topk=10)
     assert answer.error is None
     return dict(answer.top)
 
@@ -68,16 +71,44 @@ WAYS = {
 
 @pytest.mark.parametrize("name", WAYS)
 def test_the_same_picture_gets_the_same_answer_in_every_form(run, tmp_path, colours, name):
-    classifier, image = classifier_of_run(run), Image.fromarray(colours)
+    classifier, image = load_run(RunDir(run)), Image.fromarray(colours)
     image.save(tmp_path / "plain.png")
     WAYS[name](image, tmp_path / name)
     wanted, found = (probabilities(classifier, tmp_path / file) for file in ("plain.png", name))
     assert found == pytest.approx(wanted, abs=0.02)
 
 
+def test_a_path_a_pil_image_and_an_array_have_the_same_probabilities(run, tmp_path, colours):
+    classifier = load_run(RunDir(run))
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    found = probabilities_of(classifier, [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(colours),
+                                          colours] * 5)
+    assert found.shape == (20, 10)
+    assert found == pytest.approx(np.tile(found[0], (20, 1)), abs=1e-6)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert probabilities_of(classifier, []).shape == (0, 10)
+
+
+@pytest.mark.parametrize(("image", "message"), [
+    (np.zeros((8, 8), np.uint8), r"array of uint8 \[8, 8\]: an image must be a uint8 array"),
+    (np.zeros((8, 8, 3)), "array of float64"), (np.zeros((0, 8, 3), np.uint8), "must be a uint8 array"),
+    (7, "int: not an image"), ("none.png", "none.png: cannot be read")])
+def test_what_is_not_an_image_is_named(run, image, message):
+    with pytest.raises(DataError, match=message):
+        probabilities_of(load_run(RunDir(run)), [image])
+
+
+def test_a_truncated_pil_image_is_an_error_of_the_data(run, tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[:len(content) // 2])
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(DataError, match="cannot be decoded"):
+        probabilities_of(load_run(RunDir(run)), [image])
+
+
 @pytest.mark.parametrize("mode", ["L", "I;16"])
 def test_grey_pictures_of_8_and_of_16_bits(run, tmp_path, colours, mode):
-    classifier, grey = classifier_of_run(run), colours[..., 0]
+    classifier, grey = load_run(RunDir(run)), colours[..., 0]
     Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "plain.png")
     Image.fromarray(grey if mode == "L" else grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
     wanted, found = (probabilities(classifier, tmp_path / file) for file in ("plain.png", "grey.png"))
@@ -114,9 +145,9 @@ def test_a_folder_is_answered_in_order_and_what_is_unreadable_is_named(tool, cap
 def test_more_images_than_a_batch(run, tmp_path, colours):
     for number in range(20):
         Image.fromarray(np.roll(colours, number, axis=1)).save(tmp_path / f"{number:02}.png")
-    classifier = classifier_of_run(run)
-    together = list(classify(classifier, image_files([tmp_path]), topk=3))
-    alone = [next(classify(classifier, [path], topk=3)) for path in sorted(tmp_path.glob("*.png"))]
+    classifier = load_run(RunDir(run))
+    together = list(predict_files(classifier, image_files([tmp_path]), topk=3))
+    alone = [next(predict_files(classifier, [path], topk=3)) for path in sorted(tmp_path.glob("*.png"))]
     assert [answer.path for answer in together] == [answer.path for answer in alone]
     for one, other in zip(together, alone, strict=True):
         assert [name for name, _ in one.top] == [name for name, _ in other.top]
@@ -145,7 +176,8 @@ def test_published_weights_answer_with_imagenets_names(tool, capsys, tmp_path, c
 
 def test_weights_whose_classes_or_images_are_not_known_are_refused(tool, capsys, tmp_path, colours):
     Image.fromarray(colours).save(tmp_path / "a.png")
-    for classes, message in ((10, "10 classes in the file, 1000 here"), (1000, "how images were prepared for it")):
+    for classes, message in ((10, "10 classes in the file, 1000 here"),
+                             (1000, "the preprocessing of its images is unknown")):
         network = create_model("lenet5", num_classes=classes)
         save_file({name: value.numpy() for name, value in network.state_dict().items()}, tmp_path / "w.safetensors")
         assert tool("predict", "--model", "lenet5", "--weights", tmp_path / "w.safetensors", tmp_path / "a.png") == 2

@@ -1,0 +1,228 @@
+"""Predictions of a trained network: for single images, and for the validation or test split of a run's data."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import paddle
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from paddlecnn.config import Preprocess
+from paddlecnn.data.audit.readable import filter_readable
+from paddlecnn.data.datasets import Splits, require_classes
+from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.transforms import preprocess_image, resolve
+from paddlecnn.data.storage.images import read_image, to_rgb
+from paddlecnn.errors import DataError, WeightsError
+from paddlecnn.evaluation.load_run import LoadedRun
+from paddlecnn.evaluation.metrics import predict_logits
+from paddlecnn.evaluation.tta import with_views
+from paddlecnn.models import create_model
+from paddlecnn.models.imagenet import class_names
+from paddlecnn.models.network import ConvClassifier
+from paddlecnn.models.weights import load_weights
+
+logger = logging.getLogger(__name__)
+
+BATCH = 16
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
+
+ImageLike = str | Path | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network in evaluation mode with its class names and the preprocessing of its images."""
+
+    model: paddle.nn.Layer
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    notes: tuple[str, ...] = ()  # remarks on how its weights were loaded
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """The most probable classes of an image file with their probabilities, or the reason why it cannot be read."""
+
+    path: str
+    top: list[tuple[str, float]]
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: " + ", ".join(f"{name} {probability:.2f}" for name, probability in self.top)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top]}
+
+
+def published_classifier(name: str, weights: str) -> Classifier:
+    """A registered network with published ImageNet weights.
+
+    Raises WeightsError if a layer is missing in the file, if its number of classes is not 1000, or if its
+    preprocessing is unknown: each would yield plausible but wrong predictions.
+    """
+    model = create_model(name, num_classes=1000)
+    report = load_weights(cast(ConvClassifier, model), weights)
+    if report.replaced:
+        raise WeightsError(f"{weights}: {report.replaced}, those of ImageNet; for a run of paddlecnn, give its folder, "
+                           "which contains its class names")
+    if report.preprocess is None:
+        raise WeightsError(f"{weights}: the preprocessing of its images is unknown; for a run of paddlecnn, give its "
+                           "folder; other weights can be trained further with data.preprocess in a config")
+    model.eval()
+    return Classifier(model, class_names(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
+
+
+def probabilities_of(classifier: Classifier | LoadedRun, images: Sequence[ImageLike]) -> np.ndarray:
+    """The probability of each class, float32 [N, C].
+
+    images: paths, PIL images, or uint8 arrays [H, W, 3] in RGB
+    Raises DataError for the first image that cannot be read.
+    """
+    batches = [images[start:start + BATCH] for start in range(0, len(images), BATCH)]
+    rows = [forward(classifier, [input_of(classifier, image) for image in batch]) for batch in batches]
+    return np.concatenate(rows) if rows else np.zeros((0, len(classifier.classes)), np.float32)
+
+
+def predict_files(classifier: Classifier | LoadedRun, paths: Sequence[Path], topk: int) -> Iterator[FilePrediction]:
+    """A prediction for each file, in order; an unreadable file does not stop the rest."""
+    with tqdm(total=len(paths), unit="image", disable=None, leave=False) as progress:
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start:start + BATCH]
+            inputs, errors = {}, {}
+            for path in batch:
+                try:
+                    inputs[path] = input_of(classifier, path)
+                except DataError as error:
+                    errors[path] = str(error)
+            rows = dict(zip(inputs, forward(classifier, list(inputs.values())) if inputs else (), strict=True))
+            for path in batch:
+                top = [] if path in errors else most_probable(classifier.classes, rows[path], topk)
+                yield FilePrediction(str(path), top, errors.get(path))
+            progress.update(len(batch))
+
+
+def forward(classifier: Classifier | LoadedRun, inputs: list[np.ndarray]) -> np.ndarray:
+    """Probabilities, float32 [N, C], of network inputs [3, S, S]."""
+    with paddle.no_grad():
+        logits = classifier.model(paddle.to_tensor(np.stack(inputs)))
+        return paddle.nn.functional.softmax(logits.astype("float32")).numpy()
+
+
+def input_of(classifier: Classifier | LoadedRun, image: ImageLike) -> np.ndarray:
+    """The network's input, float32 [3, S, S]. Raises DataError if the image cannot be read."""
+    return preprocess_image(pixels_of(image), classifier.preprocess)
+
+
+def pixels_of(image: ImageLike) -> np.ndarray:
+    """An image as uint8 [H, W, 3] in RGB. Raises DataError if it cannot be read or has another form."""
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        try:
+            return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+        except (OSError, ValueError, SyntaxError) as error:  # PIL decodes on first use
+            raise DataError(f"PIL image: cannot be decoded ({error})") from None
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"{type(image).__name__}: not an image; give a path, a PIL image or a uint8 array [H, W, 3]")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise DataError(f"array of {image.dtype} {list(image.shape)}: an image must be a uint8 array [H, W, 3] in RGB")
+    return image
+
+
+def most_probable(classes: Sequence[str], probabilities: np.ndarray, topk: int) -> list[tuple[str, float]]:
+    """The `topk` most probable classes of one image in decreasing order."""
+    order = np.argsort(-probabilities, kind="stable")[:topk]
+    return [(classes[index], float(probabilities[index])) for index in order]
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The paths, each folder replaced by the images in it and below. Raises DataError for a folder without images."""
+    found: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise DataError(f"{path}: a folder without images ({', '.join(sorted(SUFFIXES))})")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The logits of a data set: ids [N], classes [C], logits [N, C] float64, labels [N] int64 or None if unknown."""
+
+    ids: Sequence[str]
+    classes: tuple[str, ...]
+    logits: np.ndarray
+    labels: np.ndarray | None = None
+
+
+def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none") -> Predictions:
+    """The logits for the val or test split of a run's data. Raises DataError if the data set has no such split."""
+    dataset = getattr(splits, split)
+    if dataset is None:
+        raise DataError(f"{run.config.data.name}: has no {split} split; nothing to predict")
+    require_classes(dataset, run.classes, run.run.path.name)
+    model, preprocess = with_views(tta, run.model, run.preprocess)
+    data = run.config.data
+    loader = make_loader(dataset, preprocess, run.config.train.batch_size, workers=data.workers, cache=data.cache)
+    logits = predict_logits(model, loader, progress=f"{run.run.path.name} {split}").astype(np.float64)
+    return Predictions(dataset.ids, run.classes, logits, dataset.labels)
+
+
+def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) -> None:
+    """Raise DataError if the images or their split are not those that the run was trained and validated with.
+
+    Otherwise images that the run was trained on could be evaluated as validation or test images.
+
+    data_changed: the user knows; log a warning instead
+    """
+    trained = run.state.data
+    if splits.val.fingerprint != trained.val:
+        part = "validation"
+    elif trained.train not in (splits.train.fingerprint, filter_readable(splits.train)[0].fingerprint):
+        part = "training"
+    else:
+        return
+    problem = (f"{run.run.path}: the {part} images are not those of the run: the files in {run.config.data.root} or "
+               "the data keys or seed of its config.yaml have changed since training")
+    if not data_changed:
+        raise DataError(f"{problem}; restore them, or pass --data-changed to use the images that are there now")
+    logger.warning("%s; images that the run was trained on may count as unseen", problem)
+
+
+def merge(parts: Sequence[Predictions]) -> Predictions:
+    """One prediction per id: the mean of the logits of all parts that contain it, ids in order of appearance.
+
+    For the validation parts of k folds these are the out-of-fold predictions of every image; for several runs on
+    the same images it is their ensemble. Raises DataError if the parts have different classes.
+    """
+    for part in parts[1:]:
+        if part.classes != parts[0].classes:
+            raise DataError(f"the runs have different classes ({', '.join(parts[0].classes)} and "
+                            f"{', '.join(part.classes)}); they cannot be combined")
+    place = {name: row for row, name in enumerate(dict.fromkeys(name for part in parts for name in part.ids))}
+    total, count = np.zeros((len(place), len(parts[0].classes))), np.zeros(len(place))
+    labels = None if parts[0].labels is None else np.zeros(len(place), np.int64)
+    for part in parts:
+        rows = [place[name] for name in part.ids]
+        total[rows] += part.logits
+        count[rows] += 1
+        if labels is not None and part.labels is not None:
+            labels[rows] = part.labels
+    return Predictions(list(place), parts[0].classes, total / count[:, None], labels)
+
+
+def probability_columns(classes: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """A column name for the probability of each class: its name, or p(NAME) if another column is called so."""
+    return [f"p({name})" if name in taken else name for name in classes]

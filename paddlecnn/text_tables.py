@@ -1,0 +1,13 @@
+"""Text tables with aligned columns."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+
+def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows of cells as aligned columns: the first `left` columns flush left, the others flush right."""
+    alignment = ["left" if column < left else "right" for column in range(len(rows[0]))]
+    table = tabulate(rows, tablefmt="plain", colalign=alignment, disable_numparse=True)
+    return "\n".join(line.rstrip() for line in table.splitlines())
