@@ -18,10 +18,10 @@ from paddlecnn.config import Config  # noqa: E402  (Paddle is imported first, wi
 from paddlecnn.configfile import load_config  # noqa: E402
 from paddlecnn.data.datasets import register_source  # noqa: E402
 from paddlecnn.errors import ConfigError  # noqa: E402
-from paddlecnn.evaluation.classify import Classifier, ImageLike, probabilities_of  # noqa: E402
 from paddlecnn.evaluation.evaluate import evaluate_run  # noqa: E402
 from paddlecnn.evaluation.load_run import LoadedRun  # noqa: E402
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run  # noqa: E402
+from paddlecnn.evaluation.predict import ImageLike, probabilities_of  # noqa: E402
 from paddlecnn.models import create_model, list_models  # noqa: E402
 from paddlecnn.models import register as register_model  # noqa: E402
 from paddlecnn.runs.metrics_log import read_metrics  # noqa: E402
@@ -97,7 +97,7 @@ class Run:
         Raises DataError for an image that cannot be read.
         """
         many = list(images) if isinstance(images, (list, tuple)) else [images]
-        values = probabilities_of(Classifier(self.model, self.classes, self._loaded.preprocess), many)
+        values = probabilities_of(self._loaded, many)
         names = np.array(self.classes, dtype=object)
         table = pd.DataFrame(values, columns=list(self.classes))
         table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
