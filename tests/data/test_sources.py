@@ -46,8 +46,8 @@ def test_a_registered_data_set_is_found_by_its_name(registry, tmp_path):
 
 def test_a_near_name_is_suggested(registry):
     register_source("colours", load_colours, SPEC)
-    with pytest.raises(ValueError, match=r"unknown data set 'colors'; did you mean colours\?"):
-        DataConfig(name="colors")
+    with pytest.raises(ConfigError, match=r"data.name: unknown data set 'colors'; did you mean colours\?"):
+        load_config({"data": {"name": "colors"}, "model": {"name": "lenet5"}, "train": {"epochs": 1}})
 
 
 def test_a_wrong_registration_is_refused(registry):

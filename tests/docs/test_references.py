@@ -1,0 +1,89 @@
+"""Everything that the documentation names exists: files, links, configs, commands and their options."""
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from helpers.docs import ROOT, code_blocks
+from paddlecnn.__main__ import COMMANDS
+from paddlecnn.configfile import load_config
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+SOURCES = sorted([*(ROOT / "paddlecnn").rglob("*.py"), *(ROOT / "tools").glob("*.py"),
+                  *(ROOT / "configs").rglob("*.yaml"), *PAGES])
+# Folders and files of the repository, written with their path. What a command creates lies elsewhere (runs/, data/).
+NAMED = re.compile(r"(?<![\w/.-])((?:paddlecnn|tools|configs|docs|tests)/[\w./-]*\w)")
+
+
+@cache
+def options_of(command: str) -> set[str]:
+    """The options in a command's --help."""
+    done = subprocess.run([sys.executable, ROOT / "tools" / f"{command.replace('-', '_')}.py", "--help"],
+                          capture_output=True, text=True, check=True, timeout=120)
+    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", done.stdout))
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=named)
+def test_every_path_that_is_named_exists(source):
+    for path in NAMED.findall(source.read_text(encoding="utf-8")):
+        if "..." in path or path.endswith("NAME.py"):
+            continue
+        assert (ROOT / path).exists(), f"{named(source)} names {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_to_a_page_or_a_heading(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{named(page)} links to {target}"
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """The words of each line of the page's shell blocks that runs one of our commands."""
+    lines = [line for block in code_blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))
+            if "paddlecnn" in words[0] or any(word.startswith("tools/") for word in words)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_command_line_names_real_commands_options_and_configs(page):
+    for words in command_lines(page):
+        if words[0] == "paddlecnn":
+            command, arguments = words[1], words[2:]
+        else:
+            place = next(number for number, word in enumerate(words) if word.startswith("tools/"))
+            command, arguments = Path(words[place]).stem.replace("_", "-"), words[place + 1:]
+        assert command in COMMANDS, words
+        for argument in arguments:
+            if argument.startswith("-") and not argument.lstrip("-")[:1].isdigit():
+                assert argument.partition("=")[0] in options_of(command), f"{command} has no {argument} ({named(page)})"
+            if argument.startswith("configs/"):
+                load_config(ROOT / argument)
+
+
+def test_the_readme_lists_every_command():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z-]+)[ `]", text, flags=re.M)) == set(COMMANDS)
+
+
+def test_every_page_is_linked_from_the_readme():
+    links = set(re.findall(r"\]\((docs/[^)]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert links == {named(page) for page in PAGES if page.parent.name == "docs"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_paths_in_help_texts_exist(command):
+    done = subprocess.run([sys.executable, ROOT / "tools" / f"{command.replace('-', '_')}.py", "--help"],
+                          capture_output=True, text=True, check=True, timeout=120)
+    for path in NAMED.findall(done.stdout):
+        assert (ROOT / path).exists(), path
