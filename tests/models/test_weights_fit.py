@@ -105,7 +105,7 @@ def test_caffes_normalisation_is_mentioned(tmp_path):
 def test_numbers_that_are_none_are_refused(net, tmp_path):
     broken = np.full((16, 6, 5, 5), np.nan, np.float32)
     refused(net, saved(net, tmp_path / "w.safetensors", **{"features.conv2.weight": broken}),
-            "conv2: its weight holds NaN")
+            "conv2: its weight has NaN")
 
 
 def test_a_missing_file_and_an_unknown_ending(net, tmp_path):

@@ -7,15 +7,12 @@ another size is somebody's own batch in the same form, taken with a warning if i
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 import sys
 import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +20,7 @@ from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data.base import ArrayDataset, PublishedSplits, looked_in
 from paddlecnn.data.storage.archives import read_to_end
 from paddlecnn.errors import DataError
+from paddlecnn.restricted_unpickler import DamagedPickle, RefusedName, unpickle
 
 
 @dataclass(frozen=True)
@@ -232,34 +230,15 @@ def join(name: str, classes: list[str], batches: list[CifarBatch]) -> ArrayDatas
                         np.concatenate([batch.images for batch in batches]))
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Builds plain values and NumPy arrays. Any other name in the pickle is refused before it is looked up."""
-
-    # The names that a pickled array holds, under NumPy 1 and 2.
-    NAMES = frozenset({("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct"),
-                       ("numpy._core.multiarray", "_reconstruct"), ("_codecs", "encode")})
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.NAMES:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        if name == "_reconstruct":  # NumPy 2 moved it, and warns about the old place
-            return np.ndarray.__reduce__(np.empty(0))[0]
-        return super().find_class(module, name)
-
-
 def safe_unpickle(data: bytes, source: str) -> dict:
     """The dict in a CIFAR file. Raises DataError; never runs what the file asks for."""
     try:
-        value = ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-    except pickle.UnpicklingError as error:
-        if "it asks for" in str(error):
-            raise DataError(f"{source}: refused: {error}, and only NumPy arrays are allowed in a CIFAR file; "
-                            "do not use this file") from None
+        value = unpickle(data, encoding="bytes")
+    except RefusedName as error:
+        raise DataError(f"{source}: refused: it asks for {error}, and only NumPy arrays are allowed in a CIFAR file; "
+                        "do not use this file") from None
+    except DamagedPickle as error:
         raise DataError(f"{source}: damaged or cut off after {len(data):,} bytes ({error}); get it again") from None
-    except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError,
-            ImportError, SystemError, UnicodeError) as error:  # what a damaged pickle can raise
-        raise DataError(f"{source}: damaged or cut off after {len(data):,} bytes "
-                        f"({type(error).__name__}); get it again") from None
     if not isinstance(value, dict):
         raise DataError(f"{source}: not a CIFAR file; it holds a {type(value).__name__} instead of a dict")
     return value

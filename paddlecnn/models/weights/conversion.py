@@ -49,6 +49,12 @@ KINDS = {nn.Conv2D: "convolution", nn.Linear: "fully connected layer", nn.BatchN
 KIND_BY_AXES = {4: "convolution", 2: "fully connected layer", 1: "batch normalisation"}  # axes of the weight
 
 
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names for a message, cut where they are many or long."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"{name:.80}" for name in names[:most]) + more
+
+
 def weighted_layers(network: ConvClassifier) -> dict[str, nn.Layer]:
     """A network's layers that have weights, by their names without features. and classifier., in order."""
     children = [*network.features.named_children(), *network.classifier.named_children()]
@@ -62,6 +68,10 @@ def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dic
     """
     ours = weighted_layers(network)
     names = our_names(file, ours, network)
+    if len(set(names.values())) < len(names):
+        twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
+        found = [theirs for theirs, ours_ in names.items() if ours_ == twice]
+        raise WeightsError(f"{file.path}: {listed(found)} would all be {twice}; remove all but one")
     layers = {names[name]: with_our_axes(arrays, LAYOUTS[file.format]) for name, arrays in file.layers.items()}
     first = next((name for name, layer in ours.items() if isinstance(layer, nn.Linear)), None)
     if LAYOUTS[file.format].channels_last and first in layers:
@@ -74,9 +84,9 @@ def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dic
 
 
 def with_our_axes(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
-    """A layer's arrays as float32, kernels and matrices transposed to ours."""
+    """A layer's arrays, kernels and matrices transposed to ours."""
     axes = {4: layout.kernel, 2: layout.matrix}
-    return {role: np.asarray(array, np.float32).transpose(axes.get(array.ndim) if role == "weight" else None)
+    return {role: array.transpose(axes.get(array.ndim) if role == "weight" else None)
             for role, array in arrays.items()}
 
 

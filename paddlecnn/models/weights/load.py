@@ -14,7 +14,7 @@ from paddlecnn.errors import ServiceError, WeightsError
 from paddlecnn.models.alexnet import CAFFE_LRN, AlexNet
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import ConvClassifier
-from paddlecnn.models.weights.conversion import in_our_terms, published_preprocess, weighted_layers
+from paddlecnn.models.weights.conversion import in_our_terms, listed, published_preprocess, weighted_layers
 from paddlecnn.models.weights.readers import Layers, WeightFile, read_weight_file
 
 # Networks whose ImageNet weights Paddle publishes: the module that knows the address, and its name for them.
@@ -49,7 +49,7 @@ class WeightsReport:
             lines.append(f"new last layer: {self.replaced}")
         for title, names in (("not in the file", self.missing), ("left out of the file", self.unexpected)):
             if names:
-                lines.append(f"{title}: {', '.join(names)}")
+                lines.append(f"{title}: {listed(names)}")
         return lines + self.notes
 
 
@@ -131,7 +131,7 @@ def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool)
     if not report.loaded:
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
     if strict and (report.missing or report.unexpected):
-        what = [f"{title} {', '.join(names)}" for title, names in
+        what = [f"{title} {listed(names)}" for title, names in
                 (("lacks", report.missing), ("holds, beyond the network,", report.unexpected)) if names]
         raise WeightsError(f"{report.path}: {'; '.join(what)}; "
                            "model.strict: false in a config loads what fits and lists the rest")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from paddlecnn.errors import WeightsError
-from paddlecnn.models.weights.restricted_unpickler import unpickle
 from paddlecnn.models.weights.torch_reader import read_torch
+from paddlecnn.restricted_unpickler import RefusedName, unpickle
 
 Layers = dict[str, dict[str, np.ndarray]]
 
-# What the formats call a layer's arrays.
+# The formats' names of a layer's arrays.
 ROLES = {"weight": "weight", "weights": "weight", "W": "weight", "kernel": "weight", "gamma": "weight",
          "bias": "bias", "biases": "bias", "b": "bias", "beta": "bias",
          "running_mean": "mean", "_mean": "mean", "moving_mean": "mean",
          "running_var": "variance", "_variance": "variance", "moving_variance": "variance"}
+MAX_BYTES = 4 << 30  # of a file and of its numbers; VGG19 with its float64 weights has 1.15e9
+SAFETENSORS_DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 # The end of a Keras weight's name: fc1/kernel:0, and of Keras 1 fc1_W_1:0.
 KERAS_ROLE = re.compile(r"(?:^|[/_])(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
 
@@ -30,56 +33,97 @@ class WeightFile:
     """The layers of a file in their order, and the format that says how their axes run."""
 
     path: str
-    format: str  # a key of layouts.LAYOUTS
+    format: str  # a key of conversion.LAYOUTS
     layers: Layers
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """Read a weight file of a format known by its ending. Raises WeightsError, naming the file."""
+    """Read a weight file of a format known by its ending, numbers as float32. Raises WeightsError, naming the file."""
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise WeightsError(f"{path}: the ending {suffix or '(none)'} is no weight format known here; "
                            f"known are {', '.join(READERS)}")
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
-    form, layers = READERS[suffix](path)
+    with open(path, "rb"):
+        pass  # a file that may not be read is an error of its own
+    try:
+        check_size(path.stat().st_size)
+        with warnings.catch_warnings(action="ignore"):  # NumPy's on headers and casts; what matters is checked
+            form, layers = READERS[suffix](path)
+            return WeightFile(str(path), form, checked(layers))
+    except RefusedName as error:
+        raise WeightsError(f"{path}: asks to run {error}, which plain weights never do; nothing of it was run. "
+                           "Save the state dict alone, or as .safetensors") from None
+    except Refused as error:
+        raise WeightsError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged file can fail in any way that its format's reader can
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(f"{path}: damaged or not a {FORMATS[suffix]} file ({reason})") from None
+
+
+class Refused(Exception):
+    """A file that its reader understands and does not take."""
+
+
+def check_size(size: int) -> None:
+    """Raise Refused for more bytes than any network of this package has."""
+    if size > MAX_BYTES:
+        raise Refused(f"{size:,} bytes, more than the limit of {MAX_BYTES:,}")
+
+
+def checked(layers: Layers) -> Layers:
+    """The layers that have a weight, as finite float32. Raises Refused, naming the layer."""
     layers = {name: arrays for name, arrays in layers.items() if "weight" in arrays}
     if not layers:
-        raise WeightsError(f"{path}: holds no layers with weights")
-    for name, arrays in layers.items():
-        for role, array in arrays.items():
-            if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-                raise WeightsError(f"{path}: {name}: its {role} holds NaN, infinity or no numbers; the file is damaged")
-    return WeightFile(str(path), form, layers)
+        raise Refused("no layers with weights in it")
+    check_size(4 * sum(array.size for arrays in layers.values() for array in arrays.values()))
+    return {name: {role: numbers(name, role, array) for role, array in arrays.items()}
+            for name, arrays in layers.items()}
+
+
+def numbers(layer: str, role: str, array: np.ndarray) -> np.ndarray:
+    """An array as float32. Raises Refused where it is none of finite numbers."""
+    if array.dtype.kind not in "fiu" or array.ndim == 0:
+        raise Refused(f"{layer:.80}: its {role} is not an array of numbers; the file is damaged")
+    array = np.asarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise Refused(f"{layer:.80}: its {role} has NaN, infinity or numbers beyond float32; the file is damaged")
+    return array
 
 
 def read_npy(path: Path) -> tuple[str, Layers]:
     """caffe-tensorflow's pickled dict: {layer: {"weights", "biases"}} or {layer: [weights, biases]}."""
     with open(path, "rb") as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            _, _, dtype = header[version](file)
-        except (ValueError, KeyError) as error:
-            raise WeightsError(f"{path}: not a .npy file ({error})") from None
-        tree = unpickle(file, str(path)) if dtype.hasobject else None
+        version = np.lib.format.read_magic(file)
+        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        _, _, dtype = header[version](file)
+        tree = unpickle(file) if dtype.hasobject else None
     if not isinstance(tree, dict):
-        raise WeightsError(f"{path}: one array, not a dict of layers")
+        raise Refused("one array, not a dict of layers")
     layers: Layers = {}
     for name, arrays in tree.items():
-        named = arrays if isinstance(arrays, Mapping) else dict(zip(("weights", "biases"), arrays, strict=False))
+        named = dict(zip(("weights", "biases"), arrays, strict=False)) if isinstance(arrays, (list, tuple)) else arrays
+        if not isinstance(named, dict):
+            raise Refused(f"{name!s:.80}: expected weights and biases, found {type(arrays).__name__}")
         layers[str(name)] = {ROLES[role]: array for role, array in named.items()
                              if role in ROLES and isinstance(array, np.ndarray)}
     return "npy", layers
 
 
 def read_npz(path: Path) -> tuple[str, Layers]:
-    """One array a parameter, conv1_1_W and conv1_1_b."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return "npz", grouped({name: archive[name] for name in archive.files}, "_")
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path}: damaged, or holds pickled objects, which are not read ({error})") from None
+    """One array per parameter, conv1_1_W and conv1_1_b."""
+    check_members(path)
+    with np.load(path, allow_pickle=False) as archive:
+        return "npz", grouped({name: archive[name] for name in archive.files}, "_")
+
+
+def check_members(path: Path) -> None:
+    """Raise Refused for a zip whose members are encrypted or unpack to too much."""
+    with zipfile.ZipFile(path) as archive:
+        if any(member.flag_bits & 1 for member in archive.infolist()):
+            raise Refused("is encrypted; unpack it with its password and pack it again without")
+        check_size(sum(member.file_size for member in archive.infolist()))
 
 
 def read_h5(path: Path) -> tuple[str, Layers]:
@@ -87,20 +131,37 @@ def read_h5(path: Path) -> tuple[str, Layers]:
     try:
         import h5py
     except ImportError:
-        raise WeightsError(f"{path}: reading .h5 needs h5py; install it with pip install h5py") from None
+        raise Refused("reading .h5 needs h5py; install it with pip install h5py") from None
     layers: Layers = {}
-    try:
-        with h5py.File(path, "r") as file:
-            top = file.get("model_weights", file)
-            if "layer_names" not in top.attrs:
-                raise WeightsError(f"{path}: no layer_names in it; save it with Keras' save_weights as .h5")
-            for name in map(text, top.attrs["layer_names"]):
-                for weight in map(text, top[name].attrs["weight_names"]):
-                    if role := KERAS_ROLE.search(weight):
-                        layers.setdefault(name, {})[ROLES[role[1]]] = np.asarray(top[name][weight])
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise WeightsError(f"{path}: damaged or not a Keras weight file ({error})") from None
+    with h5py.File(path, "r") as file:
+        top = inside(file, "model_weights") if "model_weights" in file else file
+        if "layer_names" not in top.attrs:
+            raise Refused("no layer_names in it; save it with Keras' save_weights as .h5")
+        for name in map(text, top.attrs["layer_names"]):
+            group = inside(top, name)
+            for weight in map(text, group.attrs["weight_names"]):
+                if role := KERAS_ROLE.search(weight):
+                    layers.setdefault(name, {})[ROLES[role[1]]] = own_numbers(inside(group, weight), weight)
     return "keras", layers
+
+
+def inside(group: Any, name: str) -> Any:
+    """A member of an HDF5 group. Raises Refused where the way to it leaves the file."""
+    import h5py
+
+    for part in filter(None, name.split("/")):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise Refused(f"{name:.80}: a link or missing; links could read other files, and are not followed")
+        group = group[part]
+    return group
+
+
+def own_numbers(dataset: Any, name: str) -> np.ndarray:
+    """A data set that lies within its file. Raises Refused for external storage and virtual data sets."""
+    if dataset.external or dataset.is_virtual:
+        raise Refused(f"{name:.80}: its numbers lie in another file, which is not read")
+    check_size(dataset.size * dataset.dtype.itemsize)
+    return np.asarray(dataset)
 
 
 def text(value: bytes | str) -> str:
@@ -109,30 +170,35 @@ def text(value: bytes | str) -> str:
 
 def read_pth(path: Path) -> tuple[str, Layers]:
     """A PyTorch state dict, alone or under state_dict or model in a training checkpoint."""
-    return "torch", state_dict_layers(read_torch(path), path)
+    if zipfile.is_zipfile(path):
+        check_members(path)
+    return "torch", state_dict_layers(read_torch(path))
 
 
 def read_pdparams(path: Path) -> tuple[str, Layers]:
-    """What paddle.save writes of a state dict: a pickled dict of arrays."""
+    """A state dict as paddle.save writes it: a pickled dict of arrays."""
     with open(path, "rb") as file:
-        return "paddle", state_dict_layers(unpickle(file, str(path)), path)
+        return "paddle", state_dict_layers(unpickle(file))
 
 
 def read_safetensors(path: Path) -> tuple[str, Layers]:
     """A state dict as safetensors; PyTorch's carry `format: pt` and keep their axes."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tree = {name: file.get_tensor(name) for name in sorted(file.keys(), key=natural)}
-            form = "torch" if (file.metadata() or {}).get("format") == "pt" else "paddle"
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: damaged or not a safetensors file ({error})") from None
-    return form, state_dict_layers(tree, path)
+    with safe_open(path, framework="numpy") as file:
+        names = sorted(file.keys(), key=natural)
+        for name in names:
+            if (dtype := file.get_slice(name).get_dtype()) not in SAFETENSORS_DTYPES:
+                raise Refused(f"{name:.80}: stored as {dtype}, which NumPy lacks; convert it to F32 or F16")
+        tree = {name: file.get_tensor(name) for name in names}
+        form = "torch" if (file.metadata() or {}).get("format") == "pt" else "paddle"
+    return form, state_dict_layers(tree)
 
 
 READERS = {".npy": read_npy, ".npz": read_npz, ".h5": read_h5, ".hdf5": read_h5, ".pth": read_pth, ".pt": read_pth,
            ".pdparams": read_pdparams, ".safetensors": read_safetensors}
+FORMATS = {".npy": ".npy", ".npz": ".npz", ".h5": "Keras .h5", ".hdf5": "Keras .h5", ".pth": "PyTorch",
+           ".pt": "PyTorch", ".pdparams": ".pdparams", ".safetensors": "safetensors"}
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -140,16 +206,19 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def state_dict_layers(tree: Any, path: Path) -> Layers:
+def state_dict_layers(tree: Any) -> Layers:
     """The layers of a state dict; DataParallel's `module.` is taken off the names."""
     for key in ("state_dict", "model"):
         if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping):
             tree = tree[key]
     if not isinstance(tree, Mapping):
-        raise WeightsError(f"{path}: holds no state dict")
-    arrays = {str(name).replace("module.", ""): item[1] if isinstance(item, tuple) and len(item) == 2 else item
-              for name, item in tree.items()}  # paddle.save can write a tensor as (name, array)
-    return grouped({name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}, ".")
+        raise Refused("no state dict in it")
+    arrays = {}
+    for name, item in tree.items():
+        array = item[1] if isinstance(item, tuple) and len(item) == 2 else item  # paddle.save can write (name, array)
+        if isinstance(array, np.ndarray):
+            arrays[re.sub(r"(^|\.)module\.", r"\1", str(name))] = array
+    return grouped(arrays, ".")
 
 
 def grouped(arrays: Mapping[str, np.ndarray], separator: str) -> Layers:

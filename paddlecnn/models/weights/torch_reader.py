@@ -6,15 +6,14 @@ one of torchvision's first weights, four pickles in a row followed by the storag
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from paddlecnn.errors import WeightsError
-from paddlecnn.models.weights.restricted_unpickler import NUMPY_NAMES, Names, array_of, unpickle
+from paddlecnn.restricted_unpickler import NUMPY_NAMES, Names, StandIn, array_of, plain, unpickle
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 BFLOAT16 = "bfloat16"  # NumPy has none: read as 16 bits, then widened
@@ -49,7 +48,7 @@ class Tensor:
     stride: tuple[int, ...]
 
     def array(self, numbers: np.ndarray) -> np.ndarray:
-        """The view as an array of its own. Raises ValueError where it leaves its storage."""
+        """The view as an array. Raises ValueError where it leaves its storage."""
         steps = [*self.size, *self.stride, self.offset]
         if len(self.size) != len(self.stride) or any(type(step) is not int or step < 0 for step in steps):
             raise ValueError("a tensor's shape is not one")
@@ -59,7 +58,7 @@ class Tensor:
         if last >= len(numbers) or np.prod(self.size, dtype=object) > len(numbers):
             raise ValueError("a tensor reaches beyond its storage")
         strides = [stride * numbers.itemsize for stride in self.stride]
-        return np.lib.stride_tricks.as_strided(numbers[self.offset:], self.size, strides).copy()
+        return np.lib.stride_tricks.as_strided(numbers[self.offset:], self.size, strides, writeable=False)
 
 
 def rebuild_tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
@@ -72,9 +71,9 @@ def rebuild_parameter(tensor: Tensor, *_: Any) -> Tensor:
 
 TORCH_NAMES: Names = {
     **NUMPY_NAMES,
-    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor"): StandIn(rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): StandIn(rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): StandIn(rebuild_parameter),
     **{("torch", name): StorageType(dtype) for name, dtype in STORAGES.items()},
 }
 
@@ -87,51 +86,58 @@ def storage_of(pid: tuple) -> Storage:
     return Storage(str(key), kind.dtype, numel)
 
 
-def read_torch(path: Path) -> dict[str, Any]:
-    """What a .pth holds, tensors as arrays. Raises WeightsError where it is damaged or would run code."""
-    try:
-        if zipfile.is_zipfile(path):
-            return read_zip(path)
-        with open(path, "rb") as file:
-            return read_legacy(file, str(path))
-    except (ValueError, KeyError, EOFError, OverflowError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path}: damaged or not a PyTorch file ({error})") from None
+def read_torch(path: Path) -> Any:
+    """The content of a .pth file, tensors as arrays. Raises an exception of any kind where it is damaged."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return read_zip(archive)
+    with open(path, "rb") as file:
+        return read_legacy(file, path.stat().st_size)
 
 
-def read_zip(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise ValueError("no data.pkl in it; TorchScript and full models are not state dicts")
-        folder = pickles[0].removesuffix("data.pkl")
-        if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
-            raise ValueError("written on a big-endian machine")
-        with archive.open(pickles[0]) as file:
-            tree = unpickle(file, str(path), TORCH_NAMES, storage_of)
-        return resolve(tree, lambda storage: numbers_from(archive, f"{folder}data/{storage.key}", storage))
+def read_zip(archive: zipfile.ZipFile) -> Any:
+    names = set(archive.namelist())
+    pickles = [name for name in names if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise ValueError("no data.pkl in it; TorchScript and full models are not state dicts")
+    folder = pickles[0].removesuffix("data.pkl")
+    if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+        raise ValueError("written on a big-endian machine")
+    tree = unpickle(archive.read(pickles[0]), TORCH_NAMES, storage_of)
+    storages: dict[str, np.ndarray] = {}
+
+    def numbers(storage: Storage) -> np.ndarray:
+        if storage.key not in storages:
+            storages[storage.key] = numbers_from(archive, f"{folder}data/{storage.key}", storage)
+        return storages[storage.key]
+
+    return resolve(tree, numbers)
 
 
 def numbers_from(archive: zipfile.ZipFile, name: str, storage: Storage) -> np.ndarray:
-    """A storage of a zip; its size is known beforehand, so that a bomb is not unpacked."""
-    size = storage.numel * itemsize(storage.dtype)
-    if archive.getinfo(name).file_size != size:
-        raise ValueError(f"{name} has not the {size} bytes of its storage")
+    """A storage of a zip. Raises ValueError where its size is not the one in the pickle."""
+    expected, found = storage.numel * itemsize(storage.dtype), archive.getinfo(name).file_size
+    if found != expected:
+        raise ValueError(f"{name}: expected {expected} bytes, found {found}")
     return numbers_of(archive.read(name), storage)
 
 
-def read_legacy(file: BinaryIO, source: str) -> dict[str, Any]:
-    if unpickle(file, source) != LEGACY_MAGIC:
-        raise ValueError("no PyTorch file begins so")
+def read_legacy(file: BinaryIO, size: int) -> Any:
+    """The older container of `size` bytes: pickles in a row, then each storage with its length before it."""
+    if unpickle(file) != LEGACY_MAGIC:
+        raise ValueError("bad magic number")
     for _ in ("protocol version", "facts about the machine"):
-        unpickle(file, source)
-    tree = unpickle(file, source, TORCH_NAMES, storage_of)
-    wanted = {tensor.storage.key: tensor.storage for tensor in tensors_in(tree)}
+        unpickle(file)
+    tree = unpickle(file, TORCH_NAMES, storage_of)
+    named: dict[str, Storage] = {}
+    plain(tree, lambda leaf: named.setdefault(leaf.storage.key, leaf.storage) if isinstance(leaf, Tensor) else leaf)
     storages = {}
-    for key in unpickle(file, source):
-        storage = wanted[key]
-        if int.from_bytes(file.read(8), "little") != storage.numel:
-            raise ValueError("a storage's length is not the one that its tensors name")
-        storages[key] = numbers_of(file.read(storage.numel * itemsize(storage.dtype)), storage)
+    for key in unpickle(file):
+        storage = named[key]
+        length, expected = int.from_bytes(file.read(8), "little"), storage.numel * itemsize(storage.dtype)
+        if length != storage.numel or expected > size:
+            raise ValueError(f"a storage of {length} numbers, where its tensors name {storage.numel}")
+        storages[key] = numbers_of(file.read(expected), storage)
     return resolve(tree, lambda storage: storages[storage.key])
 
 
@@ -147,19 +153,6 @@ def numbers_of(content: bytes, storage: Storage) -> np.ndarray:
     return (halves << 16).view(np.float32)  # bfloat16 is the upper half of a float32
 
 
-def tensors_in(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return [tensor for child in children for tensor in tensors_in(child)]
-
-
-def resolve(value: Any, numbers: Callable[[Storage], np.ndarray]) -> Any:
+def resolve(tree: Any, numbers: Callable[[Storage], np.ndarray]) -> Any:
     """The tree with each tensor as an array; `numbers` gives those of a storage."""
-    if isinstance(value, Tensor):
-        return value.array(numbers(value.storage))
-    if isinstance(value, Mapping):
-        return {key: resolve(item, numbers) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(resolve(item, numbers) for item in value)
-    return value
+    return plain(tree, lambda leaf: leaf.array(numbers(leaf.storage)) if isinstance(leaf, Tensor) else leaf)
