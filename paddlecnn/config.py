@@ -42,6 +42,11 @@ class Preprocess(Section):
     std: Triple | None = None  # divided by after that
 
 
+# The preprocessing of the ImageNet weights published for `paddle.vision` and torchvision.
+IMAGENET_PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
+                                 mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+
 class ColorJitter(Section):
     """Random changes of brightness, contrast and saturation: each factor from 1 - x to 1 + x."""
 

@@ -2,12 +2,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from paddlecnn.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +35,46 @@ def written_aside(target: Path) -> Iterator[Path]:
         sync(target.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_aside(target: Path) -> Iterator[Path]:
+    """Give a new folder beside `target` to fill; on success rename it to `target`, on an error remove it.
+
+    The leftover of a killed process is cleared away first.
+    """
+    aside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        os.replace(aside, target)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def require_space(folder: Path, needed: int, advice: str) -> None:
+    """Raise DataError if the disk of `folder` has less than `needed` bytes free, before anything is written."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(f"{folder}: {needed / 2**20:,.0f} MiB needed and {free / 2**20:,.0f} MiB free; "
+                        f"free some space or {advice}")
+
+
+def open_regular(path: Path, limit: int | None = None) -> BinaryIO:
+    """Open a regular file for reading, without waiting for the writer of a FIFO.
+
+    Raises OSError for a folder, a FIFO, a device or, with `limit`, a file of more bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and (limit is None or status.st_size <= limit):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, more than the limit of {limit:,}", str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def sync(path: Path) -> None:

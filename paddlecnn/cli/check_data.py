@@ -1,7 +1,7 @@
-"""Look for everything that can be wrong with a data set: python tools/check_data.py -c configs/cifar10/alexnet.yaml
+"""Check a data set for faults: python tools/check_data.py -c configs/cifar10/alexnet.yaml
 
-Changes nothing in the data. Exit code 1 when something is wrong. Writes a sheet of samples and a histogram of
-image sizes for each part.
+The data is not changed. Writes a sheet of samples and a histogram of image sizes for each part. The exit code is 1
+if there are errors.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Write a config's split as train.txt, val.txt and split.json: python tools/split.py -c CONFIG --out data/split
 
-Set data.split to that folder to use it, as it is or edited (without split.json then). Cross-validation:
+Set data.split to that folder to use the split, as written or edited (then without split.json). Cross-validation:
 one folder for each of -o data.folds=5 -o data.fold=0 and so on.
 """
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What every data set is: images with ids, labels and class names."""
+"""The interface of every data set: images with ids, labels and class names."""
 from __future__ import annotations
 
 import hashlib
 import mmap
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,17 +12,24 @@ import numpy as np
 
 from paddlecnn.data.storage.file_storage import FileStorage
 from paddlecnn.data.storage.images import decode_image
+from paddlecnn.errors import DataError
 
 DIGEST_BYTES = 16
+# Line breaks, other control characters, and bytes that are not UTF-8: text files and CSVs cannot hold them.
+UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+COLUMNS = ("id", "label", "predicted")  # of predictions.csv, which has one more column per class
 
 
 class Dataset:
-    """Images one can ask for by position. A subclass says where the pixels and their bytes come from.
+    """Images by position. A subclass supplies the pixels and their bytes.
 
     name     of the data set and its part, for messages and keys
     classes  class names, in the order of the labels
-    ids      one stable name an image, unique in its part
-    labels   int64 [N], or None where the publisher gives none
+    ids      one stable name per image, unique in its part
+    labels   int64 [N], or None if none are published
+
+    Raises DataError for a name that no text file can hold, a class named like a column of predictions.csv, and
+    labels that do not fit the ids or classes.
     """
 
     def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None):
@@ -29,16 +37,29 @@ class Dataset:
         self.classes = tuple(classes)
         self.ids = list(ids)
         self.labels = None if labels is None else np.asarray(labels, np.int64)
+        self.check_names()
+
+    def check_names(self) -> None:
+        for kind, names in (("class", self.classes), ("image", self.ids)):
+            if UNUSABLE.search("".join(names)):
+                name = next(name for name in names if UNUSABLE.search(name))
+                raise DataError(f"{self.name}: {kind} name {name!a} has a control character or is not UTF-8; "
+                                "rename the file or folder")
+        reserved = [name for name in self.classes if name in COLUMNS]
+        if reserved:
+            raise DataError(f"{self.name}: {reserved[0]} cannot name a class: it is a column of predictions.csv")
+        if self.labels is not None and self.labels.shape != (len(self.ids),):
+            raise DataError(f"{self.name}: {len(self.ids):,} ids, but labels of shape {list(self.labels.shape)}")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def image(self, position: int) -> np.ndarray:
-        """uint8 [H, W, 3], RGB. Raises DataError where the image cannot be read."""
+        """uint8 [H, W, 3], RGB. Raises DataError if the image cannot be read."""
         raise NotImplementedError
 
     def stored_bytes(self, position: int) -> bytes:
-        """What the content hash is taken of: the file, or the pixels where there is no file."""
+        """The input of the content hash: the file, or the pixels if there is no file."""
         raise NotImplementedError
 
     def subset(self, positions: np.ndarray) -> Dataset:
@@ -47,12 +68,12 @@ class Dataset:
 
     @cached_property
     def content_hashes(self) -> list[bytes]:
-        """A 16-byte hash of each image: equal where two images are exact duplicates."""
+        """A 16-byte hash of each image: equal for exact duplicates."""
         return [hashlib.blake2b(self.stored_bytes(i), digest_size=DIGEST_BYTES).digest() for i in range(len(self))]
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash that differs where name, classes, ids, labels or any image differs."""
+        """A hash that differs if name, classes, ids, labels or any image differs."""
         digest = hashlib.sha256("\0".join([self.name, *self.classes, "", *self.ids]).encode())
         digest.update(b"" if self.labels is None else self.labels.tobytes())
         digest.update(b"".join(self.content_hashes))
@@ -63,17 +84,17 @@ class Dataset:
         labels = None if self.labels is None else self.labels[positions]
         return [self.ids[i] for i in positions], labels
 
-    def pass_on(self, taken: Dataset, positions: np.ndarray) -> Dataset:
-        """Give a part the content hashes already known, so that no file is read for them twice."""
+    def pass_on(self, subset: Dataset, positions: np.ndarray) -> Dataset:
+        """Give a subset the content hashes that are already known, so that no file is read twice for them."""
         if "content_hashes" in self.__dict__:
-            taken.content_hashes = [self.content_hashes[i] for i in positions]
-        return taken
+            subset.content_hashes = [self.content_hashes[i] for i in positions]
+        return subset
 
 
 class ArrayDataset(Dataset):
     """Images of one size in one uint8 array [N, H, W, 3], in memory or memory-mapped.
 
-    Batches are made fastest where the colour planes lie apart: a transposed view of [N, 3, H, W].
+    Batches are made fastest from separate colour planes: a transposed view of [N, 3, H, W].
     """
 
     def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None,
@@ -87,7 +108,7 @@ class ArrayDataset(Dataset):
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """uint8 [n, H, W, 3]: the images at these positions.
 
-        A memory map lets go of what was read: it stays in the system's cache, but no longer counts as this process's
+        A memory map releases what was read: it stays in the system's cache, but no longer counts as this process's
         memory, which would otherwise grow to the size of the file.
         """
         rows = self.images[positions]
@@ -104,7 +125,7 @@ class ArrayDataset(Dataset):
 
 
 class FileDataset(Dataset):
-    """Image files in a folder or a zip, decoded when asked for."""
+    """Image files in a folder or a zip, decoded on demand."""
 
     def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None,
                  store: FileStorage, members: Sequence[str]):
@@ -116,7 +137,7 @@ class FileDataset(Dataset):
         return decode_image(self.stored_bytes(position), self.path(position))
 
     def path(self, position: int) -> str:
-        """The file's whole name, for messages."""
+        """The file's full name, for messages."""
         return self.store.describe(self.members[position])
 
     def stored_bytes(self, position: int) -> bytes:
@@ -130,7 +151,7 @@ class FileDataset(Dataset):
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set. `test` is None where there is none."""
+    """The three parts of a data set; `test` may be None."""
 
     train: Dataset
     val: Dataset
@@ -139,7 +160,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class PublishedSplits:
-    """What a publisher gives: a training part, and perhaps a validation and a test part."""
+    """The published parts: a training part, and perhaps a validation and a test part."""
 
     train: Dataset
     test: Dataset | None = None

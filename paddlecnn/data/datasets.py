@@ -64,8 +64,8 @@ def defaults(name: str) -> Preprocess:
 def open_dataset(config: DataConfig, seed: int) -> Splits:
     """Training, validation and test part of the data set that a config names.
 
-    The publisher's own validation part is used where there is one; else the training part is split, by
-    config.split (a folder), config.folds or config.val_fraction. Nothing is written. Raises DataError.
+    A published validation part is used; without one, the training part is split by config.split (a folder),
+    config.folds or config.val_fraction. Nothing is written. Raises DataError.
     """
     parts = open_parts(config)
     train, val = split_parts(parts, config, seed)
@@ -85,7 +85,7 @@ def open_parts(config: DataConfig) -> PublishedSplits:
 
 
 def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:
-    """Write the split a config asks for into `folder`; returns the sizes of its two parts."""
+    """Write the split of a config into `folder`; returns the sizes of its two parts."""
     dataset = open_parts(config).train
     split = split_positions(dataset, config, seed)
     made_by = {"seed": seed, "val_fraction": config.val_fraction}
@@ -95,11 +95,11 @@ def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:
     return len(split[0]), len(split[1])
 
 
-def require_classes(dataset: Dataset, classes: Sequence[str], knower: str) -> None:
-    """Raises DataError where a data set's classes are not those that a run or checkpoint knows."""
+def require_classes(dataset: Dataset, classes: Sequence[str], owner: str) -> None:
+    """Raise DataError unless a data set has the classes of a run or checkpoint."""
     if tuple(classes) != dataset.classes:
-        raise DataError(f"{dataset.name}: its classes are {few(dataset.classes)}; {knower} knows {len(classes)}: "
-                        f"{few(classes)}; take the data that it was trained for")
+        raise DataError(f"{dataset.name}: its classes are {few(dataset.classes)}; {owner} has {len(classes)}: "
+                        f"{few(classes)}; use the data that it was trained on")
 
 
 def few(classes: Sequence[str]) -> str:
@@ -117,7 +117,7 @@ def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> tuple[
 
 
 def split_positions(dataset: Dataset, config: DataConfig, seed: int) -> Pair:
-    """Positions of the training and the validation images, as the config asks."""
+    """Positions of the training and the validation images by the config."""
     if config.split is not None:
         return read_split(Path(config.split), dataset)
     if config.folds is not None:

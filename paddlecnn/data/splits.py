@@ -1,7 +1,7 @@
 """Training and validation parts: deterministic, stratified, and never with one image on both sides.
 
-Every image gets a place between 0 and 1 within its class, in a random order that depends on the seed
-alone. Validation is the places below `val_fraction`; fold k of n is the places from k/n to (k+1)/n.
+Every image gets a place between 0 and 1 within its class, in a random order that depends only on the
+seed. Validation is the places below `val_fraction`; fold k of n is the places from k/n to (k+1)/n.
 Exact duplicates (equal content) share one place, so that they fall on the same side.
 """
 from __future__ import annotations
@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from paddlecnn.data.base import Dataset
+from paddlecnn.data.storage.file_storage import read_file
 from paddlecnn.errors import DataError
 from paddlecnn.files import write_json, write_text
 from paddlecnn.randomness import generator
 
-Pair = tuple[np.ndarray, np.ndarray]  # positions in training and in validation, both rising
+FILES = ("train.txt", "val.txt")
+Pair = tuple[np.ndarray, np.ndarray]  # positions in training and in validation, both increasing
 
 
 def split_by_fraction(dataset: Dataset, fraction: float, seed: int) -> Pair:
@@ -29,7 +31,7 @@ def split_by_fraction(dataset: Dataset, fraction: float, seed: int) -> Pair:
 def split_by_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Pair:
     """Fold `fold` for validation. Over all folds each image is in validation exactly once.
 
-    Each class begins at a place of its own, or small classes would all favour the same folds.
+    Each class begins at a different place; otherwise all small classes would favour the same folds.
     """
     begins = generator(seed, "folds").random(len(dataset.classes))
     return sides(np.floor(quantiles(dataset, seed, "split", begins) * folds) == fold)
@@ -40,10 +42,10 @@ def sides(in_validation: np.ndarray) -> Pair:
 
 
 def quantiles(dataset: Dataset, seed: int, purpose: str, begins: np.ndarray | None = None) -> np.ndarray:
-    """float64 [N]: each image's place, from 0 to 1 without the 1, within its class.
+    """float64 [N]: each image's place in [0, 1) within its class.
 
     The places of a class are evenly spaced; a group of duplicates sits at the middle of its share, in
-    the class of its first image. `begins` turns the places of each class by so much, as on a circle.
+    the class of its first image. `begins` rotates the places of each class, as on a circle.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
     for position, content in enumerate(dataset.content_hashes):
@@ -64,26 +66,26 @@ def quantiles(dataset: Dataset, seed: int, purpose: str, begins: np.ndarray | No
 
 
 def sample(dataset: Dataset, count: int | None, seed: int) -> Dataset:
-    """At most `count` images, the classes in proportion where there are labels, in their old order."""
+    """At most `count` images in their original order, with labels in proportion to the classes."""
     if count is None or count >= len(dataset):
         return dataset
     if dataset.labels is None:
         chosen = generator(seed, "limit").permutation(len(dataset))[:count]
     else:
-        # Ties between classes are broken at random, or the first classes would get the odd images.
+        # Ties between classes are broken at random; otherwise the first classes would get the odd images.
         ties = generator(seed, "limit-ties").random(len(dataset))
         chosen = np.lexsort((ties, quantiles(dataset, seed, "limit")))[:count]
     return dataset.subset(np.sort(chosen))
 
 
 def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict) -> None:
-    """Write train.txt and val.txt (`path label` lines) and split.json: how it was made, and hashes.
+    """Write train.txt and val.txt (`path label` lines) and split.json: its origin, and hashes.
 
-    `made_by` holds plain values such as {"seed": 0, "val_fraction": 0.15}.
+    `made_by` contains plain values such as {"seed": 0, "val_fraction": 0.15}.
     """
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {}
-    for name, positions in zip(("train.txt", "val.txt"), split, strict=True):
+    for name, positions in zip(FILES, split, strict=True):
         text = "".join(f"{dataset.ids[i]} {dataset.labels[i]}\n" for i in positions)
         write_text(folder / name, text)
         hashes[name] = hashlib.sha256(text.encode()).hexdigest()
@@ -95,14 +97,14 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict) -> N
 def read_split(folder: Path, dataset: Dataset) -> Pair:
     """Positions from train.txt and val.txt in a folder, made here or by hand.
 
-    Raises DataError where a line names an unknown image or another label than the data's, where an image
-    is named twice, and where split.json, if there is one, does not fit the files or the data.
+    Raises DataError for an unknown image, a label that differs from the data's, a duplicate image, and a split.json
+    that does not fit the files or the data.
     """
     check_split_json(folder, dataset)
     where = {name: position for position, name in enumerate(dataset.ids)}
     lines_of: dict[int, str] = {}
     pair = []
-    for file in (folder / "train.txt", folder / "val.txt"):
+    for file in (folder / name for name in FILES):
         positions = []
         for number, line in enumerate(read_lines(file), start=1):
             position = read_line(line, dataset, where, f"{file}, line {number}")
@@ -112,18 +114,19 @@ def read_split(folder: Path, dataset: Dataset) -> Pair:
             lines_of[position] = f"{file.name}, line {number}"
             positions.append(position)
         if not positions:
-            raise DataError(f"{file}: names no image; write one `path label` line an image")
+            raise DataError(f"{file}: names no image; write one `path label` line per image")
         pair.append(np.array(positions))
     return pair[0], pair[1]
 
 
 def read_lines(file: Path) -> list[str]:
+    if not file.exists():
+        raise DataError(f"{file}: no such file; data.split takes a folder with train.txt and val.txt")
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file; data.split takes a folder with train.txt and val.txt") from None
+        text = read_file(file, "write one `path label` line per image").decode("utf-8")
     except UnicodeDecodeError:
-        raise DataError(f"{file}: not a text file; write one `path label` line an image") from None
+        raise DataError(f"{file}: not a text file in UTF-8; write one `path label` line per image") from None
+    lines = text.replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
@@ -131,41 +134,46 @@ def read_lines(file: Path) -> list[str]:
 
 def read_line(line: str, dataset: Dataset, where: dict[str, int], source: str) -> int:
     """The position of the image that a `path label` line names. The label is a number or a class name."""
-    path, _, label = line.strip().rpartition(" ")
+    path, label = split_line(line.rstrip(), dataset, where)
     if not path:
         raise DataError(f"{source}: `{line}` is not of the form `path label`")
     if path not in where:
         raise DataError(f"{source}: {path} is not in the training part of {dataset.name}; "
                         f"its images are named like {dataset.ids[0]}")
-    if label in dataset.classes:
-        number = dataset.classes.index(label)
-    elif label.isdecimal() and int(label) < len(dataset.classes):
-        number = int(label)
-    else:
+    position = where[path]
+    expected = int(dataset.labels[position])
+    if label in (str(expected), dataset.classes[expected]):  # class names may be numbers too
+        return position
+    if label not in dataset.classes and label not in map(str, range(len(dataset.classes))):
         raise DataError(f"{source}: label {label} is outside the range of {dataset.name}: "
                         f"0 to {len(dataset.classes) - 1}, or one of its class names")
-    position = where[path]
-    if number != dataset.labels[position]:
-        raise DataError(f"{source}: label {label} for {path}, but the data says {dataset.labels[position]} "
-                        f"({dataset.classes[dataset.labels[position]]})")
-    return position
+    raise DataError(f"{source}: label {label} for {path}; the data has {expected} ({dataset.classes[expected]})")
+
+
+def split_line(line: str, dataset: Dataset, where: dict[str, int]) -> tuple[str, str]:
+    """The path and the label of a line. Both may contain spaces; a known image decides where the path ends."""
+    for name in dataset.classes:
+        if " " in name and line.endswith(f" {name}") and line[:-len(name) - 1] in where:
+            return line[:-len(name) - 1], name
+    path, _, label = line.rpartition(" ")
+    return path, label
 
 
 def check_split_json(folder: Path, dataset: Dataset) -> None:
-    """Whether split.json, where there is one, still fits its two files and the data."""
+    """Raise DataError unless split.json, if it exists, fits its two files and the data."""
     file = folder / "split.json"
     if not file.exists():
         return
     try:
-        made = json.loads(file.read_text(encoding="utf-8"))
-        hashes, fingerprint = dict(made["sha256"]), made["fingerprint"]
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{file}: not a split's JSON; remove it, or write the split again") from None
+        made = json.loads(read_file(file, "remove it, or write the split again"))
+        hashes, fingerprint = {name: made["sha256"][name] for name in FILES}, made["fingerprint"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f"{file}: not the JSON of a split; remove it, or write the split again") from None
     for name, digest in hashes.items():
         text = "".join(f"{line}\n" for line in read_lines(folder / name))
         if hashlib.sha256(text.encode()).hexdigest() != digest:
             raise DataError(f"{folder / name}: changed since split.json was written; "
                             "if that was on purpose, remove split.json")
     if fingerprint != dataset.fingerprint:
-        raise DataError(f"{file}: made for other images than those of {dataset.name} now; "
-                        "write the split again, or bring the old data back")
+        raise DataError(f"{file}: made for other images than {dataset.name} has now; "
+                        "write the split again, or restore the data")

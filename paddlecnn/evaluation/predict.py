@@ -17,7 +17,7 @@ from paddlecnn.data.audit.readable import filter_readable
 from paddlecnn.data.datasets import Splits, require_classes
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.pipeline.transforms import preprocess_image, resolve
-from paddlecnn.data.storage.images import read_image, to_rgb
+from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
 from paddlecnn.errors import DataError, WeightsError
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.metrics import predict_logits
@@ -30,7 +30,6 @@ from paddlecnn.models.weights import load_weights
 logger = logging.getLogger(__name__)
 
 BATCH = 16
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
 
 ImageLike = str | Path | Image.Image | np.ndarray
 

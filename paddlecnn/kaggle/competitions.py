@@ -5,6 +5,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+from paddlecnn.data.sources.cifar import CIFAR10_CLASSES
 from paddlecnn.errors import SubmissionError
 
 
@@ -25,7 +26,6 @@ class Competition:
     reference_scores: tuple[tuple[float, str], ...] = ()  # (score, what reached it), best first
 
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PLAIN = Competition(slug=None, metric="accuracy", label="name")
 REDUX = Competition(
     slug="dogs-vs-cats-redux-kernels-edition", metric="log_loss", label="probability", positive="dog",

@@ -1,4 +1,4 @@
-"""tools/check_data.py as a person runs it: finds what is wrong, names it, changes nothing."""
+"""tools/check_data.py on the command line: faults are found and named, and nothing is changed."""
 from __future__ import annotations
 
 import json
@@ -24,7 +24,7 @@ def check(tool, tmp_path, capsys):
     return run
 
 
-def told(report, level):
+def findings(report, level):
     return {finding["what"]: finding["names"] for finding in report["findings"] if finding["level"] == level}
 
 
@@ -63,37 +63,37 @@ def test_everything_wrong_with_images_is_named(check, tree):
     (cat / "cat.10.jpg").write_bytes(encoded(photo(11), quality=60))
     code, report = check("folder", tree)
     assert code == 1
-    errors, warnings = told(report, "error"), told(report, "warning")
+    errors, warnings = findings(report, "error"), findings(report, "warning")
     faults = errors.pop("train: 2 images cannot be read")
     assert "cat.0.jpg: empty (0 bytes)" in faults[0]
-    assert "cat.1.jpg: damaged or cut off" in faults[1]
+    assert "cat.1.jpg: damaged or truncated" in faults[1]
     assert errors == {"train: one image under 2 labels (cat, dog)": ["cat/cat.9.jpg", "dog/dog.0.jpg"]}
     assert warnings == {
         "train: 1 images are CMYK, not RGB; they are converted": ["cat/cat.3.jpg"],
-        "train: 1 images are PNG under another suffix; they are read as what they are": ["cat/cat.4.jpg"],
-        "train: 1 images are turned by EXIF; they are read upright": ["cat/cat.6.jpg"],
+        "train: 1 images are PNG under another suffix; they are read by their content": ["cat/cat.4.jpg"],
+        "train: 1 images are rotated by EXIF; they are read upright": ["cat/cat.6.jpg"],
         "train: 1 images have a side below 32 pixels": ["cat/cat.5.jpg"],
-        "train: one image 2 times": ["cat/cat.7.jpg", "cat/cat.8.jpg"],
-        "train: 1 pairs of images look nearly the same": ["cat/cat.10.jpg cat/cat.11.jpg"],
+        "train: 2 exact duplicates": ["cat/cat.7.jpg", "cat/cat.8.jpg"],
+        "train: 1 pairs of images are nearly the same": ["cat/cat.10.jpg cat/cat.11.jpg"],
     }
 
 
 def test_counts_and_checksums_against_the_publisher(check, cifar_folder, dogs_bundle):
     code, report = check("cifar10", cifar_folder)
     assert code == 1
-    errors = told(report, "error")
+    errors = findings(report, "error")
     assert len(errors["7 files are not the published ones, by their MD5"]) == 7
     assert "train has 200 images; the publisher states 50,000" in errors
     code, report = check("dogs_vs_cats", dogs_bundle)
     assert code == 1
-    assert set(told(report, "error")) == {"train has 24 images; the publisher states 25,000",
+    assert set(findings(report, "error")) == {"train has 24 images; the publisher states 25,000",
                                           "test has 5 images; the publisher states 12,500"}
 
 
 def test_missing_data_is_a_finding(check, tmp_path):
     code, report = check("cifar10", tmp_path / "nowhere")
     assert code == 1
-    assert "python tools/download.py cifar10" in next(iter(told(report, "error")))
+    assert "python tools/download.py cifar10" in next(iter(findings(report, "error")))
 
 
 def test_a_split_with_one_image_on_both_sides(check, tree, tmp_path):
@@ -102,7 +102,7 @@ def test_a_split_with_one_image_on_both_sides(check, tree, tmp_path):
     (tmp_path / "val.txt").write_text("cat/copy.jpg 0\n")
     code, report = check("folder", tree, f"data.split={tmp_path}")
     assert code == 1
-    assert told(report, "error") == {"1 images are in training and in validation": ["cat/cat.1.jpg cat/copy.jpg"]}
+    assert findings(report, "error") == {"1 images are in training and in validation": ["cat/cat.1.jpg cat/copy.jpg"]}
 
 
 def test_a_rare_class_and_the_workers_shared_memory(check, tree):
@@ -110,7 +110,7 @@ def test_a_rare_class_and_the_workers_shared_memory(check, tree):
         (tree / "dog" / f"dog.{number}.jpg").write_bytes(encoded(photo(number + 5000)))
     code, report = check("folder", tree, "data.workers=2", "train.batch_size=16")
     assert code == 0
-    assert told(report, "warning") == {
+    assert findings(report, "warning") == {
         "train: 1 classes have less than a tenth of the largest (140 images)": ["cat: 12"]}
     assert report["parts"]["shared memory"]["needed"] == 16 * 3 * 224 * 224 * 6
 
@@ -124,4 +124,4 @@ def test_the_text_is_short(tool, tree, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "ERROR: train: 8 images cannot be read" in lines
     assert "    and 3 more (--json lists all)" in lines
-    assert lines[-1] == "folder: something is wrong"
+    assert lines[-1] == "folder: errors found"

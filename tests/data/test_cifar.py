@@ -1,8 +1,9 @@
-"""CIFAR from its official files; what is wrong with a file is said in one line."""
+"""CIFAR from its official files; a fault in a file is reported in one line."""
 from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,20 +101,15 @@ def missing_labels(folder: Path) -> None:
     (folder / "test_batch").write_bytes(pickled({b"data": np.zeros((3, 3072), np.uint8), b"fine_labels": [0, 1, 2]}))
 
 
-def official_size(folder: Path) -> None:
-    (folder / "batches.meta").write_bytes(b"x" * 158)
-
-
 @pytest.mark.parametrize(("harm", "message"), [
-    (cut, "data_batch_3: damaged or cut off after 50,000 bytes"),
+    (cut, "data_batch_3: damaged or truncated after 50,000 bytes"),
     (remove, "data_batch_3: missing"),
     (run_code, "data_batch_1: refused: it asks for .*open, and only NumPy arrays are allowed"),
     (label_of_eleven, "data_batch_2: label 10 of image 1 is outside the range 0 to 9"),
-    (wrong_shape, r"data_batch_2: not a CIFAR batch; its data should be uint8 \[n, 3072\]"),
-    (no_dict, "data_batch_2: not a CIFAR file; it holds a list"),
-    (no_pickle, "data_batch_2: damaged or cut off"),
-    (missing_labels, "test_batch: not a cifar10 batch; its labels should be 3 whole numbers"),
-    (official_size, "batches.meta: MD5 .* is not the published 5ff9c542aee3614f3951f8cda6e48888"),
+    (wrong_shape, r"data_batch_2: not a CIFAR batch; expected data of uint8 \[n, 3072\]"),
+    (no_dict, "data_batch_2: not a CIFAR file; expected a dict, found a list"),
+    (no_pickle, "data_batch_2: damaged or truncated"),
+    (missing_labels, "test_batch: not a cifar10 batch; expected 3 integers as labels"),
 ])
 def test_a_damaged_file_is_named(cifar_folder, harm, message):
     harm(cifar_folder)
@@ -129,14 +125,29 @@ def test_a_cut_tar_is_named(cifar_tar):
         opened("cifar10", cifar_tar)
 
 
-def test_a_batch_of_ones_own_is_read_with_a_warning(cifar_folder, capsys):
+def test_batches_of_another_origin_are_read_with_a_warning(cifar_folder, caplog):
     opened("cifar10", cifar_folder)
-    assert "cifar-10-batches-py: 7 of 7 files are not the official ones" in capsys.readouterr().err
+    (record,) = caplog.records
+    assert "cifar-10-batches-py: not the official batches of cifar10, by their MD5" in record.getMessage()
 
 
-def test_official_files_are_told_from_others(cifar_folder):
+def test_official_batches_are_read_silently_and_damage_to_one_is_an_error(cifar_folder, caplog):
+    """Official means the published MD5, here of small batches."""
+    md5 = {file.name: cifar.md5_of(file.read_bytes()) for file in cifar_folder.iterdir()}
+    edition = replace(cifar.CIFAR10, **{part: {name: md5[name] for name in getattr(cifar.CIFAR10, part)}
+                                        for part in ("train", "test", "meta")})
+    read = cifar.folder_reader(cifar_folder)
+    cifar.check_official(edition, read)
+    assert caplog.records == []
+    file = cifar_folder / "data_batch_2"
+    file.write_bytes(bytes([*file.read_bytes()[:-500], *([7] * 500)]))
+    with pytest.raises(DataError, match=r"data_batch_2: MD5 is not the published \w+, while other files are official"):
+        cifar.check_official(edition, read)
+
+
+def test_unofficial_files_are_listed_and_refused(cifar_folder):
     assert len(cifar.unofficial_files(DataConfig(name="cifar10", root=str(cifar_folder)))) == 7
-    with pytest.raises(DataError, match="instead of the published"):
+    with pytest.raises(DataError, match="not the published"):
         cifar.check_folder(cifar.CIFAR10, cifar_folder)
     shutil.rmtree(cifar_folder)
     with pytest.raises(DataError, match="no cifar10 in"):

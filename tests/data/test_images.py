@@ -1,4 +1,4 @@
-"""Every kind of image file comes out as upright 8-bit RGB; a bad one is named and never guessed at."""
+"""Every kind of image file becomes upright 8-bit RGB; a bad one is named and never replaced."""
 from __future__ import annotations
 
 import io
@@ -89,13 +89,13 @@ JPEG = encoded(photo(3))
 
 
 @pytest.mark.parametrize(("data", "message"), [
-    (b"", r"x.jpg: empty \(0 bytes\); repair or remove it"),
+    (b"", r"x.jpg: empty \(0 bytes\); fix or remove it"),
     (b"\0" * 500, "x.jpg: not an image"),
     (b"<html>404</html>", "x.jpg: not an image"),
-    (JPEG[:len(JPEG) // 2], "x.jpg: damaged or cut off after"),
-    (JPEG[:-30], "x.jpg: damaged or cut off after"),
+    (JPEG[:len(JPEG) // 2], "x.jpg: damaged or truncated after"),
+    (JPEG[:-30], "x.jpg: damaged or truncated after"),
     (JPEG[:200], "x.jpg: "),
-    (encoded(photo(3), "PNG")[:3000], "x.jpg: damaged or cut off after 3,000 bytes"),
+    (encoded(photo(3), "PNG")[:3000], "x.jpg: damaged or truncated after 3,000 bytes"),
 ])
 def test_a_bad_file_is_named(tmp_path, data, message):
     file = tmp_path / "x.jpg"

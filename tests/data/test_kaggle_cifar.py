@@ -91,7 +91,7 @@ def test_missing_data_says_how_to_get_it(tmp_path):
 
 @pytest.mark.parametrize(("labels", "message"), [
     ("id,label\n1,lion\n", r"trainLabels.csv, line 2: label lion is not one of airplane"),
-    ("id,label\n1,cat\n", r"train.7z: image 2 has no line in trainLabels.csv \(29 such\)"),
+    ("id,label\n1,cat\n", r"train.7z: image 2 has no line in trainLabels.csv \(29 such images\)"),
 ])
 def test_bad_labels_are_named(packed, labels, message):
     (packed / "trainLabels.csv").write_text(labels)
@@ -102,14 +102,14 @@ def test_bad_labels_are_named(packed, labels, message):
 def test_a_cut_archive_is_named(packed):
     data = (packed / "train.7z").read_bytes()
     (packed / "train.7z").write_bytes(data[:len(data) // 2])
-    with pytest.raises(DataError, match=r"train.7z: damaged or cut off"):
+    with pytest.raises(DataError, match=r"train.7z: damaged or truncated"):
         open_parts(DataConfig(name="kaggle_cifar10", root=str(packed)))
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (encoded(photo(1, (64, 64)), "PNG"), r"train/2.png: 64x64 pixels instead of 32x32"),
+    (encoded(photo(1, (64, 64)), "PNG"), r"train/2.png: expected 32x32 pixels, found 64x64"),
     (b"no image", r"train/2.png: not an image"),
-    (bytes(3 << 20), r"train/2.png: more than a MiB for an image of 32x32"),
+    (bytes(3 << 20), r"train/2.png: more than 1,048,576 bytes for an image of 32x32"),
 ])
 def test_a_bad_member_is_named(packed, content, message):
     with py7zr.SevenZipFile(packed / "train.7z", "w") as archive:

@@ -116,7 +116,7 @@ def test_no_folder_and_one_class(tree):
 def test_two_classes_for_a_network_of_ten(tree):
     dataset = opened("folder", tree).train
     require_classes(dataset, ("cat", "dog"), "runs/1")
-    with pytest.raises(DataError, match=r"folder: its classes are cat, dog; runs/1 knows 10: 0, 1, 2"):
+    with pytest.raises(DataError, match=r"folder: its classes are cat, dog; runs/1 has 10: 0, 1, 2"):
         require_classes(dataset, tuple("0123456789"), "runs/1")
 
 

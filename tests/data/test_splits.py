@@ -74,9 +74,9 @@ def test_the_tool_writes_what_a_run_would_split(tool, tmp_path, capsys):
     config = tmp_path / "c.yaml"
     config.write_text("data: {name: digits}\nmodel: {name: alexnet_cifar}\ntrain: {epochs: 1}\n")
     assert tool("split", "-c", config, "--out", tmp_path / "split", "-o", "data.folds=5", "-o", "data.fold=2") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     splits = opened("digits", "data", folds=5, fold=2)
-    assert f"{len(splits.train):,} images for training, {len(splits.val):,} for validation" in told
+    assert f"{len(splits.train):,} images for training, {len(splits.val):,} for validation" in printed
     again = opened("digits", "data", split=str(tmp_path / "split"))
     assert (again.train.fingerprint, again.val.fingerprint) == (splits.train.fingerprint, splits.val.fingerprint)
 
@@ -92,7 +92,7 @@ def test_a_split_made_by_hand_is_used(tree, tmp_path):
 @pytest.mark.parametrize(("train", "val", "message"), [
     ("pic 0.png 0\npic 999.png 0\n", "pic 1.png 0\n", r"train.txt, line 2: pic 999.png is not in the training part"),
     ("pic 0.png 3\n", "pic 1.png 0\n", r"train.txt, line 1: label 3 is outside the range of made: 0 to 2"),
-    ("pic 0.png 1\n", "pic 1.png 0\n", r"label 1 for pic 0.png, but the data says 0 \(class 0\)"),
+    ("pic 0.png 1\n", "pic 1.png 0\n", r"label 1 for pic 0.png; the data has 0 \(class 0\)"),
     ("pic 0.png 0\n", "pic 0.png 0\n", r"val.txt, line 1: pic 0.png is already in train.txt, line 1"),
     ("pic.png\n", "pic 1.png 0\n", r"train.txt, line 1: `pic.png` is not of the form"),
     ("pic 0.png 0\n", "", r"val.txt: names no image"),

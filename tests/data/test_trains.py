@@ -73,4 +73,4 @@ def test_a_run_of_two_classes_refuses_data_of_three(tool, tmp_path, tree, capsys
     assert tool("train", "-c", config, "--run", tmp_path / "run") == 0
     shutil.copytree(tree / "cat", tree / "bird")
     assert tool("eval", tmp_path / "run", "--split", "val") == 2
-    assert "folder: its classes are bird, cat, dog; run knows 2: cat, dog" in capsys.readouterr().err
+    assert "folder: its classes are bird, cat, dog; run has 2: cat, dog" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from paddlecnn.config import Preprocess
-from paddlecnn.data.pipeline.transforms import decode_image, preprocess_image, resolve
+from paddlecnn.data.pipeline.transforms import preprocess_image, resolve
+from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import WeightsError
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import load_weights

@@ -1,4 +1,4 @@
-"""The doctor: looks at everything about a data set that can be wrong, and changes nothing."""
+"""A check of everything about a data set that can be wrong. Nothing is changed."""
 from __future__ import annotations
 
 from collections import Counter
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from paddlecnn.config import Config
-from paddlecnn.data.audit.duplicates import MOST, exact_duplicates, near_duplicates
+from paddlecnn.data.audit.duplicates import MAX_IMAGES, exact_duplicates, near_duplicates
 from paddlecnn.data.audit.figures import contact_sheet, size_histogram
-from paddlecnn.data.audit.inspection import ImageInfo, look_at_all
+from paddlecnn.data.audit.inspection import ImageInfo, inspect_all
 from paddlecnn.data.base import Dataset, Splits
 from paddlecnn.data.datasets import SOURCES, defaults, open_dataset, open_parts
 from paddlecnn.data.pipeline.loader import make_loader
@@ -26,7 +26,7 @@ USUAL_MODES = ("RGB", "L")
 
 @dataclass
 class Finding:
-    """One thing worth knowing. An error makes the tool exit with 1."""
+    """One finding. An error makes the command exit with 1."""
 
     level: str  # error or warning
     what: str
@@ -35,12 +35,12 @@ class Finding:
 
 @dataclass
 class Report:
-    """All that was found."""
+    """All findings, and figures of each part."""
 
     dataset: str
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
@@ -53,8 +53,8 @@ class Report:
         return {**asdict(self), "sound": self.is_sound}
 
 
-def check(config: Config, pictures: Path) -> Report:
-    """Look at the data set of a config; PNGs go to the folder `pictures`."""
+def check(config: Config, figures: Path) -> Report:
+    """Check the data set of a config; PNGs go to the folder `figures`."""
     report = Report(config.data.name)
     try:
         parts = open_parts(config.data)
@@ -64,7 +64,7 @@ def check(config: Config, pictures: Path) -> Report:
     check_checksums(report, config)
     for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
         if part is not None:
-            check_part(report, name, part, config, pictures)
+            check_part(report, name, part, config, figures)
     if parts.test is not None:
         check_leaks(report, "train", parts.train, "test", parts.test)
     check_split(report, config)
@@ -78,41 +78,41 @@ def check_checksums(report: Report, config: Config) -> None:
         report.add("error", f"{len(wrong)} files are not the published ones, by their MD5", wrong)
 
 
-def check_part(report: Report, name: str, part: Dataset, config: Config, pictures: Path) -> None:
-    """Counts, every image, balance, duplicates and pictures of one part."""
+def check_part(report: Report, name: str, part: Dataset, config: Config, figures: Path) -> None:
+    """Counts, every image, balance, duplicates and figures of one part."""
     stated = SOURCES[config.data.name].counts
     if name in stated and len(part) != stated[name]:
         report.add("error", f"{name} has {len(part):,} images; the publisher states {stated[name]:,}")
-    looks = look_at_all(part)
-    check_images(report, name, part, looks)
+    infos = inspect_all(part)
+    check_images(report, name, part, infos)
     check_balance(report, name, part)
-    check_duplicates(report, name, part, looks)
-    readable = np.array([i for i, look in enumerate(looks) if look.fault is None])
-    report.parts[name] = summary_of(part, [looks[i] for i in readable])
+    check_duplicates(report, name, part, infos)
+    readable = np.array([i for i, info in enumerate(infos) if info.fault is None])
+    report.parts[name] = summary_of(part, [infos[i] for i in readable])
     if len(readable):
-        sizes = np.array([(looks[i].width, looks[i].height) for i in readable])
-        contact_sheet(part, readable, pictures / f"{name}_samples.png", config.seed)
-        size_histogram(part.name, sizes[:, 0], sizes[:, 1], pictures / f"{name}_sizes.png")
-        report.pictures += [str(pictures / f"{name}_{kind}.png") for kind in ("samples", "sizes")]
+        sizes = np.array([(infos[i].width, infos[i].height) for i in readable])
+        contact_sheet(part, readable, figures / f"{name}_samples.png", config.seed)
+        size_histogram(part.name, sizes[:, 0], sizes[:, 1], figures / f"{name}_sizes.png")
+        report.figures += [str(figures / f"{name}_{kind}.png") for kind in ("samples", "sizes")]
 
 
-def check_images(report: Report, name: str, part: Dataset, looks: list[ImageInfo]) -> None:
-    """Unreadable images are errors; unusual ones are warnings, since they are read all the same."""
-    def those(seen: str, found: list[int], level: str = "warning") -> None:
+def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo]) -> None:
+    """Unreadable images are errors; unusual ones are warnings, since they are read nevertheless."""
+    def warn(text: str, found: list[int]) -> None:
         if found:
-            report.add(level, f"{name}: {len(found):,} images {seen}", [part.ids[i] for i in found])
+            report.add("warning", f"{name}: {len(found):,} images {text}", [part.ids[i] for i in found])
 
-    faults = [look.fault for look in looks if look.fault is not None]
+    faults = [info.fault for info in infos if info.fault is not None]
     if faults:
         report.add("error", f"{name}: {len(faults):,} images cannot be read", faults)
-    sound = [(i, look) for i, look in enumerate(looks) if look.fault is None]
-    for mode in sorted({look.mode for _, look in sound} - set(USUAL_MODES)):
-        those(f"are {mode}, not RGB; they are converted", [i for i, look in sound if look.mode == mode])
-    for kind in sorted({look.wrong_suffix for _, look in sound if look.wrong_suffix}):
-        those(f"are {kind} under another suffix; they are read as what they are",
-              [i for i, look in sound if look.wrong_suffix == kind])
-    those("are turned by EXIF; they are read upright", [i for i, look in sound if look.rotated])
-    those(f"have a side below {TINY} pixels", [i for i, look in sound if min(look.width, look.height) < TINY])
+    sound = [(i, info) for i, info in enumerate(infos) if info.fault is None]
+    for mode in sorted({info.mode for _, info in sound} - set(USUAL_MODES)):
+        warn(f"are {mode}, not RGB; they are converted", [i for i, info in sound if info.mode == mode])
+    for kind in sorted({info.wrong_suffix for _, info in sound if info.wrong_suffix}):
+        warn(f"are {kind} under another suffix; they are read by their content",
+              [i for i, info in sound if info.wrong_suffix == kind])
+    warn("are rotated by EXIF; they are read upright", [i for i, info in sound if info.rotated])
+    warn(f"have a side below {TINY} pixels", [i for i, info in sound if min(info.width, info.height) < TINY])
 
 
 def check_balance(report: Report, name: str, part: Dataset) -> None:
@@ -125,9 +125,9 @@ def check_balance(report: Report, name: str, part: Dataset) -> None:
                               f"({counts.max():,} images)", rare)
 
 
-def check_duplicates(report: Report, name: str, part: Dataset, looks: list[ImageInfo]) -> None:
-    """Exact duplicates, those with two labels being errors, and pictures that are nearly the same."""
-    readable = [i for i, look in enumerate(looks) if look.fault is None]
+def check_duplicates(report: Report, name: str, part: Dataset, infos: list[ImageInfo]) -> None:
+    """Exact duplicates, which are errors under two labels, and near duplicates."""
+    readable = [i for i, info in enumerate(infos) if info.fault is None]
     content = [part.content_hashes[i] for i in readable]
     for group in exact_duplicates(content):
         members = [readable[i] for i in group]
@@ -137,13 +137,13 @@ def check_duplicates(report: Report, name: str, part: Dataset, looks: list[Image
                                 f"({', '.join(part.classes[label] for label in sorted(labels))})",
                        [part.ids[i] for i in members])
         else:
-            report.add("warning", f"{name}: one image {len(members)} times", [part.ids[i] for i in members])
-    if len(readable) > MOST:
-        report.add("warning", f"{name}: not searched for near duplicates, being more than {MOST:,} images")
+            report.add("warning", f"{name}: {len(members)} exact duplicates", [part.ids[i] for i in members])
+    if len(readable) > MAX_IMAGES:
+        report.add("warning", f"{name}: not searched for near duplicates (more than {MAX_IMAGES:,} images)")
     elif readable:
-        pairs = near_duplicates(np.stack([looks[i].thumbnail for i in readable]), content)
+        pairs = near_duplicates(np.stack([infos[i].thumbnail for i in readable]), content)
         if pairs:
-            report.add("warning", f"{name}: {len(pairs):,} pairs of images look nearly the same",
+            report.add("warning", f"{name}: {len(pairs):,} pairs of images are nearly the same",
                        [f"{part.ids[readable[a]]} {part.ids[readable[b]]}" for a, b in pairs])
 
 
@@ -158,7 +158,7 @@ def check_leaks(report: Report, name: str, part: Dataset, other_name: str, other
 
 
 def check_split(report: Report, config: Config) -> None:
-    """The split the config asks for, and whether the loader's workers find the shared memory they need."""
+    """The config's split, and the shared memory that the loader's workers need."""
     try:
         splits = open_dataset(config.data, config.seed)
     except DataError as error:
@@ -175,40 +175,40 @@ def check_shared_memory(report: Report, config: Config, splits: Splits) -> None:
     workers = config.data.workers
     if not workers or loader.is_in_memory or config.data.cache:
         return
-    needed, free = shared_memory_needed(loader, workers), shared_memory_free()
+    needed, free = shared_memory_needed(loader.batch_bytes, workers), shared_memory_free()
     report.parts["shared memory"] = {"needed": needed, "free": free}
     if free < needed:
         report.add("error", f"{SHARED_MEMORY} has {free / 2**20:,.0f} MiB free and {workers} workers need "
-                            f"{needed / 2**20:,.0f}; make it larger (docker: --shm-size) or take fewer workers")
+                            f"{needed / 2**20:,.0f}; enlarge it (docker: --shm-size) or use fewer workers")
 
 
-def summary_of(part: Dataset, looks: list[ImageInfo]) -> dict[str, Any]:
-    """Plain numbers about a part."""
+def summary_of(part: Dataset, infos: list[ImageInfo]) -> dict[str, Any]:
+    """Figures of a part as plain numbers."""
     counts = None if part.labels is None else np.bincount(part.labels, minlength=len(part.classes))
-    sides = [(look.width, look.height) for look in looks] or [(0, 0)]
+    sides = [(info.width, info.height) for info in infos] or [(0, 0)]
     return {
         "images": len(part),
-        "readable": len(looks),
+        "readable": len(infos),
         "classes": None if counts is None else dict(zip(part.classes, map(int, counts), strict=True)),
         "width": [min(w for w, _ in sides), max(w for w, _ in sides)],
         "height": [min(h for _, h in sides), max(h for _, h in sides)],
-        "modes": dict(Counter(look.mode for look in looks)),
+        "modes": dict(Counter(info.mode for info in infos)),
     }
 
 
 def as_text(report: Report, most: int = 5) -> str:
-    """The report for a person; of each finding the first few names."""
+    """The report as text, with the first few names of each finding."""
     lines = []
     for name, part in report.parts.items():
-        told = [f"{key} {short(value)}" for key, value in part.items() if value is not None]
-        lines.append(f"{name}: " + "  ".join(told))
+        values = [f"{key} {short(value)}" for key, value in part.items() if value is not None]
+        lines.append(f"{name}: " + "  ".join(values))
     for finding in report.findings:
         lines.append(f"{finding.level.upper()}: {finding.what}")
         lines += [f"    {name}" for name in finding.names[:most]]
         if len(finding.names) > most:
             lines.append(f"    and {len(finding.names) - most:,} more (--json lists all)")
-    lines += [f"picture: {path}" for path in report.pictures]
-    lines.append(f"{report.dataset}: " + ("sound" if report.is_sound else "something is wrong"))
+    lines += [f"figure: {path}" for path in report.figures]
+    lines.append(f"{report.dataset}: " + ("no errors" if report.is_sound else "errors found"))
     return "\n".join(lines)
 
 

@@ -1,14 +1,14 @@
-"""Images that are there more than once: the same bytes, or the same picture in other bytes."""
+"""Duplicate images: the same bytes, or the same picture in other bytes."""
 from __future__ import annotations
 
 from collections import defaultdict
 
 import numpy as np
 
-SIMILAR = 0.998  # correlation of two thumbnails from which on they may be one picture
-CLOSE = 3.0  # mean difference of two such thumbnails, in grey levels
+SIMILAR = 0.998  # least correlation of two thumbnails of one picture
+CLOSE = 3.0  # largest mean difference of two such thumbnails, in grey levels
 BLOCK = 1024  # rows compared at a time
-MOST = 100_000  # images; the comparison grows with the square
+MAX_IMAGES = 100_000  # the comparison grows with the square
 
 
 def exact_duplicates(content: list[bytes]) -> list[list[int]]:
@@ -20,7 +20,7 @@ def exact_duplicates(content: list[bytes]) -> list[list[int]]:
 
 
 def near_duplicates(thumbnails: np.ndarray, content: list[bytes]) -> list[tuple[int, int]]:
-    """Pairs of positions whose thumbnails agree though their content differs.
+    """Pairs of positions with matching thumbnails and different content.
 
     thumbnails  uint8 [N, side, side], grey
     An image without contrast resembles every other such image and is left out.

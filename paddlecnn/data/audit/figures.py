@@ -1,4 +1,4 @@
-"""Two pictures of a data set: a sheet of random samples with their labels, and its image sizes."""
+"""Two figures of a data set: a sheet of random samples with their labels, and its image sizes."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from paddlecnn.files import save_png
 from paddlecnn.randomness import generator
 
 ROWS, COLUMNS = 6, 10
-TILE, GAP = 96, 34  # pixels: an image, and the room below it for two lines
+TILE, GAP = 96, 34  # pixels: an image, and the space below it for two lines
 
 
 def contact_sheet(dataset: Dataset, positions: np.ndarray, path: Path, seed: int = 0) -> None:

@@ -1,7 +1,6 @@
-"""Look at every image of a data set, once, with all cores: what `tools/check_data.py` knows of them."""
+"""Inspect every image of a data set once, with all cores, for `tools/check_data.py`."""
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,38 +8,36 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from paddlecnn.data.base import Dataset, FileDataset
-from paddlecnn.data.storage.images import decode_image
+from paddlecnn.data.storage.images import FORMAT_OF, decode_image, open_image
 from paddlecnn.errors import DataError
 from paddlecnn.runtime import usable_cores
 
 THUMBNAIL = 10  # side, in pixels
-FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
 ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What was seen of one image."""
+    """Properties of one image."""
 
-    fault: str | None = None  # why it cannot be read
+    fault: str | None = None  # the reason why it cannot be read
     width: int = 0
     height: int = 0
     mode: str = "RGB"  # Pillow's name: RGB, L, CMYK, P, RGBA, I;16 ...
-    wrong_suffix: str | None = None  # the true format of a file whose name says another
+    wrong_suffix: str | None = None  # the true format of a file whose name has the suffix of another
     rotated: bool = False  # by EXIF
     thumbnail: np.ndarray | None = None  # uint8 [10, 10], grey
 
 
-def look_at_all(dataset: Dataset) -> list[ImageInfo]:
-    """One ImageInfo an image, in order."""
-    look: Callable[[int], ImageInfo] = look_at_file if isinstance(dataset, FileDataset) else look_at_array
+def inspect_all(dataset: Dataset) -> list[ImageInfo]:
+    """One ImageInfo per image, in order."""
+    inspect: Callable[[int], ImageInfo] = inspect_file if isinstance(dataset, FileDataset) else inspect_array
     with ThreadPoolExecutor(usable_cores()) as pool, \
             tqdm(total=len(dataset), unit="image", desc=f"reading {dataset.name}", disable=None) as bar:
-        return list(counted(pool.map(lambda position: look(dataset, position), range(len(dataset))), bar))
+        return list(counted(pool.map(lambda position: inspect(dataset, position), range(len(dataset))), bar))
 
 
 def counted(items: Iterator[ImageInfo], bar: tqdm) -> Iterator[ImageInfo]:
@@ -49,23 +46,25 @@ def counted(items: Iterator[ImageInfo], bar: tqdm) -> Iterator[ImageInfo]:
         yield item
 
 
-def look_at_array(dataset: Dataset, position: int) -> ImageInfo:
+def inspect_array(dataset: Dataset, position: int) -> ImageInfo:
     pixels = dataset.image(position)
     return ImageInfo(width=pixels.shape[1], height=pixels.shape[0], thumbnail=thumbnail_of(pixels))
 
 
-def look_at_file(dataset: FileDataset, position: int) -> ImageInfo:
+def inspect_file(dataset: FileDataset, position: int) -> ImageInfo:
     name = dataset.path(position)
     try:
         data = dataset.stored_bytes(position)
         pixels = decode_image(data, name)
     except DataError as error:
         return ImageInfo(fault=str(error))
-    with Image.open(io.BytesIO(data)) as image:
-        claimed = FORMAT_OF.get(os.path.splitext(name)[1].lower(), image.format)
+    with open_image(data, name) as image:
+        found = "JPEG" if image.format == "MPO" else image.format  # a JPEG with further pictures behind it
+        expected = FORMAT_OF.get(os.path.splitext(name)[1].lower(), found)
         return ImageInfo(width=pixels.shape[1], height=pixels.shape[0], mode=image.mode,
-                    wrong_suffix=image.format if claimed != image.format else None,
-                    rotated=image.getexif().get(ORIENTATION, 1) not in (0, 1), thumbnail=thumbnail_of(pixels))
+                         wrong_suffix=found if expected != found else None,
+                         rotated=image.getexif().get(ORIENTATION, 1) not in (0, 1),
+                         thumbnail=thumbnail_of(pixels))
 
 
 def thumbnail_of(pixels: np.ndarray) -> np.ndarray:

@@ -10,15 +10,15 @@ from paddlecnn.errors import DataError
 
 
 def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
-    """The readable images of a training part, and the (id, reason) of each that is left out.
+    """The readable images of a training part, and the (id, reason) of each image that is left out.
 
-    Every file is read, and its beginning and end looked at: 4 seconds for 25,000 photographs in the disk's
-    cache. Only what looks wrong is decoded. Raises DataError where no image is left.
+    Every file is read and its beginning and end are checked: 4 seconds for 25,000 photographs in the disk's cache.
+    Only suspicious files are decoded. Raises DataError if no image is left.
     """
     if not isinstance(dataset, FileDataset):
         return dataset, []
     faults = {}
-    for position in tqdm(range(len(dataset)), unit="image", desc=f"looking through {dataset.name}", leave=False,
+    for position in tqdm(range(len(dataset)), unit="image", desc=f"checking {dataset.name}", leave=False,
                          disable=None):
         reason = read_fault(dataset, position)
         if reason:
@@ -32,8 +32,8 @@ def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
 
 
 def read_fault(dataset: FileDataset, position: int) -> str | None:
-    """Why an image cannot be read; None where it looks as if it can."""
+    """The reason why an image cannot be read; None if it seems readable."""
     try:
         return fault_of(dataset.stored_bytes(position), dataset.path(position))
-    except DataError as error:  # of the store
+    except DataError as error:  # of the storage
         return str(error)

@@ -1,7 +1,7 @@
 """Random changes of training images. Each is a pure function of (seed, epoch, position in the data set).
 
 An epoch's random numbers are drawn for all positions at once and indexed, so that a batch costs no
-generator and comes out the same wherever and by whomever it is made.
+generator and is the same in any process.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paddlecnn.data.pipeline.transforms import crop, resize_image, square
 from paddlecnn.randomness import generator
 
 # Principal components of ImageNet's RGB pixels, scale 0..1: deviations and, in columns, directions.
-# AlexNet, section 4.1, gives the method; these are the values of Torch's fb.resnet.torch, in common use.
+# AlexNet, section 4.1, describes the method; the values are those of facebook/fb.resnet.torch.
 PCA_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
 PCA_DIRECTIONS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 GREY = np.array([0.299, 0.587, 0.114], np.float32)[None, :, None, None]  # luma of RGB, ITU-R BT.601
@@ -45,7 +45,7 @@ def uniforms(seed: int, purpose: str, epoch: int, count: int, columns: int) -> n
 
 def training_pixels(positions: np.ndarray, draws: EpochRandom, augment: Augment, spec: Preprocess,
                     read_squares: ReadSquares, read_image: ReadImage) -> np.ndarray:
-    """The training images at these positions, changed at random: uint8 [n, 3, S, S]."""
+    """The training images at these positions, augmented: uint8 [n, 3, S, S]."""
     if augment.random_resized_crop is not None:
         images = random_resized_crops(positions, draws, augment.random_resized_crop, spec.size, read_image)
     else:
@@ -64,7 +64,7 @@ def training_pixels(positions: np.ndarray, draws: EpochRandom, augment: Augment,
 
 def random_crops(images: np.ndarray, positions: np.ndarray, draws: EpochRandom, augment: Augment,
                  size: int) -> np.ndarray:
-    """[n, R, R, 3] to [n, 3, size, size], at a random place where asked for, else at the centre."""
+    """[n, R, R, 3] to [n, 3, size, size], at a random place with `crop` or `pad`, else at the centre."""
     places = images.shape[1] + 2 * augment.pad - size + 1
     if augment.crop or augment.pad:
         tops, lefts = (draws("crop", positions, 2) * places).astype(np.int64)
@@ -77,7 +77,7 @@ def random_resized_crops(positions: np.ndarray, draws: EpochRandom, ranges: Rand
                          read_image: ReadImage) -> np.ndarray:
     """A random part of each image, stretched to [3, size, size] (Szegedy et al. 2015).
 
-    Area and the logarithm of the aspect ratio are uniform; a side longer than the image's is cut to it.
+    Area and the logarithm of the aspect ratio are uniform; a side longer than the image's is clipped to it.
     """
     result = np.empty((len(positions), 3, size, size), np.uint8)
     low, high = np.log(ranges.ratio)
@@ -125,7 +125,7 @@ def lighting_noise(images: np.ndarray, draws: np.ndarray, deviation: float) -> n
 
 
 def cut_out(images: np.ndarray, draws: np.ndarray, side: int, colour: np.ndarray) -> None:
-    """Paint a square of `colour` into each image [3, S, S]; its centre is anywhere, so it may be cut at an edge.
+    """Paint a square of `colour` into each image [3, S, S]; its centre is anywhere, so an edge may clip it.
 
     The mean colour is zero after normalisation, as in the paper (DeVries and Taylor 2017).
     """
@@ -145,12 +145,12 @@ def mean_colour(spec: Preprocess) -> np.ndarray:
 
 
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """To the nearest level 0..255."""
+    """Rounded to the nearest level 0..255."""
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def resized_reader(dataset: Dataset, side: int) -> ReadSquares:
-    """How to read images of a data set as uint8 [n, side, side, 3]: one indexing where they lie ready."""
+    """A function that reads images of a data set as uint8 [n, side, side, 3]; arrays of that size are only indexed."""
     if isinstance(dataset, ArrayDataset) and dataset.images.shape[1:3] == (side, side):
         return dataset.rows
     return lambda positions: np.stack([square(dataset.image(i), side) for i in positions])

@@ -1,8 +1,8 @@
-"""Batches: which images, in which order, changed how. One loader for arrays and for files.
+"""Batches: which images, in which order, with which changes. One loader for arrays and for files.
 
-A batch is made in three moves, each a pure function of (seed, epoch, step):
+A batch is made in three steps, each a pure function of (seed, epoch, step):
     plan    which positions of the data set this process needs
-    read    their pixels, changed at random in training: uint8; worker processes do this for files
+    read    their pixels, augmented in training: uint8; worker processes do this for files
     finish  normalise on the device, mix, attach labels
 So the batch of (seed, epoch, step) is the same, byte for byte, for any number of workers.
 """
@@ -34,7 +34,7 @@ class Batch:
     """One step's share of this process."""
 
     images: paddle.Tensor  # float32 [n, 3, S, S]
-    labels: paddle.Tensor | None  # int64 [n]; None where the data set has none
+    labels: paddle.Tensor | None  # int64 [n]; None if the data set has none
     indices: np.ndarray  # int64 [n], positions in the data set
     soft_labels: paddle.Tensor | None = None  # float32 [n, C], with mixup or CutMix
 
@@ -44,8 +44,8 @@ class Plan:
     """The positions of one step for one process."""
 
     own: np.ndarray  # the images of the batch
-    needed: np.ndarray  # what to read: the same, or with the partners of a mix, sorted
-    partners: np.ndarray | None  # who is mixed in, for each of own
+    needed: np.ndarray  # the images to read: the same, or with the partners of a mix, sorted
+    partners: np.ndarray | None  # the image mixed into each of `own`
     mix: Mix | None
 
 
@@ -57,8 +57,8 @@ def make_loader(dataset: Dataset, preprocess: Preprocess, batch_size: int, *, au
     preprocess  every key filled (transforms.resolve)
     batch_size  over all processes together
     augment     None for evaluation
-    workers     processes that read files; images in memory are faster without and ignore it
-    shard       (rank, number of processes): which part of each batch is this process's
+    workers     processes that read files; images in memory are faster without them and ignore it
+    shard       (rank, number of processes): this process's part of each batch
     cache       folder for the resized images of files in one memory-mapped file; None: no cache
     """
     if cache is not None and not isinstance(dataset, ArrayDataset):
@@ -84,6 +84,8 @@ class Loader:
         self.workers = 0 if self.is_in_memory else allowed_workers(workers)
         if augment and augment.cutout > preprocess.size:
             raise ConfigError(f"data.augment.cutout: {augment.cutout} is larger than the input of {preprocess.size}")
+        if augment and augment.pad > preprocess.resize:
+            raise ConfigError(f"data.augment.pad: {augment.pad} is larger than the image of {preprocess.resize}")
 
     @property
     def is_in_memory(self) -> bool:
@@ -93,8 +95,15 @@ class Loader:
 
     @cached_property
     def has_shared_memory(self) -> bool:
-        """Whether the workers may hand batches over in shared memory; asked, and complained about, once."""
-        return has_room(shared_memory_needed(self, self.workers))
+        """Whether the workers may pass batches in shared memory; checked, and warned about, once."""
+        return has_room(shared_memory_needed(self.batch_bytes, self.workers))
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of a step's pixels in this process, mixing partners included."""
+        share = math.ceil(self.batch_size / self.world)
+        mixes = self.augment and (self.augment.mixup or self.augment.cutmix)
+        return min(self.batch_size, 2 * share if mixes else share) * 3 * self.preprocess.size**2
 
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
@@ -102,15 +111,20 @@ class Loader:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on. Those before it cost nothing."""
         steps = range(start, len(self))
+
+        def read_step(step: int) -> np.ndarray:
+            return self.read(self.plan(number, step), number)
+
         if self.workers and steps:
-            pixels = read_in_workers(self, number, start, self.has_shared_memory)
+            pixels = read_in_workers(read_step, start, len(steps), self.preprocess.size, self.workers,
+                                     self.has_shared_memory)
         else:
-            pixels = (self.read(self.plan(number, step), number) for step in steps)
+            pixels = map(read_step, steps)
         for step, images in zip(steps, pixels, strict=True):
             yield self.finish(self.plan(number, step), images)
 
     def plan(self, epoch: int, step: int) -> Plan:
-        """What this process's share of a step needs. All processes together make the batch of one process."""
+        """This process's share of a step. The shares of all processes together are the batch of a single process."""
         order = epoch_order(self.seed, epoch, len(self.dataset), self.shuffle)
         batch = order[step * self.batch_size:(step + 1) * self.batch_size]
         share = slice(len(batch) * self.rank // self.world, len(batch) * (self.rank + 1) // self.world)
@@ -140,7 +154,7 @@ class Loader:
         if plan.mix is None:
             return Batch(to_input(pixels, self.preprocess), labels, plan.own)
         share = plan.mix.share
-        images, others = (pixels[np.searchsorted(plan.needed, who)] for who in (plan.own, plan.partners))
+        images, others = (pixels[np.searchsorted(plan.needed, positions)] for positions in (plan.own, plan.partners))
         if plan.mix.box is not None:
             top, bottom, left, right = plan.mix.box
             images[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]

@@ -11,17 +11,17 @@ from paddlecnn.randomness import generator
 
 @dataclass(frozen=True)
 class Mix:
-    """How one batch is mixed: who with whom, by what share, and where."""
+    """How one batch is mixed: the partners, the share, and the box."""
 
     partners: np.ndarray  # int [n], each image's partner in the whole batch
     share: float  # of the image itself; the partner has the rest
-    box: tuple[int, int, int, int] | None  # CutMix: top, bottom, left, right of the partner's part; None: mixup
+    box: tuple[int, int, int, int] | None  # CutMix: top, bottom, left, right of the partner's pixels; None: mixup
 
 
 def draw_mix(augment: Augment, size: int, count: int, seed: int, epoch: int, step: int) -> Mix | None:
-    """The mix of one step's whole batch of `count` images; None where the config asks for none.
+    """The mix of one step's whole batch of `count` images; None if the config has none.
 
-    With both asked for, each step takes one of them by a toss.
+    With both configured, each step takes one of them with probability 1/2.
     """
     if not augment.mixup and not augment.cutmix:
         return None
@@ -38,7 +38,7 @@ def draw_mix(augment: Augment, size: int, count: int, seed: int, epoch: int, ste
 
 
 def cut_box(share: float, size: int, down: float, right: float) -> tuple[int, int, int, int]:
-    """A box of (1 - share) of the area around a random centre, cut at the edges (Yun et al. 2019, section 3.1)."""
+    """A box of (1 - share) of the area around a random centre, clipped at the edges (Yun et al. 2019, section 3.1)."""
     side = int(size * (1 - share) ** 0.5)
     centre = int(down * size), int(right * size)
     edges = [(max(0, c - side // 2), min(size, c - side // 2 + side)) for c in centre]

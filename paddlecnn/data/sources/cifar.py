@@ -1,15 +1,13 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the official python batches or their tar.gz, in place.
 
-The batches are pickles. They are read by an unpickler that can build NumPy arrays and nothing else, so a
-file from a stranger cannot run code. A file of the official size must have the official MD5; a file of
-another size is somebody's own batch in the same form, taken with a warning if it is sound.
+The batches are pickles. They are read by an unpickler that can build NumPy arrays and nothing else, so an untrusted
+file cannot run code. Batches with the published MD5 are official; a folder of other batches in the same form is read
+with a warning.
 """
 from __future__ import annotations
 
 import hashlib
-import sys
-import tarfile
-import zlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,53 +16,53 @@ import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data.base import ArrayDataset, PublishedSplits, looked_in
-from paddlecnn.data.storage.archives import read_to_end
+from paddlecnn.data.storage.archives import opened_tar
+from paddlecnn.data.storage.file_storage import MAX_FILE, damage_named, read_file
 from paddlecnn.errors import DataError
 from paddlecnn.restricted_unpickler import DamagedPickle, RefusedName, unpickle
 
-
-@dataclass(frozen=True)
-class Official:
-    """Size in bytes and MD5 of a published file."""
-
-    size: int
-    md5: str
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Edition:
-    """What the publisher states about one of the two data sets."""
+    """One of the two data sets as published at https://www.cs.toronto.edu/~kriz/cifar.html.
+
+    The page states the archives' MD5; those of the files were computed from them (`md5sum`). They alone decide
+    whether a file is official.
+    """
 
     name: str
     folder: str
     archive: str
-    archive_is: Official
-    train: dict[str, Official]
-    test: dict[str, Official]
-    meta: dict[str, Official]
+    archive_md5: str
+    train: dict[str, str]  # file name to MD5
+    test: dict[str, str]
+    meta: dict[str, str]
     labels: dict[str, tuple[bytes, bytes]]  # data.labels: the key in a batch, the key of the names in meta
     counts: dict[str, int]
     preprocess: Preprocess
     mirrors: tuple[str, ...]
 
     @property
-    def files(self) -> dict[str, Official]:
+    def md5(self) -> dict[str, str]:
+        """The MD5 of every file."""
         return {**self.train, **self.test, **self.meta}
 
 
 CIFAR10 = Edition(
     name="cifar10", folder="cifar-10-batches-py", archive="cifar-10-python.tar.gz",
-    archive_is=Official(170498071, "c58f30108f718f92721af3b95e74349a"),
-    train={"data_batch_1": Official(31035704, "c99cafc152244af753f735de768cd75f"),
-           "data_batch_2": Official(31035320, "d4bba439e000b95fd0a9bffe97cbabec"),
-           "data_batch_3": Official(31035999, "54ebc095f3ab1f0389bbae665268c751"),
-           "data_batch_4": Official(31035696, "634d18415352ddfa80567beed471001a"),
-           "data_batch_5": Official(31035623, "482c414d41f54cd18b22e5b47cb7c3cb")},
-    test={"test_batch": Official(31035526, "40351d587109b95175f43aff81a1287e")},
-    meta={"batches.meta": Official(158, "5ff9c542aee3614f3951f8cda6e48888")},
+    archive_md5="c58f30108f718f92721af3b95e74349a",
+    train={"data_batch_1": "c99cafc152244af753f735de768cd75f",
+           "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+           "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+           "data_batch_4": "634d18415352ddfa80567beed471001a",
+           "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb"},
+    test={"test_batch": "40351d587109b95175f43aff81a1287e"},
+    meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
     labels={"fine": (b"labels", b"label_names")},
     counts={"train": 50000, "test": 10000},
-    # Over the training part, scale 0..1.
+    # Over the 50,000 training images, scale 0..1 (tests/real/test_data.py computes them).
     preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
                           mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]),
     mirrors=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
@@ -72,10 +70,10 @@ CIFAR10 = Edition(
 
 CIFAR100 = Edition(
     name="cifar100", folder="cifar-100-python", archive="cifar-100-python.tar.gz",
-    archive_is=Official(169001437, "eb9058c3a382ffc7106e4002c42a8d85"),
-    train={"train": Official(155249918, "16019d7e3df5f24257cddd939b257f8d")},
-    test={"test": Official(31049907, "f0ef6b0ae62326f3e7ffdfab6717acfc")},
-    meta={"meta": Official(1557, "7973b15100ade9c7d40fb424638fde48")},
+    archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+    train={"train": "16019d7e3df5f24257cddd939b257f8d"},
+    test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    meta={"meta": "7973b15100ade9c7d40fb424638fde48"},
     labels={"fine": (b"fine_labels", b"fine_label_names"), "coarse": (b"coarse_labels", b"coarse_label_names")},
     counts={"train": 50000, "test": 10000},
     preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
@@ -83,29 +81,28 @@ CIFAR100 = Edition(
     mirrors=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
              "https://dataset.bj.bcebos.com/cifar/cifar-100-python.tar.gz"))
 
+# In the order of the labels, in the official batches.meta and in the competition.
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 EDITIONS = {edition.name: edition for edition in (CIFAR10, CIFAR100)}
 
 
 def load(config: DataConfig) -> PublishedSplits:
-    """CIFAR below config.root: the folder of batches, a folder that holds it, or the tar.gz.
+    """CIFAR below config.root: the folder of batches, its parent folder, or the tar.gz.
 
-    Training ids are `data_batch_1/17` (CIFAR-100: `train/17`), test ids `test/17`. Raises DataError where
-    a file is missing, damaged or not a CIFAR batch.
+    Training ids are `data_batch_1/17` (CIFAR-100: `train/17`), test ids `test/17`. Raises DataError if a file is
+    missing, damaged or not a CIFAR batch.
     """
     edition = EDITIONS[config.name]
-    unofficial: list[str] = []
-    read = checked_reader(edition, open_source(edition, Path(config.root)), unofficial)
+    read = open_source(edition, Path(config.root))
+    check_official(edition, read)
     label_key, names_key = edition.labels[config.labels if len(edition.labels) > 1 else "fine"]
     classes = class_names(edition, read, names_key)
     train = [read_batch(edition, read, name, label_key, len(classes), name) for name in edition.train]
     test, = (read_batch(edition, read, name, label_key, len(classes), "test") for name in edition.test)
-    if unofficial:
-        print(f"{Path(unofficial[0]).parent}: {len(unofficial)} of {len(edition.files)} files are not the official "
-              "ones, by their size; reading them all the same", file=sys.stderr)
     return PublishedSplits(join(edition.name, classes, train), join(f"{edition.name} test", classes, [test]))
 
 
-Read = Callable[[str], tuple[bytes, str]]  # a file's name to its bytes and its whole name, for messages
+Read = Callable[[str], tuple[bytes, str]]  # a file's name to its bytes and its full name, for messages
 
 
 def open_source(edition: Edition, root: Path) -> Read:
@@ -122,66 +119,62 @@ def open_source(edition: Edition, root: Path) -> Read:
 
 def folder_reader(folder: Path) -> Read:
     def read(name: str) -> tuple[bytes, str]:
-        try:
-            return (folder / name).read_bytes(), str(folder / name)
-        except FileNotFoundError:
-            raise DataError(f"{folder / name}: missing; extract the official archive again") from None
-        except OSError as error:
-            raise DataError(f"{folder / name}: cannot be read ({error.strerror})") from None
+        if not (folder / name).exists():
+            raise DataError(f"{folder / name}: missing; extract the official archive again")
+        return read_file(folder / name, "extract the official archive again"), str(folder / name)
     return read
 
 
 def archive_reader(archive: Path, edition: Edition) -> Read:
-    """Reads from a tar.gz, unpacked once into memory (180 MB); only the edition's own files are looked at."""
-    wanted = {f"{edition.folder}/{name}" for name in edition.files}
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            files = {member.name: tar.extractfile(member).read() for member in tar
-                     if member.name in wanted and member.isreg()}
-            read_to_end(tar)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{archive}: not a complete tar.gz ({error}); get it again by: "
-                        f"python tools/download.py {edition.name} --dest {archive.parent}") from None
+    """Reads from a tar.gz, unpacked once into memory (180 MB); members other than the edition's are ignored."""
+    wanted = {f"{edition.folder}/{name}" for name in edition.md5}
+    with damage_named(archive, "not a complete tar.gz",
+                      f"get it again by: python tools/download.py {edition.name} --dest {archive.parent}"), \
+            opened_tar(archive) as tar:
+        files = {member.name: tar.extractfile(member).read(MAX_FILE) for member in tar
+                 if member.name in wanted and member.isreg() and member.size <= MAX_FILE}
 
     def read(name: str) -> tuple[bytes, str]:
         member = f"{edition.folder}/{name}"
         if member not in files:
-            raise DataError(f"{archive}: holds no {member}; get the official archive")
+            raise DataError(f"{archive}: {member} is missing; get the official archive")
         return files[member], f"{archive}/{member}"
     return read
 
 
-def checked_reader(edition: Edition, read: Read, unofficial: list[str]) -> Read:
-    """Reads, and checks the MD5: of the official size, another one is damage; files of another size are listed."""
-    def read_checked(name: str) -> tuple[bytes, str]:
-        data, source = read(name)
-        official, md5 = edition.files[name], md5_of(data)
-        if len(data) != official.size:
-            unofficial.append(source)
-        elif md5 != official.md5:
-            raise DataError(f"{source}: MD5 {md5} is not the published {official.md5}; the file is damaged, "
-                            "get it again")
-        return data, source
-    return read_checked
+def check_official(edition: Edition, read: Read) -> None:
+    """Warn about batches that are all of another origin; beside official ones, another MD5 means damage.
+
+    Raises DataError then.
+    """
+    other = [name for name in (*edition.train, *edition.test) if md5_of(read(name)[0]) != edition.md5[name]]
+    source = read(next(iter(edition.train)))[1]
+    if len(other) == len(edition.train) + len(edition.test):
+        logger.warning("%s: not the official batches of %s, by their MD5; they are read all the same",
+                       Path(source).parent, edition.name)
+    elif other:
+        source = read(other[0])[1]
+        raise DataError(f"{source}: MD5 is not the published {edition.md5[other[0]]}, while other files are official; "
+                        "this file is damaged or foreign, get it again")
 
 
 def check_folder(edition: Edition, folder: Path) -> None:
-    """Raises DataError where a file is missing or is not the published one."""
+    """Raise DataError if a file is missing or is not the published one."""
     read = folder_reader(folder)
-    for name, official in edition.files.items():
+    for name, published in edition.md5.items():
         data, source = read(name)
         md5 = md5_of(data)
-        if md5 != official.md5:
-            raise DataError(f"{source}: {len(data):,} bytes with MD5 {md5} instead of the published "
-                            f"{official.size:,} with {official.md5}; remove it and get it again")
+        if md5 != published:
+            raise DataError(f"{source}: {len(data):,} bytes with MD5 {md5}, not the published {published}; "
+                            "remove it and get it again")
 
 
 def unofficial_files(config: DataConfig) -> list[str]:
     """The files of the data set that are not the published ones, by their MD5."""
     edition = EDITIONS[config.name]
     read = open_source(edition, Path(config.root))
-    files = [(read(name), official) for name, official in edition.files.items()]
-    return [source for (data, source), official in files if md5_of(data) != official.md5]
+    files = ((*read(name), md5) for name, md5 in edition.md5.items())
+    return [source for data, source, md5 in files if md5_of(data) != md5]
 
 
 @dataclass(frozen=True)
@@ -199,15 +192,15 @@ def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classe
     batch = safe_unpickle(data, source)
     rows, labels = batch.get(b"data"), batch.get(label_key)
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
-        raise DataError(f"{source}: not a CIFAR batch; its data should be uint8 [n, 3072]")
+        raise DataError(f"{source}: not a CIFAR batch; expected data of uint8 [n, 3072]")
     if not isinstance(labels, list) or len(labels) != len(rows) or not all(type(label) is int for label in labels):
         raise DataError(f"{source}: not a {edition.name} batch; "
-                        f"its {label_key.decode()} should be {len(rows)} whole numbers")
+                        f"expected {len(rows)} integers as {label_key.decode()}")
     outside = [i for i, label in enumerate(labels) if not 0 <= label < classes]
     if outside:
         raise DataError(f"{source}: label {labels[outside[0]]} of image {outside[0]} is outside the range "
                         f"0 to {classes - 1} ({len(outside)} such); the file is damaged")
-    images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # the planes stay as they lie: batches want them so
+    images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # a view: batches are made fastest from separate planes
     return CifarBatch(images, np.array(labels, np.int64), [f"{prefix}/{i}" for i in range(len(images))])
 
 
@@ -238,7 +231,7 @@ def safe_unpickle(data: bytes, source: str) -> dict:
         raise DataError(f"{source}: refused: it asks for {error}, and only NumPy arrays are allowed in a CIFAR file; "
                         "do not use this file") from None
     except DamagedPickle as error:
-        raise DataError(f"{source}: damaged or cut off after {len(data):,} bytes ({error}); get it again") from None
+        raise DataError(f"{source}: damaged or truncated after {len(data):,} bytes ({error}); get it again") from None
     if not isinstance(value, dict):
-        raise DataError(f"{source}: not a CIFAR file; it holds a {type(value).__name__} instead of a dict")
+        raise DataError(f"{source}: not a CIFAR file; expected a dict, found a {type(value).__name__}")
     return value

@@ -1,8 +1,8 @@
 """Handwritten digits from scikit-learn's wheel: 1,797 grey images of 8x8, 16 levels, ten classes.
 
 They are the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998, UCI).
-Nothing is downloaded. The publisher gives no test part, so a fixed fifth of each class is held out
-whatever the seed; the rest is for training and validation.
+Nothing is downloaded. No test part is published, so a fixed fifth of each class is held out, independent of the
+seed; the rest is for training and validation.
 """
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
 """Dogs vs. Cats (Kaggle): 25,000 photographs `cat.N.jpg` and `dog.N.jpg` to train on, 12,500 `N.jpg` to predict.
 
-Two editions of the competition hold the same images: Redux (test.zip, log loss) and that of 2013 (test1.zip).
-Each is read where it lies, without unpacking: as the bundle zip, as the inner zips, or as folders.
+Two editions of the competition have the same images: Redux (test.zip, log loss) and that of 2013 (test1.zip).
+Each is read in place, without unpacking: as the bundle zip, as the inner zips, or as folders.
 """
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.config import IMAGENET_PREPROCESS, DataConfig
 from paddlecnn.data.base import FileDataset, PublishedSplits, looked_in
 from paddlecnn.data.storage.file_storage import FileStorage, FolderStorage, ZipStorage
 from paddlecnn.errors import DataError
@@ -22,16 +23,14 @@ COUNTS = {"train": 25000, "test": 12500}
 TRAIN_NAME = re.compile(r"(?:.*/)?(cat|dog)\.(\d+)\.jpg", re.IGNORECASE)
 TEST_NAME = re.compile(r"(?:.*/)?(\d+)\.jpg", re.IGNORECASE)
 TEST_FOLDERS = ("test", "test1")
-# What the published ImageNet weights take.
-PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
-                        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+PREPROCESS = IMAGENET_PREPROCESS
 
 
 def load(config: DataConfig) -> PublishedSplits:
     """Dogs vs. Cats below config.root: a folder, a bundle zip or a zip of images.
 
-    Training ids are `train/cat.0.jpg`, test ids the number alone, as the submission wants it. The test part
-    has no labels; it is None where there is none on disk.
+    Training ids are `train/cat.0.jpg`, test ids the number alone, as the submission requires. The test part
+    has no labels; it is None if it is not on disk.
     """
     root = Path(config.root)
     sources = list(find_sources(root))
@@ -43,11 +42,11 @@ def load(config: DataConfig) -> PublishedSplits:
     return PublishedSplits(train_part(*train), test_part(*test) if (test := first_with(TEST_NAME, sources)) else None)
 
 
-Source = tuple[FileStorage, list[str]]  # a store and the names in it
+Source = tuple[FileStorage, list[str]]  # a storage and the names in it
 
 
 def find_sources(root: Path) -> Iterator[Source]:
-    """Every place below `root` that may hold images, folders first, since they were unpacked on purpose."""
+    """Every place below `root` that may contain images, folders first, since they were unpacked on purpose."""
     if root.is_file():
         yield from zip_sources(root)
         return
@@ -99,7 +98,7 @@ def test_part(store: FileStorage, matches: list[re.Match]) -> FileDataset:
 
 
 def check_unique_ids(store: FileStorage, ids: list[str]) -> None:
-    """One image, one id: a folder that was unpacked twice, the second time into itself, has two."""
+    """Raise DataError for a duplicate id, as of a folder that was unpacked a second time into itself."""
     if len(set(ids)) < len(ids):
-        twin = next(name for i, name in enumerate(ids) if name in ids[:i])
-        raise DataError(f"{store.describe('')}: {twin} is there twice, in different folders; remove one copy")
+        duplicate = Counter(ids).most_common(1)[0][0]
+        raise DataError(f"{store.describe('')}: {duplicate} is in two folders; remove one copy")

@@ -1,9 +1,9 @@
-"""A tree of image files with one folder a class.
+"""A tree of image files with one folder per class.
 
     ROOT/cats/1.jpg  ROOT/dogs/2.jpg                        one part, split here
     ROOT/train/cats/1.jpg  ROOT/val/...  ROOT/test/...      the parts as they are; val and test may be missing
 
-Classes are the folders' names in alphabetical order. `test` may hold images without class folders: they have
+Classes are the folders' names in alphabetical order. `test` may contain images without class folders: they have
 no labels then.
 """
 from __future__ import annotations
@@ -12,22 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from paddlecnn.config import DataConfig, Preprocess
+from paddlecnn.config import IMAGENET_PREPROCESS, DataConfig
 from paddlecnn.data.base import FileDataset, PublishedSplits
 from paddlecnn.data.storage.file_storage import FolderStorage
+from paddlecnn.data.storage.images import SUFFIXES
 from paddlecnn.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-# What the published ImageNet weights take.
-PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
-                        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+PREPROCESS = IMAGENET_PREPROCESS
 
 
 def load(config: DataConfig) -> PublishedSplits:
     """The tree at config.root. Ids are the paths below it."""
     root = Path(config.root)
     if not root.is_dir():
-        raise DataError(f"data.root: {root}: no such folder; it should hold one folder of images a class")
+        raise DataError(f"data.root: {root}: no such folder; expected one folder of images per class")
     if not (root / "train").is_dir():
         return PublishedSplits(labelled(root, "", class_names(root)))
     classes = class_names(root / "train")
@@ -38,8 +36,7 @@ def load(config: DataConfig) -> PublishedSplits:
 def class_names(folder: Path) -> list[str]:
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(names) < 2:
-        raise DataError(f"{folder}: {len(names)} class folder(s); it should hold one folder of images a class, "
-                        "two or more")
+        raise DataError(f"{folder}: {len(names)} class folder(s); expected one per class, two or more")
     return names
 
 
@@ -68,7 +65,7 @@ def test_part(root: Path, classes: list[str]) -> FileDataset | None:
         return labelled(root, "test", classes)
     ids = [f"test/{name}" for name in image_names(folder)]
     if not ids:
-        raise DataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}); add some or remove the folder")
+        raise DataError(f"{folder}: contains no images ({', '.join(SUFFIXES)}); add some or remove the folder")
     return FileDataset("folder test", classes, ids, None, FolderStorage(root), ids)
 
 

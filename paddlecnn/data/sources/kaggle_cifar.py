@@ -1,11 +1,11 @@
-"""CIFAR-10 as the Kaggle competition `cifar-10` gives it: PNGs of 32x32 in two 7z archives, labels in a CSV.
+"""CIFAR-10 as published in the Kaggle competition `cifar-10`: PNGs of 32x32 in two 7z archives, labels in a CSV.
 
     train.7z  50,000 images `train/1.png` ...    trainLabels.csv  id,label
     test.7z   300,000 images, of which Kaggle scores 10,000; no labels
 
-The archives are solid: there is no way to one image but through those before it. So the first use of a part
-decodes its archive in one pass into a memory-mapped array file: kept in `data.cache` where that is set, else
-nameless and temporary. No more than one block is in memory. Unpacked folders are read too.
+The archives are solid: an image can only be reached through those before it. So the first use of a part decodes its
+archive in one pass into a memory-mapped array file, kept in `data.cache` if that is set, else nameless and
+temporary. Only one block is in memory at a time. Unpacked folders are read too.
 """
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ from tqdm import tqdm
 
 from paddlecnn.config import DataConfig
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, looked_in
-from paddlecnn.data.pipeline.cache import array_file, refuse_without_room
 from paddlecnn.data.sources import cifar
 from paddlecnn.data.storage import sevenzip
+from paddlecnn.data.storage.array_file import array_file
 from paddlecnn.data.storage.file_storage import FolderStorage, ZipStorage
 from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import DataError
+from paddlecnn.files import require_space
 
 COMPETITION = "cifar-10"
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = cifar.CIFAR10_CLASSES
 COUNTS = {"train": 50000, "test": 300000}
 PREPROCESS = cifar.CIFAR10.preprocess
 SIDE = 32
-LARGEST = 1 << 20  # bytes of a PNG; those of the competition have about 2,400
+MAX_PNG = 1 << 20  # bytes; 32x32 pixels of RGB have 3,072
 IMAGE_NAME = re.compile(r"(?:.*/)?(\d+)\.png", re.IGNORECASE)
 
 
 def load(config: DataConfig) -> PublishedSplits:
     """The competition's data below config.root: the bundle zip, a folder with the 7z archives, or unpacked.
 
-    Ids are the competition's numbers. The test part has no labels; None where there is none on disk.
+    Ids are the competition's numbers. The test part has no labels; it is None if it is not on disk.
     """
     root = Path(config.root)
     for place in places(root):
@@ -57,14 +58,14 @@ def load(config: DataConfig) -> PublishedSplits:
 
 
 class Place:
-    """A folder, or a bundle zip, that may hold the competition's files."""
+    """A folder or a bundle zip that may contain the competition's files."""
 
     def __init__(self, path: Path):
         self.path = path
         self.bundle = ZipStorage(path) if path.is_file() else None
 
     def read(self, name: str) -> tuple[str, str] | None:
-        """A text file and its whole name; None where it is not there."""
+        """A text file and its full name; None if it does not exist."""
         if self.bundle:
             data = self.bundle.read(name) if name in self.bundle.names() else None
         else:
@@ -88,7 +89,7 @@ def places(root: Path) -> list[Place]:
 def read_labels(text: str, source: str) -> dict[str, int]:
     """trainLabels.csv: image number to class."""
     labels = {}
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+    for number, row in enumerate(csv.DictReader(io.StringIO(text.replace("\0", ""))), start=2):
         image, label = row.get("id"), row.get("label")
         if image is None or label not in CLASSES:
             raise DataError(f"{source}, line {number}: label {label} is not one of {', '.join(CLASSES)}")
@@ -97,7 +98,7 @@ def read_labels(text: str, source: str) -> dict[str, int]:
 
 
 def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int] | None) -> Dataset | None:
-    """The unpacked folder of a part where there is one, else its archive; None where neither is there."""
+    """The unpacked folder of a part if it exists, else its archive; None if neither exists."""
     name = "kaggle_cifar10" if part == "train" else f"kaggle_cifar10 {part}"
     if folder := place.folder(part):
         store = FolderStorage(folder)
@@ -110,12 +111,12 @@ def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int]
     ids, members = numbered([member for member, _ in listed])
     source = f"{place.path}/{part}.7z"
     if not ids:
-        raise DataError(f"{source}: holds no images named like {part}/1.png; get the competition's archive")
+        raise DataError(f"{source}: contains no images named like {part}/1.png; get the competition's archive")
     return PackedDataset(name, ids, labels_of(ids, labels, source), archive, source, members, cache)
 
 
 def numbered(names: list[str]) -> tuple[list[str], list[str]]:
-    """Ids, rising, and the names they belong to."""
+    """Ids, increasing, and the names they belong to."""
     found = sorted((int(match[1]), name) for name in names if (match := IMAGE_NAME.fullmatch(name)))
     return [str(number) for number, _ in found], [name for _, name in found]
 
@@ -125,12 +126,12 @@ def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.
         return None
     unknown = [image for image in ids if image not in labels]
     if unknown:
-        raise DataError(f"{source}: image {unknown[0]} has no line in trainLabels.csv ({len(unknown):,} such)")
+        raise DataError(f"{source}: image {unknown[0]} has no line in trainLabels.csv ({len(unknown):,} such images)")
     return np.array([labels[image] for image in ids], np.int64)
 
 
 class PackedDataset(ArrayDataset):
-    """The images of a 7z archive, decoded at first use: a run that never tests never waits for the test part."""
+    """The images of a 7z archive, decoded at first use: a run without a test never decodes the test part."""
 
     def __init__(self, name: str, ids: list[str], labels: np.ndarray | None, archive: Path | BinaryIO, source: str,
                  members: list[str], cache: str | None):
@@ -151,14 +152,14 @@ class PackedDataset(ArrayDataset):
         shape = (len(self), SIDE, SIDE, 3)
         if self.cache is not None:
             return array_file(Path(self.cache) / f"{self.name.replace(' ', '-')}-{key[:16]}.npy", shape, self.decode)
-        refuse_without_room(Path(tempfile.gettempdir()), int(np.prod(shape)), "set TMPDIR or data.cache")
+        require_space(Path(tempfile.gettempdir()), int(np.prod(shape)), "set TMPDIR or data.cache")
         file = tempfile.TemporaryFile()  # noqa: SIM115 (mapped as long as the data set)
         self.decode(file)
         file.flush()
         return np.memmap(file, np.uint8, "r", shape=shape)
 
     def decode(self, file: BinaryIO) -> None:
-        """Write all pixels to a file, from where it stands on, in the order of the ids."""
+        """Write all pixels to a file, from its current position, in the order of the ids."""
         begin = file.tell()
         rows = {member: row for row, member in enumerate(self.members)}
         with tqdm(total=len(rows), unit="image", desc=f"decoding {self.source}", disable=None) as bar:
@@ -170,20 +171,20 @@ class PackedDataset(ArrayDataset):
             sevenzip.stream(self.archive, lambda member: DecodeSink(
                 f"{self.source}/{member}", partial(write, member) if member in rows else None))
         if rows:
-            raise DataError(f"{self.source}: {len(rows):,} images could not be found while unpacking; get it again")
+            raise DataError(f"{self.source}: {len(rows):,} images are missing after unpacking; get it again")
         file.seek(0, io.SEEK_END)
 
 
 class DecodeSink:
-    """Collects one PNG and hands its pixels, uint8 [32, 32, 3], to `done`; without that it lets the bytes go."""
+    """Collects one PNG and passes its pixels, uint8 [32, 32, 3], to `done`; without `done` it discards the bytes."""
 
     def __init__(self, name: str, done: Callable[[np.ndarray], None] | None):
         self.name, self.done = name, done
         self.data = io.BytesIO()
 
     def write(self, data: bytes) -> int:
-        if self.data.tell() + len(data) > LARGEST:
-            raise DataError(f"{self.name}: more than a MiB for an image of 32x32; get the archive again")
+        if self.data.tell() + len(data) > MAX_PNG:
+            raise DataError(f"{self.name}: more than {MAX_PNG:,} bytes for an image of 32x32; get the archive again")
         return self.data.write(data)
 
     def close(self) -> None:
@@ -191,7 +192,7 @@ class DecodeSink:
             return
         pixels = decode_image(self.data.getvalue(), self.name)
         if pixels.shape != (SIDE, SIDE, 3):
-            raise DataError(f"{self.name}: {pixels.shape[1]}x{pixels.shape[0]} pixels instead of {SIDE}x{SIDE}")
+            raise DataError(f"{self.name}: expected {SIDE}x{SIDE} pixels, found {pixels.shape[1]}x{pixels.shape[0]}")
         self.done(pixels)
 
 

@@ -1,57 +1,63 @@
-"""Unpack a zip, tar or 7z from a stranger: into its folder and nowhere else, all of it or nothing.
+"""Unpack an untrusted zip, tar or 7z: into its folder and nowhere else, all of it or nothing.
 
 Refused before anything is written: members that would leave the folder (`..`, absolute paths, drive letters),
-links, devices, two members of one name, and archives that say they unpack to more than the disk has room for.
-While unpacking, a member that gives more bytes than it said is refused. The files go to a hidden folder
-beside the target, which is renamed at the end: a killed extraction is never taken for a complete one, and the
-next one clears it away.
+links, devices, duplicate names, a file that is also a folder, names too long for a disk, and archives whose headers
+announce more than the disk has room for. While unpacking, a member that yields more bytes than announced is refused.
+One set of rules serves the three formats; for tar it is stricter than tarfile's `filter="data"`, which admits links.
+The files go to a hidden folder beside the target, which is renamed at the end: a killed extraction is never taken
+for a complete one, and the next one clears it away.
 """
 from __future__ import annotations
 
+import contextlib
 import gzip
-import os
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 from tqdm import tqdm
 
 from paddlecnn.data.storage import sevenzip
+from paddlecnn.data.storage.file_storage import MAX_FILE, damage_named
 from paddlecnn.errors import DataError
-from paddlecnn.files import CHUNK, sync
+from paddlecnn.files import CHUNK, folder_written_aside, open_regular
 
 PADDING = 4096  # bytes of disk that each file may take beyond its size
+MAX_NAME = 255  # bytes of a file's or a folder's name on common file systems
+MAX_PATH = 1024  # bytes of a member's path, well below the 4,096 of Linux with the target's path before it
+GZIP = b"\x1f\x8b"
+MAX_TAIL = 1 << 24  # bytes that may follow a tar's last member: padding to a block
 
 
 @dataclass(frozen=True)
 class Member:
-    """What an archive says of one of its entries."""
+    """An archive's header of one of its entries."""
 
     name: str
     size: int
-    kind: str  # file, folder, or what else it is
+    kind: str  # file, folder, or whatever else it is
 
 
 def extract(archive: Path, dest: Path, room: int | None = None) -> None:
     """Unpack `archive` into the new folder `dest`.
 
-    room  bytes that may be used; None: what is free on the disk
-    Raises DataError where the archive is damaged or refused; `dest` does not exist then.
+    room  bytes that may be used; None: the free space of the disk
+    Raises DataError if the archive is damaged or refused; `dest` does not exist then.
     """
     if dest.exists():
-        raise DataError(f"{dest}: is already there; remove it first, or choose another folder")
-    with aside_folder(dest) as folder:
+        raise DataError(f"{dest}: already exists; remove it first, or choose another folder")
+    with folder_written_aside(dest) as folder:
         unpack_into(archive, folder, room)
 
 
 def unpack_into(archive: Path, folder: Path, room: int | None = None) -> None:
-    """Unpack into an existing folder, with all checks but not atomically: for use inside `aside_folder`."""
+    """Unpack into an existing folder, with all checks but not atomically: for use inside `folder_written_aside`."""
     list_members, unpack = reader_of(archive)
     with damage_named(archive):
         members = list_members(archive)
@@ -61,54 +67,62 @@ def unpack_into(archive: Path, folder: Path, room: int | None = None) -> None:
             unpack(archive, lambda name: Target(folder, name, sizes[name], bar))
 
 
-@contextmanager
-def aside_folder(dest: Path) -> Iterator[Path]:
-    """A new folder beside `dest`, renamed to it when the block ends without an error."""
-    aside = dest.with_name(f".{dest.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)  # of a killed extraction
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        os.replace(aside, dest)
-        sync(dest.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def unpacked_size(archive: Path) -> int:
-    """Bytes that the archive says it unpacks to."""
+    """Bytes that the archive unpacks to, by its headers."""
     list_members, _ = reader_of(archive)
     with damage_named(archive):
         return sum(member.size for member in list_members(archive))
 
 
 def refuse_unsafe(archive: Path, members: list[Member], room: int) -> None:
-    """Raises DataError naming the first member that must not be unpacked, or the room that is missing."""
-    seen = set()
+    """Raise DataError naming the first member that must not be unpacked, or the missing room."""
+    files: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
     for member in members:
-        if member.kind not in ("file", "folder"):
-            raise DataError(f"{archive}: {member.name} is a {member.kind}; refused, nothing was unpacked")
-        if leaves_folder(member.name):
-            raise DataError(f"{archive}: {member.name} would leave the folder; refused, nothing was unpacked")
-        if member.kind == "file" and (path := PurePosixPath(member.name)) in seen:
-            raise DataError(f"{archive}: holds {member.name} twice; refused, nothing was unpacked")
-        elif member.kind == "file":
-            seen.add(path)
+        if fault := fault_of_member(member, files, folders):
+            raise DataError(f"{archive}: {shown(member.name)} {fault}; refused, nothing was unpacked")
+        path = PurePosixPath(member.name)
+        folders.update(path.parents)
+        (files if member.kind == "file" else folders).add(path)
+    if not files:
+        raise DataError(f"{archive}: contains no files; get it again")
     needed = sum(member.size + PADDING for member in members)
     if needed > room:
-        raise DataError(f"{archive}: says it unpacks to {needed / 2**20:,.0f} MiB and {room / 2**20:,.0f} MiB "
+        raise DataError(f"{archive}: unpacks to {needed / 2**20:,.0f} MiB by its headers and {room / 2**20:,.0f} MiB "
                         "are free; refused, nothing was unpacked")
 
 
+def fault_of_member(member: Member, files: set[PurePosixPath], folders: set[PurePosixPath]) -> str | None:
+    """The reason why a member must not be unpacked after those files and folders; None if it may."""
+    if member.kind not in ("file", "folder"):
+        return f"is a {member.kind}"
+    if leaves_folder(member.name):
+        return "would leave the folder"
+    path = PurePosixPath(member.name)
+    encoded = member.name.encode("utf-8", "surrogateescape")
+    if len(encoded) > MAX_PATH or any(len(part) > MAX_NAME for part in encoded.split(b"/")):
+        return "has a name too long for a disk"
+    if member.kind == "file" and path in files:
+        return "is a duplicate name"
+    if (member.kind == "file" and path in folders) or not files.isdisjoint([*path.parents, path]):
+        return "is a file and a folder at once"
+    return None
+
+
+def shown(name: str) -> str:
+    """A member's name for a message, of bounded length."""
+    return name if len(name) <= 120 else f"{name[:117]}..."
+
+
 def leaves_folder(name: str) -> bool:
-    """Whether a member's path points, on any system, outside the folder it is unpacked into."""
+    """Whether a member's path points, on any system, outside of its folder."""
     windows = PureWindowsPath(name)
     return not name or "\0" in name or name.startswith("/") or bool(windows.drive or windows.root) \
         or ".." in windows.parts or not PurePosixPath(name).parts
 
 
 class Target:
-    """A file being written below a folder, which may not grow beyond the size it was announced with."""
+    """A file being written below a folder, limited to its announced size."""
 
     def __init__(self, folder: Path, name: str, size: int, bar: tqdm):
         path = folder / name
@@ -119,7 +133,7 @@ class Target:
     def write(self, data: bytes) -> int:
         self.left -= len(data)
         if self.left < 0:
-            raise DataError(f"{self.name}: more bytes than the archive said; refused")
+            raise DataError(f"{self.name}: more bytes than the archive announced; refused")
         self.bar.update(len(data))
         return self.file.write(data)
 
@@ -150,17 +164,37 @@ def unpack_zip(archive: Path, open_target: OpenTarget) -> None:
                     shutil.copyfileobj(source, target, CHUNK)
 
 
+class BoundedReader:
+    """A decompressed stream whose single reads are limited: a tar header can announce a name of gigabytes."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_FILE:
+            raise ValueError(f"a header of {size:,} bytes")
+        return self.file.read(size)
+
+
+@contextlib.contextmanager
+def opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    """A tar, compressed by gzip or not, read from its beginning to its end."""
+    with open_regular(archive) as file:
+        is_gzip = file.read(2) == GZIP
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file) if is_gzip else file
+        with tarfile.open(fileobj=BoundedReader(stream), mode="r:") as tar:
+            yield tar
+            # tarfile stops at the last member; the checksum of the compression comes after it.
+            for _ in range(MAX_TAIL // CHUNK):
+                if not stream.read(CHUNK):
+                    return
+            raise ValueError(f"more than {MAX_TAIL:,} bytes after the last member")
+
+
 def tar_members(archive: Path) -> list[Member]:
-    with tarfile.open(archive, "r:*") as tar:
-        members = [Member(info.name, info.size, tar_kind(info)) for info in tar]
-        read_to_end(tar)
-        return members
-
-
-def read_to_end(tar: tarfile.TarFile) -> None:
-    """Read what follows the last member, up to the checksum of the compression: tarfile stops before it."""
-    while tar.fileobj.read(CHUNK):
-        pass
+    with opened_tar(archive) as tar:
+        return [Member(info.name, info.size, tar_kind(info)) for info in tar]
 
 
 def tar_kind(info: tarfile.TarInfo) -> str:
@@ -170,7 +204,7 @@ def tar_kind(info: tarfile.TarInfo) -> str:
 
 
 def unpack_tar(archive: Path, open_target: OpenTarget) -> None:
-    with tarfile.open(archive, "r:*") as tar:
+    with opened_tar(archive) as tar:
         for info in tar:
             if info.isreg():
                 with tar.extractfile(info) as source, closing(open_target(info.name)) as target:
@@ -188,7 +222,7 @@ def unpack_seven(archive: Path, open_target: OpenTarget) -> None:
 def reader_of(archive: Path) -> tuple[Callable[[Path], list[Member]], Callable[[Path, OpenTarget], None]]:
     """How to list and how to unpack an archive, by its first bytes and not by its name."""
     try:
-        with open(archive, "rb") as file:
+        with open_regular(archive) as file:
             head = file.read(6)
     except OSError as error:
         raise DataError(f"{archive}: cannot be read ({error.strerror})") from None
@@ -196,16 +230,6 @@ def reader_of(archive: Path) -> tuple[Callable[[Path], list[Member]], Callable[[
         return seven_members, unpack_seven
     if head[:2] == b"PK":
         return zip_members, unpack_zip
-    if head[:2] == b"\x1f\x8b" or archive.name.endswith(".tar"):
+    if head[:2] == GZIP or archive.name.endswith(".tar"):
         return tar_members, unpack_tar
     raise DataError(f"{archive}: neither a zip, nor a tar, nor a 7z; get it again")
-
-
-@contextmanager
-def damage_named(archive: Path) -> Iterator[None]:
-    """Turn what the libraries raise for a damaged archive into a DataError that names it."""
-    try:
-        yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError,
-            ValueError, gzip.BadGzipFile) as error:  # RuntimeError: encrypted; NotImplementedError: compression
-        raise DataError(f"{archive}: damaged or cut off ({error or type(error).__name__}); get it again") from None

@@ -1,47 +1,55 @@
-"""Where image files lie: a folder, a zip, or a zip inside a zip. Reading never leaves anything on disk."""
+"""Image files in a folder, a zip, or a zip inside a zip. Reading leaves nothing on disk."""
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
 import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from paddlecnn.errors import DataError
+from paddlecnn.errors import DataError, UserError
+from paddlecnn.files import CHUNK, open_regular, require_space
 
-LARGEST_FILE = 1 << 28  # bytes; no photograph has more, and a zip bomb's member has
-ADVICE = "repair or remove it, then run tools/check_data.py"
+MAX_FILE = 1 << 28  # bytes of a file that is read at once: beyond any photograph, below any bomb
+ADVICE = "fix or remove it, then run tools/check_data.py"
 
 
 class FileStorage(Protocol):
     """Files by name."""
 
     def read(self, member: str) -> bytes:
-        """The whole file. Raises DataError where it cannot be read."""
+        """The whole file. Raises DataError if it cannot be read."""
 
     def describe(self, member: str) -> str:
-        """The file's whole name, for messages."""
+        """The file's full name, for messages."""
 
     def names(self) -> list[str]:
         """The names of all files, `/` between folders, sorted."""
 
 
+def read_file(path: Path, advice: str = ADVICE) -> bytes:
+    """The content of a regular file of at most MAX_FILE bytes. Raises DataError for anything else."""
+    try:
+        with open_regular(path, MAX_FILE) as file:
+            return file.read(MAX_FILE)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {advice}") from None
+
+
 class FolderStorage:
-    """Files below a folder. Hidden files and folders are not seen."""
+    """Files below a folder. Hidden files and folders are ignored."""
 
     def __init__(self, root: Path):
         self.root = root
 
     def read(self, member: str) -> bytes:
-        try:
-            return (self.root / member).read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.describe(member)}: cannot be read ({error.strerror}); {ADVICE}") from None
+        return read_file(self.root / member)
 
     def describe(self, member: str) -> str:
         return str(self.root / member)
@@ -61,58 +69,50 @@ class FolderStorage:
 class ZipStorage:
     """Files in a zip, or in a zip that is a member (`inner`) of a zip.
 
-    An inner zip that is stored uncompressed, as in Kaggle's bundles, is read where it lies. A compressed one
-    is unpacked into a nameless temporary file, which the system removes with the process. Both are read by
-    position, so that worker processes can share the open file.
+    An inner zip that is stored uncompressed, as in Kaggle's bundles, is read in place. A compressed one is unpacked
+    into a nameless temporary file, which the system removes with the process. Both are read by position, so that
+    worker processes can share the open file.
     """
 
     def __init__(self, path: Path, inner: str | None = None):
         self.name = str(path)
         try:
-            self.file: BinaryIO = open(path, "rb")  # noqa: SIM115 (open as long as the data set)
+            self.file = open_regular(path)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None
         self.zip = self.open_zip(FileSlice(self.file, 0, os.fstat(self.file.fileno()).st_size))
         if inner is not None:
-            window = self.open_member(inner)
-            self.name = window.name
-            self.zip = self.open_zip(window)
+            part = self.open_member(inner)
+            self.name = part.name
+            self.zip = self.open_zip(part)
 
-    def open_zip(self, window: FileSlice) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(window)
-        except (zipfile.BadZipFile, OSError, ValueError, struct.error) as error:
-            raise DataError(f"{self.name}: not a complete zip ({error}); get it again") from None
+    def open_zip(self, part: FileSlice) -> zipfile.ZipFile:
+        with damage_named(self.name, "not a complete zip"):
+            return zipfile.ZipFile(part)
 
     def open_member(self, inner: str) -> FileSlice:
         """A member as a file that can seek, such as a zip in a bundle."""
-        file, name = self.file, f"{self.name}/{inner}"
-        info = self.zip.getinfo(inner)
-        if info.compress_type == zipfile.ZIP_STORED:
-            header = os.pread(file.fileno(), 30, info.header_offset)
-            name_and_extra = sum(struct.unpack("<HH", header[26:30]))
-            return FileSlice(file, info.header_offset + 30 + name_and_extra, info.file_size, name)
-        unpacked = tempfile.TemporaryFile()  # noqa: SIM115
-        if shutil.disk_usage(tempfile.gettempdir()).free < info.file_size:
-            raise DataError(f"{name}: {info.file_size:,} bytes to unpack and less is free in "
-                            f"{tempfile.gettempdir()}; free some space or set TMPDIR")
-        try:
+        name = f"{self.name}/{inner}"
+        with damage_named(name):
+            info = self.zip.getinfo(inner)
+            if info.compress_type == zipfile.ZIP_STORED:
+                header = os.pread(self.file.fileno(), 30, info.header_offset)
+                name_and_extra = sum(struct.unpack("<HH", header[26:30]))
+                return FileSlice(self.file, info.header_offset + 30 + name_and_extra, info.file_size, name)
+            require_space(Path(tempfile.gettempdir()), info.file_size, "set TMPDIR to a folder on another disk")
+            unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the data set)
             with self.zip.open(info) as member:
-                shutil.copyfileobj(member, unpacked, 1 << 20)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise DataError(f"{name}: damaged ({error}); get it again") from None
-        unpacked.flush()
-        return FileSlice(unpacked, 0, info.file_size, name)
+                shutil.copyfileobj(member, unpacked, CHUNK)
+            unpacked.flush()
+            return FileSlice(unpacked, 0, info.file_size, name)
 
     def read(self, member: str) -> bytes:
-        try:
+        with damage_named(self.describe(member), "cannot be read", ADVICE):
             info = self.zip.getinfo(member)
-            if info.file_size > LARGEST_FILE:
-                raise DataError(f"{self.describe(member)}: says it has {info.file_size:,} bytes; {ADVICE}")
+            if info.file_size > MAX_FILE:
+                raise DataError(f"{self.describe(member)}: {info.file_size:,} bytes by its header, more than the limit "
+                                f"of {MAX_FILE:,}; {ADVICE}")
             return self.zip.read(info)  # checks the CRC
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, RuntimeError,
-                NotImplementedError) as error:  # RuntimeError: encrypted; NotImplementedError: compression
-            raise DataError(f"{self.describe(member)}: cannot be read ({error}); {ADVICE}") from None
 
     def describe(self, member: str) -> str:
         return f"{self.name}/{member}"
@@ -122,7 +122,7 @@ class ZipStorage:
 
 
 class FileSlice(io.RawIOBase):
-    """A part of a file, as a file of its own with its own position."""
+    """A part of a file, as a file with a position of its own."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int, name: str = ""):
         super().__init__()
@@ -139,7 +139,7 @@ class FileSlice(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
         if self.position < 0:
-            raise OSError("seek before the beginning")
+            raise ValueError("seek before the beginning")
         return self.position
 
     def tell(self) -> int:
@@ -151,3 +151,20 @@ class FileSlice(io.RawIOBase):
         buffer[:len(data)] = data
         self.position += len(data)
         return len(data)
+
+
+@contextmanager
+def damage_named(name: object, verdict: str = "damaged or truncated", advice: str = "get it again") -> Iterator[None]:
+    """Turn whatever the archive libraries raise for a damaged archive into a DataError that names it.
+
+    A damaged header can break their parsers in any way, so every exception counts, except errors of the disk.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{name}: {verdict} ({reason}); {advice}") from None

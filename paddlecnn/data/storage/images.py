@@ -9,9 +9,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from paddlecnn.data.storage.file_storage import ADVICE, read_file
 from paddlecnn.errors import DataError
 
-ADVICE = "repair or remove it, then run tools/check_data.py"
+# The formats that are read, by file name suffix. Pillow knows more, some of which start other programs (EPS).
+FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF",
+             ".tiff": "TIFF", ".webp": "WEBP", ".ppm": "PPM", ".pgm": "PPM"}
+SUFFIXES = tuple(FORMAT_OF)
+FORMATS = tuple(dict.fromkeys(FORMAT_OF.values()))
+MAX_SIDE = 1 << 15  # pixels
+MAX_PIXELS = 1 << 26  # 64 megapixels: 192 MiB as RGB
 JPEG_BEGIN, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
@@ -20,41 +27,51 @@ cv2.setNumThreads(0)  # one image is too small to share; worker processes are th
 
 def read_image(path: str | Path) -> np.ndarray:
     """An image file as uint8 [H, W, 3], RGB, upright. Raises DataError naming the file."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    return decode_image(data, str(path))
+    return decode_image(read_file(Path(path)), str(path))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """The bytes of an image file as uint8 [H, W, 3], RGB.
 
-    Turned upright by its EXIF orientation; grey is repeated; palettes are looked up; CMYK is converted;
-    16 bits are cut to 8; what is transparent lies on white. Raises DataError naming the file where the
-    bytes are no image or only a part of one.
+    EXIF orientation is applied, grey is repeated, palettes are looked up, CMYK is converted, 16 bits are reduced
+    to 8, and transparent pixels are put on white. Raises DataError naming the file if the bytes are not an image
+    in one of FORMATS, are incomplete, or exceed MAX_SIDE or MAX_PIXELS.
 
     Ordinary complete JPEGs are decoded by OpenCV, everything else by Pillow. Both give the same pixels
-    (libjpeg-turbo), OpenCV 1.4 times as fast; but OpenCV fills up a JPEG that was cut off, and Pillow
-    refuses it, so only a file that ends as a JPEG ends goes to OpenCV.
+    (libjpeg-turbo), OpenCV 1.4 times as fast; but OpenCV fills up a truncated JPEG, and Pillow refuses it, so only
+    a file that ends with a JPEG's end marker goes to OpenCV.
     """
     if not data:
         raise DataError(f"{name}: empty (0 bytes); {ADVICE}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-            if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(JPEG_END):
-                pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-                if pixels is not None:
-                    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-            return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+        image = open_image(data, name)
+        if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(JPEG_END):
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            if pixels is not None:
+                return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+    except DataError:
+        raise
     except Image.UnidentifiedImageError:
-        raise DataError(f"{name}: not an image ({len(data):,} bytes that no decoder knows); {ADVICE}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"{name}: more than {Image.MAX_IMAGE_PIXELS:,} pixels; {ADVICE}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:  # what Pillow's decoders raise
-        raise DataError(f"{name}: damaged or cut off after {len(data):,} bytes ({error}); {ADVICE}") from None
+        raise DataError(f"{name}: not an image ({len(data):,} bytes, none of {', '.join(FORMATS)}); {ADVICE}") from None
+    except Exception as error:  # Pillow's parsers and OpenCV fail in many ways on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{name}: damaged or truncated after {len(data):,} bytes ({reason}); {ADVICE}") from None
+
+
+def open_image(data: bytes, name: str) -> Image.Image:
+    """The image with its header read and its pixels not yet decoded. Raises DataError if it is too large."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limits here are stricter
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except Image.DecompressionBombError:
+            raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels; {ADVICE}") from None
+    width, height = image.size
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise DataError(f"{name}: {width:,}x{height:,} pixels; at most {MAX_SIDE:,} on a side and {MAX_PIXELS:,} in "
+                        f"all are read; {ADVICE}")
+    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -71,12 +88,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def fault_of(data: bytes, name: str, thorough: bool = False) -> str | None:
-    """Why `decode_image` would refuse these bytes; None where it would not.
+    """The reason why `decode_image` would refuse these bytes; None if it would not.
 
-    A file whose header is sound and that ends as its format ends is taken for whole, unless `thorough` asks
-    for every pixel to be decoded.
+    A file with a valid header that ends as its format ends is taken as complete, unless `thorough` asks for every
+    pixel to be decoded.
     """
-    if not thorough and looks_whole(data):
+    if not thorough and looks_complete(data, name):
         return None
     try:
         decode_image(data, name)
@@ -85,14 +102,14 @@ def fault_of(data: bytes, name: str, thorough: bool = False) -> str | None:
     return None
 
 
-def looks_whole(data: bytes) -> bool:
-    """Whether a JPEG or PNG begins and ends as such. False says nothing."""
+def looks_complete(data: bytes, name: str) -> bool:
+    """Whether a JPEG or PNG begins and ends as such. False is no verdict."""
     is_jpeg = data.startswith(JPEG_BEGIN) and data.endswith(JPEG_END)
     is_png = data.startswith(PNG_BEGIN) and data.endswith(PNG_END)
     if not is_jpeg and not is_png:
         return False
     try:
-        with Image.open(io.BytesIO(data)):
-            return True
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        open_image(data, name)
+    except Exception:  # decode_image finds out what it is
         return False
+    return True

@@ -1,20 +1,19 @@
-"""Stream a 7z archive, member by member, through py7zr. Nothing is held in memory but one block."""
+"""Stream a 7z archive, member by member, through py7zr. Only one block is in memory at a time."""
 from __future__ import annotations
 
 import contextlib
-import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from paddlecnn.data.storage.file_storage import damage_named
 from paddlecnn.errors import DataError
 
 SIGNATURE = b"7z\xbc\xaf\x27\x1c"
 
 
 class Sink(Protocol):
-    """Where a member's bytes go."""
+    """The target of a member's bytes."""
 
     def write(self, data: bytes) -> int: ...
 
@@ -34,11 +33,11 @@ def kind_of(info: object) -> str:
 
 
 def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
-    """Send each file's bytes to the sink that `open_sink(name)` gives; the CRCs are checked on the way."""
+    """Send each file's bytes to the sink that `open_sink(name)` returns; the CRCs are checked on the way."""
     import py7zr.io
 
     class Writer(py7zr.io.Py7zIO):
-        """One member, on its way to its sink, which is open from the first byte to the last."""
+        """One member on its way to its sink, which is open from the first byte to the last."""
 
         def __init__(self, name: str, size: int):
             self.name, self.bytes, self.written, self.sink = name, size, 0, None
@@ -64,7 +63,7 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
             return self.written
 
     class Factory(py7zr.io.WriterFactory):
-        """Gives py7zr what it writes a member to."""
+        """Gives py7zr the file object of each member."""
 
         def create(self, filename: str) -> Writer:
             return Writer(filename, sizes[filename])
@@ -79,16 +78,18 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
 
 @contextlib.contextmanager
 def opened(archive: Path | BinaryIO) -> Iterator[object]:
-    """An open archive; what py7zr raises becomes a DataError that names it."""
+    """An open archive; whatever py7zr raises becomes a DataError that names it."""
     import py7zr
 
     name = archive if isinstance(archive, Path) else archive.name
     if not isinstance(archive, Path):
         archive.seek(0)
-    try:
-        with py7zr.SevenZipFile(archive) as seven:
+    with damage_named(name):
+        try:
+            seven = py7zr.SevenZipFile(archive)
+        except py7zr.exceptions.PasswordRequired:
+            raise DataError(f"{name}: encrypted; unpack it with its password first") from None
+        with seven:
+            if seven.password_protected:
+                raise DataError(f"{name}: encrypted; unpack it with its password first")
             yield seven
-    except (py7zr.exceptions.ArchiveError, lzma.LZMAError, zlib.error, EOFError, ValueError, TypeError,
-            AttributeError, IndexError, KeyError, AssertionError, NotImplementedError) as error:
-        # py7zr meets a damaged header with whatever its parser stumbles on.
-        raise DataError(f"{name}: damaged or cut off ({error or type(error).__name__}); get it again") from None

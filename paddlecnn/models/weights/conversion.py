@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 from paddle import nn
 
+from paddlecnn.config import IMAGENET_PREPROCESS
 from paddlecnn.errors import WeightsError
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights.readers import Layers, WeightFile
@@ -32,7 +33,7 @@ LAYOUTS = {"npy": TENSORFLOW, "npz": TENSORFLOW, "keras": TENSORFLOW,
            "torch": Layout(kernel=(0, 1, 2, 3), matrix=(1, 0), channels_last=False),
            "paddle": Layout(kernel=(0, 1, 2, 3), matrix=(0, 1), channels_last=False)}
 
-IMAGENET = {"channels": "rgb", "scale": 255.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+IMAGENET = IMAGENET_PREPROCESS.model_dump(include={"channels", "scale", "mean", "std"})
 ONES = [1.0, 1.0, 1.0]
 # The preprocessing published with the ImageNet weights of a format, for AlexNet and for VGG.
 PUBLISHED = {

@@ -1,0 +1,175 @@
+"""Install a data set below a folder: CIFAR from its mirrors, a competition from its bundle, either from disk.
+
+What has the data set's name was checked for its content before it got the name.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from paddlecnn.config import DataConfig
+from paddlecnn.data.base import PublishedSplits
+from paddlecnn.data.sources import cifar, dogs_vs_cats, kaggle_cifar
+from paddlecnn.data.storage.archives import extract, unpack_into, unpacked_size
+from paddlecnn.data.storage.download import check_md5, download
+from paddlecnn.data.storage.file_storage import read_file
+from paddlecnn.errors import DataError
+from paddlecnn.files import folder_written_aside, require_space
+
+logger = logging.getLogger(__name__)
+
+REDUX, FIRST_EDITION = dogs_vs_cats.COMPETITIONS
+# By our data set's name or by Kaggle's. The edition of 2013 admits no new participants, so Redux is the default.
+COMPETITIONS = {
+    "dogs_vs_cats": REDUX, "dogs-vs-cats": REDUX, REDUX: REDUX, "dogs-vs-cats-2013": FIRST_EDITION,
+    "kaggle_cifar10": kaggle_cifar.COMPETITION, "cifar-10": kaggle_cifar.COMPETITION}
+NAMES = (*cifar.EDITIONS, *COMPETITIONS)
+ELSEWHERE = "choose a --dest on another disk"
+
+
+def install_cifar(edition: cifar.Edition, dest: Path, source: Path | None = None) -> Path:
+    """The official files, checked by their MD5, in `dest`/<edition.folder>; returns that folder.
+
+    source  the archive or a folder of its files on disk, instead of the mirrors
+    Raises DataError or ServiceError. A complete folder is left as it is.
+    """
+    dest.mkdir(parents=True, exist_ok=True)
+    folder = dest / edition.folder
+    if folder.exists():
+        cifar.check_folder(edition, folder)
+        return folder
+    if source is not None and source.is_dir():
+        return copy_cifar(edition, source, folder)
+    archive = source or dest / edition.archive
+    if source is None and not archive.exists():
+        download(edition.mirrors, archive, edition.archive_md5)
+    check_md5(archive, edition.archive_md5)
+    require_space(dest, unpacked_size(archive), ELSEWHERE)
+    with folder_written_aside(folder) as aside:
+        unpack_into(archive, aside)
+        inner = aside / edition.folder  # the archive contains one folder of that name
+        cifar.check_folder(edition, inner)
+        for file in inner.iterdir():
+            file.rename(aside / file.name)
+        inner.rmdir()
+    return folder
+
+
+def copy_cifar(edition: cifar.Edition, source: Path, folder: Path) -> Path:
+    """A folder of official batches, copied and checked."""
+    inner = source / edition.folder if (source / edition.folder).is_dir() else source
+    refuse_special_files(inner)
+    cifar.check_folder(edition, inner)
+    files = [inner / name for name in edition.md5]
+    require_space(folder.parent, sum(file.stat().st_size for file in files), ELSEWHERE)
+    with folder_written_aside(folder) as aside:
+        for file in files:
+            shutil.copyfile(file, aside / file.name)
+        cifar.check_folder(edition, aside)
+    return folder
+
+
+def installed(competition: str, dest: Path) -> bool:
+    """Whether the folder of a competition exists, so that no bundle is needed."""
+    return (dest / competition).exists()
+
+
+def install_competition(competition: str, dest: Path, source: Path) -> Path:
+    """A competition's bundle, unpacked with its inner zips to `dest`/<competition>; returns that folder.
+
+    source  the bundle, or a folder with its content
+    Raises DataError if the bundle lacks what the competition consists of. An installed folder is checked and left as
+    it is. The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files burden any disk.
+    """
+    dest.mkdir(parents=True, exist_ok=True)
+    folder = dest / competition
+    if folder.exists():
+        check_competition(competition, folder)
+        return folder
+    if not source.exists():
+        raise DataError(f"{source}: no such file; --from takes an archive or a folder on disk")
+    if source.is_dir():
+        refuse_special_files(source)
+        size, fill = sum(file.stat().st_size for file in source.rglob("*") if file.is_file()), copy_tree
+    else:
+        size, fill = 2 * unpacked_size(source), unpack_into  # the bundle, and the zips in it
+    logger.info("%s: unpacking to %s MiB", source, f"{size / 2**20:,.0f}")
+    require_space(dest, size, ELSEWHERE)
+    with folder_written_aside(folder) as aside:
+        fill(source, aside)
+        unpack_inner_zips(aside)
+        check_competition(competition, aside, folder)
+    return folder
+
+
+def copy_tree(source: Path, folder: Path) -> None:
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+
+
+def refuse_special_files(source: Path) -> None:
+    """Raise DataError for a link that leads out of the folder, a link to a folder, a FIFO or a device in it."""
+    inside = source.resolve()
+    for folder, folders, files in os.walk(source, onerror=raise_error):
+        for path in (Path(folder) / name for name in (*folders, *files)):
+            if path.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(inside)):
+                raise DataError(f"{path}: a link out of the folder or not to a file; refused, nothing was copied")
+            if not stat.S_ISREG(path.stat().st_mode) and not stat.S_ISDIR(path.stat().st_mode):
+                raise DataError(f"{path}: not a regular file; refused, nothing was copied")
+
+
+def raise_error(error: OSError) -> None:
+    raise error
+
+
+def unpack_inner_zips(folder: Path) -> None:
+    """Replace each zip in the folder by its content."""
+    for inner in sorted(folder.glob("*.zip")):
+        target = folder / inner.stem
+        extract(inner, target)
+        nested = target / inner.stem  # train.zip contains train/...
+        if nested.is_dir() and len(list(target.iterdir())) == 1:
+            aside = folder / f".{inner.stem}.nested"
+            nested.rename(aside)
+            target.rmdir()
+            aside.rename(target)
+        inner.unlink()
+
+
+LOADERS: dict[str, tuple[str, Callable[[DataConfig], PublishedSplits]]] = {
+    REDUX: ("dogs_vs_cats", dogs_vs_cats.load), FIRST_EDITION: ("dogs_vs_cats", dogs_vs_cats.load),
+    kaggle_cifar.COMPETITION: ("kaggle_cifar10", kaggle_cifar.load)}
+
+
+def check_competition(competition: str, folder: Path, name: Path | None = None) -> None:
+    """Raise DataError unless the folder contains training and test images and the sample submission fits them.
+
+    name  the folder's later name, for messages
+    """
+    name = name or folder
+    data_name, load = LOADERS[competition]
+    try:
+        parts = load(DataConfig(name=data_name, root=str(folder)))
+    except DataError as error:
+        reason = str(error).replace(str(folder), str(name))
+        raise DataError(f"{name}: not the content of the competition {competition} ({reason})") from None
+    if parts.test is None:
+        raise DataError(f"{name}: not the content of the competition {competition} (it contains no test images); "
+                        "remove it and get it again")
+    logger.info("%s images in test, %s images in train", f"{len(parts.test):,}", f"{len(parts.train):,}")
+    for sample in folder.glob("sample*ubmission.csv"):
+        lines = read_file(sample, "get the bundle again").decode("utf-8", "replace").splitlines()
+        ids = {line.partition(",")[0] for line in lines[1:] if line.strip()}
+        if ids != set(parts.test.ids):
+            raise DataError(f"{name / sample.name}: lists {len(ids):,} test images and {len(parts.test):,} are there"
+                            f"{first_difference(ids, set(parts.test.ids))}; the bundle is not complete: remove it and "
+                            "get it again")
+
+
+def first_difference(listed: set[str], found: set[str]) -> str:
+    """` (17 is missing)`, for a message."""
+    missing, extra = sorted(listed - found), sorted(found - listed)
+    return f" ({missing[0][:80]} is missing)" if missing else f" ({extra[0][:80]} is not listed)" if extra else ""
