@@ -72,5 +72,5 @@ def test_a_run_of_two_classes_refuses_data_of_three(tool, tmp_path, tree, capsys
                                       "model": {"name": "simple_cnn"}, "train": {"epochs": 1, "batch_size": 8}}))
     assert tool("train", "-c", config, "--run", tmp_path / "run") == 0
     shutil.copytree(tree / "cat", tree / "bird")
-    assert tool("eval", tmp_path / "run", "--split", "val") == 2
+    assert tool("eval", tmp_path / "run", "--split", "val", "--data-changed") == 2
     assert "folder: its classes are bird, cat, dog; run has 2: cat, dog" in capsys.readouterr().err
