@@ -6,6 +6,7 @@ and overrides into it.
 """
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
@@ -230,7 +231,10 @@ class TrainConfig(Section):
     monitor: Literal["top1", "loss"] = "top1"  # what makes an epoch the best, on validation
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
-    amp: Literal["off", "float16", "bfloat16"] = "off"  # automatic mixed precision, on a GPU
+    # What runs the layers on a CPU; the environment variable PADDLECNN_ENGINE is another default.
+    engine: Literal["auto", "paddle", "onednn"] = Field(
+        default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "paddle"), validate_default=True)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
     log_every: PositiveInt = 10  # steps between two logged ones
     checkpoint: CheckpointConfig = CheckpointConfig()
 

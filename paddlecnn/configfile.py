@@ -21,8 +21,8 @@ from paddlecnn.errors import ConfigError, did_you_mean
 KNOWN_AS = {"learning_rate": "lr", "base_lr": "lr", "wd": "weight_decay", "l2": "weight_decay", "bs": "batch_size",
             "num_epochs": "epochs", "lr_scheduler": "schedule", "scheduler": "schedule", "optimizer": "optim",
             "dataset": "data", "arch": "model", "num_workers": "workers", "pretrained": "weights"}
-# Keys of optim.schedule that version 0.1 named otherwise.
-RENAMED = {"every": "step_size", "at": "milestones", "factor": "gamma", "rise": "warmup_fraction",
+# Keys that version 0.1 named otherwise, most of them of optim.schedule.
+RENAMED = {"amp": "precision", "every": "step_size", "at": "milestones", "factor": "gamma", "rise": "warmup_fraction",
            "start": "initial_factor", "end": "final_factor"}
 
 
@@ -75,6 +75,11 @@ def load_run_config(path: Path, overrides: Sequence[str] | Mapping[str, Any] = (
     optim = tree.get("optim")
     if isinstance(optim, dict) and isinstance(optim.get("schedule"), dict):
         optim["schedule"] = {RENAMED.get(key, key): value for key, value in optim["schedule"].items()}
+    train = tree.get("train")
+    if isinstance(train, dict):
+        amp = train.pop("amp", "off")  # automatic mixed precision, on a GPU
+        train.setdefault("precision", "float32" if amp in ("off", False) else amp)
+        train.setdefault("engine", "paddle")
     return overridden(tree, str(path), overrides)
 
 

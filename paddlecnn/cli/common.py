@@ -77,6 +77,14 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets (model.module)")
 
 
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """--engine and --precision, for a command that predicts."""
+    parser.add_argument("--engine", choices=("auto", "paddle", "onednn"),
+                        help="what runs the layers on a CPU (default: what the run was trained with)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"),
+                        help="of activations; bfloat16 needs engine onednn (default: that of the run)")
+
+
 class MessageHandler(logging.Handler):
     """Writes the library's messages above a progress bar: information to stdout, warnings to stderr.
 

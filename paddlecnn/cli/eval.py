@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import add_engine_arguments, command_parser
 from paddlecnn.runs.run_dir import find_run
 
 
@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data-changed", action="store_true",
                         help="evaluate even if the data are not those that the run was trained with")
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args(argv)
     run = find_run(args.run)
@@ -29,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.evaluate import as_text, evaluate_run
     from paddlecnn.reporting.figures import draw_confusion
 
-    figures = evaluate_run(run, args.split, args.checkpoint, args.device, args.module, args.data_changed)
+    figures = evaluate_run(run, args.split, args.checkpoint, args.device, args.module, args.data_changed,
+                           args.engine, args.precision)
     draw_confusion(run.path / f"confusion_{args.split}.png", figures["confusion"], list(figures["per_class"]))
     print(json.dumps(figures) if args.json else as_text(figures))
     return 0

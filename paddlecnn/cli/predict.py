@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import add_engine_arguments, command_parser
 from paddlecnn.runs.run_dir import find_run
 from paddlecnn.runtime import choose_device, load_paddle
 
@@ -26,6 +26,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
     parser.add_argument("--topk", type=int, help="classes per image (default: 5 with --model, 1 with a run)")
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     if bool(args.model) != bool(args.weights):
@@ -46,12 +47,13 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.predict import Classifier, image_files, predict_files, published_classifier
 
     files = image_files(args.images)
+    engine = {"engine": args.engine, "precision": args.precision}
     if args.model:
-        classifier = published_classifier(args.model, args.weights)
+        classifier = published_classifier(args.model, args.weights, **engine)
         for note in classifier.notes:
             print(f"{args.weights}: {note}", file=sys.stderr)
     else:
-        run = load_run(find_run(args.run), module=args.module)
+        run = load_run(find_run(args.run), module=args.module, **engine)
         classifier = Classifier(run.model, run.classes, run.preprocess)
     predictions = []
     for prediction in predict_files(classifier, files, args.topk or (5 if args.model else 1)):

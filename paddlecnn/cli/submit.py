@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import add_engine_arguments, command_parser
 from paddlecnn.kaggle.submit import submit
 
 
@@ -28,6 +28,7 @@ def main(argv=None) -> int:
     make.add_argument("--split", choices=("val", "test"), default="test", help="which part to predict")
     make.add_argument("--tta", choices=("none", "flip", "crops"), default="none", help="views of each image")
     make.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_engine_arguments(make)
     make.add_argument("--temperature", default="auto", metavar="auto|T", help="1 leaves the probabilities as trained")
     make.add_argument("--clip", default="auto", metavar="auto|EPS|none", help="least distance of them from 0 and 1")
     make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="of the files of a blend")

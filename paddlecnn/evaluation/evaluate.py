@@ -23,7 +23,8 @@ from paddlecnn.text_tables import text_table
 
 
 def evaluate_run(run: RunDir, split: str = "val", checkpoint: str = "best", device: str = "auto",
-                 module: str | None = None, data_changed: bool = False) -> dict[str, Any]:
+                 module: str | None = None, data_changed: bool = False, engine: str | None = None,
+                 precision: str | None = None) -> dict[str, Any]:
     """The figures of `report` for a split of a run's data, kept in the run's folder.
 
     Writes predictions_SPLIT.csv and evaluation_SPLIT.json, and appends a line to evaluations.jsonl, which records
@@ -31,10 +32,11 @@ def evaluate_run(run: RunDir, split: str = "val", checkpoint: str = "best", devi
 
     module: the file with the run's own networks or data sets, if it was trained with one
     data_changed: evaluate even if the data are not those that the run was trained with
+    engine, precision: other ones than the run was trained with
     Raises DataError for a split without labels, and for changed data.
     """
     runtime.choose_device(device)
-    loaded = load_run(run, checkpoint, module)
+    loaded = load_run(run, checkpoint, module, engine, precision)
     splits = open_dataset(loaded.config.data, loaded.config.seed)
     check_same_data(loaded, splits, data_changed)
     predictions = predict_split(loaded, splits, split)

@@ -8,6 +8,7 @@ import paddle
 from paddlecnn.config import Config, Preprocess
 from paddlecnn.errors import CheckpointError
 from paddlecnn.models import create_model
+from paddlecnn.onednn import Engine, engine_for_run
 from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import RunState
@@ -32,11 +33,14 @@ class LoadedRun:
         return self.state.preprocess
 
 
-def load_run(run: RunDir, which: str = "best", module: str | None = None) -> LoadedRun:
+def load_run(run: RunDir, which: str = "best", module: str | None = None, engine: str | None = None,
+             precision: str | None = None) -> LoadedRun:
     """The model of a run's checkpoint, `best` or `last`.
 
     module: the file with the run's own networks or data sets, if it was trained with one
-    Raises CheckpointError for a damaged checkpoint, ModuleError for a missing or different module.
+    engine, precision: other ones than the run was trained with; see onednn/choice.py
+    Raises CheckpointError for a damaged checkpoint, ModuleError for a missing or different module, DeviceError for an
+    engine or precision that is impossible here.
     """
     folder = run.checkpoint(which)
     checkpoint = load_checkpoint(folder)
@@ -48,4 +52,6 @@ def load_run(run: RunDir, which: str = "best", module: str | None = None) -> Loa
         raise CheckpointError(f"{folder}: model.safetensors does not fit {identity.name} of this version "
                               f"(layers {', '.join([*missing, *unexpected][:3])})")
     model.eval()
-    return LoadedRun(run, run.config, model, checkpoint.state)
+    trained = Engine(checkpoint.state.engine, checkpoint.state.precision)
+    chosen = engine_for_run(trained, engine, precision, paddle.get_device())
+    return LoadedRun(run, run.config, chosen.apply(model), checkpoint.state)

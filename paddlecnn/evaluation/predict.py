@@ -26,6 +26,7 @@ from paddlecnn.models import create_model
 from paddlecnn.models.imagenet import class_names
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights import load_weights
+from paddlecnn.onednn import Engine, engine_for_run
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class FilePrediction:
         return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top]}
 
 
-def published_classifier(name: str, weights: str) -> Classifier:
+def published_classifier(name: str, weights: str, engine: str | None = None,
+                         precision: str | None = None) -> Classifier:
     """A registered network with published ImageNet weights.
 
     Raises WeightsError if a layer is missing in the file, if its number of classes is not 1000, or if its
@@ -77,6 +79,7 @@ def published_classifier(name: str, weights: str) -> Classifier:
         raise WeightsError(f"{weights}: the preprocessing of its images is unknown; for a run of paddlecnn, give its "
                            "folder; other weights can be trained further with data.preprocess in a config")
     model.eval()
+    model = engine_for_run(Engine(), engine, precision, paddle.get_device()).apply(model)
     return Classifier(model, class_names(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
 
 

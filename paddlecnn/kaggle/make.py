@@ -20,7 +20,8 @@ from paddlecnn.runs.run_dir import RunDir
 
 
 def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = None, split: str = "test",
-                tta: str = "none", slug: str | None = None) -> WrittenSubmission:
+                tta: str = "none", slug: str | None = None, engine: str | None = None,
+                precision: str | None = None) -> WrittenSubmission:
     """Predict a split with each run's best checkpoint, take the mean of the logits, and write a submission.
 
     The calibration is fitted on the runs' validation images, predicted in the same way: for one run those of
@@ -36,7 +37,7 @@ def submit_runs(runs: Sequence[Path], settings: Settings, out: Path | None = Non
     competition = competition_named(slug) if slug else competition_of(names[0])
     targets, validations, origins = [], [], []
     for folder in folders:  # one network in memory at a time
-        run = load_run(folder)
+        run = load_run(folder, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
         targets.append(predict_split(run, splits, split, tta))
         validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))

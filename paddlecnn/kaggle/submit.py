@@ -50,4 +50,5 @@ def make(args: Namespace) -> WrittenSubmission:
     choose_device(args.device)
     from paddlecnn.kaggle.make import submit_runs
 
-    return submit_runs(args.folds or [Path(args.target)], settings, args.out, args.split, args.tta, args.competition)
+    return submit_runs(args.folds or [Path(args.target)], settings, args.out, args.split, args.tta, args.competition,
+                       args.engine, args.precision)

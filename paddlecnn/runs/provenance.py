@@ -23,7 +23,7 @@ PACKAGES = ("paddlecnn", "paddlepaddle", "paddlepaddle-gpu", "numpy", "scikit-le
             "opencv-python-headless", "visualdl", "safetensors", "kaggle")
 
 
-def describe_environment(config: Config, device: str) -> dict[str, Any]:
+def describe_environment(config: Config, device: str, engine: str) -> dict[str, Any]:
     """Plain values for environment.json."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -34,6 +34,7 @@ def describe_environment(config: Config, device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: version for name in PACKAGES if (version := installed(name))},
         "device": device,
+        "engine": engine,
         "device_name": paddle.device.cuda.get_device_name() if device.startswith("gpu") else platform.processor(),
         "processes": paddle.distributed.get_world_size(),
         "threads": os.environ.get("OMP_NUM_THREADS"),

@@ -143,6 +143,8 @@ class RunIdentity(Record):
     data: DataIdentity
     config_hash: str
     module: ModuleIdentity | None = None
+    engine: str = "paddle"  # what ran the layers: paddle or onednn
+    precision: str = "float32"  # of the activations
 
 
 class LogPosition(Record):

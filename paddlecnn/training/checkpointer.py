@@ -10,6 +10,7 @@ from typing import Any
 from paddlecnn import distributed
 from paddlecnn.config import CheckpointConfig, Config
 from paddlecnn.errors import RunError
+from paddlecnn.onednn import Engine
 from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first, restore_best, save_checkpoint
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import LogPosition, RunIdentity
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 # Keys that change where or how fast a run computes, not the result.
 MAY_CHANGE = ("data.root", "data.workers", "data.cache", "train.checkpoint.", "model.module")
-EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule")
+EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule", "train.engine", "train.precision")
 
 
 class Checkpointer:
@@ -83,6 +84,15 @@ def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> Non
     if differing:
         raise RunError(f"{run.path}: the config differs from the run's in {'; '.join(differing)}; resume with the "
                        "run's own config, extend the run on purpose with --extend KEY=VALUE, or train a new run")
+
+
+def check_same_engine(run: RunDir, saved: RunIdentity, engine: Engine, extend: Sequence[str]) -> None:
+    """Raise RunError if another engine or precision would continue the run, unless `extend` names that on purpose."""
+    before = Engine(saved.engine, saved.precision)
+    if before != engine and not any(key in ("train.engine", "train.precision") for key in extend):
+        raise RunError(f"{run.path}: was trained by engine {before.name} in {before.precision}, and here engine "
+                       f"{engine.name} in {engine.precision} would continue it; change it on purpose with "
+                       f"--extend train.engine={engine.name}")
 
 
 def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:

@@ -17,6 +17,7 @@ from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model, freeze_features
 from paddlecnn.models.weights import load_weights
+from paddlecnn.onednn import Engine, choose_engine
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
 from paddlecnn.runs.user_module import load_module
@@ -35,6 +36,7 @@ class TrainingSetup:
     train: Loader
     val: Loader
     excluded: list[tuple[str, str]]  # (id, reason) of each training image that cannot be read
+    engine: Engine
     module: ModuleIdentity | None
 
     @property
@@ -44,11 +46,13 @@ class TrainingSetup:
         return RunIdentity(
             model=ModelIdentity(name=config.model.name, num_classes=len(train.classes), options=config.model.options),
             preprocess=self.preprocess, classes=train.classes, config_hash=config_hash(config), module=self.module,
+            engine=self.engine.name, precision=self.engine.precision,
             data=DataIdentity(name=config.data.name, train=train.fingerprint, val=self.splits.val.fingerprint))
 
 
 def build_training(config: Config) -> TrainingSetup:
     """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause."""
+    engine = choose_engine(config.train.engine, config.train.precision, paddle.get_device())
     module = load_module(config.model.module) if config.model.module else None
     splits = open_dataset(config.data, config.seed)
     readable, excluded = filter_readable(splits.train)
@@ -64,14 +68,12 @@ def build_training(config: Config) -> TrainingSetup:
     if config.model.freeze == "features":
         freeze_features(model)
     preprocess = resolve_preprocess(config, model, published)
-    if config.train.amp != "off" and not paddle.get_device().startswith("gpu"):
-        logger.warning("train.amp: %s requires a GPU; on this CPU training stays in float32", config.train.amp)
     shared = {"workers": config.data.workers, "shard": (distributed.rank(), distributed.world_size()),
               "cache": config.data.cache}
     train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
                         seed=config.seed, shuffle=True, **shared)
     val = make_loader(splits.val, preprocess, config.train.batch_size, **shared)
-    return TrainingSetup(config, splits, preprocess, model, train, val, excluded, module)
+    return TrainingSetup(config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module)
 
 
 def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:

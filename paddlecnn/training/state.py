@@ -59,8 +59,8 @@ class TrainState:
         self.parallel_model = distributed.wrap(model)
         self.trained = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
         on_gpu = paddle.get_device().startswith("gpu")
-        self.amp = config.train.amp if on_gpu else "off"
-        self.scaler = paddle.amp.GradScaler() if self.amp == "float16" else None
+        self.autocast_type = config.train.precision if on_gpu and config.train.precision != "float32" else None
+        self.scaler = paddle.amp.GradScaler() if self.autocast_type == "float16" else None
         self.average = copy_of(model) if config.train.ema else None
         if checkpoint:
             self.restore(checkpoint)
@@ -113,7 +113,7 @@ class TrainState:
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision on a GPU, if the config asks for it."""
-        return contextlib.nullcontext() if self.amp == "off" else paddle.amp.auto_cast(dtype=self.amp)
+        return paddle.amp.auto_cast(dtype=self.autocast_type) if self.autocast_type else contextlib.nullcontext()
 
     def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager:
         """Gradients are exchanged between processes once per step: with the last part."""

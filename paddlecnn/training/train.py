@@ -17,7 +17,7 @@ from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib, read_environment
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import BestEpoch, Progress
-from paddlecnn.training.checkpointer import Checkpointer, check_same_config, checkpoint_to_resume
+from paddlecnn.training.checkpointer import Checkpointer, check_same_config, check_same_engine, checkpoint_to_resume
 from paddlecnn.training.fit import fit, stop_on_signals
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.memory import out_of_memory_explained
@@ -53,13 +53,15 @@ def train_run(config: Config, path: Path, *, resume: bool = False, extend: Seque
     setup = build_training(config)
     if run is None:
         if distributed.rank() == 0:
-            RunDir.create(path, config, describe_environment(config, device))
+            RunDir.create(path, config, describe_environment(config, device, setup.engine.describe()))
         distributed.wait_for_all()
         run = RunDir(path)
     checkpoint = checkpoint_to_resume(run) if resume else None
     if checkpoint and checkpoint.state.data != setup.identity.data:
         raise RunError(f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "
                        "on; resume with its own data, or train a new run")
+    if checkpoint:
+        check_same_engine(run, checkpoint.state, setup.engine, extend)
     if extend and distributed.rank() == 0:
         write_text(run.path / "config.yaml", to_yaml(config))
     if checkpoint and is_complete(checkpoint.state, config, extend):

@@ -34,10 +34,14 @@ def test_a_run_has_one_trainer_at_a_time(tool, tiny, tmp_path, capsys):
     assert "another process is training this run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("amp", ["float16", "bfloat16"])
-def test_a_cpu_says_that_it_ignores_mixed_precision(tool, tiny, tmp_path, capsys, amp):
-    import paddle
-    if paddle.device.is_compiled_with_cuda():
-        pytest.skip("this PaddlePaddle is a GPU build")
-    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-o", f"train.amp={amp}", "-o", "train.epochs=1") == 0
-    assert f"train.amp: {amp} requires a GPU; on this CPU training stays in float32" in capsys.readouterr().err
+@pytest.mark.parametrize(("precision", "reason"), [("float16", "needs a GPU"), ("bfloat16", "take engine onednn")])
+def test_a_precision_that_paddle_lacks_on_a_cpu_is_refused(tool, tiny, tmp_path, capsys, precision, reason):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--device", "cpu", "-o", "train.engine=paddle",
+                "-o", f"train.precision={precision}") == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_old_key_names_the_new_one(tool, tiny, tmp_path, capsys):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-o", "train.amp=float16") == 2
+    assert "it is now called train.precision" in capsys.readouterr().err
