@@ -37,7 +37,8 @@ def test_a_run_records_its_engine_and_resumes_to_the_same_bits(tool, tiny, tmp_p
 
 
 def test_an_epoch_ends_near_paddles_weights(tool, tiny, tmp_path, precision):
-    for name, engine in (("paddle", ["-o", "train.engine=paddle", *options(precision)[4:]]), ("onednn", options(precision))):
+    schedule = options(precision)[4:]
+    for name, engine in (("paddle", ["-o", "train.engine=paddle", *schedule]), ("onednn", options(precision))):
         assert tool("train", "-c", tiny, "--run", tmp_path / name, *engine, "-o", "train.epochs=1") == 0
     paddle, ours = (load_checkpoint(tmp_path / name / "checkpoints" / "last").model for name in ("paddle", "onednn"))
     bound = 1e-4 if precision == "float32" else 5e-2
