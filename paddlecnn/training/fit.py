@@ -12,6 +12,7 @@ import paddle
 
 from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
+from paddlecnn.data.pipeline.prefetch import one_ahead
 from paddlecnn.errors import UserError
 from paddlecnn.evaluation.metrics import predict_logits, score
 from paddlecnn.runs.state import EpochRecord
@@ -73,9 +74,9 @@ def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpo
     """
     state.model.train()
     progress = state.progress
-    batches = loader.epoch(progress.epoch, start=progress.step_in_epoch)
+    batches = one_ahead(loader.epoch(progress.epoch, start=progress.step_in_epoch))
     sums, images, stopping = StepSums(), 0, False
-    with logger.epoch_bar(progress, len(loader)) as bar:
+    with logger.epoch_bar(progress, len(loader)) as bar, contextlib.closing(batches):
         while progress.step_in_epoch < len(loader):
             with profiler("data"):
                 batch = next(batches)
