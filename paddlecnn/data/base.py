@@ -17,7 +17,6 @@ from paddlecnn.errors import DataError
 DIGEST_BYTES = 16
 # Line breaks, other control characters, and bytes that are not UTF-8: text files and CSVs cannot hold them.
 UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-COLUMNS = ("id", "label", "predicted")  # of predictions.csv, which has one more column per class
 
 
 class Dataset:
@@ -28,8 +27,7 @@ class Dataset:
     ids      one stable name per image, unique in its part
     labels   int64 [N], or None if none are published
 
-    Raises DataError for a name that no text file can hold, a class named like a column of predictions.csv, and
-    labels that do not fit the ids or classes.
+    Raises DataError for a name that a text file cannot hold, and for labels that do not fit the ids.
     """
 
     def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None):
@@ -45,9 +43,6 @@ class Dataset:
                 name = next(name for name in names if UNUSABLE.search(name))
                 raise DataError(f"{self.name}: {kind} name {name!a} has a control character or is not UTF-8; "
                                 "rename the file or folder")
-        reserved = [name for name in self.classes if name in COLUMNS]
-        if reserved:
-            raise DataError(f"{self.name}: {reserved[0]} cannot name a class: it is a column of predictions.csv")
         if self.labels is not None and self.labels.shape != (len(self.ids),):
             raise DataError(f"{self.name}: {len(self.ids):,} ids, but labels of shape {list(self.labels.shape)}")
 
