@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import paddle
@@ -29,7 +31,8 @@ class LocalResponseNorm(nn.Layer):
             return x / (self.k + self.alpha * self.window_sum(x * x)) ** self.beta
         with paddle.amp.auto_cast(enable=False):  # squares of activations overflow in float16
             wide = x if x.dtype in (paddle.float32, paddle.float64) else x.astype("float32")
-            return FastLocalResponseNorm.apply(wide, self.size, self.alpha, self.beta, self.k).astype(x.dtype)
+            apply: Callable[..., paddle.Tensor] = FastLocalResponseNorm.apply
+            return apply(wide, self.size, self.alpha, self.beta, self.k).astype(x.dtype)
 
     def window_sum(self, squares: paddle.Tensor) -> paddle.Tensor:
         """sum_{j in window(i)} of [N, C, H, W], as `size` times an average over channels."""
@@ -53,7 +56,7 @@ class FastLocalResponseNorm(PyLayer):
     """
 
     @staticmethod
-    def forward(ctx, x, size, alpha, beta, k):
+    def forward(ctx: Any, x: paddle.Tensor, size: int, alpha: float, beta: float, k: float) -> paddle.Tensor:
         a = x.flatten(2)
         band = window_matrix(x.shape[1], size, x.dtype, str(x.place))
         d = paddle.matmul(band, a * a).scale_(alpha, k)
@@ -63,7 +66,7 @@ class FastLocalResponseNorm(PyLayer):
         return (a * power).reshape(x.shape)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: paddle.Tensor) -> paddle.Tensor:
         a, power, inverse, band = ctx.saved_tensor()
         g = gradient.flatten(2)
         weighted = (g * a).multiply_(power).multiply_(inverse)

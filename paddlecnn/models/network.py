@@ -67,11 +67,12 @@ def freeze_features(network: nn.Layer) -> None:
         parameter.stop_gradient = True
     train = network.train
 
-    def train_the_rest() -> None:
-        train()
+    def train_the_rest(*mode: bool) -> nn.Layer:
+        train(*mode)
         features.eval()
+        return network
 
-    network.train = train_the_rest
+    network.train = train_the_rest  # type: ignore[assignment, method-assign]
     features.eval()
 
 

@@ -118,17 +118,18 @@ def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) ->
 
 
 @lru_cache
-def option_adapters(signature: Callable[..., Any]) -> dict[str, TypeAdapter]:
+def option_adapters(signature: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
     """The check of each parameter: its annotation, or anything where it has none or one that does not resolve."""
     try:
-        hints = get_type_hints(signature.__init__ if isinstance(signature, type) else signature, include_extras=True)
+        annotated = signature.__init__ if isinstance(signature, type) else signature  # type: ignore[misc]
+        hints = get_type_hints(annotated, include_extras=True)
     except (NameError, TypeError):  # a name that only the type checker imports
         hints = {}
     return {p.name: adapter(hints.get(p.name, Any)) for p in inspect.signature(signature).parameters.values()
             if p.kind in NAMED}
 
 
-def adapter(hint: Any) -> TypeAdapter:
+def adapter(hint: Any) -> TypeAdapter[Any]:
     """The check of one annotation; a class that pydantic does not know is checked by isinstance."""
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
@@ -152,12 +153,12 @@ def complete(network: Any, name: str, factory: Callable[..., Any], options: Mapp
     if not isinstance(network, nn.Layer):
         raise ModelError(f"{name}: returned {type(network).__name__}, not a paddle.nn.Layer")
     defaults = {p.name: p.default for p in inspect.signature(factory).parameters.values() if p.default is not p.empty}
-    for attribute, value in (defaults | options | {"name": name}).items():
+    for attribute, value in {**defaults, **options, "name": name}.items():
         if attribute in ("name", "num_classes", "input_size") and not hasattr(network, attribute):
             setattr(network, attribute, value)
     if not hasattr(network, "input_size"):
         network.input_size = None
-    network.register_forward_post_hook(check_logits)
+    network.register_forward_post_hook(check_logits)  # type: ignore[arg-type] # its result is not replaced
 
 
 def check_logits(network: nn.Layer, _: Any, logits: Any) -> None:

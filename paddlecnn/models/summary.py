@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import prod
+from typing import Any
 
 import paddle
 from paddle import nn
@@ -76,7 +77,7 @@ class Summary:
         return (sum(layer.parameters for layer in chosen) / self.parameters,
                 sum(layer.multiply_adds for layer in chosen) / self.multiply_adds)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """Plain values for `tools/summary.py --json`."""
         return {"model": self.model, "input_size": self.input_size, "parameters": self.parameters,
                 "multiply_adds": self.multiply_adds, "activation_bytes": self.activation_bytes,
@@ -124,9 +125,9 @@ def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
     hooks = []
     for name, layer in model.named_sublayers():
         if not layer.sublayers():
-            def record(layer: nn.Layer, inputs: tuple, output: paddle.Tensor, name: str = name) -> None:
+            def record(layer: nn.Layer, inputs: Any, output: paddle.Tensor, name: str = name) -> None:
                 steps.append((name, layer, list(inputs[0].shape[1:]), list(output.shape[1:])))
-            hooks.append(layer.register_forward_post_hook(record))
+            hooks.append(layer.register_forward_post_hook(record))  # type: ignore[arg-type]
     training = model.training
     model.eval()
     try:

@@ -62,9 +62,10 @@ def memory(summary: Summary, batch_size: int = 128) -> str:
 def comparison(left: Summary, right: Summary) -> str:
     """Two networks side by side: totals, then all layers of both."""
     rows = [["", left.model, right.model, "right / left"]]
-    for name, value in (("parameters", lambda s: s.parameters), ("multiply-adds", lambda s: s.multiply_adds),
-                        ("activation bytes per image", lambda s: s.activation_bytes)):
-        rows.append([name, f"{value(left):,}", f"{value(right):,}", f"{value(right) / value(left):.2f}"])
+    for name, *values in (("parameters", left.parameters, right.parameters),
+                          ("multiply-adds", left.multiply_adds, right.multiply_adds),
+                          ("activation bytes per image", left.activation_bytes, right.activation_bytes)):
+        rows.append([name, *(f"{value:,}" for value in values), f"{values[1] / values[0]:.2f}"])
     for kind, name in (("Conv", "convolutions"), ("Linear", "fully connected")):
         for index, what in enumerate(("parameters", "multiply-adds")):
             rows.append([f"{name}: share of {what}",
@@ -76,9 +77,9 @@ def comparison(left: Summary, right: Summary) -> str:
 
 def paired_layers(left: list[LayerCost], right: list[LayerCost]) -> list[tuple[LayerCost | None, LayerCost | None]]:
     """All layers of both networks in order; the longest common sequences of kinds stand beside each other."""
-    kinds = [[layer.kind for layer in layers] for layers in (left, right)]
+    kinds_left, kinds_right = ([layer.kind for layer in layers] for layers in (left, right))
     pairs: list[tuple[LayerCost | None, LayerCost | None]] = []
-    for tag, a, b, c, d in SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
+    for tag, a, b, c, d in SequenceMatcher(None, kinds_left, kinds_right, autojunk=False).get_opcodes():
         if tag == "equal":
             pairs += zip(left[a:b], right[c:d], strict=True)
         else:

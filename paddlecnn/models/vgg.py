@@ -19,10 +19,11 @@ from paddlecnn.models.network import HE_NORMAL, ConvClassifier, Dropout, Hidden,
 from paddlecnn.models.registry import Variant, register_variants
 from paddlecnn.models.shapes import NamedLayer, Window
 
+Depth = Literal["A", "A-LRN", "B", "C", "D", "E"]
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five blocks; each block ends in a 2x2 max pool
 
 # Kernels of the convolutions of each block: 3x3, in C also 1x1.
-TABLE = {
+TABLE: dict[Depth, tuple[tuple[int, ...], ...]] = {
     "A":     ((3,),   (3,),   (3, 3),       (3, 3),       (3, 3)),
     "A-LRN": ((3,),   (3,),   (3, 3),       (3, 3),       (3, 3)),  # and normalisation after conv1_1
     "B":     ((3, 3), (3, 3), (3, 3),       (3, 3),       (3, 3)),
@@ -42,7 +43,7 @@ INITIALISERS = {  # weights, weights of the output layer
 class VGGConfig:
     """The numbers of one VGG. The defaults are configuration D, which everybody calls VGG16."""
 
-    depth: Literal["A", "A-LRN", "B", "C", "D", "E"] = "D"  # the column of table 1
+    depth: Depth = "D"  # the column of table 1
     batch_norm: bool = False  # between each convolution and its ReLU
     num_classes: Units = 1000
     input_size: Annotated[int, Field(ge=32, le=1 << 14)] = 224  # the five pools leave 7x7 of 224, 1x1 of 32
@@ -75,24 +76,24 @@ class VGG(ConvClassifier):
                                      weight=weight, last=last)
 
 
-def published(depth: str, text: str) -> Variant:
+def published(depth: Depth, text: str) -> Variant:
     """A column of table 1 as the paper has it."""
     return Variant(VGGConfig(depth), text, f"Simonyan and Zisserman 2015, table 1, {depth}")
 
 
-def with_batch_norm(depth: str, text: str) -> Variant:
+def with_batch_norm(depth: Depth, text: str) -> Variant:
     return Variant(VGGConfig(depth, batch_norm=True), f"{text}, batch normalisation",
                    "torchvision and `paddle.vision`, after Ioffe and Szegedy 2015")
 
 
-def for_cifar(depth: str, text: str, batch_norm: bool) -> Variant:
+def for_cifar(depth: Depth, text: str, batch_norm: bool) -> Variant:
     return Variant(VGGConfig(depth, batch_norm, num_classes=10, input_size=32, hidden=(512, 512)),
                    f"{text}{', batch normalisation' if batch_norm else ''}, for 32x32 images",
                    "`vgg.py` of chengyangfu/pytorch-vgg-cifar10")
 
 
-DEPTHS = {"vgg11": ("A", "11 weight layers"), "vgg13": ("B", "13 weight layers"), "vgg16": ("D", "16 weight layers"),
-          "vgg19": ("E", "19 weight layers")}
+DEPTHS: dict[str, tuple[Depth, str]] = {"vgg11": ("A", "11 weight layers"), "vgg13": ("B", "13 weight layers"),
+                                        "vgg16": ("D", "16 weight layers"), "vgg19": ("E", "19 weight layers")}
 VARIANTS = {
     **{name: published(*column) for name, column in DEPTHS.items()},
     "vgg11_lrn": published("A-LRN", "`vgg11` with LRN after conv1_1"),

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import re
+import struct
+import zipfile
 from itertools import pairwise
 
 import numpy as np
@@ -78,3 +80,22 @@ def torch_network(layers, hidden, side, torch):
             return self.classifier(torch.flatten(self.features(x), 1))
 
     return Network().eval()
+
+
+def pth_of_one_tensor(path, offset, size, stride, content=None):
+    """A .pth whose one tensor has any view into a storage of 8 numbers."""
+    view = integer(offset) + sequence(size) + sequence(stride)
+    pickled = (b"\x80\x02}X\x11\x00\x00\x00features.0.weightctorch._utils\n_rebuild_tensor_v2\n"
+               b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x08tQ"
+               + view + b"\x89}tRs.")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickled)
+        archive.writestr("a/data/0", np.arange(8, dtype=np.float32).tobytes() if content is None else content)
+
+
+def integer(value):
+    return b"J" + struct.pack("<i", value)
+
+
+def sequence(values):
+    return b"(" + b"".join(map(integer, values)) + b"t"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.weight_files import pth_of_one_tensor
 from paddlecnn.errors import WeightsError
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import load_weights
@@ -120,43 +121,24 @@ def test_every_name_that_is_not_a_stand_in_is_refused(tmp_path, name, protocol):
         load_weights(create_model("lenet5"), tmp_path / "w.pdparams")
 
 
-def crafted_pth(path, offset, size, stride, content=None):
-    """A .pth whose one tensor has any view into a storage of 8 numbers."""
-    view = integer(offset) + sequence(size) + sequence(stride)
-    pickled = (b"\x80\x02}X\x11\x00\x00\x00features.0.weightctorch._utils\n_rebuild_tensor_v2\n"
-               b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x08tQ"
-               + view + b"\x89}tRs.")
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a/data.pkl", pickled)
-        archive.writestr("a/data/0", np.arange(8, dtype=np.float32).tobytes() if content is None else content)
-
-
-def integer(value):
-    return b"J" + struct.pack("<i", value)
-
-
-def sequence(values):
-    return b"(" + b"".join(map(integer, values)) + b"t"
-
-
 @pytest.mark.parametrize(("offset", "size", "stride"), [
     (0, (3, 3), (3, 1)), (8, (1,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2, 2), (1,)),
     (0, (1 << 30, 1 << 30), (0, 0)), (4, (2, 2), (4, 1)),  # more numbers than there are; one past the end
 ])
 def test_a_view_beyond_its_storage_is_refused(tmp_path, offset, size, stride):
-    crafted_pth(tmp_path / "w.pth", offset, size, stride)
+    pth_of_one_tensor(tmp_path / "w.pth", offset, size, stride)
     with pytest.raises(WeightsError, match=r"w\.pth: damaged or not a PyTorch file \((a tensor|reaches)"):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")
 
 
 def test_a_sound_view_of_the_same_making_is_read(tmp_path):
-    crafted_pth(tmp_path / "w.pth", 1, (1, 1, 2, 3), (6, 6, 3, 1))
+    pth_of_one_tensor(tmp_path / "w.pth", 1, (1, 1, 2, 3), (6, 6, 3, 1))
     with pytest.raises(WeightsError, match="convolutions: found 1, expected 2"):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")
 
 
 def test_a_storage_of_another_length_is_refused(tmp_path):
-    crafted_pth(tmp_path / "w.pth", 0, (8,), (1,), content=b"\0" * 4096)
+    pth_of_one_tensor(tmp_path / "w.pth", 0, (8,), (1,), content=b"\0" * 4096)
     with pytest.raises(WeightsError, match="expected 32 bytes, found 4096"):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")
 

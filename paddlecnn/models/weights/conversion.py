@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from paddle import nn
@@ -136,7 +137,7 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClass
     return names
 
 
-def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifier) -> dict | None:
+def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifier) -> dict[str, Any] | None:
     """The preprocessing that came with the ImageNet weights of this format; None for weights that are not those."""
     if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
         return None  # ours: the run's checkpoint tells

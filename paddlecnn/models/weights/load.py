@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -39,7 +40,7 @@ class WeightsReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     replaced: str | None = None
-    preprocess: dict | None = None
+    preprocess: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -87,12 +88,12 @@ def matched(network: ConvClassifier, layers: Layers, file_names: dict[str, str],
             report.replaced = f"{name}: {arrays['weight'].shape[1]} classes in the file, {network.num_classes} here"
             continue
         found = list(parameters_of(name, layer, arrays))
-        if wrong := next((item for item in found if differs(*item[1:])), None):
-            full_name, parameter, value = wrong
-            shapes = f"{file_names[name]}: found {list(value.shape)}, expected {list(parameter.shape)}"
+        if wrong := [(full_name, list(value.shape), list(parameter.shape)) for full_name, parameter, value in found
+                     if value is not None and list(value.shape) != list(parameter.shape)]:
+            full_name, shape, expected = wrong[0]
+            shapes = f"{file_names[name]}: found {shape}, expected {expected}"
             if strict:
-                raise WeightsError(f"{report.path}: {shapes} for {full_name} of {network.name}"
-                                   f"{hint(value.shape, parameter.shape)}")
+                raise WeightsError(f"{report.path}: {shapes} for {full_name} of {network.name}{hint(shape, expected)}")
             report.unexpected.append(shapes)
             found = [(full_name, parameter, None) for full_name, parameter, _ in found]  # no half layers
         report.missing += [full_name for full_name, _, value in found if value is None]
@@ -110,11 +111,6 @@ def parameters_of(name: str, layer: nn.Layer,
         parameter = getattr(layer, attribute, None)
         if parameter is not None:
             yield f"{part}.{name}.{attribute}", parameter, arrays.get(role)
-
-
-def differs(parameter: paddle.Tensor, value: np.ndarray | None) -> bool:
-    """Whether there is a value and its shape is another."""
-    return value is not None and list(value.shape) != list(parameter.shape)
 
 
 def hint(found: Sequence[int], expected: Sequence[int]) -> str:

@@ -61,7 +61,7 @@ class Tensor:
         return np.lib.stride_tricks.as_strided(numbers[self.offset:], self.size, strides, writeable=False)
 
 
-def rebuild_tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
+def rebuild_tensor(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
     return Tensor(storage, offset, tuple(size), tuple(stride))
 
 
@@ -78,7 +78,7 @@ TORCH_NAMES: Names = {
 }
 
 
-def storage_of(pid: tuple) -> Storage:
+def storage_of(pid: tuple[Any, ...]) -> Storage:
     """The storage that a persistent id ("storage", type, key, location, numel, ...) names."""
     tag, kind, key, _, numel = pid[:5]
     if tag != "storage" or not isinstance(kind, StorageType) or type(numel) is not int or numel < 0:
