@@ -70,7 +70,7 @@ class Place:
             data = self.bundle.read(name) if name in self.bundle.names() else None
         else:
             data = FolderStorage(self.path).read(name) if (self.path / name).is_file() else None
-        return data and (data.decode("utf-8", "replace"), f"{self.path}/{name}")
+        return None if data is None else (data.decode("utf-8", "replace"), f"{self.path}/{name}")
 
     def archive(self, name: str) -> Path | BinaryIO | None:
         if self.bundle:
