@@ -33,7 +33,7 @@ class DamagedPickle(Exception):
 
 
 class StandIn:
-    """What a permitted name resolves to: it can be called, and that is all."""
+    """The value of a permitted name: it can be called, nothing else."""
 
     __slots__ = ("call",)
 

@@ -5,6 +5,9 @@ from importlib.resources import files
 
 
 def class_names() -> tuple[str, ...]:
-    """Names by index: WordNet's first word for each class, told apart where two share it (crane)."""
+    """Names by index: WordNet's first word for each class, distinguished where two share it (crane).
+
+    The classes are in the order of their WordNet ids, which the file names.
+    """
     lines = files("paddlecnn.models").joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     return tuple(line.partition(" ")[2] for line in lines)

@@ -1,4 +1,4 @@
-"""What is said, and what is left alone, where a weight file does not fit."""
+"""Weight files that do not fit: the messages, and a network that stays unchanged."""
 from __future__ import annotations
 
 import numpy as np

@@ -104,7 +104,7 @@ def test_pytorch_batch_normalisation(tmp_path):
     with torch.no_grad():
         wanted = theirs["classifier"](torch.flatten(theirs["features"](images), 1)).numpy()
     np.testing.assert_allclose(ours(paddle.to_tensor(images.numpy())).numpy(), wanted, atol=1e-4)
-    assert report.preprocess is None  # ten classes: nobody published how their images were prepared
+    assert report.preprocess is None  # ten classes: no published preprocessing
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

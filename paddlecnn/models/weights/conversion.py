@@ -1,7 +1,7 @@
-"""How each format lays out a layer's numbers, which layer of a network it means, and how images went in.
+"""The axes of each format's arrays, the layers that they belong to, and the preprocessing of their images.
 
-Ports go wrong silently in three places: the axes of a kernel, the axes of a fully connected matrix, and the
-order in which the last feature map was flattened before the first fully connected layer.
+Conversions go wrong silently in three places: the axes of a kernel, the axes of a fully connected matrix, and
+the order in which the last feature map was flattened before the first fully connected layer.
 """
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ LAYOUTS = {"npy": TENSORFLOW, "npz": TENSORFLOW, "keras": TENSORFLOW,
 
 IMAGENET = IMAGENET_PREPROCESS.model_dump(include={"channels", "scale", "mean", "std"})
 ONES = [1.0, 1.0, 1.0]
-# The preprocessing published with the ImageNet weights of a format, for AlexNet and for VGG.
+# The preprocessing published with the ImageNet weights of a format, for AlexNet and for VGG. Means in BGR: Caffe's
+# models/bvlc_*/train_val.prototxt (104, 117, 123) and Keras' imagenet_utils.preprocess_input; in RGB: Frossard's
+# vgg16.py (cs.toronto.edu/~frossard/post/vgg16); IMAGENET: torchvision's and paddle.vision's pages of their weights.
 PUBLISHED = {
     ("npy", "AlexNet"): {"channels": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": ONES},
     ("npy", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
@@ -64,9 +66,9 @@ def weighted_layers(network: ConvClassifier) -> dict[str, nn.Layer]:
 
 
 def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dict[str, str]]:
-    """A file's layers with our axes and our names where they have one, and the file's own name of each.
+    """A file's layers with our axes and, if they have one, our names; and the file's own name of each.
 
-    Raises WeightsError where layers without known names cannot be paired by their order.
+    Raises WeightsError where layers without known names cannot be paired by their order, or two have one name.
     """
     ours = weighted_layers(network)
     names = our_names(file, ours, network)
@@ -119,10 +121,10 @@ def known_name(name: str) -> str:
 
 
 def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClassifier) -> dict[str, str]:
-    """The file's name of each layer, and ours where there is one.
+    """The file's name of each layer, and ours if there is one.
 
-    Layers whose names say nothing (features.0, conv2d_1) are paired by their order among their kind. Fully
-    connected ones may lack altogether. Raises WeightsError where the numbers of layers differ.
+    Layers with generic names (features.0, conv2d_1) are paired by their order among their kind. Fully connected
+    ones may be absent altogether. Raises WeightsError where the numbers of layers differ.
     """
     names = {name: known_name(name) for name in file.layers}
     for layer_type, kind in KINDS.items():
@@ -140,7 +142,7 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClass
 def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifier) -> dict[str, Any] | None:
     """The preprocessing that came with the ImageNet weights of this format; None for weights that are not those."""
     if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
-        return None  # ours: the run's checkpoint tells
+        return None  # ours: the run's checkpoint has it
     last = layers.get(list(weighted_layers(network))[-1])
     published = PUBLISHED.get((file.format, type(network).__name__))
     if published is None or (last is not None and last["weight"].shape[-1] != IMAGENET_CLASSES):

@@ -1,4 +1,4 @@
-"""Load a weight file into a network: everything is checked before the first number is changed."""
+"""Load a weight file into a network; everything is checked before the first parameter is changed."""
 from __future__ import annotations
 
 import importlib
@@ -25,14 +25,14 @@ PARAMETERS = {"weight": "weight", "bias": "bias", "mean": "_mean", "variance": "
 
 @dataclass
 class WeightsReport:
-    """What became of a weight file.
+    """The outcome of loading a weight file.
 
-    loaded: our parameters that have their values from it
-    missing: our parameters that it does not hold, which keep theirs
-    unexpected: its layers that have no place here
-    replaced: the last layer where its number of classes is another, which keeps its fresh values
-    preprocess: how images are prepared for these weights (keys of a config's data.preprocess), where that is known
-    notes: what else a person should know
+    loaded: parameters of the network whose values come from the file
+    missing: parameters of the network that the file lacks, which keep their values
+    unexpected: layers of the file that the network lacks
+    replaced: the last layer if its number of classes differs; it keeps its fresh values
+    preprocess: the preprocessing of images for these weights (keys of a config's data.preprocess), if known
+    notes: anything else to report
     """
 
     path: str
@@ -44,7 +44,7 @@ class WeightsReport:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The report for a person."""
+        """The report, one line per item."""
         lines = [f"{self.path}: {len(self.loaded)} arrays loaded"]
         if self.replaced:
             lines.append(f"new last layer: {self.replaced}")
@@ -114,7 +114,7 @@ def parameters_of(name: str, layer: nn.Layer,
 
 
 def hint(found: Sequence[int], expected: Sequence[int]) -> str:
-    """What a difference of shapes may mean."""
+    """A likely cause of a difference of shapes."""
     if len(found) == len(expected) == 4 and found[0] == expected[0] and 2 * found[1] == expected[1]:
         return "; the file has two groups there: alexnet_two_tower has them, too"
     if len(found) == len(expected) == 2 and found[1] == expected[1]:
@@ -128,7 +128,7 @@ def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool)
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
     if strict and (report.missing or report.unexpected):
         what = [f"{title} {listed(names)}" for title, names in
-                (("lacks", report.missing), ("holds, beyond the network,", report.unexpected)) if names]
+                (("lacks", report.missing), ("has, beyond the network,", report.unexpected)) if names]
         raise WeightsError(f"{report.path}: {'; '.join(what)}; "
                            "model.strict: false in a config loads what fits and lists the rest")
 
@@ -141,7 +141,7 @@ def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:
 
 
 def normalisation_note(file: WeightFile, network: ConvClassifier) -> list[str]:
-    """A line where Caffe's weights meet another local response normalisation than they were trained with."""
+    """A note if Caffe's weights meet another local response normalisation than they were trained with."""
     used = {(layer.size, layer.alpha, layer.beta, layer.k) for layer in network.features.children()
             if isinstance(layer, LocalResponseNorm)}
     if file.format == "npy" and type(network) is AlexNet and used - {CAFFE_LRN}:
