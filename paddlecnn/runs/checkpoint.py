@@ -121,12 +121,31 @@ def step_of(folder: Path) -> int:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint after checking every byte of it.
+    """Read a checkpoint after checking every byte of it; once more if training replaced it meanwhile.
 
     Raises CheckpointError, which names the folder and the file, for one that is torn, altered or not ours.
     """
-    verify(folder)
+    before = identity_of(folder)
     try:
+        return read_checkpoint(folder)
+    except CheckpointError:
+        if identity_of(folder) == before:
+            raise
+        return read_checkpoint(folder)
+
+
+def identity_of(folder: Path) -> int | None:
+    """A number that changes when a folder is replaced by another one; None if there is none."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Check and read the files of a checkpoint."""
+    try:
+        verify(folder)
         state = RunState.model_validate(json.loads((folder / "state.json").read_bytes()))
         arrays = [safetensors.numpy.load((folder / name).read_bytes()) for name in FILES[:2]]
     except ValidationError as error:
@@ -136,6 +155,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
                               f"(state.json: {f'{where}: ' if where else ''}{first['msg']})") from None
     except (ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn ({error})") from None
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read ({error.strerror})") from None
     return Checkpoint(*arrays, state)
 
 

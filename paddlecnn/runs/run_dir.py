@@ -23,7 +23,6 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import load_run_config, to_yaml
 from paddlecnn.errors import RunError
 from paddlecnn.files import sync, write_json
-from paddlecnn.runs.checkpoint import restore_best
 
 
 class RunDir:
@@ -96,9 +95,10 @@ class RunDir:
 
     def checkpoint(self, name: str = "best") -> Path:
         """The folder of the checkpoint best or last. Raises RunError if there is none yet."""
-        with contextlib.suppress(OSError):  # a run on a read-only disk can still be read
-            restore_best(self.checkpoints)
         folder = self.checkpoints / name
+        replacement = self.checkpoints / "best.new"
+        if name == "best" and not folder.is_dir() and replacement.is_dir():  # between the two renames of a new best
+            return replacement
         if not folder.is_dir():
             other = "; --checkpoint last uses the unfinished epoch" if (self.checkpoints / "last").is_dir() else ""
             raise RunError(f"{self.path}: has no checkpoint {name} yet; finish an epoch of training first{other}")

@@ -169,7 +169,8 @@ class TrainState:
         rest = {name: value for name, value in checkpoint.optimizer.items() if not name.startswith(RAW)}
         load_optimizer_arrays(self.model, self.optimizer, self.schedule, rest)
         if self.scaler and checkpoint.state.scaler:
-            self.scaler.load_state_dict(checkpoint.state.scaler)
+            saved = checkpoint.state.scaler
+            self.scaler.load_state_dict({**saved, "scale": np.atleast_1d(saved["scale"])})  # version 0.1: a float
 
     def scaler_state(self) -> dict | None:
         """The state of the loss scaling as plain values; `scale` is a list because Paddle indexes it at a resume."""

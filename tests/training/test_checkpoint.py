@@ -1,12 +1,14 @@
 """A checkpoint is whole or refused by name."""
 import os
 import subprocess
+import threading
 
 import numpy as np
 import pytest
 
 from paddlecnn.errors import CheckpointError
 from paddlecnn.runs.checkpoint import FILES, SUMS, Checkpoint, latest_valid, load_checkpoint, save_checkpoint
+from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import RunState
 
 
@@ -86,3 +88,26 @@ def test_an_older_sound_checkpoint_outlives_a_failed_write(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
     assert load_checkpoint(tmp_path / "last").state.step == 10
     assert load_checkpoint(tmp_path / "best").state.step == 10
+
+
+def test_the_best_can_be_read_while_it_is_replaced(tool, tiny, tmp_path):
+    """A thread replaces `best` again and again; each read gets one of the checkpoints, whole."""
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=1") == 0
+    done = threading.Event()
+
+    def replace() -> None:
+        step = 0
+        while not done.is_set():
+            step += 1
+            save_checkpoint(run / "checkpoints", checkpoint(step), best=True)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        steps: set[int] = set()
+        while len(steps) < 8:
+            steps.add(load_checkpoint(RunDir(run).checkpoint("best")).state.step)
+    finally:
+        done.set()
+        writer.join()

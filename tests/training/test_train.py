@@ -336,3 +336,39 @@ def test_a_disk_made_read_only_is_one_line_and_harms_nothing(tool, tiny, small_d
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     assert weights_sha(run) == before
     assert tool("train", *extend) == 0
+
+
+def test_a_damaged_environment_is_found_before_training_resumes(tool, tiny, whole, capsys):
+    before = weights_sha(whole)
+    (whole / "environment.json").write_text("{")
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
+    assert f"{whole}/environment.json: cannot be read" in capsys.readouterr().err
+    assert weights_sha(whole) == before
+
+
+def test_seeds_do_not_train_inside_a_plain_run(tool, tiny, whole, capsys):
+    assert tool("train", "-c", tiny, "--run", whole, "--seeds", "2", "--resume") == 2
+    assert "is a run of one seed; choose another folder" in capsys.readouterr().err
+    assert not list(whole.glob("seed-*"))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--seeds", "0"], "--seeds 0: must be at least 2"),
+    (["--seeds", "-1"], "--seeds -1: must be at least 2"),
+    (["--profile", "-1"], "-1: must be 1 or more"),
+    (["--profile", "0"], "0: must be 1 or more"),
+    (["--extend", "train.epochs=9"], "--extend: changes the length of an existing run; add --resume"),
+])
+def test_an_option_out_of_range_is_refused(tool, tiny, tmp_path, capsys, options, message):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_resumes_by_its_folder_alone_and_lists_what_an_override_changes(tool, tiny, whole, capsys):
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 0
+    assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
+    assert tool("train", "--resume", whole, "-o", "optim.lr=0.5") == 2
+    assert "optim.lr (0.01 in the run, 0.5 now)" in capsys.readouterr().err
+    assert tool("train", "--resume") == 2
+    assert "--resume: name a run" in capsys.readouterr().err

@@ -9,6 +9,7 @@ recipe (AlexNet, section 2 and 4.1) with R = 256 and S = 224.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,8 +141,17 @@ def to_input(images: np.ndarray, spec: Preprocess) -> paddle.Tensor:
 
     if paddle.get_device().startswith("cpu"):
         return paddle.utils.dlpack.from_dlpack(normalise(images, spec).__dlpack__())
-    factor, shift = (paddle.to_tensor(value) for value in factor_and_shift(spec))
+    factor, shift = constants_on(paddle.get_device(), spec.model_dump_json())
     return paddle.to_tensor(in_channel_order(images, spec)).astype("float32") * factor + shift
+
+
+@lru_cache(maxsize=4)
+def constants_on(device: str, spec: str) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """`factor_and_shift` of a spec (as JSON) as tensors that stay on the current device."""
+    import paddle
+
+    factor, shift = factor_and_shift(Preprocess.model_validate_json(spec))
+    return paddle.to_tensor(factor), paddle.to_tensor(shift)
 
 
 def in_channel_order(images: np.ndarray, spec: Preprocess) -> np.ndarray:
