@@ -11,6 +11,8 @@ from paddlecnn.onednn.bindings import Arg, DataType, ExecArg, OneDNNError, Query
 from paddlecnn.onednn.handles import Memory, MemoryDesc, Primitive, PrimitiveDesc
 from paddlecnn.onednn.memory import Arena, Lifetime, Slot, Value
 
+BFLOAT16_ONE = 0x3F80
+
 
 class Unsupported(Exception):
     """An operation that oneDNN cannot run here, or only by a reference implementation: it stays Paddle's."""
@@ -72,13 +74,13 @@ class Builder:
             return self.value(desc)
         return Value(desc, self.gradients.setdefault(name, Slot()))
 
-    def ones(self, count: int) -> Value:
+    def ones(self, count: int, data_type: DataType = DataType.F32) -> Value:
         """A row of ones: its product with a matrix is the sum over the matrix's rows."""
-        array = np.ones(count, np.float32)
+        array = np.full(count, BFLOAT16_ONE, np.uint16) if data_type is DataType.BF16 else np.ones(count, np.float32)
         self.constants.append(array)
         slot = Slot()
         slot.bind(array.ctypes.data)
-        return Value(MemoryDesc.plain([1, count]), slot)
+        return Value(MemoryDesc.plain([1, count], data_type), slot)
 
     def execute(self, program: Program, label: str, desc: PrimitiveDesc | None, arguments: dict[Arg, Value]) -> None:
         """Append a primitive. Its scratchpad is a block that is free again for the next primitive."""

@@ -10,13 +10,15 @@ from paddlecnn.onednn.builder import Builder, Unsupported
 from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
 from paddlecnn.onednn.memory import Value
 from paddlecnn.onednn.operations import Convolution
-from paddlecnn.onednn.primitives.eltwise import relu_backward
+from paddlecnn.onednn.primitives.eltwise import relu_backward, relu_in_place
+from paddlecnn.onednn.primitives.taps import SMALL, SMALL_BFLOAT16_WEIGHTS, Taps, hwnc
 
 
 class ConvolutionKernel:
     def __init__(self, operation: Convolution, builder: Builder):
         self.operation, self.builder = operation, builder
         self.source: Value | None = None
+        self.tap_weights: Value | None = None
         self.result: Value | None = None
 
     def forward(self, source: Value) -> Value:
@@ -30,6 +32,8 @@ class ConvolutionKernel:
             self.any(self.weight_shape), self.bias_desc, self.any(self.output_shape), *self.geometry, relu=op.relu)
         if self.hint is None:
             raise Unsupported("convolution forward: only a reference implementation")
+        if self.taps.suit(SMALL):
+            return self.forward_by_taps(source)
         source = b.to_layout(b.forward, "convolution source", source, self.query(self.hint, Query.SRC_MD))
         weights = b.borrow(b.forward, "weights", self.weights, self.query(self.hint, Query.WEIGHTS_MD))
         result = b.value(self.query(self.hint, Query.DST_MD))
@@ -38,11 +42,31 @@ class ConvolutionKernel:
             arguments[Arg.BIAS] = b.parameter((op.layer, "bias"), self.bias_desc)
         b.execute(b.forward, "convolution forward", self.hint, arguments)
         weights.release()
-        if b.training and op.trains:
+        return self.keep_for_backward(source, result)
+
+    def forward_by_taps(self, source: Value) -> Value:
+        op, b = self.operation, self.builder
+        source = b.to_layout(b.forward, "convolution source", source, hwnc(self.input_shape, b.activation))
+        weights = b.borrow(b.forward, "weights", self.weights, self.taps.weights_desc(b.activation))
+        bias = b.parameter((op.layer, "bias"), MemoryDesc.plain([1, 1, op.weight[0]])) if op.bias else None
+        result = self.taps.forward(b, source, weights, bias)
+        if b.training:
+            self.tap_weights = weights
+        else:
+            weights.release()
+        if op.relu:
+            relu_in_place(b, result)
+        result = b.to_layout(b.forward, "convolution result", result, self.query(self.hint, Query.DST_MD))
+        return self.keep_for_backward(source, result)
+
+    def keep_for_backward(self, source: Value, result: Value) -> Value:
+        """The result; what the backward pass reads is kept, and the source is otherwise released."""
+        op, training = self.operation, self.builder.training
+        if training and op.trains:
             self.source = source
         else:
             source.release()
-        if b.training and op.relu_gradient:
+        if training and op.relu_gradient:
             self.result = result.retain()
         return result
 
@@ -51,13 +75,21 @@ class ConvolutionKernel:
         if self.result is not None:
             gradient = relu_backward(self.builder, gradient, self.result)
             self.result.release()
+        small = SMALL_BFLOAT16_WEIGHTS if self.builder.activation is DataType.BF16 else SMALL
         if self.operation.trains:
-            gradient = self.backward_weights(gradient)
+            by_taps = self.taps.suit(small)
+            gradient = self.backward_weights_by_taps(gradient) if by_taps else self.backward_weights(gradient)
             self.source.release()
-        if wanted:
-            return self.backward_data(gradient)
-        gradient.release()
-        return None
+        result = None
+        if wanted and self.tap_weights is not None:
+            result = self.backward_data_by_taps(gradient)
+        elif wanted:
+            result = self.backward_data(gradient)
+        else:
+            gradient.release()
+        if self.tap_weights is not None:
+            self.tap_weights.release()
+        return result
 
     def backward_weights(self, gradient: Value) -> Value:
         op, b = self.operation, self.builder
@@ -80,6 +112,28 @@ class ConvolutionKernel:
             if value is not None:
                 value.release()
         return gradient
+
+    def backward_weights_by_taps(self, gradient: Value) -> Value:
+        op, b = self.operation, self.builder
+        gradient = b.to_layout(b.backward, "gradient", gradient, hwnc(self.output_shape, b.activation))
+        source = b.borrow(b.backward, "convolution source", self.source, hwnc(self.input_shape, b.activation))
+        if op.weight_trains:
+            result = self.taps.backward_weights(b, source, gradient)
+            b.reorder(b.backward, "weight gradient", result,
+                      b.gradient((op.layer, "weight"), self.plain_weights, wanted=True))
+            result.release()
+        source.release()
+        if op.bias_trains:
+            target = b.gradient((op.layer, "bias"), MemoryDesc.plain([1, op.weight[0]]), wanted=True)
+            self.taps.backward_bias(b, gradient, target)
+        return gradient
+
+    def backward_data_by_taps(self, gradient: Value) -> Value:
+        b = self.builder
+        gradient = b.to_layout(b.backward, "gradient", gradient, hwnc(self.output_shape, b.activation))
+        result = self.taps.backward_data(b, gradient, self.tap_weights)
+        gradient.release()
+        return result
 
     def choose_backward_weights(self) -> PrimitiveDesc:
         """With the source as it lies, or in the layout that the primitive likes best."""
@@ -123,6 +177,7 @@ class ConvolutionKernel:
             self.weight_shape = (op.groups, op.weight[0] // op.groups, *op.weight[1:])
         self.plain_weights = MemoryDesc.plain(self.weight_shape)
         self.bias_desc = MemoryDesc.plain(op.weight[:1]) if op.bias else None
+        self.taps = Taps(op, self.input_shape, self.output_shape, before)
         self.weights = self.builder.parameter((op.layer, "weight"), self.plain_weights)
 
     def any(self, shape: tuple[int, ...]) -> MemoryDesc:

@@ -42,6 +42,12 @@ class ActivationKernel:
         return result
 
 
+def relu_in_place(builder: Builder, value: Value) -> None:
+    desc = PrimitiveDesc.create("eltwise_forward", PropKind.FORWARD_INFERENCE, AlgKind.RELU, value.desc, value.desc,
+                                0.0, 0.0)
+    builder.execute(builder.forward, "ReLU forward", desc, {Arg.SRC: value, Arg.DST: value})
+
+
 def relu_backward(builder: Builder, gradient: Value, result: Value) -> Value:
     """The gradient where `result`, the output of a ReLU (or of a max pool behind it), is positive; 0 elsewhere."""
     b, algorithm = builder, AlgKind.RELU_USE_DST_FOR_BWD
