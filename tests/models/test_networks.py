@@ -10,6 +10,7 @@ import pytest
 
 from paddlecnn.errors import ModelError
 from paddlecnn.models import LocalResponseNorm, create_model, freeze_features
+from paddlecnn.models.registry import NETWORKS
 from paddlecnn.models.summary import count_parameters
 
 PUBLISHED = {
@@ -20,6 +21,8 @@ PUBLISHED = {
     "vgg16": 138_357_544, "vgg19": 143_667_240, "vgg11_bn": 132_868_840, "vgg13_bn": 133_053_736,
     "vgg16_bn": 138_365_992, "vgg19_bn": 143_678_248,
 }
+WITH_OPTIONS = [("alexnet", {"norm": "batch"}, 62_381_096), ("vgg11_lrn", {"batch_norm": True}, 132_868_840),
+                ("vgg11_cifar", {"depth": "C"}, 10_526_538)]
 SMALL = {"hidden": [16, 16]}  # a small classifier: the features are what is tested
 
 
@@ -28,6 +31,18 @@ def test_parameters_are_the_published_ones(name):
     with paddle.LazyGuard():
         network = create_model(name)
     assert count_parameters(network) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize(("name", "options", "parameters"), WITH_OPTIONS)
+def test_unpublished_combinations_are_options(name, options, parameters):
+    with paddle.LazyGuard():
+        assert count_parameters(create_model(name, **options)) == parameters
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_numbers_of_a_published_network_pass_the_checks_of_options(name):
+    with paddle.LazyGuard():
+        assert create_model(name, **vars(NETWORKS[name].variant.config)).name == name
 
 
 @pytest.mark.parametrize(("name", "size", "shape"), [

@@ -129,7 +129,8 @@ def test_two_small_kernels_against_a_large_one(tool, capsys):
     assert rows["3 x 3x3"][5:7] == ["55.1", "%"]
 
 
-@pytest.mark.parametrize("arguments", [["vgg17"], ["alexnet", "--input-size", "8"], ["alexnet", "--num-classes", "0"]])
+@pytest.mark.parametrize("arguments", [["vgg17"], ["alexnet", "--input-size", "8"], ["alexnet", "--num-classes", "0"],
+                                       ["alexnet", "--num-classes", "9" * 400], ["vgg16", "--input-size", "16384"]])
 def test_what_cannot_be_is_one_line_and_exit_2(tool, capsys, arguments):
     assert tool("summary", *arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
