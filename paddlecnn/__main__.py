@@ -16,6 +16,7 @@ COMMANDS = {
     "split": "write a split as text files",
     "summary": "show layers, shapes, parameters and multiply-adds",
     "benchmark": "measure speed",
+    "doctor": "check the installation and this machine",
 }
 
 
@@ -32,8 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(usage())
         sys.exit(0 if arguments else 2)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run` handles it, Ctrl-C ends the process without a traceback
-    from paddlecnn.cli.common import run
+    try:
+        from paddlecnn.cli.common import run
+    except ModuleNotFoundError as error:
+        from paddlecnn.errors import not_installed
 
+        print(not_installed(error.name), file=sys.stderr)
+        sys.exit(2)
     run(lambda: dispatch(arguments[0], arguments[1:]))
 
 

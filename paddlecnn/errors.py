@@ -2,7 +2,11 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent  # of the clone
 
 
 class UserError(Exception):
@@ -55,6 +59,16 @@ class ServiceError(UserError):
     """A service elsewhere is at fault, and trying again later may help. The tools exit 3."""
 
     exit_code = 3
+
+
+def how_to_install() -> str:
+    """The command that installs what the package requires."""
+    return f"run `make install` in {ROOT} and activate .venv, or run `pip install -e '{ROOT}[cpu]'`"
+
+
+def not_installed(module: str | None) -> str:
+    """One line for a package that cannot be imported."""
+    return f"{module}: not installed for {sys.executable}; {how_to_install()}"
 
 
 def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:

@@ -1,4 +1,4 @@
-"""What must hold before `import paddle`, and the choice of the device.
+"""The environment that Paddle needs at its import, and the choice of the device.
 
 Paddle sets OMP_NUM_THREADS=1 when the variable is absent, and its math library takes a slow path on
 AMD processors unless MKL_DEBUG_CPU_TYPE=5 is set. Both are read once, at import. Together they make
@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import warnings
 from types import ModuleType
 
+from paddlecnn import gpu
 from paddlecnn.errors import DeviceError
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_environment() -> None:
@@ -44,28 +48,82 @@ def load_paddle() -> ModuleType:
 
 
 def choose_device(wanted: str) -> str:
-    """The device to compute on, made Paddle's current one.
+    """The device to compute on, made Paddle's current one after a small computation on it gave the right result.
 
-    `wanted` is auto, cpu, gpu or gpu:N; auto takes the first GPU where Paddle can use one. Returns cpu or
-    gpu:N. Raises DeviceError where a GPU is asked for and this machine or this build of Paddle has none.
+    `wanted` is auto, cpu, gpu or gpu:N. auto takes the first GPU; without any card it takes the CPU, with a warning if
+    this Paddle is a GPU build. Returns cpu or gpu:N. Raises DeviceError, with the reason and the build to install,
+    where the device cannot be used.
     """
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", wanted):
         raise DeviceError(f"--device {wanted}: not a device; take auto, cpu, gpu or gpu:N")
+    if problem := gpu.two_builds(gpu.installed_builds()):
+        raise DeviceError(problem)
     paddle = load_paddle()
-    count = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
-    if wanted == "auto":
-        wanted = "gpu" if count else "cpu"
     if wanted == "cpu":
-        paddle.set_device("cpu")
-        return "cpu"
-    if not paddle.device.is_compiled_with_cuda():
-        raise DeviceError(f"--device {wanted}: this PaddlePaddle is a CPU build; "
-                          "install the GPU build (GPU=1 make install) or take --device cpu")
+        return use_device(paddle, "cpu", None)
+    facts = gpu.gather(paddle)
     # Under paddle.distributed.launch each rank sees its own card, named by this variable.
     selected = os.environ.get("FLAGS_selected_gpus", "0")  # noqa: SIM112 (Paddle spells it so)
     number = int(wanted.partition(":")[2] or selected.split(",")[0])
-    if number >= count:
-        raise DeviceError(f"--device {wanted}: this machine has {count} usable GPU(s), numbered from 0; "
-                          "take one of those or --device cpu")
-    paddle.set_device(f"gpu:{number}")
-    return f"gpu:{number}"
+    problem = gpu.gpu_problem(facts, number)
+    if problem is None:
+        return use_device(paddle, f"gpu:{number}", facts)
+    if wanted != "auto" or (facts.cuda and facts.cards):
+        raise DeviceError(f"--device {wanted}: {problem}")
+    if facts.cuda or facts.cards:
+        logger.warning("%s", problem)
+    return use_device(paddle, "cpu", None)
+
+
+def use_device(paddle: ModuleType, device: str, facts: gpu.GpuFacts | None) -> str:
+    """Make `device` Paddle's current one and check its arithmetic. `facts` are given for a GPU."""
+    if facts and "FLAGS_cudnn_deterministic" not in os.environ:
+        # A resumed run reaches the same weights only if the backward convolutions are deterministic.
+        paddle.set_flags({"FLAGS_cudnn_deterministic": True})
+    paddle.set_device(device)
+    if reason := faulty_arithmetic(paddle):
+        number = int(device.partition(":")[2] or 0)
+        raise DeviceError(gpu.wrong_result(facts, number, reason) if facts
+                          else f"a small computation on the CPU with PaddlePaddle {paddle.__version__} {reason}; "
+                               "install PaddlePaddle again")
+    return device
+
+
+def faulty_arithmetic(paddle: ModuleType) -> str | None:
+    """The fault of a matrix product and a convolution on the current device; None if both are right.
+
+    The inputs are small integers, so that the results are exact in float32 and also in TF32.
+    """
+    import numpy as np
+
+    matrix = (np.arange(64, dtype="float32") % 7).reshape(8, 8)
+    image = (np.arange(192, dtype="float32") % 5).reshape(1, 3, 8, 8)
+    kernels = (np.arange(108, dtype="float32") % 3 - 1).reshape(4, 3, 3, 3)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (3, 3), axis=(2, 3))
+    expected = matrix @ matrix, np.einsum("nchwij,ocij->nohw", windows, kernels)
+    try:
+        found = (paddle.matmul(paddle.to_tensor(matrix), paddle.to_tensor(matrix)).numpy(),
+                 paddle.nn.functional.conv2d(paddle.to_tensor(image), paddle.to_tensor(kernels)).numpy())
+    except Exception as error:  # Paddle's own classes, OSError for a missing kernel among them
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return f"fails ({lines[-1].strip()[:200]})"
+    if all(np.array_equal(*pair) for pair in zip(expected, found, strict=True)):
+        return None
+    return "gives a wrong result"
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raise DeviceError if the GPU `device` (gpu:N) cannot compute in float16 or bfloat16."""
+    card = gpu.gather(load_paddle()).cards[int(device.partition(":")[2] or 0)]
+    if problem := gpu.precision_problem(precision, card):
+        raise DeviceError(problem)
+
+
+def numeric_modes(device: str) -> dict[str, bool]:
+    """The modes of a GPU's libraries that change results: determinism of cuDNN, TF32 in cuDNN and cuBLAS."""
+    if not device.startswith("gpu"):
+        return {}
+    paddle = load_paddle()
+    flag = "FLAGS_cudnn_deterministic"
+    return {"cudnn_deterministic": paddle.get_flags([flag])[flag],
+            "cudnn_tf32": paddle.base.core.get_cudnn_switch(), "cublas_tf32": paddle.base.core.get_cublas_switch()}

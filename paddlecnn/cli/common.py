@@ -17,7 +17,7 @@ from tqdm import tqdm
 from paddlecnn import runtime
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config
-from paddlecnn.errors import UserError
+from paddlecnn.errors import UserError, not_installed
 
 EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
 
@@ -145,6 +145,9 @@ def run(main: Callable[[], int]) -> None:
     except BrokenPipeError:  # `paddlecnn summary vgg16 | head`
         discard_stdout()
         code = 0
+    except ModuleNotFoundError as error:
+        own = (error.name or "paddlecnn").split(".")[0] == "paddlecnn"
+        code = fail(bug_message(error), EXIT_BUG) if own else fail(not_installed(error.name), EXIT_USER)
     except OSError as error:
         code = fail(os_message(error), EXIT_USER) if error.errno else fail(bug_message(error), EXIT_BUG)
     except Exception as error:  # an import that Ctrl-C interrupts may fail with an error of its own

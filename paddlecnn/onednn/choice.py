@@ -9,6 +9,7 @@ from paddle import nn
 from paddlecnn.errors import DeviceError
 from paddlecnn.onednn.bindings import Unavailable
 from paddlecnn.onednn.layer import accelerate, describe_engine, require
+from paddlecnn.runtime import check_precision
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def choose_engine(name: str, precision: str, device: str) -> Engine:
     if device.startswith("gpu"):
         if name == "onednn":
             raise DeviceError("engine onednn: runs on a CPU only; take engine auto or paddle, or --device cpu")
+        check_precision(precision, device)
         return Engine("paddle", precision)
     if precision == "float16":
         raise DeviceError("precision float16: needs a GPU; take float32, or bfloat16 with engine onednn")

@@ -15,6 +15,7 @@ from typing import Any
 
 import paddle
 
+from paddlecnn import runtime
 from paddlecnn.config import Config
 from paddlecnn.configfile import config_hash
 from paddlecnn.errors import RunError
@@ -38,6 +39,7 @@ def describe_environment(config: Config, device: str, engine: str) -> dict[str, 
         "device_name": paddle.device.cuda.get_device_name() if device.startswith("gpu") else platform.processor(),
         "processes": paddle.distributed.get_world_size(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
+        "modes": runtime.numeric_modes(device),
     }
 
 

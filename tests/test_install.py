@@ -1,0 +1,113 @@
+"""Installation: commands without their packages, and which build of PaddlePaddle make installs."""
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from helpers.docs import ROOT
+from helpers.environments import linked_environment, run_in
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "doctor", "summary"])
+def test_a_command_without_any_package_says_what_to_install(command, tmp_path):
+    (tmp_path / "packages").mkdir()
+    done = run_in(tmp_path / "packages", ROOT / "tools" / f"{command}.py", "--help", cwd=tmp_path)
+    assert_one_line(done, "not installed for", "make install", "pip install -e")
+
+
+@pytest.mark.parametrize("package", ["numpy", "paddle"])
+def test_a_command_without_one_package_names_it(package, tmp_path):
+    packages = linked_environment(tmp_path / "packages", without=[package])
+    done = run_in(packages, ROOT / "tools" / "summary.py", "alexnet", cwd=tmp_path)
+    assert_one_line(done, f"{package}: not installed for", "make install")
+
+
+def test_an_old_python_is_one_line(tmp_path):
+    old = next((path for version in ("3.10", "3.9", "3.8") if (path := find_python(version))), None)
+    if old is None:
+        pytest.skip("no Python older than 3.11 on this machine")
+    done = subprocess.run([old, ROOT / "tools" / "train.py"], capture_output=True, text=True, cwd=tmp_path)
+    assert_one_line(done, "paddlecnn requires 3.11 or newer")
+
+
+def find_python(version: str) -> str | None:
+    """An interpreter of this version that runs: on the path, or made by pyenv."""
+    candidates = [shutil.which(f"python{version}"),
+                  *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+    return next((path for path in candidates
+                 if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0), None)
+
+
+def test_the_extras_name_one_build_each_and_the_gpu_build_is_never_2_6():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert extras["cpu"][0] == "paddlepaddle>=3.0,<4"
+    assert extras["gpu"][0] == "paddlepaddle-gpu>=3.0,<4"
+
+
+# make: what it would run, in a copy of the project's build files
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    for name in ("Makefile", "setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def would_run(clone: Path, *arguments: str) -> str:
+    """What make prints for a dry run."""
+    if not shutil.which("make"):
+        pytest.skip("no make on this machine")
+    return subprocess.run(["make", "-n", *arguments], cwd=clone, capture_output=True, text=True, check=True).stdout
+
+
+def after_install(clone: Path, build: str) -> None:
+    """The state that an installation leaves in .venv."""
+    (clone / ".venv").mkdir()
+    (clone / ".venv" / ".build").write_text(f"{build}\n")
+    (clone / ".venv" / f".installed-{build}").touch()
+
+
+def test_make_installs_the_cpu_build(clone):
+    commands = would_run(clone)
+    assert ".[cpu,test" in commands
+    assert "index-url" not in commands
+
+
+def test_the_gpu_build_comes_from_paddles_own_index_and_is_checked(clone):
+    commands = would_run(clone, "GPU=1")
+    assert ".[gpu,test" in commands
+    assert "/packages/stable/cu126/" in commands
+    assert "paddle.utils.run_check()" in commands
+    assert "/packages/stable/cu129/" in would_run(clone, "GPU=1", "CUDA=cu129")
+
+
+def test_make_after_a_gpu_installation_keeps_it(clone):
+    after_install(clone, "cu129")
+    assert "pip" not in would_run(clone, "install")
+    assert "pip" not in would_run(clone, "test")
+    (clone / ".venv" / ".installed-cu129").unlink()  # an installation that did not finish is repeated as it was
+    assert "/packages/stable/cu129/" in would_run(clone, "test")
+
+
+def test_another_build_replaces_the_first_one(clone):
+    after_install(clone, "cu126")
+    commands = would_run(clone, "GPU=0")
+    assert commands.index("pip uninstall --yes") < commands.index(".[cpu,test")
+
+
+def test_another_paddle_has_an_environment_of_its_own(clone):
+    commands = would_run(clone, "test-paddle", "PADDLE=3.0.0")
+    assert ".venv-paddle-3.0.0/bin/python -m pytest" in commands
+    assert "paddlepaddle==3.0.0" in commands
+    assert " .venv/" not in commands
