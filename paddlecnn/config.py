@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
-Int = Annotated[int, Strict()]
+# The bounds keep products of several keys within what a computer can count.
+Int = Annotated[int, Strict(), Field(ge=-10**9, le=10**9)]
 Bool = Annotated[bool, Strict()]
-Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Float = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
 PositiveInt = Annotated[Int, Field(gt=0)]
+Pixels = Annotated[Int, Field(gt=0, le=8192)]
 Count = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
@@ -35,8 +37,8 @@ class Preprocess(Section):
     A key left out takes the value published with the weights, or else the data set's own.
     """
 
-    size: PositiveInt | None = None  # side of the square input, in pixels
-    resize: PositiveInt | None = None  # length of the short side before the centre crop; None: to `size` itself
+    size: Pixels | None = None  # side of the square input, in pixels
+    resize: Pixels | None = None  # length of the short side before the centre crop; None: to `size` itself
     channels: Literal["rgb", "bgr"] | None = None  # order of the input channels
     scale: PositiveFloat | None = None  # pixels 0..255 are divided by this: 255 gives 0..1, 1 leaves 0..255
     mean: Triple | None = None  # subtracted after scaling, one a channel, in the order of `channels`
@@ -67,7 +69,8 @@ class Augment(Section):
     """Random changes of the training images. All are off by default."""
 
     crop: Bool = False  # cut out the input at a random place of the resized image, not at its centre
-    pad: Count = 0  # pixels of zeros put around the resized image before such a crop; above 0 it implies crop
+    # Pixels of zeros put around the resized image before such a crop; above 0 it implies crop.
+    pad: Annotated[Count, Field(le=8192)] = 0
     flip: Bool = False  # mirror left and right with probability 1/2
     random_resized_crop: RandomResizedCrop | None = None
     color_jitter: ColorJitter | None = None
@@ -95,7 +98,7 @@ class DataConfig(Section):
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
     cache: str | None = None  # folder for resized images in one memory-mapped file
-    workers: Count = 0  # worker processes that read images; 0 reads in the training process
+    workers: Annotated[Count, Field(le=256)] = 0  # worker processes that read images; 0 reads in the training process
 
     @model_validator(mode="after")
     def fold_exists(self) -> DataConfig:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from paddlecnn.config import DATA_NAMES, Config
-from paddlecnn.errors import ConfigError, did_you_mean
+from paddlecnn.errors import ConfigError, brief, did_you_mean
 
 # Names that users of other libraries will type.
 KNOWN_AS = {"learning_rate": "lr", "base_lr": "lr", "wd": "weight_decay", "l2": "weight_decay", "bs": "batch_size",
@@ -26,8 +26,31 @@ RENAMED = {"amp": "precision", "every": "step_size", "at": "milestones", "factor
            "start": "initial_factor", "end": "final_factor"}
 
 
+LARGEST_CONFIG = 1 << 20  # bytes
+PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
 class StrictLoader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error and 2e-4 is a number."""
+    """YAML in which a duplicate key is an error, 2e-4 is a number, and a number means what it looks like.
+
+    PyYAML follows YAML 1.1: it would read 010 as 8 and 1:30 as 90, and leave 2e-4 a string. Aliases are refused: a
+    short file could stand for billions of values.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not supported here; write the value out",
+                                       self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        is_octal = re.fullmatch(r"[-+]?0\d+", node.value)
+        if is_octal or not PLAIN_NUMBER.fullmatch(node.value):
+            raise yaml.MarkedYAMLError(None, None, f"{node.value[:40]}: YAML reads this as another number than it "
+                                                   "looks like; write a plain decimal number, or quote it as text",
+                                       node.start_mark)
+        is_int = node.tag == "tag:yaml.org,2002:int"
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
@@ -36,12 +59,13 @@ class StrictLoader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(None, None, f"the key {key!r} is not a word", key_node.start_mark)
             if key in seen:
-                raise yaml.MarkedYAMLError(None, None, f"{key}: given twice", key_node.start_mark)
+                raise yaml.MarkedYAMLError(None, None, f"{key}: duplicate key", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-# PyYAML follows YAML 1.1, where 2e-4 and 1e3 are strings; YAML 1.2 reads them as numbers, as people do.
+for kind in ("int", "float"):
+    StrictLoader.add_constructor(f"tag:yaml.org,2002:{kind}", StrictLoader.construct_number)
 StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
@@ -86,6 +110,10 @@ def load_run_config(path: Path, overrides: Sequence[str] | Mapping[str, Any] = (
 def read_yaml(path: Path) -> dict:
     """The mapping in a YAML file."""
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: not a regular file; name a YAML file")
+        if path.is_file() and path.stat().st_size > LARGEST_CONFIG:
+            raise ConfigError(f"{path}: {path.stat().st_size:,} bytes, more than the {LARGEST_CONFIG:,} of a config")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
@@ -207,7 +235,7 @@ def describe(item: Any) -> tuple[str, str]:
         return key, message
     if item["type"] in ("model_type", "model_attributes_type"):
         message = "input should be a section of keys"
-    text = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
+    text = f"{message[0].lower()}{message[1:]}, not {brief(item['input'])}"
     if item["type"] == "literal_error" and isinstance(item["input"], str):
         choices = re.findall(r"'([^']+)'", item["ctx"]["expected"])
         near = difflib.get_close_matches(item["input"], choices, n=1)

@@ -76,3 +76,12 @@ def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
     valid = list(valid)
     near = difflib.get_close_matches(word, valid, n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(valid)}"
+
+
+def brief(value: object) -> str:
+    """A value for a message, cut if it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not print an integer of more than 4,300 digits
+        return "a number of more than 4,300 digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -50,6 +50,10 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
     ("train.epoch=1", "train.epoch: unknown key; did you mean train.epochs?"),
     ("lr=2", "lr: unknown key; did you mean optim.lr?"),
     ("optim.schedule={name: cosine, evry: 1}", "optim.schedule.evry: unknown key; valid here:"),
+    (f"train.epochs=1{'0' * 400}", "train.epochs: input should be less than or equal to 1000000000, not 1000"),
+    (f"train.epochs=1{'0' * 5000}", "integer string conversion"),
+    ("data.augment.pad=1000000", "data.augment.pad: input should be less than or equal to 8192, not 1000000"),
+    ("optim.schedule={name: step, step_size: 1.0e308}", "optim.schedule.step_size: input should be less than"),
     ("optim.lr=fast", "optim.lr: input should be a valid number, not 'fast'"),
     ("optim.lr=.nan", "optim.lr: input should be a finite number, not nan"),
     ("train.epochs=true", "train.epochs: input should be a valid integer, not True"),
@@ -81,13 +85,18 @@ def test_a_bad_override_names_the_override_the_key_and_what_would_be_right(good,
 
 @pytest.mark.parametrize(("text", "message"), [
     ("train: {epochs: 1", "line 1, column 18: expected"),
-    ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2, column 1: train: given twice"),
+    ("a: &x 1\nb: *x", "line 2, column 4: aliases (*name) are not supported here"),
+    ("train: {epochs: 010}", "line 1, column 17: 010: YAML reads this as another number than it looks like"),
+    ("train: {epochs: 1:30}", "1:30: YAML reads this as another number than it looks like"),
+    ("train: {epochs: 0x10}", "0x10: YAML reads this"),
+    ("train: {epochs: 1_000}", "1_000: YAML reads this"),
+    ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2, column 1: train: duplicate key"),
     ("data: {name: digits}\nmodel: {name: m}", "train: missing"),
     ("- 1\n- 2", "contains no keys"),
     ("", "contains no keys"),
     ("1: 2", "the key 1 is not a word"),
     ("data: !!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
-    ("seed: &a [*a]", "seed: input should be a valid integer"),
+    ("seed: &a [*a]", "aliases (*name) are not supported here"),
 ])
 def test_a_bad_file_is_named_with_the_line(tmp_path, text, message):
     path = tmp_path / "bad.yaml"

@@ -14,7 +14,7 @@ from paddle import nn
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from paddlecnn.errors import ModelError
+from paddlecnn.errors import ModelError, brief
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
@@ -137,15 +137,6 @@ def adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(hint)
     except PydanticUndefinedAnnotation:
         return TypeAdapter(Any)
-
-
-def brief(value: Any) -> str:
-    """The value for a message, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to print an integer of more than 4,300 digits
-        text = "a number of more than 4,300 digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def complete(network: Any, name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
