@@ -26,8 +26,8 @@ VALUES = st.recursive(
               st.sampled_from(["cosine", "step", "features", "none", "adam", "lenet5", "digits", "bgr", "paddle"])),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
     max_leaves=5)
-TOKENS = ["data:", "model:", "train:", " {", "}", "name: ", "digits", "lenet5", "\n", "epochs: ", "1", "&a ", "*a", "- ",
-          "!!python/object:os.system ", "[", "]", "'", '"', "? ", "| ", "0o7", "1:30"]
+TOKENS = ["data:", "model:", "train:", " {", "}", "name: ", "digits", "lenet5", "\n", "epochs: ", "1", "*a", "- ",
+          "&a ", "!!python/object:os.system ", "[", "]", "'", '"', "? ", "| ", "0o7", "1:30"]
 SMALL = "data: {name: digits, limit: 40}\nmodel: {name: lenet5}\ntrain: {epochs: 1, batch_size: 16}\n"
 
 
