@@ -12,9 +12,11 @@ import pandas as pd
 
 from paddlecnn import runtime
 
-paddle = runtime.load_paddle()
+runtime.load_paddle()
 
-from paddlecnn.config import Config  # noqa: E402  (Paddle is imported first, without its start-up notices)
+from paddle import nn  # noqa: E402  (Paddle is imported first, without its start-up notices)
+
+from paddlecnn.config import Config  # noqa: E402
 from paddlecnn.configfile import load_config  # noqa: E402
 from paddlecnn.data.datasets import register_source  # noqa: E402
 from paddlecnn.errors import ConfigError  # noqa: E402
@@ -67,7 +69,7 @@ class Run:
         return self._run.config
 
     @property
-    def model(self) -> paddle.nn.Layer:
+    def model(self) -> nn.Layer:
         """The network with the checkpoint's weights, in evaluation mode."""
         return self._loaded.model
 
@@ -96,7 +98,7 @@ class Run:
         images: a path, a PIL image, a uint8 array [H, W, 3] in RGB, or a list of them
         Raises DataError for an image that cannot be read.
         """
-        many = list(images) if isinstance(images, (list, tuple)) else [images]
+        many: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
         values = probabilities_of(self._loaded, many)
         names = np.array(self.classes, dtype=object)
         table = pd.DataFrame(values, columns=list(self.classes))

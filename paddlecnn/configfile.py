@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -40,7 +40,7 @@ class StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not supported here; write the value out",
-                                       self.peek_event().start_mark)
+                                       self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
@@ -52,7 +52,7 @@ class StrictLoader(yaml.SafeLoader):
         is_int = node.tag == "tag:yaml.org,2002:int"
         return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -80,7 +80,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     return overridden(tree, "config" if isinstance(source, Mapping) else str(source), overrides)
 
 
-def overridden(tree: dict, source: str, overrides: Sequence[str] | Mapping[str, Any]) -> Config:
+def overridden(tree: dict[str, Any], source: str, overrides: Sequence[str] | Mapping[str, Any]) -> Config:
     """Apply overrides to a nested mapping and check the whole. source: its name in messages."""
     sources = {}
     if isinstance(overrides, Mapping):
@@ -107,7 +107,7 @@ def load_run_config(path: Path, overrides: Sequence[str] | Mapping[str, Any] = (
     return overridden(tree, str(path), overrides)
 
 
-def read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
         if path.exists() and not path.is_file():
@@ -137,7 +137,7 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(f"{source}: not valid YAML ({error})") from None
 
 
-def apply_override(tree: dict, override: str) -> str:
+def apply_override(tree: dict[str, Any], override: str) -> str:
     """Set one key of the tree from `key.path=value`; returns the key path.
 
     The schema says how to read the value: text stays text where the key takes text, so `-o data.root=007`
@@ -152,7 +152,7 @@ def apply_override(tree: dict, override: str) -> str:
     return key
 
 
-def set_key(tree: dict, key: str, value: Any, source: str) -> None:
+def set_key(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
     """Set one key of a nested mapping by its path. Raises ConfigError, naming `source`, if the path is impossible."""
     *sections, last = key.split(".")
     node = tree
@@ -191,7 +191,7 @@ def is_section(option: Any) -> bool:
     return isinstance(option, type) and issubclass(option, BaseModel)
 
 
-def check(tree: dict, source: str, sources: dict[str, str]) -> Config:
+def check(tree: dict[str, Any], source: str, sources: dict[str, str]) -> Config:
     """A Config from a tree of plain values; the first error is raised as ConfigError."""
     try:
         config = Config.model_validate(tree)

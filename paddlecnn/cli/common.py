@@ -10,7 +10,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -39,7 +40,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("-v", "--verbose", action="count", default=0, help="more messages")
         self.add_argument("-q", "--quiet", action="count", default=0, help="only warnings")
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         parsed = super().parse_args(args, namespace)
         level = logging.INFO + 10 * (min(parsed.quiet, 1) - min(parsed.verbose, 1))
         show_messages(level, on_stdout=not getattr(parsed, "json", False))

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paddlecnn.cli.common import command_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from paddlecnn.training.train import FinishedRun
 
 
 def parser() -> argparse.ArgumentParser:
@@ -100,7 +104,7 @@ def with_module(config: Config, module: str | None, run: Path) -> Config:
                       f"name it: add --module {config.model.module}")
 
 
-def print_seeds(path: Path, finished: list) -> None:
+def print_seeds(path: Path, finished: list[FinishedRun]) -> None:
     """A line for each seed, then mean, deviation and range over the seeds."""
     from paddlecnn.training.train import spread
 

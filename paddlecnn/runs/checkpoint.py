@@ -147,7 +147,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     try:
         verify(folder)
         state = RunState.model_validate(json.loads((folder / "state.json").read_bytes()))
-        arrays = [safetensors.numpy.load((folder / name).read_bytes()) for name in FILES[:2]]
+        model, optimizer = (safetensors.numpy.load((folder / name).read_bytes()) for name in FILES[:2])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -157,7 +157,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn ({error})") from None
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read ({error.strerror})") from None
-    return Checkpoint(*arrays, state)
+    return Checkpoint(model, optimizer, state)
 
 
 def verify(folder: Path) -> None:
@@ -185,7 +185,7 @@ def latest_valid(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str
 
     (None, None, lines) where there is none at all.
     """
-    refused = []
+    refused: list[str] = []
     for candidate in newest_first(folder):
         try:
             return load_checkpoint(candidate), candidate, refused

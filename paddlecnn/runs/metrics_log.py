@@ -77,6 +77,7 @@ def rewind_metrics(path: Path, position: LogPosition | None, progress: Progress)
     checkpoint's history, with a warning.
     """
     content = path.read_bytes() if path.exists() else b""
+    kept: bytes | None
     if progress.step == 0:
         kept = b""
     elif position is None:  # a checkpoint of version 0.1

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
+import types
 from pathlib import Path
 
 from paddlecnn.errors import ModuleError
@@ -71,10 +73,11 @@ def execute(unique: str, name: str, source: Path) -> None:
         if unique == name:
             importlib.import_module(name)
             return
-        spec = importlib.util.spec_from_file_location(unique, source)
-        module = importlib.util.module_from_spec(spec)
+        loader = importlib.machinery.SourceFileLoader(unique, str(source))
+        module = types.ModuleType(unique)
+        module.__file__ = str(source.resolve())
         sys.modules[unique] = module
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(unique, None)
         raise ModuleError(f"{source}: fails to import: {type(error).__name__}: {error}"

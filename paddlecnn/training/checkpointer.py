@@ -103,9 +103,9 @@ def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
             yield key, before.get(key), after.get(key)
 
 
-def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested mapping as one from key paths to values."""
-    result = {}
+    result: dict[str, Any] = {}
     for key, value in tree.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return result

@@ -49,6 +49,7 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
         started, done_before = time.perf_counter(), progress.this_epoch.images
         stopping = train_epoch(state, train, logger, checkpointer, stop, profiler)
         seconds, images = time.perf_counter() - started, progress.this_epoch.images - done_before
+        assert val.dataset.labels is not None  # validation images are a part of the labelled ones
         with state.weights_for_prediction() as model:
             scores = score(predict_logits(model, val, "validation", state.autocast), val.dataset.labels)
         check_finite(scores.loss, "validation loss", state, checkpointer)

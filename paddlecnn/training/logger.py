@@ -4,9 +4,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import paddle
 from tqdm import tqdm
@@ -39,7 +41,7 @@ class MetricLogger:
         self.steps = self.images_before = 0
 
     @contextlib.contextmanager
-    def epoch_bar(self, progress: Progress, steps: int) -> Iterator[tqdm]:
+    def epoch_bar(self, progress: Progress, steps: int) -> Iterator[tqdm[Any]]:
         """A progress bar for the rest of an epoch, on a terminal only."""
         self.logged_at, self.steps = time.perf_counter(), steps
         self.images_before = progress.since_log.images  # of an earlier session
@@ -51,7 +53,7 @@ class MetricLogger:
     def is_logged(self, step: int) -> bool:
         return step % self.config.log_every == 0
 
-    def log_step(self, progress: Progress, norm: paddle.Tensor, bar: tqdm) -> None:
+    def log_step(self, progress: Progress, norm: paddle.Tensor | None, bar: tqdm[Any]) -> None:
         """Log the means since the last logged step."""
         now = time.perf_counter()
         means = progress.since_log.means
@@ -62,7 +64,8 @@ class MetricLogger:
         if not self.writes:
             return
         self.curves.add(self.metrics.add("train", progress.epoch + 1, progress.step, loss=means.loss, top1=means.top1,
-                                         lr=progress.lr, images_per_second=speed, grad_norm=norm.item()))
+                                         lr=progress.lr, images_per_second=speed,
+                                         grad_norm=math.nan if norm is None else float(norm.numpy())))
         if not sys.stderr.isatty() and now - self.line_at >= SECONDS_BETWEEN_LINES:
             self.line_at = now
             log.info("epoch %d/%d, step %d/%d: %s", progress.epoch + 1, self.config.epochs, progress.step_in_epoch,

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle.optimizer import lr as schedules
 
-from paddlecnn.config import OptimConfig
+from paddlecnn.config import Constant, Cosine, Custom, Exponential, MultiStep, OneCycle, OptimConfig, Step
 from paddlecnn.errors import ConfigError, did_you_mean
 from paddlecnn.runs.checkpoint import Arrays
 
@@ -28,23 +29,29 @@ def build_schedule(config: OptimConfig, steps_per_epoch: int, epochs: int, done:
 
 
 def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> schedules.LRScheduler:
-    spec = config.schedule
-    if spec.name == "onecycle":
-        # Paddle refuses a phase of no steps, which a run of a few steps would have.
-        return schedules.OneCycleLR(config.lr, max(total, 4), divide_factor=1 / spec.initial_factor,
-                                    end_learning_rate=spec.final_factor * config.lr, phase_pct=spec.warmup_fraction)
+    spec, lr = config.schedule, config.lr
+    main: schedules.LRScheduler
+    match spec:
+        case OneCycle():
+            # Paddle refuses a phase of no steps, which a run of a few steps would have.
+            return schedules.OneCycleLR(lr, max(total, 4), divide_factor=1 / spec.initial_factor,
+                                        end_learning_rate=spec.final_factor * lr, phase_pct=spec.warmup_fraction)
+        case Constant():
+            main = schedules.LambdaDecay(lr, lambda step: 1.0)
+        case Step():
+            main = schedules.StepDecay(lr, max(round(spec.step_size * steps_per_epoch), 1), spec.gamma)
+        case MultiStep():
+            milestones = [round(epoch * steps_per_epoch) for epoch in spec.milestones]
+            main = schedules.MultiStepDecay(lr, milestones, spec.gamma)
+        case Cosine():
+            steps = max(total - round(spec.warmup * steps_per_epoch), 1)
+            main = schedules.CosineAnnealingDecay(lr, steps, spec.final_factor * lr)
+        case Exponential():
+            main = schedules.ExponentialDecay(lr, spec.gamma ** (1 / steps_per_epoch))
+        case Custom():
+            main = custom_schedule(lr, spec.function, steps_per_epoch, total)
     warmup = round(spec.warmup * steps_per_epoch)
-    main = {
-        "constant": lambda: schedules.LambdaDecay(config.lr, lambda step: 1.0),
-        "step": lambda: schedules.StepDecay(config.lr, max(round(spec.step_size * steps_per_epoch), 1), spec.gamma),
-        "multistep": lambda: schedules.MultiStepDecay(
-            config.lr, [round(epoch * steps_per_epoch) for epoch in spec.milestones], spec.gamma),
-        "cosine": lambda: schedules.CosineAnnealingDecay(
-            config.lr, max(total - warmup, 1), spec.final_factor * config.lr),
-        "custom": lambda: custom_schedule(config.lr, spec.function, steps_per_epoch, total),
-        "exponential": lambda: schedules.ExponentialDecay(config.lr, spec.gamma ** (1 / steps_per_epoch)),
-    }[spec.name]()
-    return schedules.LinearWarmup(main, warmup, 0.0, config.lr) if warmup else main
+    return schedules.LinearWarmup(main, warmup, 0.0, lr) if warmup else main
 
 
 ScheduleFunction = Callable[[float, float], float]
@@ -73,7 +80,7 @@ def build_optimizer(model: paddle.nn.Layer, config: OptimConfig,
                     schedule: schedules.LRScheduler) -> paddle.optimizer.Optimizer:
     """The optimizer over the parameters that are trained; frozen parameters are left out."""
     groups = parameter_groups(model, config)
-    shared = {"learning_rate": schedule, "parameters": groups, "weight_decay": config.weight_decay}
+    shared: dict[str, Any] = {"learning_rate": schedule, "parameters": groups, "weight_decay": config.weight_decay}
     if config.name == "sgd":
         return paddle.optimizer.SGD(**shared)
     if config.name in ("momentum", "nesterov"):
@@ -82,14 +89,14 @@ def build_optimizer(model: paddle.nn.Layer, config: OptimConfig,
     return kind(beta1=config.betas[0], beta2=config.betas[1], epsilon=config.eps, **shared)
 
 
-def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict]:
+def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[str, Any]]:
     """Trained parameters, grouped by weight decay and by the factor on their learning rate."""
     spared = set() if config.decay_biases_and_norms else biases_and_norms(model)
     unmatched = [start for start in config.lr_scale
                  if not any(name.startswith(start) for name, _ in model.named_parameters())]
     if unmatched:
         raise ConfigError(f"optim.lr_scale: no layer's name starts with {unmatched[0]!r}; tools/summary.py lists them")
-    groups: dict[tuple[float, float], list] = {}
+    groups: dict[tuple[float, float], list[paddle.Tensor]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.stop_gradient:
             decay = 0.0 if name in spared else config.weight_decay
@@ -112,7 +119,7 @@ def gradient_norm(parameters: list[paddle.Tensor]) -> paddle.Tensor:
     The product of a vector with itself runs in the math library: on a CPU that is far faster than Paddle's own
     norms and clipping, which would take longer than the update itself (`--profile` shows it).
     """
-    flat = [parameter.grad.flatten() for parameter in parameters]
+    flat = [gradient.flatten() for gradient in gradients_of(parameters)]
     return paddle.stack([paddle.matmul(gradient, gradient) for gradient in flat]).astype("float64").sum().sqrt()
 
 
@@ -120,8 +127,13 @@ def gradient_norm(parameters: list[paddle.Tensor]) -> paddle.Tensor:
 def clip_gradients(parameters: list[paddle.Tensor], norm: paddle.Tensor, limit: float) -> None:
     """Scale all gradients by min(1, limit / norm) in place (Pascanu et al. 2013), without reading the norm."""
     factor = paddle.clip(limit / norm, max=1.0).astype("float32")
-    for parameter in parameters:
-        parameter.grad.multiply_(factor.astype(parameter.grad.dtype))
+    for gradient in gradients_of(parameters):
+        gradient.multiply_(factor.astype(gradient.dtype))
+
+
+def gradients_of(parameters: list[paddle.Tensor]) -> list[paddle.Tensor]:
+    """The gradients of those parameters that have one: a branch that a batch does not reach has none."""
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def biases_and_norms(model: paddle.nn.Layer) -> set[str]:
@@ -151,7 +163,7 @@ def load_optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.Op
     """Load the state that `optimizer_arrays` returned into an optimizer that has taken no step yet."""
     parameters = dict(model.named_parameters())
     # Paddle requires a schedule's state: that of the schedule already replayed.
-    state = {"LR_Scheduler": schedule.state_dict()}
+    state: dict[str, Any] = {"LR_Scheduler": schedule.state_dict()}
     for key, value in arrays.items():
         name, _, suffix = key.rpartition("/")
         state[f"{parameters[name].name}_{suffix}"] = paddle.to_tensor(np.asarray(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 
@@ -68,7 +69,7 @@ def build_training(config: Config) -> TrainingSetup:
     if config.model.freeze == "features":
         freeze_features(model)
     preprocess = resolve_preprocess(config, model, published)
-    shared = {"workers": config.data.workers, "shard": (distributed.rank(), distributed.world_size()),
+    shared: dict[str, Any] = {"workers": config.data.workers, "shard": (distributed.rank(), distributed.world_size()),
               "cache": config.data.cache}
     train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
                         seed=config.seed, shuffle=True, **shared)

@@ -5,6 +5,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import paddle
@@ -98,7 +99,7 @@ class TrainState:
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         norm = gradient_norm(self.trained) if want_norm or clip else None
-        if clip:
+        if clip and norm is not None:
             clip_gradients(self.trained, norm, clip)
         if self.scaler:
             self.scaler.step(self.optimizer)
@@ -107,30 +108,29 @@ class TrainState:
             self.optimizer.step()
         self.optimizer.clear_grad()
         self.schedule.step()
-        if self.average is not None:
-            self.move_average()
+        if self.average is not None and self.config.train.ema:
+            self.move_average(self.average, self.config.train.ema)
         return norm
 
-    def autocast(self) -> contextlib.AbstractContextManager:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision on a GPU, if the config asks for it."""
         return paddle.amp.auto_cast(dtype=self.autocast_type) if self.autocast_type else contextlib.nullcontext()
 
-    def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager:
+    def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients are exchanged between processes once per step: with the last part."""
         if is_last or distributed.world_size() == 1:
             return contextlib.nullcontext()
         return self.parallel_model.no_sync()
 
-    def move_average(self) -> None:
+    def move_average(self, average: dict[str, paddle.Tensor], decay: float) -> None:
         """average = decay * average + (1 - decay) * weights; running statistics of batch norm are copied."""
-        decay = self.config.train.ema
         trained = {parameter.name for parameter in self.trained}
         with paddle.no_grad():
             for name, value in self.model.state_dict().items():
                 if value.name in trained:
-                    self.average[name].scale_(decay).add_(value.detach() * (1 - decay))
+                    average[name].scale_(decay).add_(value.detach() * (1 - decay))
                 else:
-                    self.average[name] = value.detach().clone()
+                    average[name] = value.detach().clone()
 
     @contextlib.contextmanager
     def weights_for_prediction(self) -> Iterator[paddle.nn.Layer]:
@@ -147,7 +147,7 @@ class TrainState:
 
     def largest_weight(self) -> float:
         """The largest absolute value among the trained weights; NaN or infinite if any of them is."""
-        return paddle.stack([parameter.abs().max() for parameter in self.trained]).max().item()
+        return float(paddle.stack([parameter.abs().max() for parameter in self.trained]).max().numpy())
 
     def checkpoint(self, identity: RunIdentity, metrics: LogPosition | None) -> Checkpoint:
         """Everything that a resume or a prediction needs, as arrays and plain values."""
@@ -165,14 +165,15 @@ class TrainState:
                        if name.startswith(RAW)}
         if self.average is not None:
             self.average = {name: paddle.to_tensor(value) for name, value in checkpoint.model.items()}
-        self.model.set_state_dict(raw or checkpoint.model)
+        self.model.set_state_dict({name: paddle.to_tensor(value) for name, value in (raw or checkpoint.model).items()})
         rest = {name: value for name, value in checkpoint.optimizer.items() if not name.startswith(RAW)}
         load_optimizer_arrays(self.model, self.optimizer, self.schedule, rest)
         if self.scaler and checkpoint.state.scaler:
             saved = checkpoint.state.scaler
-            self.scaler.load_state_dict({**saved, "scale": np.atleast_1d(saved["scale"])})  # version 0.1: a float
+            state: Any = {**saved, "scale": np.atleast_1d(saved["scale"])}  # version 0.1: a float
+            self.scaler.load_state_dict(state)
 
-    def scaler_state(self) -> dict | None:
+    def scaler_state(self) -> dict[str, Any] | None:
         """The state of the loss scaling as plain values; `scale` is a list because Paddle indexes it at a resume."""
         if self.scaler is None:
             return None
@@ -198,6 +199,7 @@ def copy_of(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
 
 def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) -> paddle.Tensor:
     """The sum over the batch of the cross-entropy, in nats, float32 in mixed precision too."""
+    assert batch.labels is not None  # training images have labels
     logits = logits.astype("float32")
     if batch.soft_labels is None and not smoothing:
         return F.cross_entropy(logits, batch.labels, reduction="sum")
@@ -211,6 +213,7 @@ def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
     """The batch in at most `parts` pieces, none of them empty."""
+    assert batch.labels is not None  # training images have labels
     size = math.ceil(len(batch.indices) / parts)
     return [batch] if parts == 1 else [
         Batch(batch.images[i:i + size], batch.labels[i:i + size], batch.indices[i:i + size],

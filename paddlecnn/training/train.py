@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paddlecnn import distributed, runtime
 from paddlecnn.config import Config
@@ -67,13 +68,19 @@ def train_run(config: Config, path: Path, *, resume: bool = False, extend: Seque
     if checkpoint and is_complete(checkpoint.state, config, extend):
         logger.info("%s: already finished, after %d epochs; --extend train.epochs=N continues it", run.path,
                     checkpoint.state.epoch)
-        return FinishedRun(run, checkpoint.state.best)
+        return finished(run, checkpoint.state)
     with contextlib.nullcontext() if distributed.rank() else run.locked():
         progress = train_to_the_end(setup, run, checkpoint, profile)
         if distributed.rank() == 0:
             write_json(run.environment, {**read_environment(run.environment),
                                          "training_seconds": round(progress.seconds, 1),
                                          "peak_memory_mib": peak_memory_mib(device)})
+    return finished(run, progress)
+
+
+def finished(run: RunDir, progress: Progress) -> FinishedRun:
+    """The result of a run with at least one finished epoch."""
+    assert progress.best is not None
     return FinishedRun(run, progress.best)
 
 
@@ -87,7 +94,8 @@ def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint |
     state = TrainState(setup.model, setup.config, len(setup.train), checkpoint)
     state.progress.finished = False
     checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
-    metric_logger = MetricLogger(run, setup.config.train, state.progress, checkpoint and checkpoint.state.metrics)
+    position = checkpoint.state.metrics if checkpoint else None
+    metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
     with contextlib.closing(metric_logger), stop_on_signals() as stop, out_of_memory_explained(setup):
         metric_logger.list_excluded(setup.excluded)
         fit(state, setup.train, setup.val, metric_logger, checkpointer, stop,
@@ -96,7 +104,7 @@ def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint |
 
 
 def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False,
-                **options: object) -> list[FinishedRun]:
+                **options: Any) -> list[FinishedRun]:
     """Train the config with `count` seeds, from its own upwards, each in PATH/seed-N.
 
     Their mean, sample standard deviation and range are written to PATH/seeds.json.
@@ -117,7 +125,7 @@ def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False,
     return finished
 
 
-def spread(values: list[float]) -> dict[str, object]:
+def spread(values: list[float]) -> dict[str, Any]:
     """Mean, sample standard deviation and range."""
     return {"values": values, "mean": statistics.fmean(values), "deviation": statistics.stdev(values),
             "range": [min(values), max(values)]}

@@ -9,7 +9,7 @@ So the batch of (seed, epoch, step) is the same, byte for byte, for any number o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -108,7 +108,7 @@ class Loader:
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, start: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from step `start` on. Those before it cost nothing."""
         steps = range(start, len(self))
 

@@ -1,7 +1,7 @@
 """Batches prepared while the previous training step runs."""
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 END = object()
 
 
-def one_ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
+def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """The items of a generator, each computed in a thread while the caller uses the one before it.
 
     The first item is computed in the calling thread, because a generator may start worker processes with it. The

@@ -54,7 +54,7 @@ class WeightsReport:
         return lines + self.notes
 
 
-def load_weights(network: ConvClassifier, path: str | Path, strict: bool = True) -> WeightsReport:
+def load_weights(network: paddle.nn.Layer, path: str | Path, strict: bool = True) -> WeightsReport:
     """Load published or trained weights into a network.
 
     `path` is a .npy, .npz, .h5, .pth, .pdparams or .safetensors file (docs/weights.md), or "paddle" for what
