@@ -1,4 +1,4 @@
-"""Input pipelines, ours and the plain alternative in turn, on one core.
+"""Input pipelines of paddlecnn and the plain alternatives in turn, on one core.
 
     memory   32x32 images: pad 4, random crop, flip; against paddle.vision.transforms in a paddle.io.DataLoader
     jpeg     photographs: random resized crop to 224, flip; against Pillow, image by image
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import tempfile
 import time
@@ -35,7 +34,7 @@ Batches = Callable[[int], Iterable[int]]  # an epoch's number to the sizes of it
 
 @dataclass(frozen=True)
 class Result:
-    """Images a second, a round each, measured in turn."""
+    """Images per second in each round, measured in turn."""
 
     name: str
     what: str
@@ -46,6 +45,9 @@ class Result:
     def ratio(self) -> float:
         return median(self.ours) / median(self.plain)
 
+    def as_dict(self) -> dict[str, object]:
+        return {**asdict(self), "ratio": self.ratio}
+
     def __str__(self) -> str:
         return (f"{self.name:8}{median(self.ours):>10,.0f} images/s   plain {median(self.plain):>8,.0f}   "
                 f"{self.ratio:6.1f} times (goal {GOALS[self.name]:g})   {self.what}")
@@ -54,24 +56,17 @@ class Result:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cifar", type=Path, metavar="ROOT", help="folder with CIFAR-10 (default: random images)")
     parser.add_argument("--photos", type=Path, metavar="ROOT",
-                        help="folder or zip with Dogs vs. Cats (default: 200 drawn JPEGs of 500x375)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds; the median is told")
+                        help="folder or zip with Dogs vs. Cats (default: 200 generated JPEGs of 500x375)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; the median is reported")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def main(args: argparse.Namespace) -> list[Result]:
-    """Measure all three and print a line for each."""
-    results = []
+def measure(args: argparse.Namespace) -> Iterator[Result]:
+    """The speeds of the three pipelines, one after the other."""
     with one_core(), tempfile.TemporaryDirectory() as scratch:
         photos = photographs(args.photos, Path(scratch))
         for name, what, ours, plain in (memory_case(args.cifar), jpeg_case(photos), cache_case(photos, scratch)):
-            results.append(Result(name, what, *in_turn(ours, plain, args.rounds, args.seconds)))
-            if not args.json:
-                print(results[-1], flush=True)
-    if args.json:
-        print(json.dumps([{**asdict(result), "ratio": result.ratio} for result in results]))
-    return results
+            yield Result(name, what, *in_turn(ours, plain, args.rounds, args.seconds))
 
 
 def in_turn(ours: Batches, plain: Batches, rounds: int, seconds: float) -> tuple[list[float], list[float]]:
@@ -83,7 +78,7 @@ def in_turn(ours: Batches, plain: Batches, rounds: int, seconds: float) -> tuple
 
 
 def speed(batches: Batches, seconds: float) -> float:
-    """Images a second over at least so many seconds, epoch after epoch."""
+    """Images per second over at least `seconds`, epoch after epoch."""
     begin, count, epoch = time.perf_counter(), 0, 0
     while True:
         for size in batches(epoch):
@@ -95,7 +90,7 @@ def speed(batches: Batches, seconds: float) -> float:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep this process on one core, where the system can."""
+    """Keep this process on one core, if the system can."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -144,7 +139,7 @@ def paddle_batches(dataset: ArrayDataset, spec: Preprocess) -> Batches:
 
 
 def photographs(root: Path | None, scratch: Path) -> FileDataset:
-    """Files to read: real ones, or drawn ones of the usual size and weight."""
+    """Image files: real ones, or generated ones of the usual size."""
     if root is not None:
         train = open_parts(DataConfig(name="dogs_vs_cats", root=str(root))).train
         return train.subset(np.arange(0, len(train), max(1, len(train) // 1000)))
@@ -152,10 +147,10 @@ def photographs(root: Path | None, scratch: Path) -> FileDataset:
 
     random = np.random.default_rng(0)
     names = [f"{i}.jpg" for i in range(200)]
-    for name in names:  # coarse noise, made large: about as hard to decode as a photograph
+    for name in names:  # coarse noise, enlarged: about as hard to decode as a photograph
         coarse = Image.fromarray(random.integers(0, 256, (47, 63, 3), np.uint8))
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(scratch / name, quality=90)
-    return FileDataset("drawn photographs", ("none",), names, np.zeros(len(names)), FolderStorage(scratch), names)
+    return FileDataset("generated photographs", ("none",), names, np.zeros(len(names)), FolderStorage(scratch), names)
 
 
 def jpeg_case(photos: FileDataset) -> tuple[str, str, Batches, Batches]:
@@ -182,7 +177,7 @@ def random_part(image: object, random: np.random.Generator, spec: Preprocess) ->
 
 
 def resized_part(image: object, random: np.random.Generator, spec: Preprocess) -> object:
-    """The short side brought to `resize`, then a random crop, by Pillow."""
+    """The short side resized to `resize`, then a random crop, by Pillow."""
     factor = spec.resize / min(image.size)
     width, height = (max(spec.resize, round(side * factor)) for side in image.size)
     image = image.resize((width, height), 2)  # bilinear
@@ -191,7 +186,7 @@ def resized_part(image: object, random: np.random.Generator, spec: Preprocess) -
 
 
 def pillow_batches(photos: FileDataset, spec: Preprocess, part_of: Callable) -> Batches:
-    """The usual way: Pillow, image by image, each made float and normalised by itself."""
+    """The usual way: Pillow, image by image, each converted to float and normalised by itself."""
     import paddle
     from PIL import Image
 

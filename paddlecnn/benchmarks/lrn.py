@@ -1,13 +1,12 @@
-"""Local response normalisation, ours and paddle.nn.LocalResponseNorm in turn, forward and with the gradient.
+"""Local response normalisation of paddlecnn and of paddle.nn in turn, forward and with the gradient.
 
 The inputs are those of the normalisations of AlexNet: 227-pixel images, 32 at once, and 32-pixel ones, 128 at once.
 """
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -22,7 +21,7 @@ GOAL = 2.0  # times Paddle's layer
 
 @dataclass(frozen=True)
 class Result:
-    """Medians over the rounds, in milliseconds a call."""
+    """Medians over the rounds, in milliseconds per call."""
 
     where: str
     shape: tuple[int, ...]
@@ -31,31 +30,27 @@ class Result:
     paddle: float
     ratio: float
 
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
     def __str__(self) -> str:
         return (f"{self.where:24}{'x'.join(map(str, self.shape)):>14}  {self.what:8}{self.ours:9.2f} ms   "
                 f"paddle {self.paddle:9.2f} ms   {self.ratio:5.1f} times (goal {GOAL:g})")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=7, help="rounds; the median is told")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds; the median is reported")
     parser.add_argument("--shape", type=int, nargs=4, metavar=("N", "C", "H", "W"),
                         help="measure this input alone; without it, those of AlexNet")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def main(args: argparse.Namespace) -> list[Result]:
-    """Measure every shape and print a line for each."""
-    results = []
+def measure(args: argparse.Namespace) -> Iterator[Result]:
+    """The speeds for every shape, one after the other."""
     for where, shape in ({"given": tuple(args.shape)} if args.shape else SHAPES).items():
         layers = LocalResponseNorm(), paddle.nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
         for what, call in (("forward", forward), ("both", forward_and_gradient)):
             ours, theirs = in_turn([call(layer, shape) for layer in layers], args.rounds)
-            results.append(Result(where, shape, what, ours, theirs, theirs / ours))
-            if not args.json:
-                print(results[-1], flush=True)
-    if args.json:
-        print(json.dumps([asdict(result) for result in results]))
-    return results
+            yield Result(where, shape, what, ours, theirs, theirs / ours)
 
 
 def forward(layer: paddle.nn.Layer, shape: tuple[int, ...]) -> Callable[[], object]:

@@ -1,14 +1,15 @@
-"""Measure a part of this project beside the plain alternative, both in turn in one run.
+"""Measure parts of paddlecnn and the plain alternatives, both in turn in one run.
 
     python tools/benchmark.py lrn     local response normalisation against paddle.nn's
     python tools/benchmark.py data    input pipelines against paddle.vision.transforms and Pillow
 
-Each has options of its own: python tools/benchmark.py lrn --help
+Each has its own options: python tools/benchmark.py lrn --help
 """
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 
 from paddlecnn.cli.common import command_parser
 from paddlecnn.runtime import load_paddle
@@ -25,5 +26,13 @@ def main(argv: list[str] | None = None) -> int:
     benchmark = importlib.import_module(BENCHMARKS[args.what])
     own = command_parser(f"benchmark {args.what}", benchmark.__doc__)
     benchmark.add_arguments(own)
-    benchmark.main(own.parse_args(args.options))
+    own.add_argument("--json", action="store_true", help="print JSON")
+    options = own.parse_args(args.options)
+    results = []
+    for result in benchmark.measure(options):
+        results.append(result.as_dict())
+        if not options.json:
+            print(result, flush=True)
+    if options.json:
+        print(json.dumps(results))
     return 0

@@ -1,4 +1,4 @@
-"""tools/benchmark.py data runs and tells both speeds; how fast it is, is measured and not tested."""
+"""tools/benchmark.py data runs and reports both speeds; the speeds themselves are not tested."""
 from __future__ import annotations
 
 import json

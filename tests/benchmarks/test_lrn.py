@@ -1,4 +1,4 @@
-"""tools/benchmark.py lrn runs and tells both times; how fast it is, is measured and not tested."""
+"""tools/benchmark.py lrn runs and reports both times; the times themselves are not tested."""
 from __future__ import annotations
 
 import json
