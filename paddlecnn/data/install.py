@@ -1,6 +1,6 @@
 """Install a data set below a folder: CIFAR from its mirrors, a competition from its bundle, either from disk.
 
-What has the data set's name was checked for its content before it got the name.
+A folder gets the data set's name only after its content was checked.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def install_cifar(edition: cifar.Edition, dest: Path, source: Path | None = None
     """The official files, checked by their MD5, in `dest`/<edition.folder>; returns that folder.
 
     source  the archive or a folder of its files on disk, instead of the mirrors
-    Raises DataError or ServiceError. A complete folder is left as it is.
+    Raises DataError or ServiceError. A complete folder is left unchanged.
     """
     dest.mkdir(parents=True, exist_ok=True)
     folder = dest / edition.folder
@@ -82,8 +82,8 @@ def install_competition(competition: str, dest: Path, source: Path) -> Path:
     """A competition's bundle, unpacked with its inner zips to `dest`/<competition>; returns that folder.
 
     source  the bundle, or a folder with its content
-    Raises DataError if the bundle lacks what the competition consists of. An installed folder is checked and left as
-    it is. The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files burden any disk.
+    Raises DataError if the bundle lacks what the competition consists of. An installed folder is checked and left
+    unchanged. The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files burden any disk.
     """
     dest.mkdir(parents=True, exist_ok=True)
     folder = dest / competition

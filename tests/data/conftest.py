@@ -27,7 +27,7 @@ def cifar_folder(tmp_path) -> Path:
 
 @pytest.fixture
 def cifar_tar(cifar_folder, tmp_path) -> Path:
-    """A folder that holds nothing but cifar-10-python.tar.gz."""
+    """A folder that contains only cifar-10-python.tar.gz."""
     root = tmp_path / "packed"
     root.mkdir()
     with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as tar:

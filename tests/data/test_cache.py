@@ -21,7 +21,7 @@ def dataset(tree):
     return open_parts(DataConfig(name="folder", root=str(tree))).train
 
 
-def test_it_holds_the_squares_and_stands_for_the_images(tree, tmp_path):
+def test_it_contains_the_squares_and_has_the_fingerprint_of_the_images(tree, tmp_path):
     source = dataset(tree)
     copy = cached(source, 40, tmp_path / "cache")
     assert isinstance(copy.images, np.memmap)
@@ -45,7 +45,7 @@ def test_an_unreadable_image_leaves_no_file(tree, tmp_path):
     assert not list((tmp_path / "cache").glob(".*.part"))
 
 
-def test_no_room_is_said_before_anything_is_written(tmp_path):
+def test_missing_disk_space_is_reported_before_anything_is_written(tmp_path):
     with pytest.raises(DataError, match=r"MiB needed and [\d,]+ MiB free; free some space or choose another"):
         array_file(tmp_path / "x.npy", (1 << 50,), lambda file: None)
     assert not list(tmp_path.glob("*.npy"))

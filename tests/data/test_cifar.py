@@ -15,9 +15,9 @@ from paddlecnn.data.sources import cifar
 from paddlecnn.errors import DataError
 
 
-@pytest.mark.parametrize("where", ["folder that holds it", "the folder itself", "tar.gz", "the tar.gz itself"])
+@pytest.mark.parametrize("where", ["parent folder", "the folder itself", "tar.gz", "the tar.gz itself"])
 def test_each_form_gives_the_same_data(cifar_folder, cifar_tar, where):
-    root = {"folder that holds it": cifar_folder.parent, "the folder itself": cifar_folder, "tar.gz": cifar_tar,
+    root = {"parent folder": cifar_folder.parent, "the folder itself": cifar_folder, "tar.gz": cifar_tar,
             "the tar.gz itself": cifar_tar / "cifar-10-python.tar.gz"}[where]
     splits = opened("cifar10", root)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (170, 30, 40)

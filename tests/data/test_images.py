@@ -51,7 +51,7 @@ def test_each_kind_comes_out_as_rgb(make):
     assert np.abs(pixels[5, 5].astype(int) - RED[0, 0]).max() <= 6
 
 
-def test_what_is_transparent_lies_on_white():
+def test_transparent_pixels_are_put_on_white():
     assert decode_image(alpha(), "x.png")[18, 5].tolist() == [255, 255, 255]
 
 
@@ -111,7 +111,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_image(tmp_path / "none.jpg")
 
 
-def test_a_picture_too_large_to_be_one_is_refused():
+def test_an_image_of_too_many_pixels_is_refused():
     huge = bytearray(saved(Image.new("L", (8, 8))))
     huge[16:24] = (60000).to_bytes(4, "big") * 2  # the size in a PNG's header ...
     huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")  # ... and its checksum

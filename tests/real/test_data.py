@@ -65,7 +65,7 @@ def test_a_flipped_bit_in_an_official_batch_is_found(cifar10, tmp_path, tool, ca
     assert "data_batch_2: MD5" in capsys.readouterr().out
 
 
-def test_the_competitions_bundle_where_it_lies(real_data):
+def test_the_bundle_of_the_competition_is_read_in_place(real_data):
     parts = open_parts(DataConfig(name="dogs_vs_cats", root=str(real_data / BUNDLE)))
     assert (len(parts.train), len(parts.test)) == (2002, 200)
     assert np.bincount(parts.train.labels).tolist() == [1001, 1001]
