@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ class Dataset:
     ids      one stable name per image, unique in its part
     labels   int64 [N], or None if none are published
 
-    Raises DataError for a name that a text file cannot hold, and for labels that do not fit the ids.
+    Raises DataError for a name that a text file cannot hold, a duplicate id, and labels that do not fit the ids.
     """
 
     def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None):
@@ -43,6 +44,9 @@ class Dataset:
                 name = next(name for name in names if UNUSABLE.search(name))
                 raise DataError(f"{self.name}: {kind} name {name!a} has a control character or is not UTF-8; "
                                 "rename the file or folder")
+        if len(set(self.ids)) < len(self.ids):  # as of a folder that was unpacked a second time into itself
+            duplicate = Counter(self.ids).most_common(1)[0][0]
+            raise DataError(f"{self.name}: duplicate image {duplicate}; remove one copy")
         if self.labels is not None and self.labels.shape != (len(self.ids),):
             raise DataError(f"{self.name}: {len(self.ids):,} ids, but labels of shape {list(self.labels.shape)}")
 
@@ -63,8 +67,14 @@ class Dataset:
 
     @cached_property
     def content_hashes(self) -> list[bytes]:
-        """A 16-byte hash of each image: equal for exact duplicates."""
-        return [hashlib.blake2b(self.stored_bytes(i), digest_size=DIGEST_BYTES).digest() for i in range(len(self))]
+        """A 16-byte hash of each image: equal for exact duplicates. An unreadable file is hashed by its id."""
+        return [hashlib.blake2b(self.bytes_to_hash(i), digest_size=DIGEST_BYTES).digest() for i in range(len(self))]
+
+    def bytes_to_hash(self, position: int) -> bytes:
+        try:
+            return self.stored_bytes(position)
+        except DataError:  # reported by whoever needs the image
+            return f"unreadable {self.ids[position]}".encode()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -83,7 +83,8 @@ def install_competition(competition: str, dest: Path, source: Path) -> Path:
 
     source  the bundle, or a folder with its content
     Raises DataError if the bundle lacks what the competition consists of. An installed folder is checked and left
-    unchanged. The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files burden any disk.
+    unchanged. The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files
+    burden any disk.
     """
     dest.mkdir(parents=True, exist_ok=True)
     folder = dest / competition
@@ -94,20 +95,19 @@ def install_competition(competition: str, dest: Path, source: Path) -> Path:
         raise DataError(f"{source}: no such file; --from takes an archive or a folder on disk")
     if source.is_dir():
         refuse_special_files(source)
-        size, fill = sum(file.stat().st_size for file in source.rglob("*") if file.is_file()), copy_tree
+        size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
     else:
-        size, fill = 2 * unpacked_size(source), unpack_into  # the bundle, and the zips in it
+        size = 2 * unpacked_size(source)  # the bundle, and the zips in it
     logger.info("%s: unpacking to %s MiB", source, f"{size / 2**20:,.0f}")
     require_space(dest, size, ELSEWHERE)
     with folder_written_aside(folder) as aside:
-        fill(source, aside)
+        if source.is_dir():
+            shutil.copytree(source, aside, dirs_exist_ok=True)
+        else:
+            unpack_into(source, aside)
         unpack_inner_zips(aside)
         check_competition(competition, aside, folder)
     return folder
-
-
-def copy_tree(source: Path, folder: Path) -> None:
-    shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
 def refuse_special_files(source: Path) -> None:

@@ -15,9 +15,10 @@ import yaml
 
 from helpers.commands import run_command
 from helpers.images import encoded, opened, photo
+from paddlecnn.data.audit.readable import filter_readable
 from paddlecnn.data.pipeline.transforms import resize_image, square
 from paddlecnn.data.splits import read_split, split_by_fraction, write_split
-from paddlecnn.data.storage.images import MAX_SIDE, decode_image
+from paddlecnn.data.storage.images import MAX_SIDE, decode_image, read_image
 from paddlecnn.errors import DataError
 
 
@@ -63,12 +64,18 @@ def config_of(tmp_path: Path, name: str, root: Path, **data) -> Path:
 
 @SPECIAL
 def test_an_image_that_is_no_regular_file(tree, tmp_path, make):
-    make(tree / "cat" / "cat.1.jpg")
-    code, lines = run_command("split", "-c", config_of(tmp_path, "folder", tree), "--out", tmp_path / "split")
-    assert code == 2
-    assert len(lines) == 1
-    assert "cat/cat.1.jpg: cannot be read (" in lines[0]
-    assert "not a regular file" in lines[0] or "more than the limit of 268,435,456" in lines[0]
+    """check-data and training list it, prediction names it."""
+    path = tree / "cat" / "cat.1.jpg"
+    make(path)
+    config = config_of(tmp_path, "folder", tree, preprocess={"size": 32})
+    assert run_command("check-data", "-c", config, "--out", tmp_path / "figures") == (1, [])
+    splits = opened("folder", tree)
+    excluded = [pair for part in (splits.train, splits.val) for pair in filter_readable(part)[1]]
+    ((name, reason),) = excluded
+    assert name == "cat/cat.1.jpg"
+    assert "not a regular file" in reason or "more than the limit of 268,435,456" in reason
+    with pytest.raises(DataError, match=r"cat/cat.1.jpg: cannot be read \("):
+        read_image(path)
 
 
 @SPECIAL

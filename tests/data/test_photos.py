@@ -75,6 +75,27 @@ def test_a_flipped_bit_in_a_zip_is_named_when_the_image_is_read(dogs_bundle):
         train.image(0)
 
 
+def test_training_leaves_out_a_member_with_a_flipped_bit(dogs_bundle):
+    data = bytearray(dogs_bundle.read_bytes())
+    data[data.index(b"train/cat.0.jpg") + 600] ^= 1
+    dogs_bundle.write_bytes(bytes(data))
+    splits = opened("dogs_vs_cats", dogs_bundle)
+    excluded = [name for part in (splits.train, splits.val) for name, _ in filter_readable(part)[1]]
+    assert excluded == ["train/cat.0.jpg"]
+
+
+def test_an_image_in_two_folders_is_named(tmp_path, dogs_files):
+    twice = {name.replace("train/", "train/train/"): data for name, data in dogs_files.items()}
+    (tmp_path / "train.zip").write_bytes(zipped(dogs_files | twice))
+    with pytest.raises(DataError, match=r"dogs_vs_cats: duplicate image train/cat.0.jpg; remove one copy"):
+        opened("dogs_vs_cats", tmp_path)
+
+
+def test_a_number_of_thousands_of_digits_is_no_image(tmp_path, dogs_files):
+    (tmp_path / "train.zip").write_bytes(zipped(dogs_files | {f"train/cat.{'9' * 6000}.jpg": b"x"}))
+    assert len(open_parts(DataConfig(name="dogs_vs_cats", root=str(tmp_path))).train) == 24
+
+
 def test_a_tree_of_class_folders(tree):
     splits = opened("folder", tree)
     assert splits.train.classes == ("cat", "dog")

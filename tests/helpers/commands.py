@@ -15,4 +15,6 @@ def run_command(*arguments: object) -> tuple[int, list[str]]:
     with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()), \
             pytest.raises(SystemExit) as leaving:
         main([str(argument) for argument in arguments])
-    return leaving.value.code, stderr.getvalue().splitlines()
+    code = leaving.value.code
+    assert isinstance(code, int)
+    return code, stderr.getvalue().splitlines()

@@ -38,7 +38,7 @@ COUNTS = {"train": 50000, "test": 300000}
 PREPROCESS = cifar.CIFAR10.preprocess
 SIDE = 32
 MAX_PNG = 1 << 20  # bytes; 32x32 pixels of RGB have 3,072
-IMAGE_NAME = re.compile(r"(?:.*/)?(\d+)\.png", re.IGNORECASE)
+IMAGE_NAME = re.compile(r"(?:.*/)?(\d{1,9})\.png", re.IGNORECASE)
 
 
 def load(config: DataConfig) -> PublishedSplits:
