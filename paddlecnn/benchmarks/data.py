@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset
 from paddlecnn.data.datasets import defaults, open_parts
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.storage.file_storage import FolderStorage
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BATCH = 128
 GOALS = {"memory": 20.0, "jpeg": 1.8, "cache": 4.0}  # times the plain alternative
@@ -108,6 +112,7 @@ def loader_batches(dataset: Dataset, spec: Preprocess, augment: Augment, cache: 
 
 
 def memory_case(root: Path | None) -> tuple[str, str, Batches, Batches]:
+    dataset: Any
     if root is None:
         images = np.random.default_rng(0).integers(0, 256, (50000, 3, 32, 32), np.uint8).transpose(0, 2, 3, 1)
         dataset = ArrayDataset("random", "0123456789", [str(i) for i in range(len(images))],
@@ -127,11 +132,11 @@ def paddle_batches(dataset: ArrayDataset, spec: Preprocess) -> Batches:
     change = transforms.Compose([transforms.RandomCrop(spec.size, padding=4), transforms.RandomHorizontalFlip(),
                                  transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)])
 
-    class Images(paddle_io.Dataset):
+    class Images(paddle_io.Dataset):  # type: ignore[type-arg]  # not generic in Paddle 2.6
         def __len__(self) -> int:
             return len(dataset)
 
-        def __getitem__(self, position: int) -> tuple:
+        def __getitem__(self, position: int) -> tuple[Any, ...]:
             return change(dataset.images[position]), dataset.labels[position]
 
     loader = paddle_io.DataLoader(Images(), batch_size=BATCH, shuffle=True, num_workers=0)
@@ -141,7 +146,7 @@ def paddle_batches(dataset: ArrayDataset, spec: Preprocess) -> Batches:
 def photographs(root: Path | None, scratch: Path) -> FileDataset:
     """Image files: real ones, or generated ones of the usual size."""
     if root is not None:
-        train = open_parts(DataConfig(name="dogs_vs_cats", root=str(root))).train
+        train: Any = open_parts(DataConfig(name="dogs_vs_cats", root=str(root))).train
         return train.subset(np.arange(0, len(train), max(1, len(train) // 1000)))
     from PIL import Image
 
@@ -166,26 +171,26 @@ def cache_case(photos: FileDataset, scratch: str) -> tuple[str, str, Batches, Ba
     return "cache", f"{len(photos):,} {photos.name}", ours, pillow_batches(photos, spec, resized_part)
 
 
-def random_part(image: object, random: np.random.Generator, spec: Preprocess) -> object:
+def random_part(image: Image.Image, random: np.random.Generator, spec: Preprocess) -> Image.Image:
     """A random resized crop, by Pillow."""
     area = image.width * image.height * random.uniform(0.08, 1)
     aspect = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
     width, height = min(image.width, round((area * aspect) ** 0.5)), min(image.height, round((area / aspect) ** 0.5))
-    left, top = random.integers(image.width - width + 1), random.integers(image.height - height + 1)
+    left, top = int(random.integers(image.width - width + 1)), int(random.integers(image.height - height + 1))
     part = image.crop((left, top, left + width, top + height))
     return part.resize((spec.size, spec.size), 2)  # bilinear
 
 
-def resized_part(image: object, random: np.random.Generator, spec: Preprocess) -> object:
+def resized_part(image: Image.Image, random: np.random.Generator, spec: Preprocess) -> Image.Image:
     """The short side resized to `resize`, then a random crop, by Pillow."""
     factor = spec.resize / min(image.size)
     width, height = (max(spec.resize, round(side * factor)) for side in image.size)
     image = image.resize((width, height), 2)  # bilinear
-    left, top = random.integers(image.width - spec.size + 1), random.integers(image.height - spec.size + 1)
+    left, top = (int(random.integers(side - spec.size + 1)) for side in image.size)
     return image.crop((left, top, left + spec.size, top + spec.size))
 
 
-def pillow_batches(photos: FileDataset, spec: Preprocess, part_of: Callable) -> Batches:
+def pillow_batches(photos: FileDataset, spec: Preprocess, part_of: Callable[..., Any]) -> Batches:
     """The usual way: Pillow, image by image, each converted to float and normalised by itself."""
     import paddle
     from PIL import Image

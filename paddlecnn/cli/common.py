@@ -78,7 +78,7 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets (model.module)")
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
     """--engine and --precision, for a command that predicts."""
     parser.add_argument("--engine", choices=("auto", "paddle", "onednn"),
                         help="what runs the layers on a CPU (default: what the run was trained with)")

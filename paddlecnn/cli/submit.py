@@ -9,13 +9,14 @@ python tools/submit.py --list                                             what w
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from paddlecnn.cli.common import add_engine_arguments, command_parser
 from paddlecnn.kaggle.submit import submit
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = command_parser("submit", __doc__)
     what = parser.add_argument_group("what").add_mutually_exclusive_group(required=True)
     what.add_argument("target", nargs="?", type=Path, help="a run folder, or a CSV to upload")

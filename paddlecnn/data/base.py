@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import DataError
 
 DIGEST_BYTES = 16
+AnyDataset = TypeVar("AnyDataset", bound="Dataset")
 # Line breaks, other control characters, and bytes that are not UTF-8: text files and CSVs cannot hold them.
 UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -89,7 +91,7 @@ class Dataset:
         labels = None if self.labels is None else self.labels[positions]
         return [self.ids[i] for i in positions], labels
 
-    def pass_on(self, subset: Dataset, positions: np.ndarray) -> Dataset:
+    def pass_on(self, subset: AnyDataset, positions: np.ndarray) -> AnyDataset:
         """Give a subset the content hashes that are already known, so that no file is read twice for them."""
         if "content_hashes" in self.__dict__:
             subset.content_hashes = [self.content_hashes[i] for i in positions]
@@ -118,7 +120,7 @@ class ArrayDataset(Dataset):
         """
         rows = self.images[positions]
         if isinstance(self.images, np.memmap):
-            self.images._mmap.madvise(mmap.MADV_DONTNEED)
+            self.images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
         return rows
 
     def stored_bytes(self, position: int) -> bytes:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def sample(dataset: Dataset, count: int | None, seed: int) -> Dataset:
     return dataset.subset(np.sort(chosen))
 
 
-def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict) -> None:
+def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, Any]) -> None:
     """Write train.txt and val.txt (`path label` lines) and split.json: its origin, and hashes.
 
     `made_by` contains plain values such as {"seed": 0, "val_fraction": 0.15}.

@@ -34,7 +34,7 @@ class Blend:
         return f"weights={weights} {self.calibration}" if len(self.weights) > 1 else str(self.calibration)
 
 
-def mean_logits(logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+def mean_logits(logits: np.ndarray, weights: np.ndarray | Sequence[float]) -> np.ndarray:
     """sum_m w_m z_m: [N, M, C] to [N, C]."""
     return np.einsum("nmc,m->nc", logits, np.asarray(weights))
 

@@ -47,7 +47,7 @@ def load_run(run: RunDir, which: str = "best", module: str | None = None, engine
     check_module(module, checkpoint.state.module, run.path)
     identity = checkpoint.state.model
     model = create_model(identity.name, num_classes=identity.num_classes, **identity.options)
-    missing, unexpected = model.set_state_dict(checkpoint.model)
+    missing, unexpected = model.set_state_dict(checkpoint.model)  # type: ignore[arg-type]  # takes arrays, too
     if missing or unexpected:
         raise CheckpointError(f"{folder}: model.safetensors does not fit {identity.name} of this version "
                               f"(layers {', '.join([*missing, *unexpected][:3])})")

@@ -18,7 +18,7 @@ from paddlecnn.runs.state import Scores
 
 
 def predict_logits(model: paddle.nn.Layer, loader: Loader, progress: str | None = None,
-                   autocast: Callable[[], AbstractContextManager] = nullcontext) -> np.ndarray:
+                   autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> np.ndarray:
     """The model's logits [N, C], float32, in the order of the loader's data set.
 
     The model is put into evaluation mode and returned to its previous mode. The host waits for the device once,

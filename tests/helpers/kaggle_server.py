@@ -21,6 +21,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 USER, KEY, TOKEN = "ada", "0123456789abcdef0123456789abcdef", "KGAT_fedcba9876543210"
@@ -74,7 +75,7 @@ class State:
 
     contests: dict[str, Contest] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
-    submissions: list[dict] = field(default_factory=list)
+    submissions: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # statuses of the next answers
     cut_after: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
     stall_after: int | None = None  # downloads wait for ever after so many bytes
@@ -135,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_) -> None:
         """Nothing on the tests' stderr."""
 
-    def answer(self, status: int, body: dict | None = None, **headers: str) -> None:
+    def answer(self, status: int, body: dict[str, Any] | None = None, **headers: str) -> None:
         content = json.dumps({"code": status, "message": MESSAGES[status]} if status >= 400 and body is None
                              else body or {}).encode()
         self.send_response(status)
@@ -179,7 +180,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(403)
         return getattr(self, method)(request, contest)
 
-    def ListDataFiles(self, request: dict, contest: Contest) -> None:
+    def ListDataFiles(self, request: dict[str, Any], contest: Contest) -> None:
         with zipfile.ZipFile(contest.bundle) as bundle:
             members = sorted(bundle.infolist(), key=lambda member: member.filename)
         start, size = int(request.get("pageToken") or 0), int(request.get("pageSize") or 20)
@@ -188,16 +189,16 @@ class Handler(BaseHTTPRequestHandler):
         more = {"nextPageToken": str(start + size)} if start + size < len(members) else {}
         self.answer(200, {"files": files} | more)
 
-    def DownloadDataFiles(self, request: dict, contest: Contest) -> None:
+    def DownloadDataFiles(self, request: dict[str, Any], contest: Contest) -> None:
         self.answer(302, {}, Location=f"http://localhost/blobs/{contest.bundle.name}?competition="
                                       f"{request['competitionName']}&signature=secret")
 
-    def StartSubmissionUpload(self, request: dict, contest: Contest) -> None:
+    def StartSubmissionUpload(self, request: dict[str, Any], contest: Contest) -> None:
         token = hashlib.sha256(f"{request['fileName']} {len(self.state.uploads)}".encode()).hexdigest()[:16]
         self.state.uploads[token] = b""
         self.answer(200, {"token": token, "createUrl": f"http://localhost/uploads/{token}"})
 
-    def CreateSubmission(self, request: dict, contest: Contest) -> None:
+    def CreateSubmission(self, request: dict[str, Any], contest: Contest) -> None:
         content = self.state.uploads[request["blobFileTokens"]]
         score, refused = contest.score(content)
         self.state.submissions.append({
@@ -206,7 +207,7 @@ class Handler(BaseHTTPRequestHandler):
             "polls": self.state.polls_until_scored, "score": score, "refused": refused})
         self.answer(200, {"message": "Successfully submitted", "ref": self.state.submissions[-1]["ref"]})
 
-    def ListSubmissions(self, request: dict, contest: Contest) -> None:
+    def ListSubmissions(self, request: dict[str, Any], contest: Contest) -> None:
         shown = []
         for one in reversed(self.state.submissions):
             seen = {key: one[key] for key in ("ref", "fileName", "date", "description", "totalBytes")}
@@ -221,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
             shown.append(seen)
         self.answer(200, {"submissions": shown})
 
-    def GetSubmissionLimits(self, request: dict, contest: Contest) -> None:
+    def GetSubmissionLimits(self, request: dict[str, Any], contest: Contest) -> None:
         self.answer(200, {"numToday": len(self.state.submissions), "numAllowedNow": 5})
 
     def do_PUT(self) -> None:

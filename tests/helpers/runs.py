@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from visualdl import LogReader
 
@@ -17,7 +18,7 @@ def weights_sha(run: Path, name: str = "last") -> str:
                    for file in ("model.safetensors", "optimizer.safetensors"))
 
 
-def metrics_without_clock(run: Path) -> list[tuple]:
+def metrics_without_clock(run: Path) -> list[tuple[Any, ...]]:
     """The rows of metrics.csv without the two columns that depend on the clock."""
     with open(run / "metrics.csv", encoding="utf-8") as file:
         return [tuple(value for name, value in row.items() if name not in ("time", "images_per_second"))

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,13 +35,13 @@ class ImageInfo:
 
 def inspect_all(dataset: Dataset) -> list[ImageInfo]:
     """One ImageInfo per image, in order."""
-    inspect: Callable[[int], ImageInfo] = inspect_file if isinstance(dataset, FileDataset) else inspect_array
+    inspect: Callable[[Any, int], ImageInfo] = inspect_file if isinstance(dataset, FileDataset) else inspect_array
     with ThreadPoolExecutor(usable_cores()) as pool, \
             tqdm(total=len(dataset), unit="image", desc=f"reading {dataset.name}", disable=None) as bar:
         return list(counted(pool.map(lambda position: inspect(dataset, position), range(len(dataset))), bar))
 
 
-def counted(items: Iterator[ImageInfo], bar: tqdm) -> Iterator[ImageInfo]:
+def counted(items: Iterator[ImageInfo], bar: tqdm[Any]) -> Iterator[ImageInfo]:
     for item in items:
         bar.update()
         yield item

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ def resolve(preprocess: Preprocess, *fallbacks: Preprocess) -> Preprocess:
     another channel order or scale is converted. Raises ConfigError if the result is not possible.
     """
     sources = [preprocess, *fallbacks]
-    spec = {key: first(sources, key) for key in ("size", "channels", "scale")}
+    spec: dict[str, Any] = {key: first(sources, key) for key in ("size", "channels", "scale")}
     spec["resize"] = preprocess.resize or next(s for s in sources if s.size is not None).resize or spec["size"]
     for key in ("mean", "std"):
         spec[key] = converted(sources, key, spec["channels"], spec["scale"])
@@ -46,7 +46,7 @@ def resolve(preprocess: Preprocess, *fallbacks: Preprocess) -> Preprocess:
     return Preprocess(**spec)
 
 
-def first(sources: list[Preprocess], key: str) -> object:
+def first(sources: list[Preprocess], key: str) -> Any:
     for source in sources:
         if getattr(source, key) is not None:
             return getattr(source, key)

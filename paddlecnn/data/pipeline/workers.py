@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def read_in_workers(read_step: ReadStep, start: int, count: int, side: int, work
     import paddle
 
     parent = os.getpid()
-    engine = paddle.io.DataLoader(Steps(read_step, start, count), batch_size=None, collate_fn=unchanged,
+    data_loader: Any = paddle.io.DataLoader  # its annotations leave out batch_size=None and data sets of other classes
+    engine = data_loader(Steps(read_step, start, count), batch_size=None, collate_fn=unchanged,
                                   num_workers=min(workers, count), places=paddle.CPUPlace(), prefetch_factor=PREFETCH,
                                   use_buffer_reader=False, use_shared_memory=use_shared_memory,
                                   worker_init_fn=lambda _: end_with(parent))

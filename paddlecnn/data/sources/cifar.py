@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -224,7 +225,7 @@ def join(name: str, classes: list[str], batches: list[CifarBatch]) -> ArrayDatas
                         np.concatenate([batch.images for batch in batches]))
 
 
-def safe_unpickle(data: bytes, source: str) -> dict:
+def safe_unpickle(data: bytes, source: str) -> dict[Any, Any]:
     """The dict in a CIFAR file. Raises DataError; never runs what the file asks for."""
     try:
         value = unpickle(data, encoding="bytes")

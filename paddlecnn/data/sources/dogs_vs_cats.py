@@ -73,7 +73,7 @@ def zip_sources(path: Path) -> Iterator[Source]:
             yield inner, inner.names()
 
 
-def first_with(pattern: re.Pattern, sources: list[Source]) -> tuple[FileStorage, list[re.Match]] | None:
+def first_with(pattern: re.Pattern[str], sources: list[Source]) -> tuple[FileStorage, list[re.Match[str]]] | None:
     """The first source with images of this kind, and their names, matched."""
     for store, names in sources:
         if matches := [match for name in names if (match := pattern.fullmatch(name))]:
@@ -81,14 +81,14 @@ def first_with(pattern: re.Pattern, sources: list[Source]) -> tuple[FileStorage,
     return None
 
 
-def train_part(store: FileStorage, matches: list[re.Match]) -> FileDataset:
+def train_part(store: FileStorage, matches: list[re.Match[str]]) -> FileDataset:
     matches = sorted(matches, key=lambda match: (match[1].lower(), int(match[2])))
     ids = [f"train/{match[1].lower()}.{int(match[2])}.jpg" for match in matches]
     labels = np.array([CLASSES.index(match[1].lower()) for match in matches], np.int64)
     return FileDataset("dogs_vs_cats", CLASSES, ids, labels, store, [match[0] for match in matches])
 
 
-def test_part(store: FileStorage, matches: list[re.Match]) -> FileDataset:
+def test_part(store: FileStorage, matches: list[re.Match[str]]) -> FileDataset:
     matches = sorted(matches, key=lambda match: int(match[1]))
     ids = [str(int(match[1])) for match in matches]
     return FileDataset("dogs_vs_cats test", CLASSES, ids, None, store, [match[0] for match in matches])

@@ -89,11 +89,14 @@ def places(root: Path) -> list[Place]:
 def read_labels(text: str, source: str) -> dict[str, int]:
     """trainLabels.csv: image number to class."""
     labels = {}
-    for number, row in enumerate(csv.DictReader(io.StringIO(text.replace("\0", ""))), start=2):
-        image, label = row.get("id"), row.get("label")
-        if image is None or label not in CLASSES:
-            raise DataError(f"{source}, line {number}: label {label} is not one of {', '.join(CLASSES)}")
-        labels[image] = CLASSES.index(label)
+    try:
+        for number, row in enumerate(csv.DictReader(io.StringIO(text.replace("\0", ""))), start=2):
+            image, label = row.get("id"), row.get("label")
+            if image is None or label not in CLASSES:
+                raise DataError(f"{source}, line {number}: label {label} is not one of {', '.join(CLASSES)}")
+            labels[image] = CLASSES.index(label)
+    except csv.Error as error:
+        raise DataError(f"{source}: not a CSV file ({error}); download it again") from None
     return labels
 
 
@@ -146,7 +149,7 @@ class PackedDataset(ArrayDataset):
         return PackedDataset(self.name, ids, labels, self.archive, self.source, members, self.cache)
 
     @cached_property
-    def images(self) -> np.ndarray:
+    def images(self) -> np.ndarray:  # type: ignore[override]  # made at its first use
         """uint8 [N, 32, 32, 3], memory-mapped."""
         key = hashlib.sha256(repr((self.source, archive_size(self.archive), self.members)).encode()).hexdigest()
         shape = (len(self), SIDE, SIDE, 3)
@@ -182,7 +185,7 @@ class DecodeSink:
         self.name, self.done = name, done
         self.data = io.BytesIO()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | bytearray) -> int:
         if self.data.tell() + len(data) > MAX_PNG:
             raise DataError(f"{self.name}: more than {MAX_PNG:,} bytes for an image of 32x32; get the archive again")
         return self.data.write(data)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -124,13 +124,13 @@ def leaves_folder(name: str) -> bool:
 class Target:
     """A file being written below a folder, limited to its announced size."""
 
-    def __init__(self, folder: Path, name: str, size: int, bar: tqdm):
+    def __init__(self, folder: Path, name: str, size: int, bar: tqdm[Any]):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = open(path, "xb")  # noqa: SIM115 (closed by `close`)
         self.name, self.left, self.bar = name, size, bar
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | bytearray) -> int:
         self.left -= len(data)
         if self.left < 0:
             raise DataError(f"{self.name}: more bytes than the archive announced; refused")
@@ -167,7 +167,7 @@ def unpack_zip(archive: Path, open_target: OpenTarget) -> None:
 class BoundedReader:
     """A decompressed stream whose single reads are limited: a tar header can announce a name of gigabytes."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO | gzip.GzipFile):
         self.file, self.seek, self.tell = file, file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
@@ -183,7 +183,7 @@ def opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
         is_gzip = file.read(2) == GZIP
         file.seek(0)
         stream = gzip.GzipFile(fileobj=file) if is_gzip else file
-        with tarfile.open(fileobj=BoundedReader(stream), mode="r:") as tar:
+        with tarfile.open(fileobj=BoundedReader(stream), mode="r:") as tar:  # type: ignore[call-overload]
             yield tar
             # tarfile stops at the last member; the checksum of the compression comes after it.
             for _ in range(MAX_TAIL // CHUNK):

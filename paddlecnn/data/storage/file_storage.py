@@ -145,7 +145,7 @@ class FileSlice(io.RawIOBase):
     def tell(self) -> int:
         return self.position
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io.BufferedReader passes no other type
         wanted = max(0, min(len(buffer), self.size - self.position))
         data = os.pread(self.file.fileno(), wanted, self.offset + self.position)
         buffer[:len(data)] = data

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from paddlecnn.data.storage.file_storage import ADVICE, read_file
 from paddlecnn.errors import DataError
@@ -52,7 +52,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
     except DataError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise DataError(f"{name}: not an image ({len(data):,} bytes, none of {', '.join(FORMATS)}); {ADVICE}") from None
     except Exception as error:  # Pillow's parsers and OpenCV fail in many ways on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from paddlecnn.data.storage.file_storage import damage_named
 from paddlecnn.errors import DataError
@@ -15,7 +15,7 @@ SIGNATURE = b"7z\xbc\xaf\x27\x1c"
 class Sink(Protocol):
     """The target of a member's bytes."""
 
-    def write(self, data: bytes) -> int: ...
+    def write(self, data: bytes | bytearray) -> int: ...
 
     def close(self) -> None: ...
 
@@ -26,7 +26,7 @@ def members(archive: Path | BinaryIO) -> list[tuple[str, int, str]]:
         return [(info.filename, info.uncompressed or 0, kind_of(info)) for info in seven.list()]
 
 
-def kind_of(info: object) -> str:
+def kind_of(info: Any) -> str:
     if info.is_directory:
         return "folder"
     return "file" if info.is_file else "link or device"
@@ -40,9 +40,10 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
         """One member on its way to its sink, which is open from the first byte to the last."""
 
         def __init__(self, name: str, size: int):
-            self.name, self.bytes, self.written, self.sink = name, size, 0, None
+            self.name, self.bytes, self.written = name, size, 0
+            self.sink: Sink | None = None
 
-        def write(self, data: bytes) -> int:
+        def write(self, data: bytes | bytearray) -> int:
             self.sink = self.sink or open_sink(self.name)
             self.sink.write(data)
             self.written += len(data)
@@ -77,7 +78,7 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
 
 
 @contextlib.contextmanager
-def opened(archive: Path | BinaryIO) -> Iterator[object]:
+def opened(archive: Path | BinaryIO) -> Iterator[Any]:
     """An open archive; whatever py7zr raises becomes a DataError that names it."""
     import py7zr
 
