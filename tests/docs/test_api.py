@@ -58,7 +58,7 @@ def test_images_of_every_kind_get_the_same_answer(result, tmp_path):
         pd.testing.assert_series_equal(table.loc[row], table.loc[0], check_names=False)
     assert table.drop(columns="class").sum(axis=1).tolist() == pytest.approx([1] * 4)
     assert table["class"][0] == table.drop(columns="class").loc[0].astype(float).idxmax()
-    with pytest.raises(DataError, match="not float64"):
+    with pytest.raises(DataError, match="float64"):
         result.run.predict(pixels / 255)
 
 
