@@ -41,7 +41,7 @@ class Preprocess(Section):
     resize: Pixels | None = None  # length of the short side before the centre crop; None: to `size` itself
     channels: Literal["rgb", "bgr"] | None = None  # order of the input channels
     scale: PositiveFloat | None = None  # pixels 0..255 are divided by this: 255 gives 0..1, 1 leaves 0..255
-    mean: Triple | None = None  # subtracted after scaling, one a channel, in the order of `channels`
+    mean: Triple | None = None  # subtracted after scaling, one per channel, in the order of `channels`
     std: Triple | None = None  # divided by after that
 
 
@@ -68,7 +68,7 @@ class RandomResizedCrop(Section):
 class Augment(Section):
     """Random changes of the training images. All are off by default."""
 
-    crop: Bool = False  # cut out the input at a random place of the resized image, not at its centre
+    crop: Bool = False  # cut the input out at a random place of the resized image, not at its centre
     # Pixels of zeros put around the resized image before such a crop; above 0 it implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
     flip: Bool = False  # mirror left and right with probability 1/2
@@ -90,11 +90,11 @@ class DataConfig(Section):
     name: Annotated[str, Strict()]
     root: str = "data"  # folder that holds the data; for `folder`, the tree itself
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
-    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.15  # share of the training part kept for validation
+    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.15  # share of the training images kept for validation
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
-    split: str | None = None  # folder with train.txt and val.txt to use in place of a split made here
-    limit: PositiveInt | None = None  # take at most this many images of each part, for a trial
+    split: str | None = None  # folder with train.txt and val.txt, in place of a split made here
+    limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
     cache: str | None = None  # folder for resized images in one memory-mapped file
@@ -114,7 +114,7 @@ class ModelConfig(Section):
     module: str | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
     weights: str | None = None  # a weight file (docs/weights.md), or "paddle" for Paddle's own download
-    strict: Bool = True  # False: load what fits, list what was left out
+    strict: Bool = True  # False: load what fits and list the rest
     freeze: Literal["none", "features"] = "none"  # features: the convolutions keep their weights
 
     @model_validator(mode="after")
@@ -203,7 +203,7 @@ class OptimConfig(Section):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # adam and adamw
     eps: PositiveFloat = 1e-8  # adam and adamw
     weight_decay: NonNegative = 0.0  # adamw: decoupled; the others: added to the gradient
-    decay_biases_and_norms: Bool = True  # False spares every bias and normalisation parameter
+    decay_biases_and_norms: Bool = True  # False exempts biases and normalisation parameters
     clip_norm: PositiveFloat | None = None  # gradients are scaled down to this global norm
     lr_scale: dict[str, NonNegative] = {}  # layers by the start of their name, e.g. {features: 0.1}
     schedule: Schedule = Constant()
@@ -219,9 +219,9 @@ class EarlyStop(Section):
 class CheckpointConfig(Section):
     """When checkpoints are written and how many are kept. One is always written at an epoch's end."""
 
-    keep: PositiveInt = 2  # how many of the last ones stay, beside the best
-    every_steps: PositiveInt | None = None  # also every so many steps inside an epoch
-    every_minutes: PositiveFloat | None = None  # also after so many minutes inside an epoch
+    keep: PositiveInt = 2  # how many of the last ones are kept, beside the best
+    every_steps: PositiveInt | None = None  # also after this many steps inside an epoch
+    every_minutes: PositiveFloat | None = None  # also after this many minutes inside an epoch
 
 
 class TrainConfig(Section):
@@ -229,16 +229,16 @@ class TrainConfig(Section):
 
     epochs: PositiveInt
     batch_size: PositiveInt = 128  # over all processes together
-    accumulate: PositiveInt = 1  # a batch is computed in this many parts, one after the other
+    accumulate: PositiveInt = 1  # a batch is computed in this many parts, one after another
     label_smoothing: Fraction = 0.0
-    monitor: Literal["top1", "loss"] = "top1"  # what makes an epoch the best, on validation
+    monitor: Literal["top1", "loss"] = "top1"  # what selects the best epoch, on validation
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
     # What runs the layers on a CPU; the environment variable PADDLECNN_ENGINE is another default.
     engine: Literal["auto", "paddle", "onednn"] = Field(
         default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "paddle"), validate_default=True)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
-    log_every: PositiveInt = 10  # steps between two logged ones
+    log_every: PositiveInt = 10  # steps between two logged steps
     checkpoint: CheckpointConfig = CheckpointConfig()
 
 

@@ -183,7 +183,7 @@ def verify(folder: Path) -> None:
 def latest_valid(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str]]:
     """The newest checkpoint that is whole, where it is, and a line for each newer one that is not.
 
-    (None, None, lines) where there is none at all.
+    (None, None, lines) if there is no valid one.
     """
     refused: list[str] = []
     for candidate in newest_first(folder):

@@ -43,7 +43,7 @@ class Checkpointer:
         return distributed.rank() == 0 and (self.is_due_by_step(step) or by_clock)
 
     def save(self, state: TrainState, metrics: LogPosition | None, is_best: bool = False) -> None:
-        """Write a checkpoint of the current state, to which metrics.csv stands at `metrics`. Returns when on disk."""
+        """Write a checkpoint of the current state; `metrics` is the end of metrics.csv. Returns when it is on disk."""
         now = time.perf_counter()
         state.progress.seconds += now - self.counted_from
         self.counted_from = self.saved_at = now

@@ -25,7 +25,7 @@ class CurveWriter:
     """Write rows of metrics.csv to RUN/vdl: train/* by step, val/* by epoch."""
 
     def __init__(self, folder: Path, rows: Iterable[Row] = ()) -> None:
-        """Begin with `rows`, in place of whatever the folder's record holds."""
+        """Start with `rows`, which replace the folder's record."""
         aside = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(aside, ignore_errors=True)
         with contextlib.closing(LogWriter(str(aside), file_name=FILE_NAME)) as writer:

@@ -1,4 +1,4 @@
-"""What two runs are compared by: everything in them but the clock."""
+"""The content of two runs to compare: everything but the clock."""
 from __future__ import annotations
 
 import csv

@@ -1,6 +1,6 @@
-"""A run killed at any moment and resumed ends as one that was never stopped.
+"""A run that is killed at any moment and resumed ends like one that was never stopped.
 
-Five kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures that stand in docs/reliability.md.
+Five kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures in docs/reliability.md.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKPOINTING = ["-o", "train.checkpoint.every_steps=3", "-o", "train.epochs=12"
 
 
 def start(config: Path, run: Path) -> subprocess.Popen:
-    """Start training, or go on with it where it has begun."""
+    """Start training, or resume it if the run exists."""
     command = [sys.executable, ROOT / "tools" / "train.py", "-c", config, "--run", run, *CHECKPOINTING]
     return subprocess.Popen([*command, "--resume"] if run.exists() else command,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

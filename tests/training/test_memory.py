@@ -19,7 +19,7 @@ def test_the_batch_named_fits_and_twice_of_it_does_not():
     assert re.search(rf"by estimate {fits} images would: train.accumulate=8 ", text)
 
 
-def test_a_model_that_never_fits_is_said_to():
+def test_a_model_that_never_fits_is_reported():
     summary = summarize(create_model("alexnet_cifar"))
     assert largest_batch(summary, 1, 2**20) == 0
     assert "smaller model" in advice(summary, 128, 1, 2**20)

@@ -69,7 +69,7 @@ def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
     assert [row[:3] for row in metrics_without_clock(run)] == [row[:3] for row in metrics_without_clock(single)]
 
 
-def test_a_run_goes_on_with_another_number_of_processes(single, tool, tiny, tmp_path):
+def test_a_run_resumes_with_another_number_of_processes(single, tool, tiny, tmp_path):
     run = tmp_path / "changed"
     short = [*STEPS, "-o", "optim.schedule={name: constant}"]
     job = launch(tmp_path / "log", "-c", tiny, "--run", run, *short, "-o", "train.epochs=2")

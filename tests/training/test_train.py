@@ -1,4 +1,4 @@
-"""What a person who trains relies on."""
+"""Training, resuming and stopping, as a user runs them."""
 from __future__ import annotations
 
 import json
@@ -87,7 +87,7 @@ def interrupt_after(run: Path, rows: int, number: int) -> threading.Thread:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_cleanly_and_the_run_goes_on_to_the_same_weights(tool, tiny, tmp_path, capsys, number, code):
+def test_a_signal_stops_cleanly_and_the_run_resumes_to_the_same_weights(tool, tiny, tmp_path, capsys, number, code):
     long = ["-o", "train.epochs=12"]
     assert tool("train", "-c", tiny, "--run", tmp_path / "whole", *long) == 0
     run = tmp_path / "cut"
@@ -107,7 +107,7 @@ def test_a_signal_stops_cleanly_and_the_run_goes_on_to_the_same_weights(tool, ti
     ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
     ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
 ])
-def test_all_state_comes_back_at_a_resume(tool, tiny, tmp_path, extra):
+def test_all_state_is_restored_at_a_resume(tool, tiny, tmp_path, extra):
     options = [word for item in extra for word in ("-o", item)]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert tool("train", "-c", tiny, "--run", whole, *options) == 0
@@ -199,7 +199,7 @@ def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, 
 def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
     run = tmp_path / "run"
     assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30", "-o", "optim.schedule={name: constant}",
-                "-o", "train.batch_size=256", "-o", "train.epochs=1") == 2  # an epoch of one step: its loss is sound
+                "-o", "train.batch_size=256", "-o", "train.epochs=1") == 2  # an epoch of one step: its loss is finite
     assert re.search(r"the validation loss is (nan|inf) at step 1 ", capsys.readouterr().err)
     assert not list((run / "checkpoints").iterdir())
 
@@ -242,7 +242,7 @@ def test_several_seeds_give_mean_deviation_and_range(tool, tiny, tmp_path, capsy
 
 
 @pytest.mark.parametrize("steps", [3, 1000])  # the run has eight
-def test_a_profile_tells_where_the_time_goes(tool, tiny, tmp_path, capsys, steps):
+def test_a_profile_reports_the_time_of_each_phase(tool, tiny, tmp_path, capsys, steps):
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--profile", steps, "-o", "train.epochs=1") == 0
     out = capsys.readouterr().out
     for phase in ("data", "forward", "backward", "optimizer", "logging", "whole step"):
@@ -302,7 +302,7 @@ def fill(folder: Path, leave: int) -> Path:
 
 
 @pytest.mark.parametrize("leave", [0, 100_000])  # not even a row fits; the metrics fit and no checkpoint does
-def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(tool, tiny, small_disk, capsys, leave):
+def test_a_full_disk_is_one_line_and_the_run_resumes_once_there_is_space(tool, tiny, small_disk, capsys, leave):
     run = small_disk / "run"
     assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=2") == 0
     before = weights_sha(run)
