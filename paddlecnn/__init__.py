@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         train,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "register_model", "register_schedule",
            "register_source", "train"]
 

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.training.train import train_run, train_seeds
 
     if args.dry_run:
-        from paddlecnn.training.dry_run import dry_run_report
+        from paddlecnn.cli.dry_run import dry_run_report
         from paddlecnn.training.setup import build_training
 
         device = runtime.choose_device(args.device)
