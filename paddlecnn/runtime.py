@@ -13,9 +13,12 @@ import os
 import re
 import warnings
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from paddlecnn import gpu
 from paddlecnn.errors import DeviceError
+
+if TYPE_CHECKING:
+    from paddlecnn.gpu import GpuFacts
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ def choose_device(wanted: str) -> str:
     this Paddle is a GPU build. Returns cpu or gpu:N. Raises DeviceError, with the reason and the build to install,
     where the device cannot be used.
     """
+    from paddlecnn import gpu
+
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", wanted):
         raise DeviceError(f"--device {wanted}: not a device; take auto, cpu, gpu or gpu:N")
     if problem := gpu.two_builds(gpu.installed_builds()):
@@ -75,8 +80,10 @@ def choose_device(wanted: str) -> str:
     return use_device(paddle, "cpu", None)
 
 
-def use_device(paddle: ModuleType, device: str, facts: gpu.GpuFacts | None) -> str:
+def use_device(paddle: ModuleType, device: str, facts: GpuFacts | None) -> str:
     """Make `device` Paddle's current one and check its arithmetic. `facts` are given for a GPU."""
+    from paddlecnn import gpu
+
     if facts and "FLAGS_cudnn_deterministic" not in os.environ:
         # A resumed run reaches the same weights only if the backward convolutions are deterministic.
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
@@ -114,6 +121,8 @@ def faulty_arithmetic(paddle: ModuleType) -> str | None:
 
 def check_precision(precision: str, device: str) -> None:
     """Raise DeviceError if the GPU `device` (gpu:N) cannot compute in float16 or bfloat16."""
+    from paddlecnn import gpu
+
     card = gpu.gather(load_paddle()).cards[int(device.partition(":")[2] or 0)]
     if problem := gpu.precision_problem(precision, card):
         raise DeviceError(problem)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.docs import ROOT
-from helpers.environments import linked_environment, run_in
+from helpers.environments import empty_environment, linked_environment, run_in
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -21,8 +21,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
 
 @pytest.mark.parametrize("command", ["train", "doctor", "summary"])
 def test_a_command_without_any_package_says_what_to_install(command, tmp_path):
-    (tmp_path / "packages").mkdir()
-    done = run_in(tmp_path / "packages", ROOT / "tools" / f"{command}.py", "--help", cwd=tmp_path)
+    done = run_in(empty_environment(tmp_path / "environment"), ROOT / "tools" / f"{command}.py", "--help", cwd=tmp_path)
     assert_one_line(done, "not installed for", "make install", "pip install -e")
 
 

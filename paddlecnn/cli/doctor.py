@@ -107,8 +107,7 @@ def check_paddle() -> Finding:
     version = metadata.version(builds[0])
     if not (2, 6, 2) <= gpu.version_of(version)[:3] < (4,):
         return Finding("PaddlePaddle", f"{version} is not supported (2.6.2 to 3.x is)", how_to_install(), fault=True)
-    trial = subprocess.run([sys.executable, *(["-S"] if sys.flags.no_site else []), "-c", "import paddle"],
-                           capture_output=True, text=True, errors="replace")
+    trial = subprocess.run([sys.executable, "-c", "import paddle"], capture_output=True, text=True, errors="replace")
     if trial.returncode:
         reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
         return Finding("PaddlePaddle", f"{version} cannot be imported: {reason[:300]}",

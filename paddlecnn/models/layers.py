@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,8 @@ class LocalResponseNorm(nn.Layer):
             return x / (self.k + self.alpha * self.window_sum(x * x)) ** self.beta
         with paddle.amp.auto_cast(enable=False):  # squares of activations overflow in float16
             wide = x if x.dtype in (paddle.float32, paddle.float64) else x.astype("float32")
-            apply: Callable[..., paddle.Tensor] = FastLocalResponseNorm.apply
-            return apply(wide, self.size, self.alpha, self.beta, self.k).astype(x.dtype)
+            apply = FastLocalResponseNorm.apply  # without an annotation, which to_static of Paddle 2.6 cannot read
+            return apply(wide, self.size, self.alpha, self.beta, self.k).astype(x.dtype)  # type: ignore[no-untyped-call]
 
     def window_sum(self, squares: paddle.Tensor) -> paddle.Tensor:
         """sum_{j in window(i)} of [N, C, H, W], as `size` times an average over channels."""

@@ -1,23 +1,28 @@
-"""Python environments with planted faults: folders of links to the packages of this interpreter."""
+"""Python environments with planted faults, made of links to the packages of this interpreter."""
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
 import sysconfig
+import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.docs import ROOT
-
 
 def linked_environment(folder: Path, without: Sequence[str] = ()) -> Path:
-    """A folder that links to everything in site-packages, except names that begin with one of `without`."""
-    folder.mkdir()
+    """The packages of a new environment: links to those of this one, except names that begin with one of `without`."""
+    packages = empty_environment(folder)
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         if not entry.name.startswith(tuple(without)):
-            (folder / entry.name).symlink_to(entry)
-    return folder
+            (packages / entry.name).symlink_to(entry)
+    return packages
+
+
+def empty_environment(folder: Path) -> Path:
+    """The site-packages of a new environment without any package."""
+    venv.create(folder, symlinks=True)
+    return next(folder.glob("lib/python*/site-packages"))
 
 
 def unlinked(link: Path) -> Path:
@@ -31,8 +36,8 @@ def unlinked(link: Path) -> Path:
 
 
 def run_in(packages: Path | None, *command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of the clone with this interpreter, with `packages` in place of its own if given."""
+    """Run a script of the clone with this interpreter, or with that of the environment that has these packages."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE_", "OMP_"))}
-    python = [sys.executable] if packages is None else [sys.executable, "-S"]
-    return subprocess.run([*python, *map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=300,
-                          env={**kept, "HOME": str(cwd), "PYTHONPATH": f"{packages or ''}:{ROOT}", **environment})
+    python = sys.executable if packages is None else packages.parents[2] / "bin" / "python"
+    return subprocess.run([python, *map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=300,
+                          env={**kept, "HOME": str(cwd), "PYTHONPATH": "", **environment})

@@ -47,7 +47,7 @@ LAYERS = {
     "response norm of 3": lambda: [nn.Conv2D(16, 32, 3), LocalResponseNorm(3, 1e-2, 0.6, 1.0)],
     "even response norm": lambda: [nn.Conv2D(16, 32, 3), LocalResponseNorm(4, 1e-2, 0.75, 2.0)],
     "ReLU first and twice": lambda: [nn.ReLU(), nn.Conv2D(16, 8, 3), nn.ReLU(), nn.ReLU()],
-    "GELU": lambda: [nn.Conv2D(16, 8, 3), nn.GELU(), nn.MaxPool2D(2, 2), nn.Conv2D(8, 8, 3), nn.GELU("tanh")],
+    "GELU": lambda: [nn.Conv2D(16, 8, 3), nn.GELU(), nn.MaxPool2D(2, 2), nn.Conv2D(8, 8, 3), nn.GELU(True)],
     "classifier": lambda: [nn.Flatten(), nn.Linear(16 * 81, 32), nn.ReLU(), nn.Dropout(0.0), nn.Linear(32, 7)],
     "flatten in the middle": lambda: [nn.Conv2D(16, 20, 3), nn.ReLU(), nn.Flatten(), nn.Linear(980, 5)],
     "trailing flatten": lambda: [nn.Conv2D(16, 20, 3), nn.ReLU(), nn.Flatten()],
