@@ -53,7 +53,7 @@ def quantiles(dataset: Dataset, seed: int, purpose: str, begins: np.ndarray | No
         groups[content].append(position)
     by_class: list[list[list[int]]] = [[] for _ in dataset.classes]
     for members in groups.values():
-        by_class[dataset.labels[members[0]]].append(members)
+        by_class[known_labels(dataset)[members[0]]].append(members)
     places = np.empty(len(dataset))
     for label, class_groups in enumerate(by_class):
         order = generator(seed, purpose, label).permutation(len(class_groups))
@@ -64,6 +64,13 @@ def quantiles(dataset: Dataset, seed: int, purpose: str, begins: np.ndarray | No
             places[members] = ((before + len(members) / 2) / total + (0 if begins is None else begins[label])) % 1
             before += len(members)
     return places
+
+
+def known_labels(dataset: Dataset) -> np.ndarray:
+    """int64 [N]. Raises DataError for a data set without labels, which can be neither split nor trained on."""
+    if dataset.labels is None:
+        raise DataError(f"{dataset.name}: has no labels; a training part needs them")
+    return dataset.labels
 
 
 def sample(dataset: Dataset, count: int | None, seed: int) -> Dataset:
@@ -85,9 +92,9 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
     `made_by` contains plain values such as {"seed": 0, "val_fraction": 0.15}.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    hashes = {}
+    hashes, labels = {}, known_labels(dataset)
     for name, positions in zip(FILES, split, strict=True):
-        text = "".join(f"{dataset.ids[i]} {dataset.labels[i]}\n" for i in positions)
+        text = "".join(f"{dataset.ids[i]} {labels[i]}\n" for i in positions)
         write_text(folder / name, text)
         hashes[name] = hashlib.sha256(text.encode()).hexdigest()
     write_json(folder / "split.json", {**made_by, "data": dataset.name, "classes": list(dataset.classes),
@@ -142,7 +149,7 @@ def read_line(line: str, dataset: Dataset, where: dict[str, int], source: str) -
         raise DataError(f"{source}: {path} is not in the training part of {dataset.name}; "
                         f"its images are named like {dataset.ids[0]}")
     position = where[path]
-    expected = int(dataset.labels[position])
+    expected = int(known_labels(dataset)[position])
     if label in (str(expected), dataset.classes[expected]):  # class names may be numbers too
         return position
     if label not in dataset.classes and label not in map(str, range(len(dataset.classes))):

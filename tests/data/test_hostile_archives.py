@@ -262,6 +262,14 @@ def test_a_tar_header_of_gigabytes_is_refused(tmp_path):
         extract(tmp_path / "x.tar.gz", tmp_path / "out")
 
 
+def test_a_tar_that_announces_terabytes_is_refused_at_its_header(tmp_path):
+    info = tarfile.TarInfo("x")
+    info.size = 1 << 40
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)))
+    with pytest.raises(DataError, match=r"x.tar.gz: unpacks to more than 16 GiB by its headers; refused"):
+        extract(tmp_path / "x.tar.gz", tmp_path / "out")
+
+
 def test_random_bytes_behind_each_signature(tmp_path):
     noise = random.Random(0)
     for head in (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"7z\xbc\xaf\x27\x1c\x00\x04"):

@@ -60,5 +60,13 @@ def test_a_wrong_registration_is_refused(registry):
         open_dataset(DataConfig(name="colours"), 0)
 
 
+def test_a_training_part_without_labels_is_refused(registry):
+    images = np.stack([photo(i, (32, 32)) for i in range(4)])
+    register_source("colours", lambda config: PublishedSplits(
+        ArrayDataset("colours", ("warm", "cold"), list("0123"), None, images)), SPEC)
+    with pytest.raises(DataError, match="colours: has no labels; a training part needs them"):
+        open_dataset(DataConfig(name="colours"), 0)
+
+
 def test_every_name_of_the_schema_has_a_source():
     assert set(config_module.DATA_NAMES) == set(datasets.SOURCES)

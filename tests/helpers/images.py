@@ -5,6 +5,7 @@ import io
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ def photo(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
 
 
-def encoded(pixels: np.ndarray, format: str = "JPEG", **options) -> bytes:
+def encoded(pixels: np.ndarray, format: str = "JPEG", **options: Any) -> bytes:
     """An image file's bytes."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format, **options)
@@ -45,5 +46,5 @@ def inner_zips(files: dict[str, bytes]) -> dict[str, bytes]:
     return inner | {"sample_submission.csv": b"id,label\n" + b"".join(b"%d,0.5\n" % i for i in range(1, 6))}
 
 
-def opened(name: str, root: Path, seed: int = 0, **options) -> Splits:
+def opened(name: str, root: Path, seed: int = 0, **options: Any) -> Splits:
     return open_dataset(DataConfig(name=name, root=str(root), **options), seed)

@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import cv2
@@ -18,9 +19,10 @@ from paddlecnn.runtime import usable_cores
 
 THUMBNAIL = 10  # side, in pixels
 ORIENTATION = 0x0112  # the EXIF tag
+NO_THUMBNAIL = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageInfo:
     """Properties of one image."""
 
@@ -30,21 +32,24 @@ class ImageInfo:
     mode: str = "RGB"  # Pillow's name: RGB, L, CMYK, P, RGBA, I;16 ...
     wrong_suffix: str | None = None  # the true format of a file whose name has the suffix of another
     rotated: bool = False  # by EXIF
-    thumbnail: np.ndarray | None = None  # uint8 [10, 10], grey
+    thumbnail: np.ndarray = field(default_factory=lambda: NO_THUMBNAIL)  # uint8 [10, 10], grey
 
 
 def inspect_all(dataset: Dataset) -> list[ImageInfo]:
     """One ImageInfo per image, in order."""
-    inspect: Callable[[Any, int], ImageInfo] = inspect_file if isinstance(dataset, FileDataset) else inspect_array
     with ThreadPoolExecutor(usable_cores()) as pool, \
             tqdm(total=len(dataset), unit="image", desc=f"reading {dataset.name}", disable=None) as bar:
-        return list(counted(pool.map(lambda position: inspect(dataset, position), range(len(dataset))), bar))
+        return list(counted(pool.map(partial(inspect, dataset), range(len(dataset))), bar))
 
 
 def counted(items: Iterator[ImageInfo], bar: tqdm[Any]) -> Iterator[ImageInfo]:
     for item in items:
         bar.update()
         yield item
+
+
+def inspect(dataset: Dataset, position: int) -> ImageInfo:
+    return inspect_file(dataset, position) if isinstance(dataset, FileDataset) else inspect_array(dataset, position)
 
 
 def inspect_array(dataset: Dataset, position: int) -> ImageInfo:

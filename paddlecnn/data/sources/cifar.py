@@ -17,7 +17,7 @@ import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data.base import ArrayDataset, PublishedSplits, looked_in
-from paddlecnn.data.storage.archives import opened_tar
+from paddlecnn.data.storage.archives import content_of, opened_tar
 from paddlecnn.data.storage.file_storage import MAX_FILE, damage_named, read_file
 from paddlecnn.errors import DataError
 from paddlecnn.restricted_unpickler import DamagedPickle, RefusedName, unpickle
@@ -135,7 +135,7 @@ def archive_reader(archive: Path, edition: Edition) -> Read:
     with damage_named(archive, "not a complete tar.gz",
                       f"get it again by: python tools/download.py {edition.name} --dest {archive.parent}"), \
             opened_tar(archive) as tar:
-        files = {member.name: tar.extractfile(member).read(MAX_FILE) for member in tar
+        files = {member.name: content_of(tar, member).read(MAX_FILE) for member in tar
                  if member.name in wanted and member.isreg() and member.size <= MAX_FILE}
 
     def read(name: str) -> tuple[bytes, str]:

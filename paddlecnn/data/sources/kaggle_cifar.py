@@ -27,7 +27,7 @@ from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSpl
 from paddlecnn.data.sources import cifar
 from paddlecnn.data.storage import sevenzip
 from paddlecnn.data.storage.array_file import array_file
-from paddlecnn.data.storage.file_storage import FolderStorage, ZipStorage
+from paddlecnn.data.storage.file_storage import FileSlice, FolderStorage, ZipStorage
 from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import DataError
 from paddlecnn.files import require_space
@@ -72,7 +72,7 @@ class Place:
             data = FolderStorage(self.path).read(name) if (self.path / name).is_file() else None
         return None if data is None else (data.decode("utf-8", "replace"), f"{self.path}/{name}")
 
-    def archive(self, name: str) -> Path | BinaryIO | None:
+    def archive(self, name: str) -> Path | FileSlice | None:
         if self.bundle:
             return self.bundle.open_member(name) if name in self.bundle.names() else None
         return self.path / name if (self.path / name).is_file() else None
@@ -136,7 +136,7 @@ def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.
 class PackedDataset(ArrayDataset):
     """The images of a 7z archive, decoded at first use: a run without a test never decodes the test part."""
 
-    def __init__(self, name: str, ids: list[str], labels: np.ndarray | None, archive: Path | BinaryIO, source: str,
+    def __init__(self, name: str, ids: list[str], labels: np.ndarray | None, archive: Path | FileSlice, source: str,
                  members: list[str], cache: str | None):
         Dataset.__init__(self, name, CLASSES, ids, labels)
         self.archive, self.source, self.members, self.cache = archive, source, members, cache
@@ -199,5 +199,5 @@ class DecodeSink:
         self.done(pixels)
 
 
-def archive_size(archive: Path | BinaryIO) -> int:
+def archive_size(archive: Path | FileSlice) -> int:
     return archive.stat().st_size if isinstance(archive, Path) else archive.size

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from paddlecnn.files import CHUNK, folder_written_aside, open_regular
 PADDING = 4096  # bytes of disk that each file may take beyond its size
 MAX_NAME = 255  # bytes of a file's or a folder's name on common file systems
 MAX_PATH = 1024  # bytes of a member's path, well below the 4,096 of Linux with the target's path before it
+MAX_TAR = 1 << 34  # bytes of all members; CIFAR, the only data set published as a tar, has 180 MB
 GZIP = b"\x1f\x8b"
 MAX_TAIL = 1 << 24  # bytes that may follow a tar's last member: padding to a block
 
@@ -150,7 +151,7 @@ def zip_members(archive: Path) -> list[Member]:
 
 
 def zip_kind(info: zipfile.ZipInfo) -> str:
-    mode = info.external_attr >> 16  # the Unix mode, 0 where the zip was made elsewhere
+    mode = info.external_attr >> 16  # the Unix mode, 0 if the zip was made on another system
     if info.is_dir():
         return "folder"
     return "file" if not stat.S_IFMT(mode) or stat.S_ISREG(mode) else "link or device"
@@ -193,8 +194,22 @@ def opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
 
 
 def tar_members(archive: Path) -> list[Member]:
+    members, total = [], 0
     with opened_tar(archive) as tar:
-        return [Member(info.name, info.size, tar_kind(info)) for info in tar]
+        for info in tar:
+            members.append(Member(info.name, info.size, tar_kind(info)))
+            total += info.size
+            if total > MAX_TAR:  # the next header is only reached by decompressing all of it
+                raise DataError(f"{archive}: unpacks to more than {MAX_TAR / 2**30:,.0f} GiB by its headers; refused, "
+                                "nothing was unpacked")
+    return members
+
+
+def content_of(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    """A regular member as a file."""
+    file = tar.extractfile(info)
+    assert file is not None, info.name
+    return file
 
 
 def tar_kind(info: tarfile.TarInfo) -> str:
@@ -207,8 +222,8 @@ def unpack_tar(archive: Path, open_target: OpenTarget) -> None:
     with opened_tar(archive) as tar:
         for info in tar:
             if info.isreg():
-                with tar.extractfile(info) as source, closing(open_target(info.name)) as target:
-                    shutil.copyfileobj(source, target, CHUNK)
+                with closing(open_target(info.name)) as target:
+                    shutil.copyfileobj(content_of(tar, info), target, CHUNK)
 
 
 def seven_members(archive: Path) -> list[Member]:

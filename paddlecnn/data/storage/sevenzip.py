@@ -4,9 +4,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
-from paddlecnn.data.storage.file_storage import damage_named
+from paddlecnn.data.storage.file_storage import FileSlice, damage_named
 from paddlecnn.errors import DataError
 
 SIGNATURE = b"7z\xbc\xaf\x27\x1c"
@@ -20,7 +20,7 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-def members(archive: Path | BinaryIO) -> list[tuple[str, int, str]]:
+def members(archive: Path | FileSlice) -> list[tuple[str, int, str]]:
     """(name, bytes, kind) of each member, in the archive's order; kind is file, folder or link."""
     with opened(archive) as seven:
         return [(info.filename, info.uncompressed or 0, kind_of(info)) for info in seven.list()]
@@ -32,7 +32,7 @@ def kind_of(info: Any) -> str:
     return "file" if info.is_file else "link or device"
 
 
-def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
+def stream(archive: Path | FileSlice, open_sink: Callable[[str], Sink]) -> None:
     """Send each file's bytes to the sink that `open_sink(name)` returns; the CRCs are checked on the way."""
     import py7zr.io
 
@@ -44,11 +44,11 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
             self.sink: Sink | None = None
 
         def write(self, data: bytes | bytearray) -> int:
-            self.sink = self.sink or open_sink(self.name)
-            self.sink.write(data)
+            sink = self.sink = self.sink or open_sink(self.name)
+            sink.write(data)
             self.written += len(data)
             if self.written >= self.bytes:
-                self.sink.close()
+                sink.close()
             return len(data)
 
         def read(self, size: int | None = None) -> bytes:
@@ -78,7 +78,7 @@ def stream(archive: Path | BinaryIO, open_sink: Callable[[str], Sink]) -> None:
 
 
 @contextlib.contextmanager
-def opened(archive: Path | BinaryIO) -> Iterator[Any]:
+def opened(archive: Path | FileSlice) -> Iterator[Any]:
     """An open archive; whatever py7zr raises becomes a DataError that names it."""
     import py7zr
 
@@ -87,7 +87,7 @@ def opened(archive: Path | BinaryIO) -> Iterator[Any]:
         archive.seek(0)
     with damage_named(name):
         try:
-            seven = py7zr.SevenZipFile(archive)
+            seven = py7zr.SevenZipFile(archive)  # type: ignore[arg-type]
         except py7zr.exceptions.PasswordRequired:
             raise DataError(f"{name}: encrypted; unpack it with its password first") from None
         with seven:
