@@ -10,7 +10,7 @@ from paddlecnn import config as config_module
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.configfile import load_config
 from paddlecnn.data import datasets
-from paddlecnn.data.datasets import ArrayDataset, PublishedSplits, open_dataset, register_source
+from paddlecnn.data.datasets import ArrayDataset, PublishedSplits, open_dataset, open_parts, register_source
 from paddlecnn.errors import ConfigError, DataError
 
 SPEC = Preprocess(size=32, channels="rgb", scale=255.0, mean=[0.5] * 3, std=[0.25] * 3)
@@ -66,6 +66,13 @@ def test_a_training_part_without_labels_is_refused(registry):
         ArrayDataset("colours", ("warm", "cold"), list("0123"), None, images)), SPEC)
     with pytest.raises(DataError, match="colours: has no labels; a training part needs them"):
         open_dataset(DataConfig(name="colours"), 0)
+
+
+def test_the_preprocessing_of_the_digits_is_their_mean_and_deviation():
+    levels = open_parts(DataConfig(name="digits")).train.images / 255
+    spec = datasets.defaults("digits")
+    assert spec.mean == pytest.approx([levels.mean()] * 3, abs=5e-4)
+    assert spec.std == pytest.approx([levels.std()] * 3, abs=5e-4)
 
 
 def test_every_name_of_the_schema_has_a_source():

@@ -77,6 +77,7 @@ CIFAR100 = Edition(
     meta={"meta": "7973b15100ade9c7d40fb424638fde48"},
     labels={"fine": (b"fine_labels", b"fine_label_names"), "coarse": (b"coarse_labels", b"coarse_label_names")},
     counts={"train": 50000, "test": 10000},
+    # Over the 50,000 training images, rounded from conf/global_settings.py of weiaicunzai/pytorch-cifar100.
     preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
                           mean=[0.5071, 0.4865, 0.4409], std=[0.2673, 0.2564, 0.2762]),
     mirrors=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
