@@ -217,5 +217,5 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     size = math.ceil(len(batch.indices) / parts)
     return [batch] if parts == 1 else [
         Batch(batch.images[i:i + size], batch.labels[i:i + size], batch.indices[i:i + size],
-              None if batch.soft_labels is None else batch.soft_labels[i:i + size])
+              None if batch.soft_labels is None else batch.soft_labels[i:i + size])  # type: ignore[arg-type]
         for i in range(0, len(batch.indices), size)]

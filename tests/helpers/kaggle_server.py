@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def state(self) -> State:
-        return self.server.state
+        return self.server.state  # type: ignore[attr-defined]
 
     def log_message(self, *_) -> None:
         """Nothing on the tests' stderr."""
@@ -257,7 +257,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.state.stall_after is not None:
             self.wfile.write(content[:self.state.stall_after])
             self.wfile.flush()
-            self.server.over.wait(60)
+            self.server.over.wait(60)  # type: ignore[attr-defined]
         elif self.state.cut_after:
             self.wfile.write(content[:self.state.cut_after.pop(0)])
         else:

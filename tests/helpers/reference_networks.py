@@ -68,7 +68,7 @@ def forward(name, weights, images):
     for kind, *rest in NETWORKS[name][0]:
         if kind == "conv":
             layer, _, stride, padding, _, groups = rest
-            x = convolve(x, *weights[layer], stride, padding, groups)
+            x = convolve(x, *weights[layer], stride, padding, groups)  # type: ignore[call-arg]
         elif kind == "relu":
             x = np.maximum(x, 0)
         elif kind == "lrn":

@@ -70,7 +70,7 @@ def torch_network(layers, hidden, side, torch):
     classifier = [module for inputs, outputs in pairwise(widths)
                   for module in (nn.Dropout(), nn.Linear(inputs, outputs), nn.ReLU())]
 
-    class Network(nn.Module):
+    class Network(nn.Module):  # type: ignore[name-defined]
         def __init__(self):
             super().__init__()
             self.features = nn.Sequential(*features)
