@@ -2,6 +2,7 @@
 
     python tools/benchmark.py lrn     local response normalisation against paddle.nn's
     python tools/benchmark.py data    input pipelines against paddle.vision.transforms and Pillow
+    python tools/benchmark.py train   training steps by engine and framework; infer and start likewise
 
 Each has its own options: python tools/benchmark.py lrn --help
 """
@@ -10,11 +11,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from pathlib import Path
 
 from paddlecnn.cli.common import command_parser
+from paddlecnn.files import write_json
 from paddlecnn.runtime import load_paddle
 
-BENCHMARKS = {"lrn": "paddlecnn.benchmarks.lrn", "data": "paddlecnn.benchmarks.data"}
+SPEED = "paddlecnn.benchmarks.speed"
+BENCHMARKS = {"lrn": "paddlecnn.benchmarks.lrn", "data": "paddlecnn.benchmarks.data", "train": SPEED, "infer": SPEED,
+              "start": SPEED}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,13 +31,16 @@ def main(argv: list[str] | None = None) -> int:
     benchmark = importlib.import_module(BENCHMARKS[args.what])
     own = command_parser(f"benchmark {args.what}", benchmark.__doc__)
     benchmark.add_arguments(own)
-    own.add_argument("--json", action="store_true", help="print JSON")
+    own.add_argument("--json", nargs="?", const="-", metavar="FILE", help="print JSON, or write it to a file")
+    own.set_defaults(what=args.what)
     options = own.parse_args(args.options)
     results = []
     for result in benchmark.measure(options):
         results.append(result.as_dict())
-        if not options.json:
+        if options.json != "-":
             print(result, flush=True)
-    if options.json:
+    if options.json == "-":
         print(json.dumps(results))
+    elif options.json:
+        write_json(Path(options.json), results)
     return 0

@@ -1,0 +1,156 @@
+"""Paddle's side of a measurement: `python -m paddlecnn.benchmarks.paddle_worker REQUEST`, in a process of its own.
+
+The contenders: installed (Paddle without the variables of runtime.py), model_fit (paddle.Model.fit), paddle (this
+package's environment), onednn_float32, onednn_bfloat16.
+"""
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from paddlecnn.benchmarks.meter import measure, report
+from paddlecnn.benchmarks.workloads import WORKLOADS, Workload
+from paddlecnn.runtime import load_paddle
+
+PEAK_SIZE = 2048
+
+
+def main(request: dict) -> dict:
+    paddle = load_paddle()
+    paddle.seed(0)
+    contender = request["contender"]
+    if request["what"] == "peak":
+        return {name: matmul_peak(name) for name in ("float32", "bfloat16")}
+    workload = WORKLOADS[request["workload"]]
+    network = build(workload, plain=contender in ("installed", "model_fit"))
+    images = paddle.randn([workload.batch, 3, workload.size, workload.size])
+    if contender.startswith("onednn_"):
+        from paddlecnn import onednn
+
+        onednn.accelerate(network, contender.removeprefix("onednn_"))
+    if request["what"] == "infer":
+        step = inference_step(network, images, contender)
+        return measure(step, workload.batch, request["seconds"]) | {"version": paddle.__version__}
+    labels = paddle.randint(0, workload.classes, [workload.batch])
+    if contender == "model_fit":
+        return measure_fit(network, workload, request["seconds"]) | {"version": paddle.__version__}
+    step = training_step(network, images, labels)
+    if request["what"] == "start":
+        step()
+        return {"finished": time.time()}
+    return measure(step, workload.batch, request["seconds"]) | {"version": paddle.__version__}
+
+
+def build(workload: Workload, plain: bool):
+    """The network; with `plain`, Paddle's own LocalResponseNorm in place of ours."""
+    from paddle import nn
+
+    from paddlecnn.models.layers import LocalResponseNorm
+
+    builders = {
+        "conv": lambda inputs, outputs, kernel, stride, padding: nn.Conv2D(inputs, outputs, kernel, stride, padding),
+        "bn": nn.BatchNorm2D,
+        "relu": nn.ReLU,
+        "pool": lambda kernel, stride, ceil=False: nn.MaxPool2D(kernel, stride, ceil_mode=ceil),
+        "lrn": (lambda: nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)) if plain else LocalResponseNorm,
+        "flatten": nn.Flatten,
+        "linear": nn.Linear,
+        "dropout": nn.Dropout,
+    }
+    return nn.Sequential(*[builders[kind](*numbers) for kind, *numbers in workload.layers])
+
+
+def training_step(network, images, labels) -> Callable[[], float]:
+    import paddle
+    import paddle.nn.functional as F
+
+    optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=network.parameters(), weight_decay=5e-4)
+
+    def step() -> float:
+        loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        return loss.item()
+    return step
+
+
+def inference_step(network, images, contender: str) -> Callable[[], float]:
+    import paddle
+
+    network.eval()
+    if contender == "onnxruntime":
+        return onnx_step(network, images)
+
+    def step() -> float:
+        with paddle.no_grad():
+            return float(network(images).numpy().ravel()[0])
+    return step
+
+
+def onnx_step(network, images) -> Callable[[], float]:
+    import onnxruntime
+    import paddle
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "network")
+        specification = paddle.static.InputSpec([None, *images.shape[1:]], "float32")
+        paddle.onnx.export(network, path, input_spec=[specification], opset_version=13)
+        session = onnxruntime.InferenceSession(f"{path}.onnx", providers=["CPUExecutionProvider"])
+    array, name = images.numpy(), session.get_inputs()[0].name
+    return lambda: float(session.run(None, {name: array})[0].ravel()[0])
+
+
+def measure_fit(network, workload: Workload, seconds: float) -> dict:
+    """paddle.Model.fit over one batch held in memory, repeated: the framework's own loop."""
+    import paddle
+
+    batches = 4
+    draw = np.random.default_rng(0)
+    pixels = draw.standard_normal((workload.batch, 3, workload.size, workload.size), np.float32)
+    labels = draw.integers(0, workload.classes, (workload.batch, 1))
+    loader = [(pixels, labels)] * batches
+    model = paddle.Model(network)
+    optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=network.parameters(), weight_decay=5e-4)
+    model.prepare(optimizer, paddle.nn.CrossEntropyLoss())
+    return measure(lambda: model.fit(loader, epochs=1, verbose=0), batches * workload.batch, seconds)
+
+
+def matmul_peak(precision: str) -> float | None:
+    """GFLOP/s of a large matrix product by oneDNN, the best of five; None if it is impossible here."""
+    import paddle
+
+    from paddlecnn import onednn
+    from paddlecnn.onednn.bindings import DataType
+    from paddlecnn.onednn.builder import Builder
+    from paddlecnn.onednn.primitives.linear import matmul
+
+    if not onednn.available(precision):
+        return None
+    kind = DataType.BF16 if precision == "bfloat16" else DataType.F32
+    b = Builder(kind, training=False)
+    shape = [PEAK_SIZE, PEAK_SIZE]
+    left, right = b.parameter((0, "left"), b.plain(shape)), b.parameter((0, "right"), b.plain(shape))
+    target = b.parameter((0, "target"), b.plain(shape, DataType.F32))
+    matmul(b, b.forward, "peak", left, right, target)
+    tensors = {"left": paddle.ones(shape), "right": paddle.ones(shape), "target": paddle.zeros(shape)}
+    buffer = np.zeros(b.arena.size + 64, np.uint8)
+    b.buffer.bind(-(-buffer.ctypes.data // 64) * 64)
+    for name, tensor in tensors.items():
+        b.inputs[0, name].bind(tensor.data_ptr())
+    times = []
+    for _ in range(6):
+        begin = time.perf_counter()
+        b.forward.run()
+        times.append(time.perf_counter() - begin)
+    return round(2 * PEAK_SIZE**3 / min(times[1:]) / 1e9, 1)
+
+
+if __name__ == "__main__":
+    report(main(json.loads(sys.argv[1])))

@@ -1,0 +1,179 @@
+"""Training, inference or start of a process, by each engine and framework in turn, each in a process of its own.
+
+    train   a training step with momentum, four networks
+    infer   the features of VGG16 at 224 pixels
+    start   from the start of a process to the end of the first training step
+
+A round measures every contender once (A B A B ...), so that a slow minute of the machine falls on all. Contenders
+that are not installed are named. --peers-python names the interpreter of an environment with PyTorch.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from paddlecnn.benchmarks.workloads import INFERENCE, TRAINING
+from paddlecnn.runs.provenance import PACKAGES, git_state, installed
+from paddlecnn.text_tables import text_table
+
+OURS = ("onednn_float32", "onednn_bfloat16", "paddle")
+PADDLES = {"train": ("installed", "model_fit", *OURS), "infer": (*OURS, "onnxruntime"), "start": OURS}
+TORCHES = ("eager", "channels_last", "bfloat16")
+REFERENCE = "torch eager"  # ratios are to this contender, or to "installed" without PyTorch
+VARIABLES = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="workloads to measure")
+    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="contenders to measure, e.g. onednn_float32")
+    parser.add_argument("--peers-python", metavar="PATH", help="an interpreter that has PyTorch")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and with what was measured."""
+
+    facts: dict
+
+    def as_dict(self) -> dict:
+        return self.facts
+
+    def __str__(self) -> str:
+        peak = ", ".join(f"{name} {value:,.0f}" for name, value in self.facts["matmul_gflops"].items() if value)
+        return (f"{self.facts['cpu']}, {self.facts['cores']} cores, {self.facts['engine']}, "
+                f"OMP_NUM_THREADS={self.facts['threads']}, load {self.facts['load']}\n"
+                f"matrix multiplication, GFLOP/s: {peak}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one network, by contender."""
+
+    what: str
+    workload: str
+    rows: dict[str, dict]
+
+    def as_dict(self) -> dict:
+        return {"what": self.what, "workload": self.workload, "contenders": self.rows}
+
+    def __str__(self) -> str:
+        reference = next((row["ratio_to"] for row in self.rows.values() if "ratio_to" in row), "")
+        unit = "s" if self.what == "start" else "images/s"
+        table = [[self.workload, f"x {reference}", unit, "range", "MiB"]]
+        for name, row in self.rows.items():
+            if "error" in row:
+                table.append([name, "", row["error"], "", ""])
+            else:
+                table.append([name, f"{row.get('ratio', 0):.2f}", f"{row['median']:,.2f}",
+                              "{:,.1f} to {:,.1f}".format(*row["range"]), f"{row.get('peak_memory_mib', 0):,.0f}"])
+        return "\n" + text_table(table)
+
+
+def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
+    """The machine, then each network as soon as it is measured."""
+    workloads = args.only or list(INFERENCE if args.what == "infer" else TRAINING)
+    contenders = [one for one in find_contenders(args.what, args.peers_python)
+                  if not args.contenders or one in args.contenders]
+    yield Machine(describe_machine() | {"rounds": args.rounds, "seconds": args.seconds})
+    for workload in workloads:
+        figures: dict[str, list[dict]] = {name: [] for name in contenders}
+        for _ in range(args.rounds):
+            for name in contenders:
+                figures[name].append(run_worker(name, args.what, workload, args.seconds, args.peers_python))
+        yield Result(args.what, workload, summarize(figures, args.what))
+
+
+def find_contenders(what: str, peers: str | None) -> Iterator[str]:
+    """The contenders that can run here; the others are named on stderr."""
+    for name in PADDLES[what]:
+        if name == "onnxruntime" and not (installed("onnxruntime") and installed("paddle2onnx")):
+            print("onnxruntime: not measured, onnxruntime and paddle2onnx are not installed", file=sys.stderr)
+        elif name.startswith("onednn_") and not engine_available(name.removeprefix("onednn_")):
+            print(f"{name}: not measured, impossible on this machine", file=sys.stderr)
+        else:
+            yield name
+    if peers is None:
+        print("PyTorch: not measured; --peers-python names an interpreter that has it", file=sys.stderr)
+    elif what != "start":
+        yield from (f"torch {name}" for name in TORCHES)
+
+
+def engine_available(precision: str) -> bool:
+    from paddlecnn import onednn
+
+    return onednn.available(precision)
+
+
+def run_worker(contender: str, what: str, workload: str, seconds: float, peers: str | None) -> dict:
+    """One measurement in a new process. `installed` and `model_fit` run without the variables of runtime.py."""
+    request = {"what": what, "workload": workload, "contender": contender.removeprefix("torch "), "seconds": seconds}
+    environment = dict(os.environ)
+    if contender in ("installed", "model_fit"):
+        environment = {name: value for name, value in environment.items() if name not in VARIABLES}
+    command = [sys.executable, "-W", "ignore", "-m", "paddlecnn.benchmarks.paddle_worker", json.dumps(request)]
+    if contender.startswith("torch "):
+        command = [peers, str(Path(__file__).with_name("torch_worker.py")), json.dumps(request)]
+    begin = time.time()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        return {"error": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:200]}
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    if "finished" in found:
+        return {"seconds": round(found["finished"] - begin, 3)}
+    return found
+
+
+def summarize(figures: dict[str, list[dict]], what: str) -> dict[str, dict]:
+    """Values, median and spread of each contender, and the ratio to the reference."""
+    key = "seconds" if what == "start" else "images_per_second"
+    rows: dict[str, dict] = {}
+    for name, found in figures.items():
+        values = [one[key] for one in found if key in one]
+        if not values:
+            rows[name] = {"error": found[0]["error"]}
+            continue
+        rows[name] = {key: values, "median": statistics.median(values), "range": [min(values), max(values)],
+                      **medians(found, "best", "images_per_cpu_second"),
+                      **{extra: found[0][extra] for extra in ("peak_memory_mib", "version") if extra in found[0]}}
+    reference = next((name for name in (REFERENCE, "installed", "paddle") if "median" in rows.get(name, {})), None)
+    for row in rows.values():
+        if reference and "median" in row:
+            row["ratio"], row["ratio_to"] = round(row["median"] / rows[reference]["median"], 3), reference
+    return rows
+
+
+def medians(found: list[dict], *names: str) -> dict[str, float]:
+    return {name: statistics.median([one[name] for one in found if name in one]) for name in names
+            if any(name in one for one in found)}
+
+
+def describe_machine() -> dict:
+    """CPU, instruction set, versions, threads, load, commit, and the peak of a matrix product in both precisions."""
+    from paddlecnn import onednn
+
+    return {
+        "cpu": cpu_name(), "cores": os.cpu_count(), "engine": onednn.describe_engine() if onednn.available() else None,
+        "load": round(os.getloadavg()[0], 2), "threads": os.environ.get("OMP_NUM_THREADS"),
+        "matmul_gflops": run_worker("paddle", "peak", "", 0, None), "python": platform.python_version(),
+        "packages": {name: version for name in (*PACKAGES, "onnxruntime") if (version := installed(name))},
+        "git": git_state(),
+    }
+
+
+def cpu_name() -> str:
+    """The model name of /proc/cpuinfo, or the platform's."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+                platform.processor())

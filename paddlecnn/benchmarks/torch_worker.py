@@ -1,0 +1,73 @@
+"""PyTorch's side of a measurement: a script that the interpreter of --peers-python runs, without paddlecnn or Paddle.
+
+    python torch_worker.py {"workload": ..., "contender": "eager|channels_last|bfloat16", "what": ..., "seconds": ...}
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+import torch.nn.functional as F
+from meter import measure, report
+from torch import nn
+from workloads import WORKLOADS
+
+BUILDERS = {
+    "conv": lambda inputs, outputs, kernel, stride, padding: nn.Conv2d(inputs, outputs, kernel, stride, padding),
+    "bn": nn.BatchNorm2d,
+    "relu": nn.ReLU,
+    "pool": lambda kernel, stride, ceil=False: nn.MaxPool2d(kernel, stride, ceil_mode=ceil),
+    "lrn": lambda: nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0),
+    "flatten": nn.Flatten,
+    "linear": nn.Linear,
+    "dropout": nn.Dropout,
+}
+
+
+def main(request: dict) -> dict:
+    workload, contender = WORKLOADS[request["workload"]], request["contender"]
+    torch.manual_seed(0)
+    network = nn.Sequential(*[BUILDERS[kind](*numbers) for kind, *numbers in workload.layers])
+    images = torch.randn(workload.batch, 3, workload.size, workload.size)
+    if contender == "channels_last":
+        network = network.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    narrow = contender == "bfloat16"
+    cast = (lambda: torch.autocast("cpu", torch.bfloat16)) if narrow else contextlib.nullcontext
+    step = inference_step(network, images, cast)
+    if request["what"] == "train":
+        step = training_step(network, images, torch.randint(0, workload.classes, (workload.batch,)), cast)
+    found = measure(step, workload.batch, request["seconds"])
+    return found | {"version": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def training_step(network, images, labels, cast):
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+
+    def step() -> float:
+        with cast():
+            logits = network(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+    return step
+
+
+def inference_step(network, images, cast):
+    network.eval()
+
+    def step() -> float:
+        with torch.inference_mode(), cast():
+            return network(images).float().flatten()[0].item()
+    return step
+
+
+if __name__ == "__main__":
+    report(main(json.loads(sys.argv[1])))

@@ -1,0 +1,46 @@
+"""`paddlecnn benchmark train|infer|start` measures every contender in a process of its own and keeps the figures."""
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from paddlecnn import onednn
+from paddlecnn.benchmarks.workloads import TRAINING
+from paddlecnn.models import create_model
+
+
+@pytest.mark.parametrize(("what", "key"), [("train", "images_per_second"), ("start", "seconds")])
+def test_the_engine_beside_paddle(tool, tmp_path, capsys, what, key):
+    if not onednn.available():
+        pytest.skip("this PaddlePaddle carries no oneDNN 3")
+    path = tmp_path / "result.json"
+    assert tool("benchmark", what, "--rounds", "2", "--seconds", "0.1", "--only", "small_alexnet", "--contenders",
+                "paddle", "onednn_float32", "--json", path) == 0
+    said = capsys.readouterr()
+    assert "PyTorch: not measured" in said.err
+    assert "small_alexnet" in said.out
+    machine, result = json.loads(path.read_text())
+    rows = result["contenders"]
+    assert set(rows) == {"paddle", "onednn_float32"}
+    assert all(len(row[key]) == 2 and row["median"] > 0 for row in rows.values())
+    assert rows["onednn_float32"]["ratio_to"] == "paddle"
+    assert machine["cpu"]
+    assert machine["matmul_gflops"]["float32"] > 0
+
+
+def test_a_broken_peer_is_reported_and_the_rest_measured(tool, tmp_path):
+    path = tmp_path / "result.json"
+    assert tool("benchmark", "train", "--rounds", "1", "--seconds", "0.1", "--only", "small_alexnet", "--contenders",
+                "paddle", "torch eager", "--peers-python", "/bin/false", "--json", path) == 0
+    rows = json.loads(path.read_text())[1]["contenders"]
+    assert rows["torch eager"] == {"error": "exit code 1"}
+    assert rows["paddle"]["median"] > 0
+
+
+def test_the_measured_network_is_the_package_s_own():
+    from paddlecnn.benchmarks.paddle_worker import build
+
+    measured, own = build(TRAINING["alexnet_cifar_lrn"], plain=False), create_model("alexnet_cifar_lrn")
+    shapes = [[list(p.shape) for p in network.parameters()] for network in (measured, own)]
+    assert shapes[0] == shapes[1]
