@@ -7,32 +7,20 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import torch
-import torch.nn.functional as F
-from meter import measure, report
-from torch import nn
-from workloads import WORKLOADS
-
-BUILDERS = {
-    "conv": lambda inputs, outputs, kernel, stride, padding: nn.Conv2d(inputs, outputs, kernel, stride, padding),
-    "bn": nn.BatchNorm2d,
-    "relu": nn.ReLU,
-    "pool": lambda kernel, stride, ceil=False: nn.MaxPool2d(kernel, stride, ceil_mode=ceil),
-    "lrn": lambda: nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0),
-    "flatten": nn.Flatten,
-    "linear": nn.Linear,
-    "dropout": nn.Dropout,
-}
+from typing import Any
 
 
-def main(request: dict) -> dict:
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    sys.path.insert(0, str(Path(__file__).parent))
+    import torch
+    from meter import measure
+    from workloads import WORKLOADS
+
     workload, contender = WORKLOADS[request["workload"]], request["contender"]
     torch.manual_seed(0)
-    network = nn.Sequential(*[BUILDERS[kind](*numbers) for kind, *numbers in workload.layers])
+    network = build(workload.layers)
     images = torch.randn(workload.batch, 3, workload.size, workload.size)
     if contender == "channels_last":
         network = network.to(memory_format=torch.channels_last)
@@ -46,13 +34,32 @@ def main(request: dict) -> dict:
     return found | {"version": torch.__version__, "threads": torch.get_num_threads()}
 
 
-def training_step(network, images, labels, cast):
+def build(layers: tuple[tuple[Any, ...], ...]) -> Any:
+    from torch import nn
+
+    builders = {
+        "conv": nn.Conv2d,
+        "bn": nn.BatchNorm2d,
+        "relu": nn.ReLU,
+        "pool": lambda kernel, stride, ceil=False: nn.MaxPool2d(kernel, stride, ceil_mode=ceil),
+        "lrn": lambda: nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0),
+        "flatten": nn.Flatten,
+        "linear": nn.Linear,
+        "dropout": nn.Dropout,
+    }
+    return nn.Sequential(*[builders[kind](*numbers) for kind, *numbers in layers])
+
+
+def training_step(network: Any, images: Any, labels: Any, cast: Callable[[], Any]) -> Callable[[], float]:
+    import torch
+
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    network.train()
 
     def step() -> float:
         with cast():
             logits = network(images)
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -60,7 +67,9 @@ def training_step(network, images, labels, cast):
     return step
 
 
-def inference_step(network, images, cast):
+def inference_step(network: Any, images: Any, cast: Callable[[], Any]) -> Callable[[], float]:
+    import torch
+
     network.eval()
 
     def step() -> float:
@@ -70,4 +79,4 @@ def inference_step(network, images, cast):
 
 
 if __name__ == "__main__":
-    report(main(json.loads(sys.argv[1])))
+    print(json.dumps(main(json.loads(sys.argv[1]))))
