@@ -40,6 +40,17 @@ class Registered:
 
 NETWORKS: dict[str, Registered] = {}
 
+# Names of version 0.1 for combinations that were never published, and what to write now.
+FORMER = {
+    "alexnet_bn": "alexnet with model.options: {norm: batch}",
+    "vgg11_lrn_bn": "vgg11_lrn with model.options: {batch_norm: true}",
+    "vgg11_lrn_cifar": "vgg11_cifar with model.options: {depth: A-LRN}",
+    "vgg11_lrn_bn_cifar": "vgg11_bn_cifar with model.options: {depth: A-LRN}",
+    "vgg16_c_bn": "vgg16_c with model.options: {batch_norm: true}",
+    "vgg16_c_cifar": "vgg16_cifar with model.options: {depth: C}",
+    "vgg16_c_bn_cifar": "vgg16_bn_cifar with model.options: {depth: C}",
+}
+
 
 def register(factory: Factory) -> Factory:
     """Make a function that returns a network, or an nn.Layer class, known to `create_model` under its own name.
@@ -74,6 +85,8 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
     Raises ModelError for an unknown name or option, with the nearest ones, and for an input size that it cannot take.
     """
     if name not in NETWORKS:
+        if name in FORMER:
+            raise ModelError(f"{name}: no longer a network of its own; use {FORMER[name]}")
         lower = {known.lower(): known for known in NETWORKS}
         near = [lower[word] for word in difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3)]
         raise ModelError(f"{name}: no such model; " + (f"did you mean {' or '.join(near)}?" if near else

@@ -13,7 +13,7 @@ data:
   preprocess: {{size: 32, resize: 32}}
 model:
   name: simple_cnn
-optim: {{name: adam, lr: 0.003}}
+optim: {{name: adam, lr: 0.001}}
 train:
   epochs: {epochs}
   batch_size: {batch_size}

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import paddle
 import pytest
+import yaml
 from paddle import nn
 
 from paddlecnn.errors import ModelError, WeightsError
 from paddlecnn.models import create_model, freeze_features, list_models, register
+from paddlecnn.models.registry import FORMER
 from paddlecnn.models.summary import summarize, summarize_by_name
 from paddlecnn.models.weights import load_weights
 
@@ -195,3 +197,13 @@ def test_a_network_must_take_a_number_of_classes():
 
     with pytest.raises(ModelError, match="fixed: needs a parameter num_classes"):
         register(fixed)
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_a_name_of_version_0_1_is_refused_with_what_to_write_now(name):
+    with pytest.raises(ModelError, match=f"{name}: no longer a network of its own; use ") as error:
+        create_model(name)
+    words = str(error.value).partition("; use ")[2]
+    network, _, options = words.partition(" with model.options: ")
+    small = {"input_size": 67 if network == "alexnet" else 32, "hidden": [8]}
+    create_model(network, **yaml.safe_load(options), **small)
