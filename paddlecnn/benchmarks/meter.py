@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 BLOCK = 0.25  # seconds; the median over blocks leaves out what other processes disturbed
 
@@ -33,6 +34,6 @@ def measure(step: Callable[[], object], images: int, seconds: float) -> dict[str
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
 
 
-def report(result: dict) -> None:
+def report(result: dict[str, Any]) -> None:
     """The last line of a worker's output."""
     print(json.dumps(result), file=sys.stdout, flush=True)

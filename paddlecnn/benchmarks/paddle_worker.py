@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from paddlecnn.runtime import load_paddle
 PEAK_SIZE = 2048
 
 
-def main(request: dict) -> dict:
+def main(request: dict[str, Any]) -> dict[str, Any]:
     paddle = load_paddle()
     paddle.seed(0)
     contender = request["contender"]
@@ -47,13 +48,13 @@ def main(request: dict) -> dict:
     return measure(step, workload.batch, request["seconds"]) | {"version": paddle.__version__}
 
 
-def build(workload: Workload, plain: bool):
+def build(workload: Workload, plain: bool) -> Any:
     """The network; with `plain`, Paddle's own LocalResponseNorm in place of ours."""
     from paddle import nn
 
     from paddlecnn.models.layers import LocalResponseNorm
 
-    builders = {
+    builders: dict[str, Callable[..., Any]] = {
         "conv": lambda inputs, outputs, kernel, stride, padding: nn.Conv2D(inputs, outputs, kernel, stride, padding),
         "bn": nn.BatchNorm2D,
         "relu": nn.ReLU,
@@ -66,7 +67,7 @@ def build(workload: Workload, plain: bool):
     return nn.Sequential(*[builders[kind](*numbers) for kind, *numbers in workload.layers])
 
 
-def training_step(network, images, labels) -> Callable[[], float]:
+def training_step(network: Any, images: Any, labels: Any) -> Callable[[], float]:
     import paddle
     import paddle.nn.functional as F
 
@@ -77,11 +78,11 @@ def training_step(network, images, labels) -> Callable[[], float]:
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
-        return loss.item()
+        return float(loss.numpy())
     return step
 
 
-def inference_step(network, images, contender: str) -> Callable[[], float]:
+def inference_step(network: Any, images: Any, contender: str) -> Callable[[], float]:
     import paddle
 
     network.eval()
@@ -94,7 +95,7 @@ def inference_step(network, images, contender: str) -> Callable[[], float]:
     return step
 
 
-def onnx_step(network, images) -> Callable[[], float]:
+def onnx_step(network: Any, images: Any) -> Callable[[], float]:
     import onnxruntime
     import paddle
 
@@ -107,7 +108,7 @@ def onnx_step(network, images) -> Callable[[], float]:
     return lambda: float(session.run(None, {name: array})[0].ravel()[0])
 
 
-def measure_fit(network, workload: Workload, seconds: float) -> dict:
+def measure_fit(network: Any, workload: Workload, seconds: float) -> dict[str, Any]:
     """paddle.Model.fit over one batch held in memory, repeated: the framework's own loop."""
     import paddle
 
@@ -115,7 +116,7 @@ def measure_fit(network, workload: Workload, seconds: float) -> dict:
     draw = np.random.default_rng(0)
     pixels = draw.standard_normal((workload.batch, 3, workload.size, workload.size), np.float32)
     labels = draw.integers(0, workload.classes, (workload.batch, 1))
-    loader = [(pixels, labels)] * batches
+    loader: Any = [(pixels, labels)] * batches
     model = paddle.Model(network)
     optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=network.parameters(), weight_decay=5e-4)
     model.prepare(optimizer, paddle.nn.CrossEntropyLoss())

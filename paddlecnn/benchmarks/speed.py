@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paddlecnn.benchmarks.workloads import INFERENCE, TRAINING
 from paddlecnn.runs.provenance import PACKAGES, git_state, installed
@@ -44,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Machine:
     """Where and with what was measured."""
 
-    facts: dict
+    facts: dict[str, Any]
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return self.facts
 
     def __str__(self) -> str:
@@ -62,9 +63,9 @@ class Result:
 
     what: str
     workload: str
-    rows: dict[str, dict]
+    rows: dict[str, dict[str, Any]]
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return {"what": self.what, "workload": self.workload, "contenders": self.rows}
 
     def __str__(self) -> str:
@@ -87,7 +88,7 @@ def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
                   if not args.contenders or one in args.contenders]
     yield Machine(describe_machine() | {"rounds": args.rounds, "seconds": args.seconds})
     for workload in workloads:
-        figures: dict[str, list[dict]] = {name: [] for name in contenders}
+        figures: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
         for _ in range(args.rounds):
             for name in contenders:
                 figures[name].append(run_worker(name, args.what, workload, args.seconds, args.peers_python))
@@ -115,14 +116,14 @@ def engine_available(precision: str) -> bool:
     return onednn.available(precision)
 
 
-def run_worker(contender: str, what: str, workload: str, seconds: float, peers: str | None) -> dict:
+def run_worker(contender: str, what: str, workload: str, seconds: float, peers: str | None) -> dict[str, Any]:
     """One measurement in a new process. `installed` and `model_fit` run without the variables of runtime.py."""
     request = {"what": what, "workload": workload, "contender": contender.removeprefix("torch "), "seconds": seconds}
     environment = dict(os.environ)
     if contender in ("installed", "model_fit"):
         environment = {name: value for name, value in environment.items() if name not in VARIABLES}
     command = [sys.executable, "-W", "ignore", "-m", "paddlecnn.benchmarks.paddle_worker", json.dumps(request)]
-    if contender.startswith("torch "):
+    if contender.startswith("torch ") and peers:
         command = [peers, str(Path(__file__).with_name("torch_worker.py")), json.dumps(request)]
     begin = time.time()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -134,10 +135,10 @@ def run_worker(contender: str, what: str, workload: str, seconds: float, peers: 
     return found
 
 
-def summarize(figures: dict[str, list[dict]], what: str) -> dict[str, dict]:
+def summarize(figures: dict[str, list[dict[str, Any]]], what: str) -> dict[str, dict[str, Any]]:
     """Values, median and spread of each contender, and the ratio to the reference."""
     key = "seconds" if what == "start" else "images_per_second"
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for name, found in figures.items():
         values = [one[key] for one in found if key in one]
         if not values:
@@ -153,12 +154,12 @@ def summarize(figures: dict[str, list[dict]], what: str) -> dict[str, dict]:
     return rows
 
 
-def medians(found: list[dict], *names: str) -> dict[str, float]:
+def medians(found: list[dict[str, Any]], *names: str) -> dict[str, float]:
     return {name: statistics.median([one[name] for one in found if name in one]) for name in names
             if any(name in one for one in found)}
 
 
-def describe_machine() -> dict:
+def describe_machine() -> dict[str, Any]:
     """CPU, instruction set, versions, threads, load, commit, and the peak of a matrix product in both precisions."""
     from paddlecnn import onednn
 

@@ -14,9 +14,9 @@ from typing import Any
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).parent))
-    import torch
-    from meter import measure
-    from workloads import WORKLOADS
+    import torch  # type: ignore[import-not-found]
+    from meter import measure  # type: ignore[import-not-found]
+    from workloads import WORKLOADS  # type: ignore[import-not-found]
 
     workload, contender = WORKLOADS[request["workload"]], request["contender"]
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
 def build(layers: tuple[tuple[Any, ...], ...]) -> Any:
     from torch import nn
 
-    builders = {
+    builders: dict[str, Callable[..., Any]] = {
         "conv": nn.Conv2d,
         "bn": nn.BatchNorm2d,
         "relu": nn.ReLU,

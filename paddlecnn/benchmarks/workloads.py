@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-Layer = tuple  # ("conv", in, out, kernel, stride, padding), ("bn", channels), ("relu",), ("pool", kernel, stride), ...
+Layer = tuple[Any, ...]  # ("conv", in, out, kernel, stride, padding), ("bn", channels), ("relu",), ("pool", kernel, stride), ...
 
 
 @dataclass(frozen=True)
