@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-Layer = tuple[Any, ...]  # ("conv", in, out, kernel, stride, padding), ("bn", channels), ("relu",), ("pool", kernel, stride), ...
+Layer = tuple[Any, ...]  # ("conv", in, out, kernel, stride, padding), ("pool", kernel, stride, ceil), ("relu",), ...
 
 
 @dataclass(frozen=True)
