@@ -1,44 +1,109 @@
-"""Make a submission from a run, blend some, upload one, list them all.
+"""Make a submission from a run, blend several, upload one, list all.
 
-python tools/submit.py runs/dogs_vs_cats/vgg16/1                          predict, calibrate, write the CSV
-python tools/submit.py runs/dogs_vs_cats/vgg16/1 --upload --wait          and upload it, wait for the score
-python tools/submit.py --folds RUN RUN ...                                the mean of a cross-validation's runs
-python tools/submit.py --blend submissions/a.csv submissions/b.csv        the weighted mean of files
-python tools/submit.py submissions/a.csv --upload -m "first" --wait       upload a file that is there
-python tools/submit.py --list                                             what was made, expected and scored
+paddlecnn submit runs/dogs_vs_cats/vgg16_finetune/RUN                  predict, calibrate, write the CSV
+paddlecnn submit runs/dogs_vs_cats/vgg16_finetune/RUN --upload --wait  then upload it and wait for the score
+paddlecnn submit --folds RUN RUN ...                                   the mean of a cross-validation's runs
+paddlecnn submit --blend submissions/a.csv submissions/b.csv           the weighted mean of files
+paddlecnn submit submissions/a.csv --upload -m "first" --wait          upload an existing file
+paddlecnn submit --list                                                all submissions, expected and actual scores
 """
 from __future__ import annotations
 
+import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paddlecnn.cli.common import add_engine_arguments, command_parser
-from paddlecnn.kaggle.submit import submit
+from paddlecnn.errors import SubmissionError
+from paddlecnn.kaggle.ledger import Ledger, ledger_table
+from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runtime import choose_device
+
+if TYPE_CHECKING:
+    from paddlecnn.kaggle.build_submission import WrittenSubmission
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = command_parser("submit", __doc__)
-    what = parser.add_argument_group("what").add_mutually_exclusive_group(required=True)
-    what.add_argument("target", nargs="?", type=Path, help="a run folder, or a CSV to upload")
-    what.add_argument("--folds", nargs="+", type=Path, metavar="RUN", help="runs to take the mean of")
-    what.add_argument("--blend", nargs="+", type=Path, metavar="CSV", help="submissions to take the mean of")
-    what.add_argument("--list", nargs="?", type=Path, const=Path("submissions"), metavar="FOLDER",
-                      help="show the ledger of a folder of submissions")
-    make = parser.add_argument_group("making one")
-    make.add_argument("--out", type=Path, help="the CSV to write; without it in submissions/, named after the run")
-    make.add_argument("--split", choices=("val", "test"), default="test", help="which part to predict")
+def parser() -> argparse.ArgumentParser:
+    result = command_parser("submit", __doc__)
+    source = result.add_argument_group("source").add_mutually_exclusive_group(required=True)
+    source.add_argument("target", nargs="?", type=Path,
+                        help="a run (its folder, a config, or latest), or a CSV to upload")
+    source.add_argument("--folds", nargs="+", type=Path, metavar="RUN", help="runs to average")
+    source.add_argument("--blend", nargs="+", type=Path, metavar="CSV", help="submissions to average")
+    source.add_argument("--list", nargs="?", type=Path, const=Path("submissions"), metavar="FOLDER",
+                        help="show the ledger of a folder of submissions")
+    make = result.add_argument_group("making a submission")
+    make.add_argument("--out", type=Path, help="the CSV to write (default: in submissions/, named after the run)")
+    make.add_argument("--split", choices=("val", "test"), default="test", help="the split to predict")
     make.add_argument("--tta", choices=("none", "flip", "crops"), default="none", help="views of each image")
+    make.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
+    make.add_argument("--data-changed", action="store_true",
+                      help="predict even if the data are not those that the run was trained with")
     make.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     add_engine_arguments(make)
     make.add_argument("--temperature", default="auto", metavar="auto|T", help="1 leaves the probabilities as trained")
-    make.add_argument("--clip", default="auto", metavar="auto|EPS|none", help="least distance of them from 0 and 1")
-    make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="of the files of a blend")
-    make.add_argument("--competition", metavar="NAME", help="Kaggle's name for it; without it the data set's own")
-    send = parser.add_argument_group("uploading it")
+    make.add_argument("--clip", default="auto", metavar="auto|EPS|none",
+                      help="the least distance of a probability from 0 and 1")
+    make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="the weights of the files of a blend")
+    make.add_argument("--competition", metavar="NAME", help="Kaggle's name for it (default: the data set's own)")
+    send = result.add_argument_group("uploading")
     send.add_argument("--upload", action="store_true", help="upload the file")
-    send.add_argument("-m", "--message", help="what Kaggle shows beside it; without it the file's name and SHA-256")
-    send.add_argument("--wait", nargs="?", type=float, const=600.0, metavar="SECONDS", help="wait for the score")
+    send.add_argument("-m", "--message", help="the description on Kaggle (default: the file's name and SHA-256)")
+    send.add_argument("--wait", nargs="?", const="600", metavar="SECONDS",
+                      help="wait for the score; the limit includes the upload (default: 600)")
     send.add_argument("--again", action="store_true", help="upload even what was uploaded before")
-    for line in submit(parser.parse_args(argv)):
-        print(line, flush=True)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    if args.list:
+        ledger = Ledger(args.list)
+        entries = ledger.entries()
+        print(ledger_table(entries) if entries else f"{ledger.path}: no submission yet")
+        return 0
+    from paddlecnn.kaggle.settings import read_number  # scikit-learn takes a second that --list need not wait for
+
+    seconds = None if args.wait is None else read_number("--wait", args.wait, 0, 7 * 86400, "")
+    path = args.target
+    if args.blend or args.folds or path.suffix != ".csv":
+        written = write(args)
+        print("\n".join(written.report()), flush=True)
+        path = written.path
+    elif not args.upload and seconds is None:
+        raise SubmissionError(f"{path}: add --upload to upload it, or --wait if it is uploaded already")
+    send(path, args, seconds)
     return 0
+
+
+def write(args: argparse.Namespace) -> WrittenSubmission:
+    """Write a submission from a run, from the runs of a cross-validation, or from other submissions."""
+    from paddlecnn.kaggle.settings import read_settings
+
+    settings = read_settings(args.temperature, args.clip, args.weights)
+    if args.blend:
+        from paddlecnn.kaggle.blend import blend_files
+
+        return blend_files(args.blend, settings, args.out, args.competition)
+    if settings.weights is not None:
+        raise SubmissionError("--weights: is for --blend; the runs of --folds have equal weights")
+    runs = [find_run(run) for run in args.folds or [args.target]]
+    choose_device(args.device)
+    from paddlecnn.kaggle.submit import submit_runs
+
+    return submit_runs(runs, settings, args.out, args.split, args.tta, args.competition, args.module,
+                       args.data_changed, args.engine, args.precision)
+
+
+def send(path: Path, args: argparse.Namespace, seconds: float | None) -> None:
+    """Upload a file and wait for its score, each if asked for."""
+    from paddlecnn.kaggle.upload import score_report, upload, wait_for_score
+
+    started = time.monotonic()
+    if args.upload:
+        entry = upload(path, args.message, args.competition, args.again, seconds)
+        print(f"{path}: uploaded to {entry.competition} as number {entry.ref}", flush=True)
+    if seconds is not None:
+        print("\n".join(score_report(wait_for_score(path, seconds, started))))

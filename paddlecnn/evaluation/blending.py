@@ -1,6 +1,6 @@
-"""Several predictions of the same images made into one: the mean of their logits, weighted, then calibrated.
+"""A blend of several predictions of the same images: the weighted mean of their logits, calibrated.
 
-A single prediction is a blend of one.
+A single prediction is a blend of one member.
 """
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scipy.special import softmax
 
 from paddlecnn.evaluation.calibration import KAGGLE_EPS, Calibration, fit_calibration, image_losses
 
-MOST = 20.0  # the largest factor of a member's logits; the best one has no bound where nothing is mistaken
+MAX_FACTOR = 20.0  # of a member's logits; without an error the optimum is unbounded
 
 
 @dataclass(frozen=True)
 class Blend:
     """p = calibration(sum_m w_m z_m), the weights w >= 0 with sum 1.
 
-    Called with the members' logits [N, M, C], it gives probabilities [N, C].
+    Called with the members' logits [N, M, C]; returns probabilities [N, C].
     """
 
     weights: tuple[float, ...]
@@ -28,6 +28,11 @@ class Blend:
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         return self.calibration(mean_logits(logits, self.weights))
+
+    @property
+    def eps(self) -> float:
+        """The clip."""
+        return self.calibration.eps
 
     def __str__(self) -> str:
         weights = ",".join(f"{weight:.3f}" for weight in self.weights)
@@ -40,10 +45,10 @@ def mean_logits(logits: np.ndarray, weights: np.ndarray | Sequence[float]) -> np
 
 
 def fit_weights(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
-    """The members' weights with the lowest log loss; [N, M, C], [N] to M numbers with sum 1.
+    """The weights of the members with the lowest log loss; [N, M, C], [N] to M numbers with sum 1.
 
-    softmax(sum_m c_m z_m) is logistic regression on the logits, without intercept and with c >= 0: convex, one
-    optimum. c is the weights over the temperature; the temperature is fitted again afterwards, with the clip.
+    softmax(sum_m c_m z_m) is logistic regression on the logits, without intercept and with c >= 0: a convex
+    problem. c is the weights divided by the temperature, which is fitted again afterwards, together with the clip.
     """
     members, rows = logits.shape[1], np.arange(len(labels))
     if members == 1:
@@ -57,15 +62,15 @@ def fit_weights(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
         return image_losses(probabilities, labels).mean(), gradient
 
     factors = minimize(loss, np.full(members, 1 / members), jac=True, method="L-BFGS-B",
-                       bounds=[(0, MOST)] * members).x
-    if factors.sum() == 0:  # no member says anything
+                       bounds=[(0, MAX_FACTOR)] * members).x
+    if factors.sum() == 0:  # no member is better than chance
         factors = np.ones(members)
     return tuple(float(factor) for factor in factors / factors.sum())
 
 
 def fit_blend(logits: np.ndarray, labels: np.ndarray, weights: Sequence[float] | None = None,
               temperature: float | None = None, eps: float | None = None) -> Blend:
-    """Weights, temperature and clip, each where it is not given, all on the same images [N, M, C], [N]."""
+    """A blend with weights, temperature and clip fitted on images [N, M, C], [N]; given values are kept."""
     if weights is None:
         weights = fit_weights(logits, labels)
     blended = mean_logits(logits, weights)
@@ -73,7 +78,7 @@ def fit_blend(logits: np.ndarray, labels: np.ndarray, weights: Sequence[float] |
 
 
 def plain_mean(members: int) -> Blend:
-    """The mean of the members' logits as it is."""
+    """The unweighted, uncalibrated mean of the members' logits."""
     return Blend((1 / members,) * members, Calibration())
 
 

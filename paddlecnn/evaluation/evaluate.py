@@ -13,9 +13,10 @@ from scipy.special import softmax
 from paddlecnn import runtime
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import DataError
+from paddlecnn.evaluation.calibration import probability_columns
 from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.metrics import report
-from paddlecnn.evaluation.predict import Predictions, check_same_data, predict_split, probability_columns
+from paddlecnn.evaluation.predict import Predictions, check_same_data, predict_split
 from paddlecnn.files import write_json, written_aside
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import Scores

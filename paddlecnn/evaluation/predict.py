@@ -223,8 +223,3 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
         if labels is not None and part.labels is not None:
             labels[rows] = part.labels
     return Predictions(list(place), parts[0].classes, total / count[:, None], labels)
-
-
-def probability_columns(classes: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """A column name for the probability of each class: its name, or p(NAME) if another column is called so."""
-    return [f"p({name})" if name in taken else name for name in classes]

@@ -1,4 +1,4 @@
-"""One submission out of several: the mean of their logits. Needs no Paddle."""
+"""A submission from several others: the weighted mean of their logits. Needs no Paddle."""
 from __future__ import annotations
 
 import functools
@@ -14,53 +14,54 @@ from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, WrittenS
 from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.settings import Settings
-from paddlecnn.kaggle.submission import check_submission, in_order_of, read_submission, refuse_unwritable
+from paddlecnn.kaggle.submission import check_submission, check_writable, in_order_of, read_submission
 
 
 def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = None, slug: str | None = None
                 ) -> WrittenSubmission:
     """Blend submissions of probabilities, and write the blend.
 
-    Weights, temperature and clip are fitted on the validation images that all members have predicted, as kept
-    beside each file by the run that made it. With weights given, files from elsewhere can be blended too; then
-    nothing is known of what to expect. Raises SubmissionError where the files do not go together.
+    Weights, temperature and clip are fitted on the validation images that all members predicted, as kept beside each
+    file. With weights given, files from elsewhere can be blended too; their expected score is unknown. Raises
+    SubmissionError if the files do not belong together.
     """
     if len(files) < 2 or len(set(files)) < len(files):
         raise SubmissionError("--blend: name two or more different files")
     if settings.weights is not None and len(settings.weights) != len(files):
         raise SubmissionError(f"--weights: {len(settings.weights)} weights for {len(files)} files")
     path = out or files[0].parent / "blend.csv"
-    refuse_unwritable(path)
+    check_writable(path)
     entries = [entry_of(file) for file in files]
     competition = competition_of_all(entries, slug)
     target = stack_target(files, competition)
     validation = stack_validation(files, entries, competition.positive)
     if validation is None and settings.weights is None:
         raise SubmissionError("--blend: the files have no validation image in common that their runs predicted, so no "
-                              "weights can be fitted; give --weights, or take `--folds RUN RUN ...` for the runs of a "
+                              "weights can be fitted; give --weights, or use `--folds RUN RUN ...` for the runs of a "
                               "cross-validation")
-    candidate = SubmissionInputs(competition, ("other", competition.positive), target, validation, target.ids,
-                          blended_origin(files, entries))
-    return write_candidate(candidate, settings, path)
+    inputs = SubmissionInputs(competition, ("other", competition.positive), target, validation, target.ids,
+                          blended_origin(files, entries),
+                              calibrated_members=True)
+    return write_candidate(inputs, settings, path)
 
 
 def entry_of(file: Path) -> Entry | None:
-    """The ledger's entry of a file, or None for one from elsewhere. Raises SubmissionError where it isn't there."""
+    """The ledger's entry of a file, or None for one from elsewhere. Raises SubmissionError if there is no such file."""
     if not file.is_file():
         raise SubmissionError(f"{file}: no such file")
     return Ledger(file.parent).find(file)
 
 
 def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Competition:
-    """The one competition of all files. Raises SubmissionError where they differ or it asks for class names."""
+    """The one competition of all files. Raises SubmissionError if they differ or it requires class names."""
     slugs = {entry.competition for entry in entries if entry is not None} or {REDUX.slug}
     if len(slugs) > 1:
         raise SubmissionError(f"--blend: the files are for different competitions ({', '.join(sorted(slugs))})")
     name = slug or slugs.pop()
     competition = competition_named(name) if name else PLAIN
     if competition.label != "probability":
-        raise SubmissionError(f"--blend: the files hold class names, not probabilities; only those for {REDUX.slug} "
-                              "can be blended. `--folds RUN RUN ...` takes the mean of the runs themselves")
+        raise SubmissionError(f"--blend: the files contain class names, not probabilities; only those for {REDUX.slug} "
+                              "can be blended. `--folds RUN RUN ...` averages the runs themselves")
     return competition
 
 
@@ -77,7 +78,7 @@ def stack_target(files: Sequence[Path], competition: Competition) -> Images:
 def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], positive: str) -> Images | None:
     """The members' validation probabilities as logits [N, M, 2], for the images that all of them predicted.
 
-    None where there is no such image, or a file isn't the one the validation beside it belongs to.
+    None if there is no such image, or if the validation beside a file belongs to another version of it.
     """
     kept = [file.with_suffix("") / "validation.csv" for file in files]
     if None in entries or not all(path.is_file() for path in kept):
@@ -92,7 +93,7 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
 
 
 def blended_origin(files: Sequence[Path], entries: Sequence[Entry | None]) -> dict[str, str]:
-    """Where a blend comes from, as columns of the ledger; ; between the members."""
+    """The origin of a blend, as columns of the ledger; the members are separated by ;."""
     known = [entry or Entry(file=file.name, sha256="") for file, entry in zip(files, entries, strict=True)]
     return {"runs": ";".join(str(file) for file in files),
             "checkpoint": ";".join(f"sha256 {entry.sha256[:12]}" if entry.sha256 else "" for entry in known),

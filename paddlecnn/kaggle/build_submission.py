@@ -1,7 +1,7 @@
-"""From logits to a written, checked and remembered submission; what a run and a blend have in common.
+"""From logits to a checked submission with an entry in the ledger, for single runs and for blends.
 
-Beside NAME.csv lies the folder NAME with what the file rests on: calibration.json, validation.csv (the
-validation images' probabilities, which a later blend fits its weights on), reliability.png and clip.png.
+The folder NAME beside NAME.csv contains the evidence: calibration.json, validation.csv (the probabilities of the
+validation images, on which a later blend fits its weights), reliability.png and clip.png.
 """
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ import numpy as np
 import pandas as pd
 
 from paddlecnn.evaluation.blending import Blend, mean_logits, plain_mean
-from paddlecnn.evaluation.calibration import Calibration, Estimate, clip, cross_fitted, estimate, image_losses
+from paddlecnn.evaluation.calibration import (
+    TEMPERATURES,
+    Calibration,
+    clip,
+    cross_fitted,
+    image_losses,
+    probability_columns,
+    worst_loss,
+)
+from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.files import file_digest, write_json, written_aside
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
@@ -25,7 +34,7 @@ from paddlecnn.reporting.calibration_figures import clip_curve, reliability_diag
 
 @dataclass(frozen=True)
 class Images:
-    """The logits [N, M, C] that M members give N images; labels [N] where they are known."""
+    """The logits [N, M, C] of N images by M members; labels [N] if they are known."""
 
     ids: Sequence[str]
     logits: np.ndarray
@@ -34,25 +43,26 @@ class Images:
 
 @dataclass(frozen=True)
 class SubmissionInputs:
-    """A submission before it is written."""
+    """The inputs of a submission."""
 
     competition: Competition
     classes: tuple[str, ...]
-    target: Images  # what is submitted
-    validation: Images | None  # what tells how good that is
-    expected_ids: Sequence[str] | None  # ids and order of the sample submission, where there is one
+    target: Images  # the images to submit
+    validation: Images | None  # the images for calibration and for the expected score
+    expected_ids: Sequence[str] | None  # ids and order of the sample submission, if there is one
     origin: dict[str, str]  # columns of the ledger: runs, checkpoint, config_hash, git_commit
     seed: int = 0
+    calibrated_members: bool = False  # the members were calibrated on the validation images
 
 
 @dataclass(frozen=True)
 class ExpectedScore:
-    """What validation lets one expect of the competition's metric."""
+    """The metric of the competition as estimated on validation images."""
 
     images: int
-    before: Estimate  # of the members' plain mean
-    after: Estimate  # of the fitted blend; each image is scored by a fit that did not see it
-    held_out: np.ndarray  # the probabilities that `after` is made of, [N, C]
+    before: Estimate  # of the members' unweighted mean
+    after: Estimate  # of the fitted blend; each image is scored by a fit that did not use it
+    held_out: np.ndarray  # the probabilities behind `after`, [N, C]
 
 
 @dataclass(frozen=True)
@@ -63,99 +73,117 @@ class WrittenSubmission:
     rows: int
     competition: Competition
     blend: Blend
-    outlook: ExpectedScore | None
+    expected: ExpectedScore | None
+    cross_fitted: bool = False  # everything that was fitted on the validation images is in the cross-fit
+    notes: tuple[str, ...] = ()
 
     def report(self) -> list[str]:
-        """What to tell a person."""
+        """Lines for the user: the file, the expected score, the calibration, and what limits them."""
         lines = [f"{self.path}: {self.rows:,} rows{f' for {self.competition.slug}' if self.competition.slug else ''}"]
-        if self.outlook is None:
-            return [*lines, f"{self.blend}; nothing is known of what to expect: no validation images in common"]
-        count = f"{self.outlook.images:,} validation images"
+        if self.expected is None:
+            return [*lines, f"{self.blend}; expected score unknown: no validation images in common"]
+        count = f"{self.expected.images:,} validation images"
         if self.competition.metric == "accuracy":
-            return [*lines, f"expected accuracy {self.outlook.after}, from {count}"]
+            return [*lines, f"expected accuracy {self.expected.after}, from {count}", *self.notes]
         plain = "as trained" if len(self.blend.weights) == 1 else "plain mean"
-        return [*lines, f"expected log loss {plain}   {self.outlook.before}",
-                f"expected log loss calibrated   {self.outlook.after}, cross-fitted",
-                f"{self.blend}, fitted on {count}",
-                f"pictures: {self.path.with_suffix('')}/reliability.png and clip.png"]
+        return [*lines, f"expected log loss {plain}   {self.expected.before}",
+                f"expected log loss calibrated   {self.expected.after}"
+                f"{', cross-fitted' if self.cross_fitted else ''}",
+                f"{self.blend}, fitted on {count}", *self.notes,
+                f"figures: {self.path.with_suffix('')}/reliability.png and clip.png"]
 
 
-def write_candidate(candidate: SubmissionInputs, settings: Settings, path: Path) -> WrittenSubmission:
-    """Fit on validation, write the CSV when it passes its checks, and enter it in the ledger beside it."""
-    competition = candidate.competition
-    blend, outlook = fit_and_judge(candidate, settings)
-    table = submission_table(competition, candidate.target.ids, candidate.classes, blend(candidate.target.logits))
-    if candidate.expected_ids is not None:
-        table = in_order_of(table, candidate.expected_ids, "the sample submission")
-    check_submission(table, competition, str(path), candidate.expected_ids)
-    made = WrittenSubmission(path, len(table), competition, blend, outlook)
-    if competition.metric == "log_loss" and outlook is not None:
-        write_evidence(candidate, made)
+def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) -> WrittenSubmission:
+    """Fit on validation images, write the CSV if it passes its checks, and add it to the ledger beside it."""
+    competition = inputs.competition
+    blend, expected = fit_and_estimate(inputs, settings)
+    table = submission_table(competition, inputs.target.ids, inputs.classes, blend(inputs.target.logits))
+    if inputs.expected_ids is not None:
+        table = in_order_of(table, inputs.expected_ids, "the sample submission")
+    check_submission(table, competition, str(path), inputs.expected_ids)
+    fitted = settings.free(len(blend.weights)) and not inputs.calibrated_members
+    written = WrittenSubmission(path, len(table), competition, blend, expected, fitted,
+                                tuple(limits_of(inputs, settings, blend)) if expected else ())
+    if competition.metric == "log_loss" and expected is not None:
+        write_evidence(inputs, written, expected)
     write_submission(table, path)
-    Ledger(path.parent).add(ledger_entry(candidate, made))
-    return made
+    Ledger(path.parent).add(ledger_entry(inputs, written))
+    return written
 
 
-def fit_and_judge(candidate: SubmissionInputs, settings: Settings) -> tuple[Blend, ExpectedScore | None]:
-    """The blend to submit with, and what validation says of it.
+def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blend, ExpectedScore | None]:
+    """The blend to submit and its expected score; None without validation images.
 
-    Where accuracy counts nothing is fitted: no temperature or clip changes which class is the most probable.
+    If the metric is accuracy nothing is fitted: temperature and clip do not change the most probable class.
     """
-    members = candidate.target.logits.shape[1]
+    members, classes = inputs.target.logits.shape[1:]
     plain = plain_mean(members)
-    if candidate.validation is None:
-        return Blend(settings.weights, Calibration(settings.temperature or 1.0, settings.eps or 0.0)), None
-    logits, labels = candidate.validation.logits, candidate.validation.labels
-    if candidate.competition.metric == "accuracy":
-        blend, value_of = plain, is_right
-        held_out = plain(logits)
-    else:
-        blend, value_of = settings.fit(logits, labels), image_losses
-        held_out = (cross_fitted(settings.fit, logits, labels, candidate.seed) if settings.free(members)
-                    else blend(logits))
-    before, after = (estimate(value_of(p, labels), candidate.seed) for p in (plain(logits), held_out))
-    return blend, ExpectedScore(len(labels), before, after, held_out)
+    if inputs.validation is None:
+        weights = settings.weights or plain.weights
+        return Blend(weights, Calibration(settings.temperature or 1.0, settings.eps or 0.0)), None
+    logits, labels = inputs.validation.logits, inputs.validation.labels
+    before = plain(logits)
+    if inputs.competition.metric == "accuracy":
+        estimate = accuracy_estimate(before.argmax(axis=1) == labels)
+        return plain, ExpectedScore(len(labels), estimate, estimate, before)
+    blend = settings.fit(logits, labels)
+    held_out, eps = blend(logits), blend.eps
+    if settings.free(members):
+        held_out, eps = cross_fitted(settings.fit, logits, labels, inputs.seed)
+    estimates = [log_loss_estimate(image_losses(probabilities, labels), worst_loss(smallest, classes), inputs.seed)
+                 for probabilities, smallest in ((before, 0.0), (held_out, eps))]
+    return blend, ExpectedScore(len(labels), *estimates, held_out)
 
 
-def is_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """1 where the most probable class is the label, 0 elsewhere; [N, C], [N] to [N]."""
-    return (probabilities.argmax(axis=1) == labels).astype(float)
+def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> list[str]:
+    """Reservations about the expected score and the fit, a line each."""
+    notes = [EPOCH_NOTE]
+    if inputs.competition.metric == "accuracy":
+        return notes
+    if inputs.calibrated_members:
+        notes.append("the members were calibrated on the same images; only the blend of them is cross-fitted")
+    if settings.temperature is None and blend.calibration.temperature_at_bound:
+        low, high = TEMPERATURES
+        notes.append(f"T is at the end of its range, {low:g} to {high:g}: these images do not determine it; "
+                     "--temperature sets it")
+    return notes
 
 
-def ledger_entry(candidate: SubmissionInputs, made: WrittenSubmission) -> Entry:
-    """The line of the ledger for a file that was written."""
-    expected = dataclasses.astuple(made.outlook.after) if made.outlook else ()
+def ledger_entry(inputs: SubmissionInputs, written: WrittenSubmission) -> Entry:
+    """The ledger's entry for a written file."""
+    expected = dataclasses.astuple(written.expected.after) if written.expected else ()
     numbers = dict(zip(("expected", "low", "high"), (f"{number:.5f}" for number in expected), strict=False))
-    return Entry(file=made.path.name, sha256=file_digest(made.path), written=now(),
-                 competition=made.competition.slug or "", metric=made.competition.metric,
-                 calibration=str(made.blend) if made.competition.metric == "log_loss" else "",
-                 **numbers, **candidate.origin)
+    return Entry(file=written.path.name, sha256=file_digest(written.path), written=now(),
+                 competition=written.competition.slug or "", metric=written.competition.metric,
+                 calibration=str(written.blend) if written.competition.metric == "log_loss" else "",
+                 **numbers, **inputs.origin)
 
 
-def write_evidence(candidate: SubmissionInputs, made: WrittenSubmission) -> None:
-    """The folder beside the CSV. Its probabilities are those of the fit that the CSV was made with."""
-    folder, validation, outlook = made.path.with_suffix(""), candidate.validation, made.outlook
+def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expected: ExpectedScore) -> None:
+    """Write the folder beside the CSV. Its probabilities are those of the fit that the CSV was written with."""
+    folder, validation = written.path.with_suffix(""), inputs.validation
     folder.mkdir(exist_ok=True)
     write_json(folder / "calibration.json", {
-        "competition": made.competition.slug, "validation_images": outlook.images, "weights": made.blend.weights,
-        "temperature": made.blend.calibration.temperature, "clip": made.blend.calibration.eps,
-        "log_loss_before": dataclasses.asdict(outlook.before),
-        "log_loss_after_cross_fitted": dataclasses.asdict(outlook.after), **candidate.origin})
+        "competition": written.competition.slug, "validation_images": expected.images, "weights": written.blend.weights,
+        "temperature": written.blend.calibration.temperature, "clip": written.blend.calibration.eps,
+        "log_loss_before": dataclasses.asdict(expected.before),
+        "log_loss_after": dataclasses.asdict(expected.after), "cross_fitted": written.cross_fitted, **inputs.origin})
     with written_aside(folder / "validation.csv") as aside:
-        validation_table(candidate, made.blend).to_csv(aside, index=False, lineterminator="\n")
-    name = made.competition.positive
-    column = candidate.classes.index(name)
+        validation_table(inputs, written.blend).to_csv(aside, index=False, lineterminator="\n")
+    name = written.competition.positive
+    column = inputs.classes.index(name)
     plain = plain_mean(validation.logits.shape[1])(validation.logits)
-    reliability_diagram(plain[:, column], outlook.held_out[:, column], (validation.labels == column).astype(int), name,
+    reliability_diagram(plain[:, column], expected.held_out[:, column], (validation.labels == column).astype(int), name,
                         folder / "reliability.png")
-    draw_clip_curve(validation, made.blend, folder / "clip.png")
+    draw_clip_curve(validation, written.blend, folder / "clip.png")
 
 
-def validation_table(candidate: SubmissionInputs, blend: Blend) -> pd.DataFrame:
-    """id, label (the class's name), and the calibrated probability of each class."""
-    names = np.asarray(candidate.classes, dtype=object)[candidate.validation.labels]
-    columns = dict(zip(candidate.classes, blend(candidate.validation.logits).T, strict=True))
-    return pd.DataFrame({"id": candidate.validation.ids, "label": names} | columns)
+def validation_table(inputs: SubmissionInputs, blend: Blend) -> pd.DataFrame:
+    """id, label (the name of the class), and the calibrated probability of each class."""
+    names = np.asarray(inputs.classes, dtype=object)[inputs.validation.labels]
+    columns = dict(zip(probability_columns(inputs.classes, ("id", "label")), blend(inputs.validation.logits).T,
+                       strict=True))
+    return pd.DataFrame({"id": inputs.validation.ids, "label": names} | columns)
 
 
 def draw_clip_curve(validation: Images, blend: Blend, path: Path) -> None:

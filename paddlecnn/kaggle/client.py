@@ -1,106 +1,192 @@
-"""The one door to Kaggle: the only module that imports its client, and only when it is used.
+"""The connection to Kaggle: the only module that imports its client, and only when it is used.
 
-`import kaggle` logs in at once: it prints help when there are no credentials, makes a folder in the
-home directory, and with VERBOSE=1 in the environment it prints every request with the credentials in it.
-So it is imported inside `connected`, its output is held back, and every error it raises leaves as one line.
+`import kaggle` logs in at once: without credentials it prints help, it creates a folder in the home directory, and with
+VERBOSE=1 in the environment it prints every request including the credentials. So it is imported inside
+`ask_kaggle`, its output is discarded, and every error it raises becomes one line. Its requests have no time limits;
+here they have.
 """
 from __future__ import annotations
 
 import contextlib
 import io
+import logging
+import math
 import os
 import re
 import stat
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
 
 from paddlecnn.errors import AccessError, ServiceError, UserError
 
-SITE = "https://www.kaggle.com"
-HOW_TO_LOG_IN = (f"make an API token at {SITE}/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
-                 "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json")
+logger = logging.getLogger(__name__)
 
+SITE = "https://www.kaggle.com"
+LOGIN_HELP = (f"create an API token at {SITE}/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
+              "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json")
 TOKEN_FILES = (Path("~/.kaggle/access_token"), Path("~/.kaggle/access_token.txt"))
 
+SILENCE = "PADDLECNN_KAGGLE_TIMEOUT"  # environment variable: seconds without a byte before a request is given up
+DEFAULT_SILENCE = 60.0
+CALL_FACTOR = 5  # a whole call may take this many times as long
+SLOWEST = 10_000  # bytes per second; a download that is slower is given up
 
-@contextlib.contextmanager
-def connected(competition: str) -> Iterator[Any]:
-    """Kaggle's client, logged in, for one competition.
+T = TypeVar("T")
 
-    Inside the block whatever the client raises becomes a UserError or, where Kaggle or the network is at
-    fault, a ServiceError. Raises AccessError where there are no credentials or they are refused.
+
+def ask_kaggle(competition: str, question: Callable[[Any], T], seconds: float | None = None) -> T:
+    """The answer of `question`, which gets Kaggle's client, logged in, and asks about one competition.
+
+    seconds: the limit of the whole call; five times the limit of one silence if not given
+    Whatever the client raises becomes a UserError or, if Kaggle or the network is at fault, a ServiceError. Raises
+    AccessError if there are no credentials or they are refused.
     """
-    import requests
-
+    silence = silence_limit()
+    output = io.StringIO()
     try:
-        yield log_in()
-    except UserError:
+        with time_limit_per_request(silence), contextlib.redirect_stdout(output):
+            return within(seconds or CALL_FACTOR * silence, lambda: question(log_in(output)))
+    except (UserError, KeyboardInterrupt):
         raise
     except requests.HTTPError as error:
         raise explain(error.response, competition) from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise ServiceError(f"Kaggle cannot be reached ({type(error).__name__}): check the network and the proxy "
-                           "settings, then run this again; a download goes on where it stopped") from None
-    except (requests.RequestException, ValueError) as error:
-        raise ServiceError(f"Kaggle sent something that its client does not understand ({type(error).__name__}); "
-                           "run this again later") from None
+                           "settings, then run this again; a download is resumed where it stopped") from None
+    except OSError as error:
+        if not isinstance(error, requests.RequestException):
+            raise  # of the disk
+        raise not_understood(error) from None
+    except Exception as error:  # the client indexes and converts what Kaggle sends without checks
+        raise not_understood(error) from None
 
 
-def log_in() -> Any:
-    """Kaggle's client with credentials that it has found and, where it can tell, found to be good."""
-    for loud in ("VERBOSE", "VERBOSE_OUTPUT"):  # makes the client print headers, credentials among them
-        os.environ.pop(loud, None)
-    said = io.StringIO()
+def not_understood(error: Exception) -> ServiceError:
+    logger.debug("Kaggle's client failed", exc_info=error)
+    return ServiceError(f"Kaggle sent something that its client does not understand ({type(error).__name__}); "
+                        "run this again later")
+
+
+def silence_limit() -> float:
+    """The seconds that a request may wait for a connection or for the next byte."""
+    text = os.environ.get(SILENCE) or DEFAULT_SILENCE
     try:
-        with contextlib.redirect_stdout(said):
-            import kaggle
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise AccessError(f"{SILENCE}={text}: must be a number of seconds above 0")
+    return seconds
 
-            if not kaggle.api._authenticated:  # the import swallows the reason; ask again to hear it
-                kaggle.api.authenticate()
+
+@contextlib.contextmanager
+def time_limit_per_request(seconds: float) -> Iterator[None]:
+    """Give every request a limit for connecting and for each read, unless it has one of its own."""
+    unlimited = HTTPAdapter.send
+
+    def send(self: HTTPAdapter, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None,
+             **options: Any) -> requests.Response:
+        return unlimited(self, request, stream=stream, timeout=timeout or seconds, **options)
+
+    HTTPAdapter.send = send  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        HTTPAdapter.send = unlimited  # type: ignore[method-assign]
+
+
+def within(seconds: float, function: Callable[[], T]) -> T:
+    """The function's result. Raises ServiceError after so many seconds; a server that sends a byte now and then
+    would otherwise never meet the limit of a read. The thread that waits for it ends with the process.
+    """
+    outcome: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    try:
+        return outcome.result(timeout=seconds)
+    except TimeoutError:
+        if outcome.done():
+            raise
+        raise ServiceError(f"Kaggle did not finish its answer within {seconds:g} s; run this again later, or raise "
+                           f"{SILENCE}") from None
+
+
+def log_in(output: io.StringIO) -> Any:
+    """Kaggle's client with credentials that it has found and, as far as it can check, found valid.
+
+    output: receives what the client prints, which tells why it could not log in
+    """
+    for verbose in ("VERBOSE", "VERBOSE_OUTPUT"):  # makes the client print headers, with the credentials
+        os.environ.pop(verbose, None)
+    try:
+        import kaggle
+
+        if not kaggle.api._authenticated:  # the import swallows the reason; the second attempt prints it
+            kaggle.api.authenticate()
     except SystemExit:
-        raise AccessError(f"Kaggle: {reason_for_no_login(said.getvalue())}; {HOW_TO_LOG_IN}") from None
+        raise AccessError(f"Kaggle: {reason_for_no_login(output.getvalue())}; {LOGIN_HELP}") from None
     except OSError as error:
         if error.filename is None:  # of requests, whose errors are OSErrors too
             raise
-        raise AccessError(f"{error.filename}: Kaggle's client cannot make its folder here ({error.strerror}); "
+        raise AccessError(f"{error.filename}: Kaggle's client cannot create its folder here ({error.strerror}); "
                           "set KAGGLE_CONFIG_DIR to a folder that you may write to") from None
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        raise AccessError(f"Kaggle: the credentials in {config_file()} cannot be read ({type(error).__name__}); "
+                          f"{LOGIN_HELP}") from None
     for file in (Path(kaggle.api.config), *TOKEN_FILES):
         warn_if_readable_by_others(file.expanduser())
     return kaggle.api
 
 
-def reason_for_no_login(said: str) -> str:
-    """Why the client found no login: none there, or a token that Kaggle does not know (any more)."""
+def config_file() -> Path:
+    """The kaggle.json that the client reads, if there is one."""
+    folders = [os.environ.get("KAGGLE_CONFIG_DIR") or "~/.kaggle", "~/.config/kaggle"]
+    files = [Path(folder).expanduser() / "kaggle.json" for folder in folders]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def reason_for_no_login(output: str) -> str:
+    """The reason why the client found no login: none there, or a token that Kaggle does not know (any more)."""
     if os.environ.get("KAGGLE_API_TOKEN") or any(file.expanduser().is_file() for file in TOKEN_FILES):
         return "the API token is not valid or has expired"
-    if "Invalid credentials" in said:
-        return "the login made by `kaggle auth login` has expired"
+    if "Invalid credentials" in output:
+        return "the login created by `kaggle auth login` has expired"
     return "no credentials found"
 
 
 def warn_if_readable_by_others(path: Path) -> None:
-    """Say on stderr that a credentials file can be read by other users of this machine."""
+    """Log a warning if a file of credentials can be read by other users of this machine."""
     if os.name != "nt" and path.is_file() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        print(f"warning: {path} holds your Kaggle key and other users can read it; run: chmod 600 {path}",
-              file=sys.stderr)
+        logger.warning("warning: %s contains your Kaggle key and other users can read it; run: chmod 600 %s", path,
+                       path)
 
 
 def explain(response: Any, competition: str) -> UserError:
-    """The error that tells a person what an HTTP status of Kaggle means. Never quotes an address: it may be signed."""
+    """The error for an HTTP status of Kaggle. It never quotes an address, which may be signed."""
     if response is None:  # compared with None because a Response with a status of 400 or more is false
         return ServiceError("Kaggle's answer was cut off; run this again")
     code = response.status_code
     if code >= 500:
-        return ServiceError(f"Kaggle answered {code}: it is in trouble itself; run this again later")
+        return ServiceError(f"Kaggle answered {code}: it has a problem of its own; run this again later")
     if code == 401:
-        return AccessError(f"Kaggle answered 401: it does not accept these credentials; {HOW_TO_LOG_IN}")
+        return AccessError(f"Kaggle answered 401: it does not accept these credentials; {LOGIN_HELP}")
     if code == 403:
         return AccessError(f"Kaggle answered 403: the rules of {competition} are not accepted yet. "
                            f"Open {SITE}/c/{competition}/rules, accept, and run this again.")
     if code == 404:
-        return AccessError(f"Kaggle answered 404: it knows no competition {competition}; "
+        return AccessError(f"Kaggle answered 404: there is no competition {competition}; "
                            f"look for its name at {SITE}/competitions")
     if code == 429:
         wait = response.headers.get("Retry-After", "")
@@ -110,9 +196,9 @@ def explain(response: Any, competition: str) -> UserError:
 
 
 def message_in(response: Any) -> str:
-    """What Kaggle says in an answer, as one short line without addresses."""
+    """The message in an answer of Kaggle, as one short line without addresses."""
     try:
-        said = str(response.json().get("message", ""))
+        message = str(response.json().get("message", ""))
     except (ValueError, AttributeError):
         return ""
-    return re.sub(r"https?://\S+", "", " ".join(said.split()))[:300].strip()
+    return re.sub(r"https?://\S+", "", " ".join(message.split()))[:300].strip()

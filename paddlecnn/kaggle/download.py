@@ -1,4 +1,4 @@
-"""A competition's bundle from Kaggle: whole, or not there under its name."""
+"""The bundle of a competition from Kaggle: complete, or not there under its name."""
 from __future__ import annotations
 
 import shutil
@@ -8,28 +8,31 @@ from typing import Any
 
 from paddlecnn.errors import DataError, ServiceError
 from paddlecnn.files import sync
-from paddlecnn.kaggle.client import connected
+from paddlecnn.kaggle.client import CALL_FACTOR, SLOWEST, ask_kaggle, silence_limit
+
+MAX_PAGES = 1000  # of the list of files
 
 
 def download_competition(competition: str, dest: Path) -> Path:
     """Download a competition's bundle and return the path of `dest`/<competition>.zip.
 
-    A bundle that is already there and whole is taken as it is. The bytes arrive in a folder
-    `dest`/.<competition>.partial, where a broken download is kept and gone on with the next time; the
-    bundle gets its name when its size and the sizes of the files in it are right.
+    A complete bundle that is already there is kept. The bytes arrive in a folder `dest`/.<competition>.partial, from
+    which an interrupted download is resumed; the bundle gets its name after its size and the sizes of the files in it
+    were checked.
 
-    Raises AccessError (credentials, rules, name, quota), DataError (no room on the disk) or ServiceError.
+    Raises AccessError (credentials, rules, name, quota), DataError (disk full) or ServiceError.
     """
     bundle = Path(dest) / f"{competition}.zip"
     if bundle.exists() and zipfile.is_zipfile(bundle):
         return bundle
     partial = Path(dest) / f".{competition}.partial"
-    with connected(competition) as api:
-        sizes = file_sizes(api, competition)
-        refuse_without_room(sizes, Path(dest), partial)
-        api.competition_download_files(competition, path=str(partial), quiet=False)
+    sizes = ask_kaggle(competition, lambda api: file_sizes(api, competition))
+    check_free_space(sizes, Path(dest), partial)
+    seconds = CALL_FACTOR * silence_limit() + sum(sizes.values()) / SLOWEST
+    ask_kaggle(competition, lambda api: api.competition_download_files(competition, path=str(partial), quiet=False),
+               seconds)
     arrived = partial / bundle.name
-    refuse_wrong_bundle(arrived, sizes)
+    check_bundle(arrived, sizes)
     sync(arrived)
     arrived.replace(bundle)
     shutil.rmtree(partial)
@@ -38,32 +41,37 @@ def download_competition(competition: str, dest: Path) -> Path:
 
 def file_sizes(api: Any, competition: str) -> dict[str, int]:
     """The names of the competition's files and their sizes in bytes, as Kaggle lists them."""
-    sizes, page = {}, ""
-    while True:
+    sizes: dict[str, int] = {}
+    seen, page = set(), ""
+    while page not in seen and len(seen) < MAX_PAGES:
+        seen.add(page)
         answer = api.competition_list_files(competition, page_token=page, page_size=200)
-        sizes |= {file.name: file.total_bytes for file in answer.files}
+        sizes |= {str(file.name): int(file.total_bytes) for file in answer.files}
         page = answer.next_page_token
         if not page:
             return sizes
+    raise ServiceError(f"Kaggle's list of the files of {competition} does not end; run this again later")
 
 
-def refuse_without_room(sizes: dict[str, int], dest: Path, partial: Path) -> None:
-    """Raise DataError where the disk has less room than the files need, before anything is written."""
+def check_free_space(sizes: dict[str, int], dest: Path, partial: Path) -> None:
+    """Raise DataError if the disk has less free space than the files need, before anything is written."""
     dest.mkdir(parents=True, exist_ok=True)
-    have = sum(file.stat().st_size for file in partial.glob("*.zip")) if partial.is_dir() else 0
-    need, free = sum(sizes.values()) - have, shutil.disk_usage(dest).free
+    present = sum(file.stat().st_size for file in partial.glob("*.zip")) if partial.is_dir() else 0
+    need, free = sum(sizes.values()) - present, shutil.disk_usage(dest).free
     if need > free:
         raise DataError(f"{dest}: the download needs {need / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free; "
-                        "make room or take --dest on another disk")
+                        "free some space or choose a --dest on another disk")
 
 
-def refuse_wrong_bundle(bundle: Path, sizes: dict[str, int]) -> None:
-    """Raise ServiceError, and remove the bundle, where it is no zip file or holds files of another size."""
+def check_bundle(bundle: Path, sizes: dict[str, int]) -> None:
+    """Raise ServiceError, and remove the bundle, if it is no zip file or its files have other sizes than listed."""
     try:
         with zipfile.ZipFile(bundle) as archive:
-            held = {member.filename: member.file_size for member in archive.infolist()}
-        wrong = [name for name in sizes.keys() & held.keys() if sizes[name] != held[name]]
-        problem = f"{wrong[0]} in it has {held[wrong[0]]:,} bytes of {sizes[wrong[0]]:,}" if wrong else None
+            found = {member.filename: member.file_size for member in archive.infolist()}
+        wrong = [name for name in sizes.keys() & found.keys() if sizes[name] != found[name]]
+        problem = f"expected {sizes[wrong[0]]:,} bytes of {wrong[0]}, found {found[wrong[0]]:,}" if wrong else None
+        if sizes and not sizes.keys() & found.keys():
+            problem = f"it contains none of the files that Kaggle lists ({next(iter(sizes))}, ...)"
     except (zipfile.BadZipFile, FileNotFoundError):
         problem = "it is not a zip file"
     if problem:

@@ -1,6 +1,6 @@
-"""ledger.csv, beside the submissions: where each file came from, what was expected of it, and what it scored.
+"""ledger.csv, beside the submissions: the origin of each file, its expected score, and its score on Kaggle.
 
-A file is known by the SHA-256 of its content, so a renamed copy is still the same submission.
+A file is identified by the SHA-256 of its content, so a renamed copy is still the same submission.
 """
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ import contextlib
 import csv
 import dataclasses
 import datetime
-import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from paddlecnn.errors import SubmissionError
 from paddlecnn.files import file_digest, written_aside
+from paddlecnn.text_tables import text_table
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the ledger; every field is text as it stands in the CSV, empty where not known."""
+    """One line of the ledger; every field is text as in the CSV, empty if unknown."""
 
     file: str
     sha256: str
     written: str = ""  # UTC
     competition: str = ""  # Kaggle's name
-    runs: str = ""  # run folders, or the files of a blend, with ; between them
+    runs: str = ""  # run folders, or the files of a blend, separated by ;
     checkpoint: str = ""
     config_hash: str = ""
     git_commit: str = ""
     calibration: str = ""
     metric: str = ""
     expected: str = ""  # the metric on validation, cross-fitted
-    low: str = ""  # 95 % bootstrap interval of it
+    low: str = ""  # its 95 % confidence interval
     high: str = ""
     status: str = ""  # uploaded, scored or refused
     uploaded: str = ""  # UTC
@@ -46,37 +47,37 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Entry))
 
 
 class Ledger:
-    """The ledger of one folder. Every change reads, changes and renames under a lock, so none is lost."""
+    """The ledger of one folder. Every change reads, changes and renames under a lock, so that none is lost."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.path = self.folder / "ledger.csv"
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first; none where there is no ledger. Raises SubmissionError where it is damaged."""
+        """All entries, oldest first; none if there is no ledger. Raises SubmissionError if it is damaged."""
         try:
             with open(self.path, encoding="utf-8", newline="") as file:
                 rows = list(csv.reader(file))
         except FileNotFoundError:
             return []
         except (UnicodeDecodeError, csv.Error) as error:
-            raise SubmissionError(f"{self.path}: cannot be read as a CSV ({error}); mend it or move it away") from None
+            raise SubmissionError(f"{self.path}: cannot be read as a CSV ({error}); fix it or move it away") from None
         for number, row in enumerate(rows, 1):
             if len(row) != len(COLUMNS) or (number == 1 and tuple(row) != COLUMNS):
-                raise SubmissionError(f"{self.path}: line {number} is not a line of this ledger ({len(row)} of "
-                                      f"{len(COLUMNS)} fields); mend it or move the file away")
+                raise SubmissionError(f"{self.path}: line {number} is not a line of a ledger (expected "
+                                      f"{len(COLUMNS)} fields, found {len(row)}); fix it or move the file away")
         return [Entry(*row) for row in rows[1:]]
 
     def find(self, path: Path) -> Entry | None:
-        """The newest entry of a file with just this name and content."""
+        """The newest entry of a file with this name and content."""
         digest = file_digest(path)
         return next((entry for entry in reversed(self.entries())
                      if entry.sha256 == digest and entry.file == Path(path).name), None)
 
     def add(self, entry: Entry) -> None:
-        """Add a file that was written; it takes the place of files of this name that were never uploaded.
+        """Add a written file; it replaces entries of this name that were never uploaded.
 
-        A file written again as it was uploaded stays the entry it is.
+        The entry of an uploaded file that is written again unchanged is kept.
         """
         with self.changed() as entries:
             if any((old.file, old.sha256) == (entry.file, entry.sha256) and old.ref for old in entries):
@@ -85,7 +86,7 @@ class Ledger:
             entries.append(entry)
 
     def replace(self, old: Entry | None, new: Entry) -> None:
-        """Put `new` in the place of `old`, or at the end where `old` isn't there."""
+        """Replace `old` by `new`, or append `new` if `old` is not there."""
         with self.changed() as entries:
             if old in entries:
                 entries[entries.index(old)] = new
@@ -94,25 +95,14 @@ class Ledger:
 
     @contextlib.contextmanager
     def changed(self) -> Iterator[list[Entry]]:
-        """The entries, to be changed in place; they are on disk when the block has ended without an error."""
-        with locked(self.folder):
+        """The entries, to be changed in place; they are on disk when the block ends without an error."""
+        with FileLock(self.folder / ".ledger.lock"):
             entries = self.entries()
             yield entries
             with written_aside(self.path) as aside, open(aside, "w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
                 writer.writerows(dataclasses.astuple(entry) for entry in entries)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes of ours out of a folder; the lock goes with the process, however it ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def now() -> str:
@@ -124,12 +114,10 @@ SHOWN = ("file", "competition", "expected", "interval", "status", "public", "pri
 
 
 def ledger_table(entries: list[Entry]) -> str:
-    """The ledger for a person: one line a file, columns under each other."""
-    rows = [SHOWN]
+    """The ledger as a text table, one line per file."""
+    rows: list[tuple[str, ...]] = [SHOWN]
     for entry in entries:
         interval = f"{entry.low} to {entry.high}" if entry.low else ""
         rows.append((entry.file, entry.competition, entry.expected, interval, entry.status, entry.public_score,
                      entry.private_score, entry.runs, entry.calibration))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(SHOWN))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                     for row in rows)
+    return text_table(rows, left=len(SHOWN))

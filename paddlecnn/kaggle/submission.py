@@ -1,4 +1,4 @@
-"""A submission: made from probabilities, checked against its competition's rules, then written."""
+"""A submission as a table: built from probabilities, checked against the rules of its competition, written, read."""
 from __future__ import annotations
 
 import tempfile
@@ -25,8 +25,8 @@ def submission_table(competition: Competition, ids: Sequence[str], classes: Sequ
     competition on Kaggle the number in them is the id (`test/12.jpg` is 12).
     """
     if competition.label != "name" and competition.positive not in classes:
-        raise SubmissionError(f"the run knows {', '.join(classes)}; {competition.slug} asks for the class "
-                              f"{competition.positive}: name the run's classes so")
+        raise SubmissionError(f"the run has the classes {', '.join(classes)}; {competition.slug} requires the class "
+                              f"{competition.positive}")
     if competition.label == "name":
         labels = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
     else:
@@ -40,10 +40,10 @@ def submission_table(competition: Competition, ids: Sequence[str], classes: Sequ
 def in_order_of(table: pd.DataFrame, expected: Sequence[str], where: str) -> pd.DataFrame:
     """The table's rows in the order of the expected ids.
 
-    Raises SubmissionError, with the first few ids, where some are missing or too many.
+    Raises SubmissionError, with the first few ids, if some are missing or unexpected.
     """
     have, want = set(table["id"]), set(expected)
-    for problem, names in (("has no row for", want - have), ("has rows that nobody asked for, with", have - want)):
+    for problem, names in (("has no row for", want - have), ("has unexpected rows, with", have - want)):
         if names:
             few = ", ".join(sorted(names, key=lambda name: (len(name), name))[:3])
             raise SubmissionError(f"the submission {problem} {len(names):,} of {len(want):,} ids of {where} "
@@ -54,7 +54,7 @@ def in_order_of(table: pd.DataFrame, expected: Sequence[str], where: str) -> pd.
 
 def check_submission(table: pd.DataFrame, competition: Competition, where: str,
                      expected: Sequence[str] | None = None) -> None:
-    """Raise SubmissionError, naming the first row at fault, where the table breaks the rules.
+    """Raise SubmissionError, naming the first wrong row, if the table breaks a rule.
 
     Rules: the columns id and label; at least one row; ids unique, not empty, and (where `expected` is
     given) the expected ones in their order; labels in range, none missing.
@@ -64,14 +64,14 @@ def check_submission(table: pd.DataFrame, competition: Competition, where: str,
     if table.empty:
         raise SubmissionError(f"{where}: there is no row")
     ids = table["id"].astype(str)
-    refuse_rows(where, ids, ids.duplicated(), "this id stands twice")
-    refuse_rows(where, ids, table["id"].isna() | (ids == ""), "the id is empty")
+    check_rows(where, ids, ids.duplicated(), "duplicate id")
+    check_rows(where, ids, table["id"].isna() | (ids == ""), "the id is empty")
     if expected is not None:
         in_order_of(table.assign(id=ids), expected, "the sample submission")
         wrong = ids.to_numpy() != np.asarray(expected, dtype=object)
-        refuse_rows(where, ids, pd.Series(wrong), "not in the order of the sample submission")
-    refuse_rows(where, ids, table["label"].isna(), "the label is missing")
-    refuse_rows(where, ids, ~pd.Series(valid_labels(table["label"], competition)), LABEL_RULES[competition.label])
+        check_rows(where, ids, pd.Series(wrong), "not in the order of the sample submission")
+    check_rows(where, ids, table["label"].isna(), "the label is missing")
+    check_rows(where, ids, ~pd.Series(valid_labels(table["label"], competition)), LABEL_RULES[competition.label])
 
 
 LABEL_RULES = {"probability": "the label must be a probability between 0 and 1",
@@ -79,7 +79,7 @@ LABEL_RULES = {"probability": "the label must be a probability between 0 and 1",
 
 
 def valid_labels(labels: pd.Series, competition: Competition) -> np.ndarray:
-    """For each label whether the competition takes it, [N] bool."""
+    """For each label whether it is valid in the competition, [N] bool."""
     if competition.label == "name":
         names = labels.astype(str)
         return (names.isin(competition.classes) if competition.classes else names != "").to_numpy()
@@ -89,7 +89,7 @@ def valid_labels(labels: pd.Series, competition: Competition) -> np.ndarray:
     return (numbers >= 0) & (numbers <= 1)
 
 
-def refuse_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
+def check_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
     """Raise SubmissionError with the first wrong row, if there is one."""
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
@@ -98,18 +98,18 @@ def refuse_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None
 
 
 def write_submission(table: pd.DataFrame, path: Path) -> None:
-    """Write the CSV whole or not at all. Probabilities keep every digit that tells them apart."""
+    """Write the CSV, complete or not at all. Probabilities keep all their digits."""
     with written_aside(path) as aside:
         table.to_csv(aside, index=False, lineterminator="\n")
 
 
-def refuse_unwritable(path: Path) -> None:
-    """Raise SubmissionError where the CSV could not be written; asked before hours of prediction, not after."""
+def check_writable(path: Path) -> None:
+    """Raise SubmissionError if the CSV cannot be written; checked before hours of prediction, not after."""
     if path.suffix != ".csv" or path.is_dir():
         raise SubmissionError(f"--out {path}: must be the name of a file that ends in .csv")
     if path.with_suffix("").is_file():
         raise SubmissionError(f"--out {path}: {path.with_suffix('')} is a file; "
-                              "the pictures want a folder of that name")
+                              "the figures need a folder of that name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
@@ -119,23 +119,23 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def read_submission(path: Path) -> pd.DataFrame:
-    """Read a submission's CSV, ids as text. Raises SubmissionError where it is none."""
+    """Read a submission's CSV, ids as text. Raises SubmissionError if it is not one."""
     try:
         return parse_submission(path)
     except FileNotFoundError:
-        raise SubmissionError(f"{path}: no such file; write one with `python tools/submit.py RUN`") from None
+        raise SubmissionError(f"{path}: no such file; write one with `paddlecnn submit RUN`") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise SubmissionError(f"{path}: cannot be read as a CSV ({reason})") from None
 
 
 def parse_submission(source: Path | BinaryIO) -> pd.DataFrame:
-    """The table in a file; an empty label or nan is a missing one, everything else stays as it is."""
+    """The table in a file; an empty label or nan is a missing one, everything else is kept as it is."""
     return pd.read_csv(source, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
 
 
 def sample_ids(root: Path, competition: Competition) -> list[str] | None:
-    """The ids of the competition's sample submission, in its order; None where it isn't there.
+    """The ids of the competition's sample submission, in its order; None if there is none.
 
     Looked for in the data folder, in the competition's folder in it, and in the bundle zip.
     """

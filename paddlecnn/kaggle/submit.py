@@ -1,54 +1,112 @@
-"""What tools/submit.py does, in its order: make, upload, wait. Yields the lines to print."""
+"""From one trained run, or from the runs of a cross-validation, to a submission file."""
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
-from paddlecnn.kaggle.ledger import Ledger, ledger_table
-from paddlecnn.kaggle.upload import score_report, upload, wait_for_score
-from paddlecnn.runtime import choose_device
-
-if TYPE_CHECKING:
-    from paddlecnn.kaggle.build_submission import WrittenSubmission
-
-
-def submit(args: Namespace) -> Iterator[str]:
-    """Carry out the parsed arguments of tools/submit.py. Paddle is loaded only where a run is predicted."""
-    if args.list:
-        ledger = Ledger(args.list)
-        entries = ledger.entries()
-        yield ledger_table(entries) if entries else f"{ledger.path}: no submission yet"
-        return
-    path = args.target
-    if args.blend or args.folds or path.suffix != ".csv":
-        made = make(args)
-        yield from made.report()
-        path = made.path
-    elif not args.upload and args.wait is None:
-        raise SubmissionError(f"{path}: what shall be done with it? Add --upload, or --wait for one that is uploaded")
-    if args.upload:
-        entry = upload(path, args.message, args.competition, args.again)
-        yield f"{path}: uploaded to {entry.competition} as number {entry.ref}"
-    if args.wait is not None:
-        yield from score_report(wait_for_score(path, args.wait))
+from paddlecnn.evaluation.load_run import LoadedRun, load_run
+from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
+from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, WrittenSubmission, write_candidate
+from paddlecnn.kaggle.competitions import competition_named, competition_of
+from paddlecnn.kaggle.settings import Settings
+from paddlecnn.kaggle.submission import check_writable, sample_ids
+from paddlecnn.runs.provenance import git_state
+from paddlecnn.runs.run_dir import RunDir
 
 
-def make(args: Namespace) -> WrittenSubmission:
-    """Write a submission from a run, from the runs of a cross-validation, or from other submissions."""
-    from paddlecnn.kaggle.settings import read_settings  # scikit-learn takes a second that --list need not wait
+def submit_runs(runs: Sequence[RunDir], settings: Settings | None = None, out: Path | None = None,
+                split: str = "test", tta: str = "none", slug: str | None = None, module: str | None = None,
+                data_changed: bool = False, engine: str | None = None,
+                precision: str | None = None) -> WrittenSubmission:
+    """Predict a split with each run's best checkpoint, average the logits, and write a submission.
 
-    settings = read_settings(args.temperature, args.clip, args.weights)
-    if args.blend:
-        from paddlecnn.kaggle.blend import blend_files
+    The calibration is fitted on the runs' validation images, predicted in the same way: for one run those of
+    its own validation part, for the runs of a cross-validation the out-of-fold predictions.
 
-        return blend_files(args.blend, settings, args.out, args.competition)
-    if settings.weights is not None:
-        raise SubmissionError("--weights: is for --blend; the runs of --folds count the same")
-    choose_device(args.device)
-    from paddlecnn.kaggle.make import submit_runs
+    out: the CSV; submissions/FAMILY-RUN.csv if not given
+    tta: views at test time: none, flip or crops
+    slug: Kaggle's name of the competition; the data set's own if not given
+    module: the file with the runs' own networks or data sets, if they were trained with one
+    data_changed: predict even if the data are not those that the runs were trained with
+    engine, precision: other ones than the runs were trained with
+    Raises a UserError if the runs cannot be combined or the submission breaks a rule.
+    """
+    path = out or default_path(runs[0].path)
+    check_writable(path)
+    check_same_kind(runs)
+    config = runs[0].config
+    competition = competition_named(slug) if slug else competition_of(config.data.name)
+    targets, validations, origins = [], [], []
+    for folder in runs:  # one network in memory at a time
+        run = load_run(folder, module=module, engine=engine, precision=precision)
+        splits = open_dataset(run.config.data, run.config.seed)
+        check_same_data(run, splits, data_changed)
+        targets.append(predict_split(run, splits, split, tta))
+        validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
+        check_finite(run, targets[-1], validations[-1])
+        origins.append(origin(run, tta))
+    expected_ids = None
+    if split == "val":  # no competition asks for it: the data set's own ids, and never uploaded
+        competition = dataclasses.replace(competition, slug=None)
+    else:
+        check_same_images(targets)
+        expected_ids = sample_ids(Path(config.data.root), competition)
+    target = merge(targets)
+    inputs = SubmissionInputs(competition, target.classes, as_images(target), as_images(merge(validations)),
+                              expected_ids, {column: ";".join(one[column] for one in origins) for column in origins[0]},
+                              config.seed)
+    return write_candidate(inputs, settings or Settings(), path)
 
-    return submit_runs(args.folds or [Path(args.target)], settings, args.out, args.split, args.tta, args.competition,
-                       args.engine, args.precision)
+
+def check_same_kind(runs: Sequence[RunDir]) -> None:
+    """Raise SubmissionError if the runs are of different data sets, or if one is given twice."""
+    names = [run.config.data.name for run in runs]
+    if len(set(names)) > 1:
+        raise SubmissionError(f"the runs are of different data sets ({', '.join(names)})")
+    places = [run.path.resolve() for run in runs]
+    twice = [run.path for run, place in zip(runs, places, strict=True) if places.count(place) > 1]
+    if twice:
+        raise SubmissionError(f"--folds: {twice[-1]} is given more than once; it would count double")
+
+
+def check_finite(run: LoadedRun, *predictions: Predictions) -> None:
+    """Raise SubmissionError if a run has NaN or infinite logits, which argmax would hide."""
+    for predicted in predictions:
+        wrong = ~np.isfinite(predicted.logits).all(axis=1)
+        if wrong.any():
+            raise SubmissionError(f"{run.run.path}: predicts NaN or infinity for {wrong.sum():,} images "
+                                  f"(the first: {predicted.ids[wrong.argmax()]}); its training has diverged")
+
+
+def check_same_images(targets: Sequence[Predictions]) -> None:
+    """Raise SubmissionError if the runs do not predict the same images."""
+    for target in targets[1:]:
+        if set(target.ids) != set(targets[0].ids):
+            raise SubmissionError(f"the runs predict different images ({len(targets[0].ids):,} and "
+                                  f"{len(target.ids):,}); use runs of the same data")
+
+
+def as_images(predictions: Predictions) -> Images:
+    """Predictions as a blend of one member."""
+    return Images(predictions.ids, predictions.logits[:, None, :], predictions.labels)
+
+
+def origin(run: LoadedRun, tta: str) -> dict[str, str]:
+    """The origin of a run's predictions, as columns of the ledger."""
+    git = git_state()
+    return {
+        "runs": str(run.run.path),
+        "checkpoint": f"best, epoch {run.state.epoch}" + (f", {tta} at test time" if tta != "none" else ""),
+        "config_hash": run.state.config_hash,
+        "git_commit": f"{git['commit']}{' with changes' if git['dirty'] else ''}" if git else "",
+    }
+
+
+def default_path(run: Path) -> Path:
+    """submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22."""
+    return Path("submissions") / f"{'-'.join(run.resolve().parts[-2:])}.csv"

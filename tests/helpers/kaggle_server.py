@@ -1,8 +1,8 @@
 """A Kaggle on loopback: the protocol of the real client, real state, real scores.
 
-The client reaches it as its HTTP proxy, unmodified (`Kaggle.environment`). It knows one user, hands out
-bundles with ranges, takes uploads, and scores them against solutions that it was given. What goes wrong,
-and when, is set by a test: `server.faults["CreateSubmission"] = [500]` answers the next such call with 500.
+The unmodified client reaches it as its HTTP proxy (`Kaggle.environment`). It has one user, serves bundles with
+ranges, accepts uploads, and scores them against given solutions. A test sets what goes wrong and when:
+`server.state.faults["CreateSubmission"] = [500]` answers the next such call with 500.
 """
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Contest:
     solution: dict[str, str]
     metric: str = "log_loss"
     rules_accepted: bool = True
-    served: bytes | None = None  # what a download gets in place of the bundle
+    served: bytes | None = None  # served in place of the bundle
 
     def score(self, content: bytes) -> tuple[float | None, str]:
         """(score, "") of a submission, or (None, why it is refused)."""
@@ -71,14 +71,16 @@ class Contest:
 
 @dataclass
 class State:
-    """What this Kaggle remembers, and the faults that are set for its next answers."""
+    """The memory of this Kaggle, and the faults that are set for its next answers."""
 
     contests: dict[str, Contest] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
     submissions: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # statuses of the next answers
-    cut_after: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
-    stall_after: int | None = None  # downloads wait for ever after so many bytes
+    cut_after: list[int] = field(default_factory=list)  # the next downloads are cut off after so many bytes
+    stall_after: int | None = None  # downloads stall after so many bytes
+    hangs: dict[str, str] = field(default_factory=dict)  # "silent" or "drip" for a method, for as long as it is set
+    replies: dict[str, dict] = field(default_factory=dict)  # what a method answers in place of the truth
     polls_until_scored: int = 0
     requests: list[str] = field(default_factory=list)  # method and path of each, downloads with their range
 
@@ -103,29 +105,29 @@ class Kaggle(ThreadingHTTPServer):
         self.server_close()
 
     def environment(self, home: Path) -> dict[str, str]:
-        """The variables for a process that takes this server for Kaggle and can reach nothing else.
+        """The variables of a process for which this server is Kaggle and which can reach nothing else.
 
-        Loopback is the HTTP proxy; the HTTPS proxy is a port where nobody listens, and no host is spared
-        the proxies. Nothing of the tester's own Kaggle login is passed on.
+        Loopback is the HTTP proxy; the HTTPS proxy is a closed port, and no host is exempt from the proxies. The
+        Kaggle login of the person who runs the tests is not passed on.
         """
-        mine = {name: value for name, value in os.environ.items()
+        inherited = {name: value for name, value in os.environ.items()
                 if not name.startswith("KAGGLE_") and not name.lower().endswith("_proxy")}
         here, dead = f"http://127.0.0.1:{self.server_port}", f"http://127.0.0.1:{dead_port()}"
-        return mine | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": here, "http_proxy": here,
+        return inherited | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": here, "http_proxy": here,
                        "HTTPS_PROXY": dead, "https_proxy": dead, "ALL_PROXY": dead, "all_proxy": dead,
                        "NO_PROXY": "", "no_proxy": "", "HOME": str(home),
                        "KAGGLE_USERNAME": USER, "KAGGLE_KEY": KEY}
 
 
 def dead_port() -> int:
-    """A port of loopback where nobody listens."""
+    """A closed port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request. As a proxy it is asked for whole addresses; only the path counts."""
+    """One request. As a proxy it receives whole addresses; only the path counts."""
 
     protocol_version = "HTTP/1.1"
 
@@ -134,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.state  # type: ignore[attr-defined]
 
     def log_message(self, *_) -> None:
-        """Nothing on the tests' stderr."""
+        """Write nothing to the stderr of the tests."""
 
     def answer(self, status: int, body: dict[str, Any] | None = None, **headers: str) -> None:
         content = json.dumps({"code": status, "message": MESSAGES[status]} if status >= 400 and body is None
@@ -157,6 +159,21 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return content
 
+    def hang(self, kind: str) -> None:
+        """Answer nothing, or one byte every 0.1 s, until the server ends or the client leaves."""
+        self.close_connection = True
+        if kind == "silent":
+            self.server.over.wait(60)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while not self.server.over.wait(0.1):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+
     def known_user(self) -> bool:
         basic = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
         return self.headers.get("Authorization") in (f"Basic {basic}", f"Bearer {TOKEN}")
@@ -166,8 +183,12 @@ class Handler(BaseHTTPRequestHandler):
         request = json.loads(self.body() or b"{}")
         method = path.rpartition("/")[2]
         self.state.requests.append(f"POST {method}")
+        if method in self.state.hangs:
+            return self.hang(self.state.hangs[method])
         if self.state.faults[method]:
             return self.answer(self.state.faults[method].pop(0))
+        if method in self.state.replies:
+            return self.answer(200, self.state.replies[method])
         if method == "IntrospectToken":
             good = request["token"] == TOKEN
             return self.answer(200, {"active": good, "username": USER if good else ""})
@@ -228,13 +249,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.state.requests.append("PUT upload")
         content = self.body()
+        if "upload" in self.state.hangs:
+            return self.hang(self.state.hangs["upload"])
         if self.state.faults["upload"]:
             return self.answer(self.state.faults["upload"].pop(0))
         self.state.uploads[urlsplit(self.path).path.rpartition("/")[2]] = content
         return self.answer(200)
 
     def do_GET(self) -> None:
-        """A bundle, whole or from `Range: bytes=N-` on; broken off or stalled where a test says so."""
+        """A bundle, complete or from `Range: bytes=N-` on; cut off or stalled if a test has set it."""
         contest = self.state.contests[parse_qs(urlsplit(self.path).query)["competition"][0]]
         content = contest.bundle.read_bytes() if contest.served is None else contest.served
         tag = f'"{hashlib.md5(content).hexdigest()}"'

@@ -12,7 +12,7 @@ import pytest
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "download.py"
 REDUX = "dogs-vs-cats-redux-kernels-edition"
-LOGIN = ("make an API token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
+LOGIN = ("create an API token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
          "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json")
 
 
@@ -37,7 +37,7 @@ def test_a_cut_connection_is_resumed_and_what_is_whole_is_not_fetched_again(kagg
     assert kaggle.state.requests == []
 
 
-def test_a_killed_download_goes_on_where_it_was(kaggle, download, tmp_path):
+def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
     kaggle.state.stall_after = 2_500_000
     partial = tmp_path / "work" / "data" / f".{REDUX}.partial" / f"{REDUX}.zip"
     child = subprocess.Popen([sys.executable, TOOL, "dogs-vs-cats"], cwd=tmp_path / "work", stdout=subprocess.DEVNULL,
@@ -64,16 +64,16 @@ def test_a_killed_download_goes_on_where_it_was(kaggle, download, tmp_path):
      f"Kaggle: the API token is not valid or has expired; {LOGIN}"),
     ("rules", {}, 2, f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
                      f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again."),
-    ("unknown", {}, 2, f"Kaggle answered 404: it knows no competition {REDUX}; look for its name at "
+    ("unknown", {}, 2, f"Kaggle answered 404: there is no competition {REDUX}; look for its name at "
                        "https://www.kaggle.com/competitions"),
     ("quota", {}, 2, "Kaggle answered 429: your quota of requests is used up; run this again in a while"),
-    ("in trouble", {}, 3, "Kaggle answered 503: it is in trouble itself; run this again later"),
+    ("in trouble", {}, 3, "Kaggle answered 503: it has a problem of its own; run this again later"),
     ("no network", {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}, 3,
      "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
-     "download goes on where it stopped"),
+     "download is resumed where it stopped"),
     ("the real Kaggle", {"KAGGLE_API_ENVIRONMENT": None}, 3,  # it cannot be reached from these tests
      "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
-     "download goes on where it stopped"),
+     "download is resumed where it stopped"),
     ("another bundle", {}, 3, f"{REDUX}.zip: what Kaggle sent is not the bundle: it is not a zip file; run this again"),
 ])
 def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path, fault, environment, code, message):
@@ -99,7 +99,7 @@ def test_credentials_in_a_file_that_others_can_read_are_used_with_a_warning_and_
     file.chmod(0o644)
     done = download(KAGGLE_USERNAME=None, KAGGLE_KEY=None, VERBOSE="1")
     assert done.returncode == 0, done.stderr
-    assert f"warning: {file} holds your Kaggle key and other users can read it; run: chmod 600 {file}" in done.stderr
+    assert f"warning: {file} contains your Kaggle key and other users can read it; run: chmod 600 {file}" in done.stderr
     for said in (done.stdout, done.stderr):
         assert "0123456789abcdef" not in said
         assert "Authorization" not in said
@@ -109,7 +109,7 @@ def test_a_home_that_cannot_be_written_is_named(download, tmp_path):
     (tmp_path / "file").touch()
     done = download(HOME=str(tmp_path / "file"))
     assert (done.returncode, done.stderr) == (
-        2, f"{tmp_path}/file/.config: Kaggle's client cannot make its folder here (Not a directory); set "
+        2, f"{tmp_path}/file/.config: Kaggle's client cannot create its folder here (Not a directory); set "
            "KAGGLE_CONFIG_DIR to a folder that you may write to\n")
     assert download(HOME=str(tmp_path / "file"), KAGGLE_CONFIG_DIR=str(tmp_path / "elsewhere")).returncode == 0
 
@@ -136,3 +136,36 @@ def test_kaggles_own_command_line_works_against_the_server(kaggle, in_process, t
     fetched = in_process(["-m", "kaggle", "competitions", "download", "-c", REDUX, "-q"])
     assert fetched.returncode == 0, fetched.stderr
     assert (tmp_path / "work" / f"{REDUX}.zip").read_bytes() == kaggle.state.contests[REDUX].bundle.read_bytes()
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"username": "ada"}', '{"username": 1, "key": []}', "{"])
+def test_a_kaggle_json_that_is_none_is_one_line(download, tmp_path, content):
+    file = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    file.chmod(0o600)
+    done = download(KAGGLE_USERNAME=None, KAGGLE_KEY=None)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "KAGGLE_API_TOKEN" in done.stderr
+
+
+@pytest.mark.parametrize("answer", [
+    {"files": [None]}, {"files": [{"name": None, "totalBytes": None}]}, {"files": 7},
+    {"files": [{"name": "train.zip", "totalBytes": 7}], "nextPageToken": "again"}])
+def test_a_list_of_files_that_makes_no_sense_is_one_line(kaggle, download, tmp_path, answer):
+    kaggle.state.replies["ListDataFiles"] = answer
+    done = download()
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    if "nextPageToken" in answer:
+        assert done.stderr == f"Kaggle's list of the files of {REDUX} does not end; run this again later\n"
+    assert files_in(tmp_path / "work") == []
+
+
+@pytest.mark.parametrize("kind", ["silent", "drip"])
+def test_a_list_of_files_that_hangs_ends(kaggle, download, kind):
+    kaggle.state.hangs["ListDataFiles"] = kind
+    done = download(PADDLECNN_KAGGLE_TIMEOUT="1")
+    assert done.returncode == 3
+    assert done.stderr.startswith("Kaggle cannot be reached (ReadTimeout)" if kind == "silent"
+                                  else "Kaggle did not finish its answer within 5 s")

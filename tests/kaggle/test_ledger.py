@@ -22,7 +22,7 @@ def test_a_file_made_anew_replaces_its_line_but_not_that_of_an_upload(tmp_path):
     ledger.add(Entry("a.csv", "3"))  # written again as it was uploaded
     assert [(entry.sha256, entry.ref) for entry in ledger.entries()] == [("2", ""), ("3", "1000"), ("4", "")]
     assert ledger.entries()[0].runs == 'runs/"quoted", with commas'
-    assert [path.name for path in tmp_path.iterdir()] == ["ledger.csv"]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["ledger.csv"]
 
 
 def test_a_file_is_found_by_name_and_content(tmp_path):
@@ -46,7 +46,7 @@ def test_many_writers_at_once_lose_no_line(tmp_path):
                                      (",".join(COLUMNS) + "\na.csv,1\n").encode()])
 def test_a_damaged_ledger_is_named_and_left_alone(tmp_path, content):
     (tmp_path / "ledger.csv").write_bytes(content)
-    with pytest.raises(SubmissionError, match=r"ledger\.csv: .* mend it or move"):
+    with pytest.raises(SubmissionError, match=r"ledger\.csv: .* fix it or move"):
         Ledger(tmp_path).add(Entry("b.csv", "2"))
     assert (tmp_path / "ledger.csv").read_bytes() == content
 

@@ -12,9 +12,9 @@ from paddlecnn.errors import SubmissionError
 from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_named, competition_of
 from paddlecnn.kaggle.submission import (
     check_submission,
+    check_writable,
     in_order_of,
     read_submission,
-    refuse_unwritable,
     sample_ids,
     submission_table,
     write_submission,
@@ -45,12 +45,12 @@ def test_a_data_set_without_a_competition_keeps_its_ids_and_gets_class_names():
 
 
 def test_a_run_without_the_class_that_is_asked_for():
-    with pytest.raises(SubmissionError, match=r"the run knows kitten, puppy; .* asks for the class dog"):
+    with pytest.raises(SubmissionError, match=r"the run has the classes kitten, puppy; .* requires the class dog"):
         submission_table(REDUX, ["1", "2"], ("kitten", "puppy"), PROBABILITIES)
 
 
 @pytest.mark.parametrize(("broken", "message"), [
-    ({"id": ["1", "2", "2"]}, "row 3, id 2: this id stands twice"),
+    ({"id": ["1", "2", "2"]}, "row 3, id 2: duplicate id"),
     ({"id": ["1", "", "3"]}, "row 2, id : the id is empty"),
     ({"label": [0.1, np.nan, 0.3]}, "row 2, id 2: the label is missing"),
     ({"label": [0.1, 0.2, 1.5]}, "row 3, id 3: the label must be a probability between 0 and 1"),
@@ -83,7 +83,7 @@ def test_rows_take_the_order_of_the_sample_and_a_missing_one_is_named():
     assert in_order_of(table(), ["3", "1", "2"], "sample")["label"].tolist() == [0.3, 0.1, 0.2]
     with pytest.raises(SubmissionError, match=r"has no row for 12 of 15 ids of sample \(4, 5, 6, \.\.\.\)"):
         in_order_of(table(), [str(number) for number in range(1, 16)], "sample")
-    with pytest.raises(SubmissionError, match=r"has rows that nobody asked for, with 1 of 2 ids of sample \(3\)"):
+    with pytest.raises(SubmissionError, match=r"has unexpected rows, with 1 of 2 ids of sample \(3\)"):
         in_order_of(table(), ["1", "2"], "sample")
 
 
@@ -97,16 +97,16 @@ def test_what_was_written_is_read_back_to_the_last_digit(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_predicted(tmp_path):
-    refuse_unwritable(tmp_path / "new" / "x.csv")
+    check_writable(tmp_path / "new" / "x.csv")
     (tmp_path / "file").touch()
     with pytest.raises(SubmissionError, match=r"cannot be written there \((File exists|Not a directory)\)"):
-        refuse_unwritable(tmp_path / "file" / "x.csv")
+        check_writable(tmp_path / "file" / "x.csv")
     with pytest.raises(SubmissionError, match="cannot be written there"):
-        refuse_unwritable(Path("/proc/x.csv"))
+        check_writable(Path("/proc/x.csv"))
     with pytest.raises(SubmissionError, match=r"must be the name of a file that ends in \.csv"):
-        refuse_unwritable(tmp_path)
-    with pytest.raises(SubmissionError, match=r"file is a file; the pictures want a folder of that name"):
-        refuse_unwritable(tmp_path / "file.csv")
+        check_writable(tmp_path)
+    with pytest.raises(SubmissionError, match=r"file is a file; the figures need a folder of that name"):
+        check_writable(tmp_path / "file.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b'id,label\n1,"0.5\n'])
@@ -123,7 +123,7 @@ def test_competitions_are_found_by_data_set_and_by_name():
     assert competition_of("dogs_vs_cats") is REDUX
     assert competition_of("digits") is PLAIN
     assert competition_named("dogs-vs-cats") is DOGS_2013
-    with pytest.raises(SubmissionError, match=r"not one of .*; did you mean cifar-10\?"):
+    with pytest.raises(SubmissionError, match=r"unknown; did you mean cifar-10\?"):
         competition_named("cifar10")
 
 

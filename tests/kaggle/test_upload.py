@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,15 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
     assert done.stdout.splitlines() == [
         f"submissions/a.csv: uploaded to {REDUX} as number 1000",
         f"a.csv: public score {SCORE}, private score {SCORE}",
-        "behind   0.0744 (rank 205 of 1,314: VGG16, fine-tuned)",
-        "ahead of 0.69315 (one half for every image)"]
+        "behind   0.12216 (median)",
+        "ahead of 0.69315 (0.5 for every image)"]
     assert kaggle.state.submissions[0]["description"] == "first"
     entry, = Ledger(tmp_path / "work" / "submissions").entries()
     assert (entry.status, entry.ref, entry.public_score, entry.private_score) == ("scored", "1000", SCORE, SCORE)
 
     copy = submit(write("b.csv"), "--upload")
     assert (copy.returncode, copy.stdout) == (2, "")
-    assert copy.stderr == (f"submissions/b.csv: uploaded already, as a.csv on {entry.uploaded}, public score {SCORE}; "
+    assert copy.stderr == (f"submissions/b.csv: already uploaded, as a.csv on {entry.uploaded}, public score {SCORE}; "
                            "--again uploads it once more\n")
     assert len(kaggle.state.submissions) == 1
     assert submit("submissions/b.csv", "--upload", "--again").returncode == 0
@@ -54,16 +55,16 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
 
 
 @pytest.mark.parametrize(("faults", "code", "message"), [
-    ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: it is in trouble itself; run this again later"),
-    ({"upload": [500]}, 3, "submissions/a.csv: Kaggle did not take it (Could not submit to competition); "
+    ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
+    ({"upload": [500]}, 3, "submissions/a.csv: Kaggle did not accept it (Could not submit to competition); "
                            "run this again"),
-    ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: it is in trouble itself; run this again later"),
+    ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
     ({"CreateSubmission": [403]}, 2, f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
                                      f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again."),
     ({"CreateSubmission": [400]}, 2, "Kaggle answered 400: Your team has used its daily Submission allowance (5) "
                                      "today, please try again tomorrow UTC."),
 ])
-def test_a_failed_upload_is_told_and_can_be_done_again(kaggle, submit, write, tmp_path, faults, code, message):
+def test_a_failed_upload_is_reported_and_can_be_repeated(kaggle, submit, write, tmp_path, faults, code, message):
     kaggle.state.faults |= faults
     done = submit(write("a.csv"), "--upload", "--wait")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{message}\n")
@@ -86,7 +87,7 @@ def test_what_breaks_the_rules_is_not_uploaded(kaggle, submit, write):
         done = submit(write(name, content), "--upload")
         assert (done.returncode, done.stderr) == (2, f"submissions/{name}: {message}\n")
     done = submit("submissions/none.csv", "--upload")
-    assert done.stderr == ("submissions/none.csv: no such file; write one with `python tools/submit.py RUN`\n")
+    assert done.stderr == ("submissions/none.csv: no such file; write one with `paddlecnn submit RUN`\n")
     assert kaggle.state.requests == []
 
 
@@ -95,11 +96,93 @@ def test_a_score_that_does_not_come_can_be_asked_for_later(kaggle, submit, write
     done = submit(write("a.csv"), "--upload", "--wait", "0.5")
     assert done.returncode == 3
     assert done.stderr == ("submissions/a.csv: no score after 0.5 s (not scored yet); "
-                           "ask again later with `python tools/submit.py submissions/a.csv --wait`\n")
+                           "ask again later with `paddlecnn submit submissions/a.csv --wait`\n")
     kaggle.state.faults["ListSubmissions"] = [500]  # a question that fails is asked again
     later = submit("submissions/a.csv", "--wait")
     assert later.returncode == 0, later.stderr
     assert f"public score {SCORE}" in later.stdout
+
+
+def timed(call, *arguments, **environment):
+    """The finished process and its seconds."""
+    start = time.monotonic()
+    return call(*arguments, **environment), time.monotonic() - start
+
+
+@pytest.mark.parametrize(("method", "kind"), [("StartSubmissionUpload", "silent"), ("upload", "drip"),
+                                              ("CreateSubmission", "drip")])
+def test_an_upload_that_hangs_ends(kaggle, submit, write, tmp_path, kind, method):
+    kaggle.state.hangs[method] = kind
+    done = submit(write("a.csv"), "--upload", PADDLECNN_KAGGLE_TIMEOUT="1")
+    assert done.returncode == 3, done.stdout
+    assert done.stderr.startswith(("Kaggle cannot be reached (", "Kaggle did not finish its answer within 5 s",
+                                   "submissions/a.csv: Kaggle did not accept it"))
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "work" / "submissions" / "ledger.csv").exists()
+
+
+def test_the_limit_of_wait_holds_for_an_upload_that_hangs(kaggle, submit, write):
+    kaggle.state.hangs["upload"] = "silent"
+    done, seconds = timed(submit, write("a.csv"), "--upload", "--wait", "11")
+    assert (done.returncode, done.stderr) == (3, "Kaggle did not finish its answer within 11 s; run this again later, "
+                                                 "or raise PADDLECNN_KAGGLE_TIMEOUT\n")
+    assert seconds < 60  # of a connection without a limit there would be no end
+
+
+@pytest.mark.parametrize("kind", ["silent", "drip"])
+def test_the_limit_of_wait_holds_for_a_score_that_hangs(kaggle, submit, write, kind):
+    assert submit(write("a.csv"), "--upload").returncode == 0
+    kaggle.state.hangs["ListSubmissions"] = kind
+    done = submit("submissions/a.csv", "--wait", "1", PADDLECNN_KAGGLE_TIMEOUT="1")
+    assert done.returncode == 3
+    assert done.stderr.startswith("submissions/a.csv: no score after 1 s (Kaggle ")
+    kaggle.state.hangs.clear()
+    assert submit("submissions/a.csv", "--wait").returncode == 0
+
+
+@pytest.mark.parametrize("seconds", ["0", "nan"])
+def test_a_time_limit_that_makes_no_sense_is_named(submit, write, seconds):
+    done = submit(write("a.csv"), "--upload", PADDLECNN_KAGGLE_TIMEOUT=seconds)
+    assert (done.returncode, done.stderr) == (
+        2, f"PADDLECNN_KAGGLE_TIMEOUT={seconds}: must be a number of seconds above 0\n")
+
+
+COMPLETE = {"ref": 1000, "fileName": "submission.csv", "date": "2026-11-22T07:56:00Z", "status": "COMPLETE",
+            "publicScore": "0.5", "privateScore": "0.5"}
+
+
+@pytest.mark.parametrize("answer", [
+    {"submissions": [None]}, {"submissions": [COMPLETE | {"status": None}]}, {"submissions": {"ref": 1000}},
+    {"submissions": [COMPLETE | {"status": "PONDERED"}]}, {"submissions": [COMPLETE | {"ref": None}]}])
+def test_an_answer_that_makes_no_sense_is_no_score(kaggle, submit, write, answer):
+    assert submit(write("a.csv"), "--upload").returncode == 0
+    kaggle.state.replies["ListSubmissions"] = answer
+    done = submit("submissions/a.csv", "--wait", "0")
+    assert done.returncode == 3, done.stdout
+    assert done.stderr.startswith("submissions/a.csv: no score after 0 s (")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("scores", [{"publicScore": None, "privateScore": None},
+                                    {"publicScore": "n/a", "privateScore": None}])
+def test_a_scored_file_without_a_score_is_reported(kaggle, submit, write, tmp_path, scores):
+    assert submit(write("a.csv"), "--upload").returncode == 0
+    kaggle.state.replies["ListSubmissions"] = {"submissions": [COMPLETE | scores]}
+    done = submit("submissions/a.csv", "--wait", "0")
+    shown = scores["publicScore"] or "not shown"
+    assert (done.returncode, done.stdout) == (0, f"a.csv: public score {shown}, private score not shown\n"), done.stderr
+    assert Ledger(tmp_path / "work" / "submissions").entries()[0].status == "scored"
+
+
+@pytest.mark.parametrize(("method", "answer"), [
+    ("CreateSubmission", {"message": None, "ref": None}), ("CreateSubmission", {"ref": "x"}),
+    ("StartSubmissionUpload", {"token": None, "createUrl": None})])
+def test_an_upload_that_is_answered_with_nulls_is_not_taken_for_done(kaggle, submit, write, tmp_path, method, answer):
+    kaggle.state.replies[method] = answer
+    done = submit(write("a.csv"), "--upload")
+    assert done.returncode in (2, 3), done.stdout
+    assert done.stderr.count("\n") == 1
+    assert "uploaded to" not in done.stdout
 
 
 def test_names_of_classes_are_scored_by_accuracy(kaggle, submit, write):
@@ -132,6 +215,6 @@ def test_one_module_alone_imports_kaggles_client():
 
 
 def test_uploading_does_not_load_paddle(in_process):
-    code = ("import sys\nimport paddlecnn.kaggle.submit\nimport paddlecnn.kaggle.blend\n"
+    code = ("import sys\nimport paddlecnn.cli.submit, paddlecnn.kaggle.upload\nimport paddlecnn.kaggle.blend\n"
             "print('paddle' in sys.modules, 'kaggle' in sys.modules)")
     assert in_process(["-c", code]).stdout == "False False\n"

@@ -44,13 +44,13 @@ def true_loss(path) -> float:
 
 def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
     made = write_candidate(candidate("one"), Settings(), tmp_path / "a.csv")
-    assert made.outlook.after.low < true_loss(made.path) < made.outlook.after.high
-    assert made.outlook.after.mean < made.outlook.before.mean * 0.6
+    assert made.expected.after.low < true_loss(made.path) < made.expected.after.high
+    assert made.expected.after.mean < made.expected.before.mean * 0.6
     assert made.blend.calibration.temperature == pytest.approx(4.0, rel=0.3)
     assert read_submission(made.path)["id"].tolist() == candidate("one").expected_ids
 
     kept = json.loads((tmp_path / "a" / "calibration.json").read_text())
-    assert kept["log_loss_after_cross_fitted"]["mean"] == made.outlook.after.mean
+    assert kept["log_loss_after"]["mean"] == made.expected.after.mean
     assert kept["runs"] == "runs/one"
     table = pd.read_csv(tmp_path / "a" / "validation.csv")
     assert table.columns.tolist() == ["id", "label", "cat", "dog"]
@@ -60,14 +60,14 @@ def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
 
     entry, = Ledger(tmp_path).entries()
     assert (entry.file, entry.sha256, entry.competition) == ("a.csv", file_digest(made.path), REDUX.slug)
-    assert (entry.expected, entry.low) == (f"{made.outlook.after.mean:.5f}", f"{made.outlook.after.low:.5f}")
+    assert (entry.expected, entry.low) == (f"{made.expected.after.mean:.5f}", f"{made.expected.after.low:.5f}")
     assert entry.calibration == str(made.blend)
 
 
 def test_nothing_fitted_leaves_the_probabilities_as_they_are(tmp_path):
     source = candidate("one")
     made = write_candidate(source, read_settings("1", "none", "auto"), tmp_path / "a.csv")
-    assert made.outlook.before == made.outlook.after
+    assert made.expected.before == made.expected.after
     labels = read_submission(made.path)["label"].to_numpy()[::-1]
     np.testing.assert_allclose(labels, 1 / (1 + np.exp(-source.target.logits[:, 0, 1])), rtol=1e-12)
 
@@ -87,9 +87,9 @@ def test_where_names_are_asked_for_accuracy_is_expected_and_nothing_is_fitted(tm
     made = write_candidate(candidate("x", competition=competition, classes=classes, target=images, validation=images,
                                      expected_ids=None), Settings(), tmp_path / "a.csv")
     right = (logits[:, 0].argmax(axis=1) == labels).mean()
-    assert made.outlook.after.mean == pytest.approx(right)
+    assert made.expected.after.mean == pytest.approx(right)
     assert read_submission(made.path)["label"].tolist() == [classes[row] for row in logits[:, 0].argmax(axis=1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "ledger.csv"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["a.csv", "ledger.csv"]
     assert Ledger(tmp_path).entries()[0].calibration == ""
 
 
@@ -99,8 +99,11 @@ def test_a_blend_is_better_than_its_members_and_as_good_as_it_says(tmp_path):
     made = blend_files(files, Settings())
     assert made.path == tmp_path / "blend.csv"
     assert true_loss(made.path) < min(map(true_loss, files))
-    assert made.outlook.after.low < true_loss(made.path) < made.outlook.after.high
+    assert made.expected.after.low < true_loss(made.path) < made.expected.after.high
     assert made.blend.weights == pytest.approx((0.5, 0.5), abs=0.15)
+    report = "\n".join(made.report())
+    assert "the members were calibrated on the same images; only the blend of them is cross-fitted" in report
+    assert not any(line.endswith(", cross-fitted") for line in made.report())
     assert Ledger(tmp_path).find(made.path).runs == f"{files[0]};{files[1]}"
     again = blend_files([made.path, files[0]], Settings(weights=(0.9, 0.1)), tmp_path / "again.csv")
     assert again.blend.weights == (0.9, 0.1)
@@ -113,8 +116,8 @@ def test_files_from_elsewhere_are_blended_with_given_weights_only(tmp_path):
     with pytest.raises(SubmissionError, match=r"no validation image in common .* give --weights"):
         blend_files(files, Settings())
     made = blend_files(files, read_settings("auto", "auto", "2,2"))
-    assert made.outlook is None
-    assert "nothing is known of what to expect" in made.report()[1]
+    assert made.expected is None
+    assert "expected score unknown" in made.report()[1]
     np.testing.assert_allclose(read_submission(made.path)["label"], [0.5, 0.5])
     assert Ledger(tmp_path).entries()[0].expected == ""
 
@@ -132,7 +135,7 @@ def test_files_that_do_not_go_together(tmp_path):
         with pytest.raises(SubmissionError, match=message):
             blend_files(files, settings)
     write_candidate(candidate("x", competition=PLAIN, expected_ids=None), Settings(), b)
-    with pytest.raises(SubmissionError, match="the files hold class names, not probabilities"):
+    with pytest.raises(SubmissionError, match="the files contain class names, not probabilities"):
         blend_files([b, write_candidate(candidate("y", competition=PLAIN, expected_ids=None), Settings(),
                                         tmp_path / "d.csv").path], half)
 
@@ -151,3 +154,29 @@ def test_settings_that_make_no_sense(words, message):
 def test_settings_are_read():
     assert read_settings("auto", "auto", "auto") == Settings()
     assert read_settings("2", "none", "1,3") == Settings(2.0, 0.0, (0.25, 0.75))
+
+
+def test_what_limits_the_expected_score_is_reported(tmp_path):
+    report = write_candidate(candidate("one"), Settings(), tmp_path / "a.csv").report()
+    assert any(line.endswith(", cross-fitted") for line in report)
+    assert "the epoch was selected on the same images, so these figures are slightly optimistic" in report
+    assert not any("end of its range" in line for line in report)
+    flat = candidate("one", sharpness=1e-9)  # only a temperature far below the range would help
+    note = "T is at the end of its range, 0.1 to 20: these images do not determine it; --temperature sets it"
+    assert note in write_candidate(flat, Settings(), tmp_path / "b.csv").report()
+    assert note not in write_candidate(flat, Settings(temperature=0.1), tmp_path / "c.csv").report()
+
+
+def test_no_error_on_validation_does_not_promise_an_accuracy_of_1(tmp_path):
+    logits = np.eye(10)[np.arange(143) % 10][:, None] * 5
+    images = Images([str(number) for number in range(143)], logits, np.arange(143) % 10)
+    made = write_candidate(candidate("x", competition=PLAIN, classes=tuple("abcdefghij"), target=images,
+                                     validation=images, expected_ids=None), Settings(), tmp_path / "a.csv")
+    assert made.report()[1] == "expected accuracy 1.00000 (95 %: 0.97453 to 1.00000), from 143 validation images"
+
+
+def test_classes_called_id_and_label_keep_their_columns(tmp_path):
+    write_candidate(candidate("one", classes=("label", "dog")), Settings(), tmp_path / "a.csv")
+    table = pd.read_csv(tmp_path / "a" / "validation.csv")
+    assert table.columns.tolist() == ["id", "label", "p(label)", "dog"]
+    np.testing.assert_allclose(table["p(label)"] + table["dog"], 1)

@@ -53,6 +53,7 @@ def test_a_run_becomes_a_submission_with_an_honest_expectation(tool, folds, tmp_
     entry, = Ledger(out.parent).entries()
     assert said[1] == (f"expected accuracy {entry.expected} (95 %: {entry.low} to {entry.high}), "
                        "from 200 validation images")
+    assert "the epoch was selected on the same images" in said[2]
     assert float(entry.low) - 0.05 < true_accuracy(folds[0], out) < float(entry.high) + 0.05
     state = json.loads((folds[0] / "checkpoints" / "best" / "state.json").read_text())
     assert (entry.runs, entry.checkpoint) == (str(folds[0]), f"best, epoch {state['epoch']}")
@@ -77,11 +78,14 @@ def test_the_validation_part_can_be_written_too(tool, folds, tmp_path):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["nowhere"], "nowhere: no such run folder"),
     (["RUN", "--out", "x.txt"], "--out x.txt: must be the name of a file that ends in .csv"),
-    (["RUN", "--competition", "cats"], "--competition cats: not one of dogs-vs-cats-redux-kernels-edition,"),
-    (["RUN", "--competition", "dogs-vs-cats"], "dogs-vs-cats asks for the class dog"),
+    (["RUN", "--competition", "cats"], "--competition cats: unknown"),
+    (["RUN", "--competition", "dogs-vs-cats"], "dogs-vs-cats requires the class dog"),
     (["RUN", "--weights", "1,2"], "--weights: is for --blend"),
     (["RUN", "--device", "tpu"], "--device tpu: not a device"),
-    (["x.csv"], "x.csv: what shall be done with it?"),
+    (["--folds", "RUN", "RUN"], "is given more than once; it would count double"),
+    (["RUN", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
+    (["RUN", "--wait", "-1"], "--wait -1: must be a number from 0 to"),
+    (["x.csv"], "x.csv: add --upload to upload it"),
 ])
 def test_what_makes_no_sense_is_one_line(tool, folds, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
@@ -105,3 +109,13 @@ def test_a_run_that_predicts_nan_is_refused(tool, folds, tmp_path, capsys):
     assert tool("submit", run, "--out", tmp_path / "x.csv") == 2
     assert f"{run}: predicts NaN or infinity for 200 images" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_seed_changed_by_hand_is_refused_unless_the_user_knows(tool, folds, tmp_path, capsys):
+    run = shutil.copytree(folds[0], tmp_path / "run")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0", "seed: 7"))
+    assert tool("submit", run, "--out", tmp_path / "x.csv") == 2
+    assert "the validation images are not those of the run" in capsys.readouterr().err
+    assert not (tmp_path / "x.csv").exists()
+    assert tool("submit", run, "--out", tmp_path / "x.csv", "--data-changed") == 0
