@@ -181,7 +181,7 @@ def check_disk(folder: Path) -> Finding:
 
 def check_kaggle(environment: os._Environ[str] | dict[str, str], home: Path) -> Finding:
     """Where Kaggle's client will find credentials: its own order, and no value of them."""
-    from paddlecnn.kaggle.client import HOW_TO_LOG_IN, TOKEN_FILES
+    from paddlecnn.kaggle.client import LOGIN_HELP, TOKEN_FILES
 
     if environment.get("KAGGLE_API_TOKEN"):
         return Finding("Kaggle", "credentials in KAGGLE_API_TOKEN")
@@ -194,7 +194,7 @@ def check_kaggle(environment: os._Environ[str] | dict[str, str], home: Path) -> 
     for file in (folder / "kaggle.json" for folder in folders):
         if file.is_file():
             return private_file(file) if holds_key(file) else Finding(
-                "Kaggle", f"{file} is not a JSON object with username and key", HOW_TO_LOG_IN, fault=True)
+                "Kaggle", f"{file} is not a JSON object with username and key", LOGIN_HELP, fault=True)
     if (login := home / ".kaggle/credentials.json").is_file():
         return private_file(login)
     return Finding("Kaggle", "no credentials found; competitions need them (docs/kaggle.md)")

@@ -80,7 +80,7 @@ class State:
     cut_after: list[int] = field(default_factory=list)  # the next downloads are cut off after so many bytes
     stall_after: int | None = None  # downloads stall after so many bytes
     hangs: dict[str, str] = field(default_factory=dict)  # "silent" or "drip" for a method, for as long as it is set
-    replies: dict[str, dict] = field(default_factory=dict)  # what a method answers in place of the truth
+    replies: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a method answers in place of the truth
     polls_until_scored: int = 0
     requests: list[str] = field(default_factory=list)  # method and path of each, downloads with their range
 
@@ -111,7 +111,7 @@ class Kaggle(ThreadingHTTPServer):
         Kaggle login of the person who runs the tests is not passed on.
         """
         inherited = {name: value for name, value in os.environ.items()
-                if not name.startswith("KAGGLE_") and not name.lower().endswith("_proxy")}
+                     if not name.startswith("KAGGLE_") and not name.lower().endswith("_proxy")}
         here, dead = f"http://127.0.0.1:{self.server_port}", f"http://127.0.0.1:{dead_port()}"
         return inherited | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": here, "http_proxy": here,
                        "HTTPS_PROXY": dead, "https_proxy": dead, "ALL_PROXY": dead, "all_proxy": dead,
@@ -134,6 +134,10 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def state(self) -> State:
         return self.server.state  # type: ignore[attr-defined]
+
+    @property
+    def over(self) -> threading.Event:
+        return self.server.over  # type: ignore[attr-defined]
 
     def log_message(self, *_) -> None:
         """Write nothing to the stderr of the tests."""
@@ -163,14 +167,14 @@ class Handler(BaseHTTPRequestHandler):
         """Answer nothing, or one byte every 0.1 s, until the server ends or the client leaves."""
         self.close_connection = True
         if kind == "silent":
-            self.server.over.wait(60)
+            self.over.wait(60)
             return
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", "1000000")
         self.end_headers()
         with contextlib.suppress(ConnectionError):
-            while not self.server.over.wait(0.1):
+            while not self.over.wait(0.1):
                 self.wfile.write(b" ")
                 self.wfile.flush()
 
@@ -280,7 +284,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.state.stall_after is not None:
             self.wfile.write(content[:self.state.stall_after])
             self.wfile.flush()
-            self.server.over.wait(60)  # type: ignore[attr-defined]
+            self.over.wait(60)
         elif self.state.cut_after:
             self.wfile.write(content[:self.state.cut_after.pop(0)])
         else:
