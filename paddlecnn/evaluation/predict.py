@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from paddlecnn.config import Preprocess
-from paddlecnn.data.audit.readable import filter_readable
+from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import Splits, require_classes
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.pipeline.transforms import preprocess_image, resolve
@@ -23,7 +24,6 @@ from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.metrics import predict_logits
 from paddlecnn.evaluation.tta import with_views
 from paddlecnn.models import create_model
-from paddlecnn.models.imagenet import class_names
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, engine_for_run
@@ -80,7 +80,7 @@ def published_classifier(name: str, weights: str, engine: str | None = None,
                            "folder; other weights can be trained further with data.preprocess in a config")
     model.eval()
     model = engine_for_run(Engine(), engine, precision, paddle.get_device()).apply(model)
-    return Classifier(model, class_names(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
+    return Classifier(model, imagenet_classes(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
 
 
 def probabilities_of(classifier: Classifier | LoadedRun, images: Sequence[ImageLike]) -> np.ndarray:
@@ -223,3 +223,13 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
         if labels is not None and part.labels is not None:
             labels[rows] = part.labels
     return Predictions(list(place), parts[0].classes, total / count[:, None], labels)
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1,000 classes of ImageNet (ILSVRC 2012), in the order of the outputs of published networks.
+
+    Each is the first word of its WordNet entry; classes that share it (crane) are distinguished. The order is that of
+    the WordNet ids, which the file contains.
+    """
+    lines = files("paddlecnn.models").joinpath("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line.partition(" ")[2] for line in lines)

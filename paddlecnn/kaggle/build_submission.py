@@ -29,7 +29,7 @@ from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
 from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import check_submission, in_order_of, submission_table, write_submission
-from paddlecnn.reporting.calibration_figures import clip_curve, reliability_diagram
+from paddlecnn.reporting.figures import clip_curve, reliability_diagram
 
 
 @dataclass(frozen=True)

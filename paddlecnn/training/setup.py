@@ -11,7 +11,7 @@ import paddle
 from paddlecnn import distributed
 from paddlecnn.config import Config, Preprocess
 from paddlecnn.configfile import config_hash
-from paddlecnn.data.audit.readable import filter_readable
+from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import Splits, defaults, open_dataset
 from paddlecnn.data.pipeline.loader import Loader, make_loader
 from paddlecnn.data.pipeline.transforms import resolve

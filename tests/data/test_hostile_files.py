@@ -15,7 +15,7 @@ import yaml
 
 from helpers.commands import run_command
 from helpers.images import encoded, opened, photo
-from paddlecnn.data.audit.readable import filter_readable
+from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.pipeline.transforms import resize_image, square
 from paddlecnn.data.splits import read_split, split_by_fraction, write_split
 from paddlecnn.data.storage.images import MAX_SIDE, decode_image, read_image

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.images import encoded, inner_zips, opened, photo, zipped
 from paddlecnn.config import DataConfig
-from paddlecnn.data.audit.readable import filter_readable
+from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import open_parts, require_classes
 from paddlecnn.errors import DataError
 

@@ -11,9 +11,8 @@ from safetensors.numpy import save_file
 
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.load_run import load_run
-from paddlecnn.evaluation.predict import image_files, predict_files, probabilities_of
+from paddlecnn.evaluation.predict import image_files, imagenet_classes, predict_files, probabilities_of
 from paddlecnn.models import create_model
-from paddlecnn.models.imagenet import class_names
 from paddlecnn.runs.run_dir import RunDir
 
 CONFIG = """
@@ -185,7 +184,7 @@ def test_weights_whose_classes_or_images_are_not_known_are_refused(tool, capsys,
 
 
 def test_the_thousand_names():
-    names = class_names()
+    names = imagenet_classes()
     assert len(names) == len(set(names)) == 1000
     assert (names[0], names[151], names[281], names[999]) == ("tench", "Chihuahua", "tabby", "toilet tissue")
 

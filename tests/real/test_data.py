@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from paddlecnn.config import Augment, DataConfig
-from paddlecnn.data.audit.readable import filter_readable
+from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
 from paddlecnn.data.pipeline.loader import make_loader
 
