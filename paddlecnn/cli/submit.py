@@ -10,6 +10,7 @@ paddlecnn submit --list                                                all submi
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from paddlecnn.runs.run_dir import find_run
 from paddlecnn.runtime import choose_device
 
 if TYPE_CHECKING:
-    from paddlecnn.kaggle.build_submission import WrittenSubmission
+    from paddlecnn.kaggle.build_submission import Settings, WrittenSubmission
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,8 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         entries = ledger.entries()
         print(ledger_table(entries) if entries else f"{ledger.path}: no submission yet")
         return 0
-    from paddlecnn.kaggle.settings import read_number  # scikit-learn takes a second that --list need not wait for
-
     seconds = None if args.wait is None else read_number("--wait", args.wait, 0, 7 * 86400, "")
     path = args.target
     if args.blend or args.folds or path.suffix != ".csv":
@@ -80,8 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(args: argparse.Namespace) -> WrittenSubmission:
     """Write a submission from a run, from the runs of a cross-validation, or from other submissions."""
-    from paddlecnn.kaggle.settings import read_settings
-
     settings = read_settings(args.temperature, args.clip, args.weights)
     if args.blend:
         from paddlecnn.kaggle.blend import blend_files
@@ -107,3 +104,31 @@ def send(path: Path, args: argparse.Namespace, seconds: float | None) -> None:
         print(f"{path}: uploaded to {entry.competition} as number {entry.ref}", flush=True)
     if seconds is not None:
         print("\n".join(score_report(wait_for_score(path, seconds, started))))
+
+
+def read_settings(temperature: str, clip: str, weights: str) -> Settings:
+    """Settings from text: `auto` or a number; `auto`, a number or `none`; `auto` or numbers separated by commas.
+
+    Raises SubmissionError for anything else.
+    """
+    from paddlecnn.kaggle.build_submission import Settings  # scikit-learn takes a second that --list need not wait for
+
+    share = None if weights == "auto" else [read_number("--weights", part, 0, math.inf) for part in weights.split(",")]
+    if share is not None and sum(share) == 0:
+        raise SubmissionError(f"--weights {weights}: one of them must be above 0")
+    return Settings(
+        None if temperature == "auto" else read_number("--temperature", temperature, 1e-3, 1e3),
+        None if clip == "auto" else 0.0 if clip == "none" else read_number("--clip", clip, 0, 0.499),
+        None if share is None else tuple(one / sum(share) for one in share))
+
+
+def read_number(option: str, text: str, low: float, high: float, otherwise: str = "auto or ") -> float:
+    """The number in an option's text. Raises SubmissionError if it is none or out of range."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high or math.isinf(value):
+        limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of {low:g} or more"
+        raise SubmissionError(f"{option} {text}: must be {otherwise}a number {limits}")
+    return value

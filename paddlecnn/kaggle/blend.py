@@ -10,10 +10,9 @@ import pandas as pd
 
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.blending import two_class_logits
-from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, WrittenSubmission, write_candidate
+from paddlecnn.kaggle.build_submission import Images, Settings, SubmissionInputs, WrittenSubmission, write_candidate
 from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger
-from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import check_submission, check_writable, in_order_of, read_submission
 
 

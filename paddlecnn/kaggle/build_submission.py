@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from paddlecnn.evaluation.blending import Blend, mean_logits, plain_mean
+from paddlecnn.evaluation.blending import Blend, fit_blend, mean_logits, plain_mean
 from paddlecnn.evaluation.calibration import (
     TEMPERATURES,
     Calibration,
@@ -27,9 +27,25 @@ from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estima
 from paddlecnn.files import file_digest, write_json, written_aside
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
-from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import check_submission, in_order_of, submission_table, write_submission
 from paddlecnn.reporting.figures import clip_curve, reliability_diagram
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A temperature above 0, a clip from 0 to below 1/2, weights with sum 1. None is fitted on validation images."""
+
+    temperature: float | None = None
+    eps: float | None = None
+    weights: tuple[float, ...] | None = None
+
+    def free(self, members: int) -> bool:
+        """Whether anything is to be fitted."""
+        return None in (self.temperature, self.eps) or (self.weights is None and members > 1)
+
+    def fit(self, logits: np.ndarray, labels: np.ndarray) -> Blend:
+        """Fit what is not given on logits [N, M, C] and labels [N]."""
+        return fit_blend(logits, labels, self.weights, self.temperature, self.eps)
 
 
 @dataclass(frozen=True)

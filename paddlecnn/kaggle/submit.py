@@ -11,9 +11,8 @@ from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
 from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
-from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, WrittenSubmission, write_candidate
+from paddlecnn.kaggle.build_submission import Images, Settings, SubmissionInputs, WrittenSubmission, write_candidate
 from paddlecnn.kaggle.competitions import competition_named, competition_of
-from paddlecnn.kaggle.settings import Settings
 from paddlecnn.kaggle.submission import check_writable, sample_ids
 from paddlecnn.runs.provenance import git_state
 from paddlecnn.runs.run_dir import RunDir

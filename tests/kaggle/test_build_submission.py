@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
+from paddlecnn.cli.submit import read_settings
 from paddlecnn.errors import SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
-from paddlecnn.kaggle.build_submission import Images, SubmissionInputs, write_candidate
+from paddlecnn.kaggle.build_submission import Images, Settings, SubmissionInputs, write_candidate
 from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX
 from paddlecnn.kaggle.ledger import Ledger
-from paddlecnn.kaggle.settings import Settings, read_settings
 from paddlecnn.kaggle.submission import read_submission
 from paddlecnn.randomness import generator
 
