@@ -29,7 +29,7 @@ PLAIN = Competition(slug=None, metric="accuracy", label="name")
 REDUX = Competition(
     slug="dogs-vs-cats-redux-kernels-edition", metric="log_loss", label="probability", positive="dog",
     sample="sample_submission.csv",
-    # Medal thresholds of the private leaderboard by the rule of MLE-bench, from its published list; not recomputed.
+    # Medal lines and median by the rule of MLE-bench from the leaderboard; from its published list, not recomputed.
     reference_scores=((0.03882, "gold medal"), (0.05038, "silver medal"), (0.06127, "bronze medal"),
                       (0.12216, "median"), (0.69315, "0.5 for every image")))
 DOGS_2013 = Competition(slug="dogs-vs-cats", metric="accuracy", label="binary", positive="dog",
