@@ -64,7 +64,7 @@ def clone(tmp_path) -> Path:
 
 
 def would_run(clone: Path, *arguments: str) -> str:
-    """What make prints for a dry run."""
+    """The output of make for a dry run."""
     if not shutil.which("make"):
         pytest.skip("no make on this machine")
     return subprocess.run(["make", "-n", *arguments], cwd=clone, capture_output=True, text=True, check=True).stdout

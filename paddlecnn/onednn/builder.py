@@ -43,7 +43,7 @@ class Program:
 
 @dataclass
 class Builder:
-    """What a plan is built with: the two programs, the arena, and the slots of Paddle's tensors.
+    """The parts of a plan under construction: the two programs, the arena, and the slots of Paddle's tensors.
 
     Parameters and running statistics are named by the layer's position and the attribute: (3, "weight").
     """

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs the layers, and the type of its activations.
+    """The engine that runs the layers, and the type of its activations.
 
     name: "paddle" or "onednn"; precision: "float32", "bfloat16", or on a GPU "float16"
     """

@@ -109,7 +109,7 @@ def test_what_is_given_is_kept():
 
 
 def test_the_cross_fitted_figure_does_not_flatter_as_the_fits_own_figure_does():
-    """What each figure is above that of the true calibration, on the same images, over many small parts."""
+    """The excess of each figure over that of the true calibration, on the same images, over many small parts."""
     def excess(probabilities, logits, labels):
         return (image_losses(probabilities, labels) - image_losses(Calibration(4.0)(logits), labels)).mean()
 

@@ -1,4 +1,4 @@
-"""What tools/eval.py tells, and keeps."""
+"""The figures that `paddlecnn eval` reports and stores."""
 from __future__ import annotations
 
 import json

@@ -37,7 +37,7 @@ def candidate(purpose: str, sharpness: float = 4.0, **changes) -> SubmissionInpu
 
 
 def true_loss(path) -> float:
-    """What Kaggle would give a file."""
+    """The score that Kaggle would give a file."""
     return log_loss(TRUTH[VALIDATION:], read_submission(path).set_index("id").loc[
         [str(number) for number in range(1, TEST + 1)], "label"].to_numpy())
 
