@@ -9,7 +9,6 @@ from paddlecnn.config import Config, Preprocess
 from paddlecnn.errors import CheckpointError
 from paddlecnn.models import create_model
 from paddlecnn.onednn import Engine, engine_for_run
-from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import RunState
 from paddlecnn.runs.user_module import check_module
@@ -42,8 +41,7 @@ def load_run(run: RunDir, which: str = "best", module: str | None = None, engine
     Raises CheckpointError for a damaged checkpoint, ModuleError for a missing or different module, DeviceError for an
     engine or precision that is impossible here.
     """
-    folder = run.checkpoint(which)
-    checkpoint = load_checkpoint(folder)
+    checkpoint, folder = run.load_checkpoint(which)
     check_module(module, checkpoint.state.module, run.path)
     identity = checkpoint.state.model
     model = create_model(identity.name, num_classes=identity.num_classes, **identity.options)

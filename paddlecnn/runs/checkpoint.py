@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from paddlecnn.runs.state import RunState
 
 SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+ATTEMPTS, PAUSE = 5, 0.01  # of a reader whose checkpoint is being replaced; seconds
 Arrays = dict[str, np.ndarray]
 
 
@@ -120,18 +122,24 @@ def step_of(folder: Path) -> int:
         return -1
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint after checking every byte of it; once more if training replaced it meanwhile.
+def load_named(folder: Path, name: str) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint `best` or `last` of a run and its place, also while training replaces it; None if there is none.
 
-    Raises CheckpointError, which names the folder and the file, for one that is torn, altered or not ours.
+    A replacement takes two renames, and a reader may come between them or find the files gone: it looks again.
     """
-    before = identity_of(folder)
-    try:
-        return read_checkpoint(folder)
-    except CheckpointError:
-        if identity_of(folder) == before:
-            raise
-        return read_checkpoint(folder)
+    places = [folder / name] if name == "last" else [folder / "best", folder / "best.new"]
+    for _ in range(ATTEMPTS):
+        for place in places:
+            before = identity_of(place)
+            if before is None:
+                continue
+            try:
+                return load_checkpoint(place), place
+            except CheckpointError:
+                if identity_of(place) == before:
+                    raise
+        time.sleep(PAUSE)
+    return None
 
 
 def identity_of(folder: Path) -> int | None:
@@ -142,8 +150,11 @@ def identity_of(folder: Path) -> int | None:
         return None
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Check and read the files of a checkpoint."""
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint after checking every byte of it.
+
+    Raises CheckpointError, which names the folder and the file, for one that is torn, altered or not ours.
+    """
     try:
         verify(folder)
         state = RunState.model_validate(json.loads((folder / "state.json").read_bytes()))

@@ -23,6 +23,7 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import load_run_config, to_yaml
 from paddlecnn.errors import RunError
 from paddlecnn.files import sync, write_json
+from paddlecnn.runs.checkpoint import Checkpoint, load_named
 
 
 class RunDir:
@@ -93,16 +94,13 @@ class RunDir:
     def vdl(self) -> Path:
         return self.path / "vdl"
 
-    def checkpoint(self, name: str = "best") -> Path:
-        """The folder of the checkpoint best or last. Raises RunError if there is none yet."""
-        folder = self.checkpoints / name
-        replacement = self.checkpoints / "best.new"
-        if name == "best" and not folder.is_dir() and replacement.is_dir():  # between the two renames of a new best
-            return replacement
-        if not folder.is_dir():
+    def load_checkpoint(self, name: str = "best") -> tuple[Checkpoint, Path]:
+        """The checkpoint best or last, and its place. Raises RunError if there is none, CheckpointError if damaged."""
+        found = load_named(self.checkpoints, name)
+        if found is None:
             other = "; --checkpoint last uses the unfinished epoch" if (self.checkpoints / "last").is_dir() else ""
             raise RunError(f"{self.path}: has no checkpoint {name} yet; finish an epoch of training first{other}")
-        return folder
+        return found
 
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability a class."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from paddlecnn.config import Preprocess
 
@@ -145,6 +145,14 @@ class RunIdentity(Record):
     module: ModuleIdentity | None = None
     engine: str = "paddle"  # what ran the layers: paddle or onednn
     precision: str = "float32"  # of the activations
+
+    @field_validator("preprocess")
+    @classmethod
+    def preprocess_is_complete(cls, preprocess: Preprocess) -> Preprocess:
+        missing = [key for key, value in preprocess if value is None]
+        if missing:
+            raise ValueError(f"{missing[0]} is missing")
+        return preprocess
 
 
 class LogPosition(Record):

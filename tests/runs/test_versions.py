@@ -63,6 +63,7 @@ def test_a_state_that_is_not_ours_is_one_line(tool, config, tmp_path, capsys):
     assert tool("train", "-c", config, "--run", run) == 0
     folder = run / "checkpoints/best"
     for key, value, message in (("step", 10**30, "step: "), ("classes", [], "classes: "), ("history", 3, "history: "),
+                                ("preprocess", {}, "preprocess: "),
                                 ("model", {"name": "lenet5", "num_classes": "x"}, "model.num_classes: ")):
         content = (folder / "state.json").read_text()
         (folder / "state.json").write_text(json.dumps({**json.loads(content), key: value}))

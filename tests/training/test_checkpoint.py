@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from paddlecnn.data.datasets import defaults
 from paddlecnn.errors import CheckpointError
 from paddlecnn.runs.checkpoint import FILES, SUMS, Checkpoint, latest_valid, load_checkpoint, save_checkpoint
 from paddlecnn.runs.run_dir import RunDir
@@ -13,7 +14,7 @@ from paddlecnn.runs.state import RunState
 
 
 def checkpoint(step):
-    state = RunState(step=step, epoch=step // 10, model={"name": "lenet5", "num_classes": 1}, preprocess={},
+    state = RunState(step=step, epoch=step // 10, model={"name": "lenet5", "num_classes": 1}, preprocess=defaults("digits"),
                      classes=("a",), data={"name": "digits", "train": "1", "val": "2"}, config_hash="0", lr=1 / 3)
     return Checkpoint({"w": np.full((2, 3), step, np.float32)}, {"w/velocity": np.zeros(3, np.float32)}, state)
 
@@ -107,7 +108,7 @@ def test_the_best_can_be_read_while_it_is_replaced(tool, tiny, tmp_path):
     try:
         steps: set[int] = set()
         while len(steps) < 8:
-            steps.add(load_checkpoint(RunDir(run).checkpoint("best")).state.step)
+            steps.add(RunDir(run).load_checkpoint("best")[0].state.step)
     finally:
         done.set()
         writer.join()

@@ -8,6 +8,7 @@ import paddle
 import pytest
 
 from paddlecnn.configfile import load_config
+from paddlecnn.data.datasets import defaults
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.models import create_model
 from paddlecnn.runs.checkpoint import Checkpoint
@@ -15,7 +16,8 @@ from paddlecnn.runs.state import RunIdentity, RunState
 from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import StepSums, TrainState
 
-IDENTITY = RunIdentity(model={"name": "lenet5", "num_classes": 10}, preprocess={}, classes=("a",), config_hash="0",
+IDENTITY = RunIdentity(model={"name": "lenet5", "num_classes": 10}, preprocess=defaults("digits"),
+                     classes=("a",), config_hash="0",
                        data={"name": "digits", "train": "1", "val": "2"})
 
 
