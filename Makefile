@@ -55,6 +55,7 @@ $(PADDLE_VENV)/.installed: pyproject.toml
 
 lint: install  ## check style, layering and types
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m mypy
 

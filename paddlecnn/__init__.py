@@ -5,6 +5,7 @@
 
 Importing the package is quick: Paddle is imported when one of these names is first used.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,17 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.2.0.dev0"
-__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "register_model", "register_schedule",
-           "register_source", "train"]
+__all__ = [
+    "Run",
+    "TrainingResult",
+    "create_model",
+    "list_models",
+    "load_run",
+    "register_model",
+    "register_schedule",
+    "register_source",
+    "train",
+]
 
 # Paddle reads these once, when it is first imported, so they are set before any module of the package can import it.
 runtime.prepare_environment()

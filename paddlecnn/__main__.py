@@ -1,4 +1,5 @@
 """The command line: paddlecnn COMMAND, or python -m paddlecnn COMMAND."""
+
 from __future__ import annotations
 
 import importlib

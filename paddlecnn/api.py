@@ -1,4 +1,5 @@
 """The Python interface, `import paddlecnn as pc`; docs/api.md shows it in use."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,17 @@ from paddlecnn.runs.run_dir import RunDir, find_run, new_run_path  # noqa: E402
 from paddlecnn.training.optim import register_schedule  # noqa: E402
 from paddlecnn.training.train import train_run  # noqa: E402
 
-__all__ = ["Run", "TrainingResult", "create_model", "list_models", "load_run", "register_model", "register_schedule",
-           "register_source", "train"]
+__all__ = [
+    "Run",
+    "TrainingResult",
+    "create_model",
+    "list_models",
+    "load_run",
+    "register_model",
+    "register_schedule",
+    "register_source",
+    "train",
+]
 
 
 class Run:
@@ -56,8 +66,10 @@ class Run:
         except Exception as error:  # a repr must not fail
             return f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, {error})"
         scores = f", val {state.history[-1].val}" if state.history else ""
-        return (f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, checkpoint {self.checkpoint} "
-                f"of epoch {state.epoch}{scores})")
+        return (
+            f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, checkpoint {self.checkpoint} "
+            f"of epoch {state.epoch}{scores})"
+        )
 
     @cached_property
     def _loaded(self) -> LoadedRun:
@@ -87,9 +99,20 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """A row for each epoch: learning rate, duration, speed, and loss and top-1 of training and validation."""
-        rows = [{"epoch": one.epoch, "step": one.step, "lr": one.lr, "seconds": one.seconds,
-                 "images_per_second": one.images_per_second, "train_loss": one.train.loss, "train_top1": one.train.top1,
-                 "val_loss": one.val.loss, "val_top1": one.val.top1} for one in self._loaded.state.history]
+        rows = [
+            {
+                "epoch": one.epoch,
+                "step": one.step,
+                "lr": one.lr,
+                "seconds": one.seconds,
+                "images_per_second": one.images_per_second,
+                "train_loss": one.train.loss,
+                "train_top1": one.train.top1,
+                "val_loss": one.val.loss,
+                "val_top1": one.val.top1,
+            }
+            for one in self._loaded.state.history
+        ]
         return pd.DataFrame(rows)
 
     def predict(self, images: ImageLike | Sequence[ImageLike]) -> pd.DataFrame:
@@ -128,8 +151,14 @@ class TrainingResult:
         return load_run(self.run.path, checkpoint="last", module=self.run._module).history
 
 
-def train(config: str | Path | Mapping[str, Any] | Config, *, overrides: Mapping[str, Any] | None = None,
-          run: str | Path | None = None, resume: bool = False, device: str = "auto") -> TrainingResult:
+def train(
+    config: str | Path | Mapping[str, Any] | Config,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+) -> TrainingResult:
     """Train a config to its end, or resume the run in the folder `run`.
 
     config: a YAML file, a nested mapping, or a Config

@@ -4,6 +4,7 @@ Defaults live here, so that a YAML file holds only what makes the experiment its
 here are an error, and so is a value of another type: "yes" is not a number. `configfile.py` reads files
 and overrides into it.
 """
+
 from __future__ import annotations
 
 import os
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 # The bounds keep products of several keys within what a computer can count.
-Int = Annotated[int, Strict(), Field(ge=-10**9, le=10**9)]
+Int = Annotated[int, Strict(), Field(ge=-(10**9), le=10**9)]
 Bool = Annotated[bool, Strict()]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
 PositiveInt = Annotated[Int, Field(gt=0)]
@@ -46,8 +47,9 @@ class Preprocess(Section):
 
 
 # The preprocessing of the ImageNet weights published for `paddle.vision` and torchvision.
-IMAGENET_PREPROCESS = Preprocess(size=224, resize=256, channels="rgb", scale=255.0,
-                                 mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+IMAGENET_PREPROCESS = Preprocess(
+    size=224, resize=256, channels="rgb", scale=255.0, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]
+)
 
 
 class ColorJitter(Section):
@@ -236,7 +238,8 @@ class TrainConfig(Section):
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
     # What runs the layers on a CPU; the environment variable PADDLECNN_ENGINE is another default.
     engine: Literal["auto", "paddle", "onednn"] = Field(
-        default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "paddle"), validate_default=True)
+        default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "paddle"), validate_default=True
+    )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
     log_every: PositiveInt = 10  # steps between two logged steps
     checkpoint: CheckpointConfig = CheckpointConfig()

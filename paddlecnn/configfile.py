@@ -1,4 +1,5 @@
 """Read a YAML file and -o overrides into a Config; say in one line what does not fit."""
+
 from __future__ import annotations
 
 import copy
@@ -18,12 +19,31 @@ from paddlecnn.config import DATA_NAMES, Config
 from paddlecnn.errors import ConfigError, brief, did_you_mean
 
 # Names that users of other libraries will type.
-KNOWN_AS = {"learning_rate": "lr", "base_lr": "lr", "wd": "weight_decay", "l2": "weight_decay", "bs": "batch_size",
-            "num_epochs": "epochs", "lr_scheduler": "schedule", "scheduler": "schedule", "optimizer": "optim",
-            "dataset": "data", "arch": "model", "num_workers": "workers", "pretrained": "weights"}
+KNOWN_AS = {
+    "learning_rate": "lr",
+    "base_lr": "lr",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+    "bs": "batch_size",
+    "num_epochs": "epochs",
+    "lr_scheduler": "schedule",
+    "scheduler": "schedule",
+    "optimizer": "optim",
+    "dataset": "data",
+    "arch": "model",
+    "num_workers": "workers",
+    "pretrained": "weights",
+}
 # Keys that version 0.1 named otherwise, most of them of optim.schedule.
-RENAMED = {"amp": "precision", "every": "step_size", "at": "milestones", "factor": "gamma", "rise": "warmup_fraction",
-           "start": "initial_factor", "end": "final_factor"}
+RENAMED = {
+    "amp": "precision",
+    "every": "step_size",
+    "at": "milestones",
+    "factor": "gamma",
+    "rise": "warmup_fraction",
+    "start": "initial_factor",
+    "end": "final_factor",
+}
 
 
 LARGEST_CONFIG = 1 << 20  # bytes
@@ -39,16 +59,20 @@ class StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not supported here; write the value out",
-                                       self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not supported here; write the value out", mark)
         return super().compose_node(parent, index)
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         is_octal = re.fullmatch(r"[-+]?0\d+", node.value)
         if is_octal or not PLAIN_NUMBER.fullmatch(node.value):
-            raise yaml.MarkedYAMLError(None, None, f"{node.value[:40]}: YAML reads this as another number than it "
-                                                   "looks like; write a plain decimal number, or quote it as text",
-                                       node.start_mark)
+            raise yaml.MarkedYAMLError(
+                None,
+                None,
+                f"{node.value[:40]}: YAML reads this as another number than it "
+                "looks like; write a plain decimal number, or quote it as text",
+                node.start_mark,
+            )
         is_int = node.tag == "tag:yaml.org,2002:int"
         return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
@@ -67,7 +91,8 @@ class StrictLoader(yaml.SafeLoader):
 for kind in ("int", "float"):
     StrictLoader.add_constructor(f"tag:yaml.org,2002:{kind}", StrictLoader.construct_number)
 StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
@@ -170,9 +195,11 @@ def takes_text(annotation: Any, parts: Sequence[str]) -> bool:
     """Whether the key at this path of the schema is text."""
     if not parts:
         return any(option is str for option in alternatives(annotation))
-    return any(takes_text(option.model_fields[parts[0]].annotation, parts[1:])
-               for option in alternatives(annotation)
-               if is_section(option) and parts[0] in option.model_fields)
+    return any(
+        takes_text(option.model_fields[parts[0]].annotation, parts[1:])
+        for option in alternatives(annotation)
+        if is_section(option) and parts[0] in option.model_fields
+    )
 
 
 def alternatives(annotation: Any) -> Iterator[Any]:
@@ -211,10 +238,17 @@ def describe(item: Any) -> tuple[str, str]:
     # Pydantic names the member of a tagged union it tried (optim.schedule.step.every); the file does not.
     path, options = [], [Config]
     for part in item["loc"]:
-        fields = [option.model_fields[part].annotation for option in options
-                  if is_section(option) and part in option.model_fields]
-        is_tag = not fields and any(is_section(option) and "name" in option.model_fields
-                                    and part in get_args(option.model_fields["name"].annotation) for option in options)
+        fields = [
+            option.model_fields[part].annotation
+            for option in options
+            if is_section(option) and part in option.model_fields
+        ]
+        is_tag = not fields and any(
+            is_section(option)
+            and "name" in option.model_fields
+            and part in get_args(option.model_fields["name"].annotation)
+            for option in options
+        )
         if is_tag:
             options = [option for option in options if part in get_args(option.model_fields["name"].annotation)]
             continue
@@ -229,7 +263,8 @@ def describe(item: Any) -> tuple[str, str]:
     if item["type"].startswith("union_tag"):
         names = item.get("ctx", {}).get("expected_tags", "")
         return f"{key}.name", f"one of {names} is needed" + (
-            f", not {item['ctx']['tag']!r}" if "tag" in item.get("ctx", {}) else "")
+            f", not {item['ctx']['tag']!r}" if "tag" in item.get("ctx", {}) else ""
+        )
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return key, message

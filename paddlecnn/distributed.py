@@ -2,6 +2,7 @@
 
 With a single process every function here returns its argument, so the training loop has no second form.
 """
+
 from __future__ import annotations
 
 import os

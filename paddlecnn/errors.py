@@ -1,4 +1,5 @@
 """Errors that a user can cause. Each message is one line: what, where, and what to do about it."""
+
 from __future__ import annotations
 
 import difflib

@@ -1,4 +1,5 @@
 """Files are written aside and renamed, so that a kill leaves the old file or the new one, never half of one."""
+
 from __future__ import annotations
 
 import contextlib
@@ -58,8 +59,9 @@ def require_space(folder: Path, needed: int, advice: str) -> None:
     """Raise DataError if the disk of `folder` has less than `needed` bytes free, before anything is written."""
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DataError(f"{folder}: {needed / 2**20:,.0f} MiB needed and {free / 2**20:,.0f} MiB free; "
-                        f"free some space or {advice}")
+        raise DataError(
+            f"{folder}: {needed / 2**20:,.0f} MiB needed and {free / 2**20:,.0f} MiB free; free some space or {advice}"
+        )
 
 
 def open_regular(path: Path, limit: int | None = None) -> BinaryIO:

@@ -3,6 +3,7 @@
 `gather` collects facts about this machine. Every decision is a function of such a record, and its answer is one line
 that names the card's compute capability, the versions of Paddle and CUDA, and the build to install.
 """
+
 from __future__ import annotations
 
 import os
@@ -54,15 +55,23 @@ def gather(paddle: ModuleType) -> GpuFacts:
     usable = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
     cards, driver = ask_driver()
     if usable:
-        cards = tuple(Card(paddle.device.cuda.get_device_name(n), 10 * major + minor) for n in range(usable)
-                      for major, minor in [paddle.device.cuda.get_device_capability(n)])
+        cards = tuple(
+            Card(paddle.device.cuda.get_device_name(n), 10 * major + minor)
+            for n in range(usable)
+            for major, minor in [paddle.device.cuda.get_device_capability(n)]
+        )
     version = paddle.__version__
     reported = tuple(getattr(paddle.version, "compiled_cuda_archs", ()))
     return GpuFacts(
-        packages=installed_builds(), paddle=version,
+        packages=installed_builds(),
+        paddle=version,
         cuda=str(paddle.version.cuda()) if paddle.device.is_compiled_with_cuda() else None,
         code=CODE_OF_2_6 if version.startswith("2.6.2") else reported,
-        cards=cards, driver=driver, usable=usable, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+        cards=cards,
+        driver=driver,
+        usable=usable,
+        visible=os.environ.get("CUDA_VISIBLE_DEVICES"),
+    )
 
 
 def installed_builds() -> tuple[str, ...]:
@@ -76,8 +85,13 @@ def ask_driver() -> tuple[tuple[Card, ...], str | None]:
         return (), None
     for fields in ("name,driver_version,compute_cap", "name,driver_version"):  # older drivers lack compute_cap
         try:
-            answer = subprocess.run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
-                                    capture_output=True, text=True, timeout=30, check=True).stdout
+            answer = subprocess.run(
+                ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=True,
+            ).stdout
         except (OSError, subprocess.SubprocessError):
             continue
         return parse_nvidia_smi(answer)
@@ -87,8 +101,10 @@ def ask_driver() -> tuple[tuple[Card, ...], str | None]:
 def parse_nvidia_smi(answer: str) -> tuple[tuple[Card, ...], str | None]:
     """Cards and driver from lines as `Tesla T4, 535.104.05, 7.5`; the last column may be absent."""
     rows = [[field.strip() for field in line.split(",")] for line in answer.splitlines() if "," in line]
-    cards = tuple(Card(row[0], int(row[2].replace(".", "")) if re.fullmatch(r"\d+\.\d", row[-1]) and len(row) > 2
-                       else None) for row in rows)
+    cards = tuple(
+        Card(row[0], int(row[2].replace(".", "")) if re.fullmatch(r"\d+\.\d", row[-1]) and len(row) > 2 else None)
+        for row in rows
+    )
     return cards, rows[0][1] if rows else None
 
 
@@ -96,8 +112,10 @@ def two_builds(packages: tuple[str, ...]) -> str | None:
     """The problem of both builds in one environment: they share one folder, and each overwrites the other's files."""
     if len(packages) < 2:
         return None
-    return ("paddlepaddle and paddlepaddle-gpu are both installed and overwrite each other's files; run "
-            "`pip uninstall -y paddlepaddle paddlepaddle-gpu`, then install one of them")
+    return (
+        "paddlepaddle and paddlepaddle-gpu are both installed and overwrite each other's files; run "
+        "`pip uninstall -y paddlepaddle paddlepaddle-gpu`, then install one of them"
+    )
 
 
 def build_for(card: Card | None, driver: str | None) -> str:
@@ -122,29 +140,41 @@ def gpu_problem(facts: GpuFacts, number: int = 0) -> str | None:
     if not facts.usable:
         return f"{facts.build()} sees no GPU: {invisible(facts)}"
     if number >= facts.usable:
-        return (f"this machine has {facts.usable} usable GPU(s), numbered from 0: "
-                f"{', '.join(map(str, facts.cards))}; take one of those or --device cpu")
+        return (
+            f"this machine has {facts.usable} usable GPU(s), numbered from 0: "
+            f"{', '.join(map(str, facts.cards))}; take one of those or --device cpu"
+        )
     card = facts.cards[number]
     if facts.code and card.capability and not runs_on(card.capability, facts.code):
-        return (f"{facts.build()} has no code for {card}, only for {', '.join(f'sm_{c}' for c in facts.code)}; "
-                f"{remedy(facts, card)}")
+        return (
+            f"{facts.build()} has no code for {card}, only for {', '.join(f'sm_{c}' for c in facts.code)}; "
+            f"{remedy(facts, card)}"
+        )
     return None
 
 
 def invisible(facts: GpuFacts) -> str:
     """Why a GPU build sees no card, as the second half of a line."""
     if facts.driver is None:
-        return ("no NVIDIA driver answers (nvidia-smi); install the driver, start a container with `--gpus all`, "
-                "or take --device cpu")
+        return (
+            "no NVIDIA driver answers (nvidia-smi); install the driver, start a container with `--gpus all`, "
+            "or take --device cpu"
+        )
     needed = oldest_driver(facts.cuda or "")
     if needed and version_of(facts.driver) < version_of(needed):
-        return (f"driver {facts.driver} of {facts.cards[0]} is older than {needed}, which CUDA {facts.cuda} requires; "
-                f"update the driver, or {remedy(facts)}")
+        return (
+            f"driver {facts.driver} of {facts.cards[0]} is older than {needed}, which CUDA {facts.cuda} requires; "
+            f"update the driver, or {remedy(facts)}"
+        )
     if facts.visible is not None:
-        return (f"CUDA_VISIBLE_DEVICES is {facts.visible!r}, and the driver lists {', '.join(map(str, facts.cards))}; "
-                "unset it, or take --device cpu")
-    return (f"driver {facts.driver} lists {', '.join(map(str, facts.cards))}, but Paddle cannot open them; check the "
-            f"permissions of /dev/nvidia*, or {remedy(facts)}")
+        return (
+            f"CUDA_VISIBLE_DEVICES is {facts.visible!r}, and the driver lists {', '.join(map(str, facts.cards))}; "
+            "unset it, or take --device cpu"
+        )
+    return (
+        f"driver {facts.driver} lists {', '.join(map(str, facts.cards))}, but Paddle cannot open them; check the "
+        f"permissions of /dev/nvidia*, or {remedy(facts)}"
+    )
 
 
 def oldest_driver(cuda: str) -> str | None:
@@ -167,8 +197,10 @@ def runs_on(capability: int, code: tuple[int, ...]) -> bool:
 def wrong_result(facts: GpuFacts, number: int, reason: str) -> str:
     """The line for a card on which a small computation failed or gave a wrong result."""
     card = facts.cards[number]
-    return (f"a small computation on GPU {number}, {card}, with {facts.build()} and driver {facts.driver or 'unknown'} "
-            f"{reason}; {remedy(facts, card)}")
+    return (
+        f"a small computation on GPU {number}, {card}, with {facts.build()} and driver {facts.driver or 'unknown'} "
+        f"{reason}; {remedy(facts, card)}"
+    )
 
 
 def precision_problem(precision: str, card: Card) -> str | None:

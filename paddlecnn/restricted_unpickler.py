@@ -8,6 +8,7 @@ only after the pickle has ended, and after their type and size were checked.
 It is built on the standard library's Unpickler in Python (`pickle._Unpickler`), which allows instructions to be left
 out. The one in C allocates memory for any index that a file names, and overflows the stack on deeply nested keys.
 """
+
 from __future__ import annotations
 
 import io
@@ -161,7 +162,8 @@ class RestrictedUnpickler(pickle._Unpickler):
     append: Callable[[Any], None]  # to the stack
     pop_mark: Callable[[], list[Any]]  # the values since the last mark
     dispatch: ClassVar[dict[int, Any]] = {
-        code: pickle._Unpickler.dispatch[code] for code in (getattr(pickle, name)[0] for name in INSTRUCTIONS)}
+        code: pickle._Unpickler.dispatch[code] for code in (getattr(pickle, name)[0] for name in INSTRUCTIONS)
+    }
 
     def __init__(self, file: BinaryIO, names: Names, persistent: Callable[[Any], Any] | None, encoding: str) -> None:
         super().__init__(file, encoding=encoding)
@@ -214,12 +216,21 @@ class RestrictedUnpickler(pickle._Unpickler):
             raise ValueError(f"items of {type(self.stack[-1]).__name__}")
         self.stack[-1].update(with_plain_keys(zip(items[::2], items[1::2], strict=True)))
 
-    dispatch |= {pickle.REDUCE[0]: load_reduce, pickle.BUILD[0]: load_build,
-                 pickle.DICT[0]: load_dict, pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems}
+    dispatch |= {
+        pickle.REDUCE[0]: load_reduce,
+        pickle.BUILD[0]: load_build,
+        pickle.DICT[0]: load_dict,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+    }
 
 
-def unpickle(file: BinaryIO | bytes, names: Names = NUMPY_NAMES, persistent: Callable[[Any], Any] | None = None,
-             encoding: str = "latin1") -> Any:
+def unpickle(
+    file: BinaryIO | bytes,
+    names: Names = NUMPY_NAMES,
+    persistent: Callable[[Any], Any] | None = None,
+    encoding: str = "latin1",
+) -> Any:
     """One pickled value: dicts, lists, tuples, numbers, text, bytes and arrays.
 
     names: stand-ins by (module, name); persistent: gives the value of a reference out of the file

@@ -4,6 +4,7 @@ Paddle sets OMP_NUM_THREADS=1 when the variable is absent, and its math library 
 AMD processors unless MKL_DEBUG_CPU_TYPE=5 is set. Both are read once, at import. Together they make
 training 3 to 5 times faster on an AMD CPU. A value the user has set is never touched.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -90,9 +91,12 @@ def use_device(paddle: ModuleType, device: str, facts: GpuFacts | None) -> str:
     paddle.set_device(device)
     if reason := faulty_arithmetic(paddle):
         number = int(device.partition(":")[2] or 0)
-        raise DeviceError(gpu.wrong_result(facts, number, reason) if facts
-                          else f"a small computation on the CPU with PaddlePaddle {paddle.__version__} {reason}; "
-                               "install PaddlePaddle again")
+        raise DeviceError(
+            gpu.wrong_result(facts, number, reason)
+            if facts
+            else f"a small computation on the CPU with PaddlePaddle {paddle.__version__} {reason}; "
+            "install PaddlePaddle again"
+        )
     return device
 
 
@@ -109,8 +113,10 @@ def faulty_arithmetic(paddle: ModuleType) -> str | None:
     windows = np.lib.stride_tricks.sliding_window_view(image, (3, 3), axis=(2, 3))
     expected = matrix @ matrix, np.einsum("nchwij,ocij->nohw", windows, kernels)
     try:
-        found = (paddle.matmul(paddle.to_tensor(matrix), paddle.to_tensor(matrix)).numpy(),
-                 paddle.nn.functional.conv2d(paddle.to_tensor(image), paddle.to_tensor(kernels)).numpy())
+        found = (
+            paddle.matmul(paddle.to_tensor(matrix), paddle.to_tensor(matrix)).numpy(),
+            paddle.nn.functional.conv2d(paddle.to_tensor(image), paddle.to_tensor(kernels)).numpy(),
+        )
     except Exception as error:  # Paddle's own classes, OSError for a missing kernel among them
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"fails ({lines[-1].strip()[:200]})"
@@ -134,5 +140,8 @@ def numeric_modes(device: str) -> dict[str, bool]:
         return {}
     paddle = load_paddle()
     flag = "FLAGS_cudnn_deterministic"
-    return {"cudnn_deterministic": paddle.get_flags([flag])[flag],
-            "cudnn_tf32": paddle.base.core.get_cudnn_switch(), "cublas_tf32": paddle.base.core.get_cublas_switch()}
+    return {
+        "cudnn_deterministic": paddle.get_flags([flag])[flag],
+        "cudnn_tf32": paddle.base.core.get_cudnn_switch(),
+        "cublas_tf32": paddle.base.core.get_cublas_switch(),
+    }

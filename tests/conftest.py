@@ -1,4 +1,5 @@
 """Fixtures for every test: the commands, run as on the command line."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """A config that does not fit is one line: file, key path, the nearest valid name; exit code 2."""
+
 import pytest
 
 from paddlecnn.configfile import config_hash, load_config, to_yaml
@@ -27,16 +28,19 @@ def test_a_config_written_out_reads_back_equal(good, tmp_path):
     assert config_hash(load_config(written)) == config_hash(config) != config_hash(load_config(good))
 
 
-@pytest.mark.parametrize(("override", "key", "value"), [
-    ("train.epochs=3", "train.epochs", 3),
-    ("optim.lr=0.01", "optim.lr", 0.01),
-    ("optim.weight_decay=2e-4", "optim.weight_decay", 2e-4),
-    ("data.root=007", "data.root", "007"),
-    ("data.augment.flip=true", "data.augment.flip", True),
-    ("model.weights=null", "model.weights", None),
-    ("optim.schedule.name=cosine", "optim.schedule.name", "cosine"),
-    ("model.options.dropout=0.3", "model.options", {"dropout": 0.3}),
-])
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("train.epochs=3", "train.epochs", 3),
+        ("optim.lr=0.01", "optim.lr", 0.01),
+        ("optim.weight_decay=2e-4", "optim.weight_decay", 2e-4),
+        ("data.root=007", "data.root", "007"),
+        ("data.augment.flip=true", "data.augment.flip", True),
+        ("model.weights=null", "model.weights", None),
+        ("optim.schedule.name=cosine", "optim.schedule.name", "cosine"),
+        ("model.options.dropout=0.3", "model.options", {"dropout": 0.3}),
+    ],
+)
 def test_an_override_is_typed_by_the_schema(good, override, key, value):
     found = load_config(good, [override])
     for part in key.split("."):
@@ -45,32 +49,37 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("optim.learning_rate=1", "optim.learning_rate: unknown key; did you mean optim.lr?"),
-    ("train.epoch=1", "train.epoch: unknown key; did you mean train.epochs?"),
-    ("lr=2", "lr: unknown key; did you mean optim.lr?"),
-    ("optim.schedule={name: cosine, evry: 1}", "optim.schedule.evry: unknown key; valid here:"),
-    (f"train.epochs=1{'0' * 400}", "train.epochs: input should be less than or equal to 1000000000, not 1000"),
-    (f"train.epochs=1{'0' * 5000}", "integer string conversion"),
-    ("data.augment.pad=1000000", "data.augment.pad: input should be less than or equal to 8192, not 1000000"),
-    ("optim.schedule={name: step, step_size: 1.0e308}", "optim.schedule.step_size: input should be less than"),
-    ("optim.lr=fast", "optim.lr: input should be a valid number, not 'fast'"),
-    ("optim.lr=.nan", "optim.lr: input should be a finite number, not nan"),
-    ("train.epochs=true", "train.epochs: input should be a valid integer, not True"),
-    ("train.epochs=0", "train.epochs: input should be greater than 0, not 0"),
-    ("data.val_fraction=1.0", "data.val_fraction: input should be less than 1, not 1.0"),
-    ("data.name=cifar11", "did you mean cifar10?"),
-    ("optim.schedule.name=stepp", "optim.schedule.name: one of 'constant', 'step'"),
-    ("optim.schedule={name: step, every: 1}", "optim.schedule.every: unknown key; it is now called "
-                                              "optim.schedule.step_size"),
-    ("optim.schedule={name: onecycle, rise: 0.2}", "it is now called optim.schedule.warmup_fraction"),
-    ("optim.schedule={name: step}", "optim.schedule.step_size: missing"),
-    ("train=3", "train: input should be a section of keys, not 3"),
-    ("data.folds=3", None),
-    ("epochs", "not of the form key.path=value"),
-    ("train.epochs.x=3", "train.epochs"),
-    ("model.options.num_classes=5", "model: options.num_classes: not an option; it follows the data's classes"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.learning_rate=1", "optim.learning_rate: unknown key; did you mean optim.lr?"),
+        ("train.epoch=1", "train.epoch: unknown key; did you mean train.epochs?"),
+        ("lr=2", "lr: unknown key; did you mean optim.lr?"),
+        ("optim.schedule={name: cosine, evry: 1}", "optim.schedule.evry: unknown key; valid here:"),
+        (f"train.epochs=1{'0' * 400}", "train.epochs: input should be less than or equal to 1000000000, not 1000"),
+        (f"train.epochs=1{'0' * 5000}", "integer string conversion"),
+        ("data.augment.pad=1000000", "data.augment.pad: input should be less than or equal to 8192, not 1000000"),
+        ("optim.schedule={name: step, step_size: 1.0e308}", "optim.schedule.step_size: input should be less than"),
+        ("optim.lr=fast", "optim.lr: input should be a valid number, not 'fast'"),
+        ("optim.lr=.nan", "optim.lr: input should be a finite number, not nan"),
+        ("train.epochs=true", "train.epochs: input should be a valid integer, not True"),
+        ("train.epochs=0", "train.epochs: input should be greater than 0, not 0"),
+        ("data.val_fraction=1.0", "data.val_fraction: input should be less than 1, not 1.0"),
+        ("data.name=cifar11", "did you mean cifar10?"),
+        ("optim.schedule.name=stepp", "optim.schedule.name: one of 'constant', 'step'"),
+        (
+            "optim.schedule={name: step, every: 1}",
+            "optim.schedule.every: unknown key; it is now called optim.schedule.step_size",
+        ),
+        ("optim.schedule={name: onecycle, rise: 0.2}", "it is now called optim.schedule.warmup_fraction"),
+        ("optim.schedule={name: step}", "optim.schedule.step_size: missing"),
+        ("train=3", "train: input should be a section of keys, not 3"),
+        ("data.folds=3", None),
+        ("epochs", "not of the form key.path=value"),
+        ("train.epochs.x=3", "train.epochs"),
+        ("model.options.num_classes=5", "model: options.num_classes: not an option; it follows the data's classes"),
+    ],
+)
 def test_a_bad_override_names_the_override_the_key_and_what_would_be_right(good, override, message):
     if message is None:
         with pytest.raises(ConfigError, match="fold 3 of 3"):
@@ -83,21 +92,24 @@ def test_a_bad_override_names_the_override_the_key_and_what_would_be_right(good,
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("train: {epochs: 1", "line 1, column 18: expected"),
-    ("a: &x 1\nb: *x", "line 2, column 4: aliases (*name) are not supported here"),
-    ("train: {epochs: 010}", "line 1, column 17: 010: YAML reads this as another number than it looks like"),
-    ("train: {epochs: 1:30}", "1:30: YAML reads this as another number than it looks like"),
-    ("train: {epochs: 0x10}", "0x10: YAML reads this"),
-    ("train: {epochs: 1_000}", "1_000: YAML reads this"),
-    ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2, column 1: train: duplicate key"),
-    ("data: {name: digits}\nmodel: {name: m}", "train: missing"),
-    ("- 1\n- 2", "contains no keys"),
-    ("", "contains no keys"),
-    ("1: 2", "the key 1 is not a word"),
-    ("data: !!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
-    ("seed: &a [*a]", "aliases (*name) are not supported here"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {epochs: 1", "line 1, column 18: expected"),
+        ("a: &x 1\nb: *x", "line 2, column 4: aliases (*name) are not supported here"),
+        ("train: {epochs: 010}", "line 1, column 17: 010: YAML reads this as another number than it looks like"),
+        ("train: {epochs: 1:30}", "1:30: YAML reads this as another number than it looks like"),
+        ("train: {epochs: 0x10}", "0x10: YAML reads this"),
+        ("train: {epochs: 1_000}", "1_000: YAML reads this"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2, column 1: train: duplicate key"),
+        ("data: {name: digits}\nmodel: {name: m}", "train: missing"),
+        ("- 1\n- 2", "contains no keys"),
+        ("", "contains no keys"),
+        ("1: 2", "the key 1 is not a word"),
+        ("data: !!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
+        ("seed: &a [*a]", "aliases (*name) are not supported here"),
+    ],
+)
 def test_a_bad_file_is_named_with_the_line(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
@@ -121,6 +133,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 def test_every_config_of_the_repository_is_valid_and_short():
     from pathlib import Path
+
     paths = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
     assert paths
     for path in paths:

@@ -1,4 +1,5 @@
 """Any config, override or state.json ends with exit code 0, 2 or 3 and at most one line, and writes nothing else."""
+
 from __future__ import annotations
 
 import contextlib
@@ -17,25 +18,62 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import key_paths
 from paddlecnn.runs.checkpoint import FILES, SUMS
 
-PROPERTY = settings(max_examples=200, deadline=None, database=None, derandomize=True,
-                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+PROPERTY = settings(
+    max_examples=200,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 KEYS = sorted(key_paths(Config))
 NUMBERS = st.one_of(st.integers(), st.integers(-3, 40), st.floats(), st.sampled_from([10**9, 10**30, 1e308, 0.5, 1.0]))
 VALUES = st.recursive(
-    st.one_of(NUMBERS, st.booleans(), st.none(), st.text(max_size=12),
-              st.sampled_from(["cosine", "step", "features", "none", "adam", "lenet5", "digits", "bgr", "paddle"])),
+    st.one_of(
+        NUMBERS,
+        st.booleans(),
+        st.none(),
+        st.text(max_size=12),
+        st.sampled_from(["cosine", "step", "features", "none", "adam", "lenet5", "digits", "bgr", "paddle"]),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
-    max_leaves=5)
-TOKENS = ["data:", "model:", "train:", " {", "}", "name: ", "digits", "lenet5", "\n", "epochs: ", "1", "*a", "- ",
-          "&a ", "!!python/object:os.system ", "[", "]", "'", '"', "? ", "| ", "0o7", "1:30"]
+    max_leaves=5,
+)
+TOKENS = [
+    "data:",
+    "model:",
+    "train:",
+    " {",
+    "}",
+    "name: ",
+    "digits",
+    "lenet5",
+    "\n",
+    "epochs: ",
+    "1",
+    "*a",
+    "- ",
+    "&a ",
+    "!!python/object:os.system ",
+    "[",
+    "]",
+    "'",
+    '"',
+    "? ",
+    "| ",
+    "0o7",
+    "1:30",
+]
 SMALL = "data: {name: digits, limit: 40}\nmodel: {name: lenet5}\ntrain: {epochs: 1, batch_size: 16}\n"
 
 
 def outcome(*arguments: object) -> tuple[int, str]:
     """The exit code and stderr of a command."""
     error = io.StringIO()
-    with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()), \
-            pytest.raises(SystemExit) as leaving:
+    with (
+        contextlib.redirect_stderr(error),
+        contextlib.redirect_stdout(io.StringIO()),
+        pytest.raises(SystemExit) as leaving,
+    ):
         main([str(argument) for argument in arguments])
     return leaving.value.code, error.getvalue()
 
@@ -58,8 +96,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @PROPERTY
-@given(text=st.one_of(st.text(max_size=200), st.binary(max_size=200),
-                      st.lists(st.sampled_from(TOKENS), max_size=30).map("".join)))
+@given(
+    text=st.one_of(
+        st.text(max_size=200), st.binary(max_size=200), st.lists(st.sampled_from(TOKENS), max_size=30).map("".join)
+    )
+)
 def test_any_config_file(folder, text):
     (folder / "any.yaml").write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     before = files(folder)

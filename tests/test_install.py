@@ -1,4 +1,5 @@
 """Installation: commands without their packages, and which build of PaddlePaddle make installs."""
+
 from __future__ import annotations
 
 import shutil
@@ -42,10 +43,18 @@ def test_an_old_python_is_one_line(tmp_path):
 
 def find_python(version: str) -> str | None:
     """An interpreter of this version that runs: on the path, or made by pyenv."""
-    candidates = [shutil.which(f"python{version}"),
-                  *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
-    return next((path for path in candidates
-                 if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0), None)
+    candidates = [
+        shutil.which(f"python{version}"),
+        *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python")),
+    ]
+    return next(
+        (
+            path
+            for path in candidates
+            if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0
+        ),
+        None,
+    )
 
 
 def test_the_extras_name_one_build_each_and_the_gpu_build_is_never_2_6():
@@ -55,6 +64,7 @@ def test_the_extras_name_one_build_each_and_the_gpu_build_is_never_2_6():
 
 
 # make: what it would run, in a copy of the project's build files
+
 
 @pytest.fixture
 def clone(tmp_path) -> Path:

@@ -1,4 +1,5 @@
 """The start of every script in this folder: run a command of the package that lies beside it."""
+
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,5 @@
 """python tools/benchmark.py ARGUMENTS: the same as `paddlecnn benchmark ARGUMENTS`."""
+
 from _launch import launch
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """python tools/check_data.py ARGUMENTS: the same as `paddlecnn check-data ARGUMENTS`."""
+
 from _launch import launch
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """python tools/eval.py ARGUMENTS: the same as `paddlecnn eval ARGUMENTS`."""
+
 from _launch import launch
 
 if __name__ == "__main__":

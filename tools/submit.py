@@ -1,4 +1,5 @@
 """python tools/submit.py ARGUMENTS: the same as `paddlecnn submit ARGUMENTS`."""
+
 from _launch import launch
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 
 Each gives normalised float32 batches [n, 3, S, S] as Paddle tensors on the CPU.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -53,14 +54,20 @@ class Result:
         return {**asdict(self), "ratio": self.ratio}
 
     def __str__(self) -> str:
-        return (f"{self.name:8}{median(self.ours):>10,.0f} images/s   plain {median(self.plain):>8,.0f}   "
-                f"{self.ratio:6.1f} times (goal {GOALS[self.name]:g})   {self.what}")
+        return (
+            f"{self.name:8}{median(self.ours):>10,.0f} images/s   plain {median(self.plain):>8,.0f}   "
+            f"{self.ratio:6.1f} times (goal {GOALS[self.name]:g})   {self.what}"
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cifar", type=Path, metavar="ROOT", help="folder with CIFAR-10 (default: random images)")
-    parser.add_argument("--photos", type=Path, metavar="ROOT",
-                        help="folder or zip with Dogs vs. Cats (default: 200 generated JPEGs of 500x375)")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="ROOT",
+        help="folder or zip with Dogs vs. Cats (default: 200 generated JPEGs of 500x375)",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the median is reported")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
 
@@ -115,8 +122,9 @@ def memory_case(root: Path | None) -> tuple[str, str, Batches, Batches]:
     dataset: Any
     if root is None:
         images = np.random.default_rng(0).integers(0, 256, (50000, 3, 32, 32), np.uint8).transpose(0, 2, 3, 1)
-        dataset = ArrayDataset("random", "0123456789", [str(i) for i in range(len(images))],
-                               np.zeros(len(images)), images)
+        dataset = ArrayDataset(
+            "random", "0123456789", [str(i) for i in range(len(images))], np.zeros(len(images)), images
+        )
     else:
         dataset = open_parts(DataConfig(name="cifar10", root=str(root))).train
     spec = defaults("cifar10")
@@ -129,8 +137,14 @@ def paddle_batches(dataset: ArrayDataset, spec: Preprocess) -> Batches:
     from paddle import io as paddle_io
     from paddle.vision import transforms
 
-    change = transforms.Compose([transforms.RandomCrop(spec.size, padding=4), transforms.RandomHorizontalFlip(),
-                                 transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)])
+    change = transforms.Compose(
+        [
+            transforms.RandomCrop(spec.size, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(spec.mean, spec.std),
+        ]
+    )
 
     class Images(paddle_io.Dataset):  # type: ignore[type-arg]  # not generic in Paddle 2.6
         def __len__(self) -> int:
@@ -207,7 +221,7 @@ def pillow_batches(photos: FileDataset, spec: Preprocess, part_of: Callable[...,
         random = np.random.default_rng(epoch)
         order = random.permutation(len(photos))
         for begin in range(0, len(order), BATCH):
-            positions = order[begin:begin + BATCH]
+            positions = order[begin : begin + BATCH]
             yield len(paddle.to_tensor(np.stack([one(position, random) for position in positions])))
 
     return batches

@@ -2,6 +2,7 @@
 
 The inputs are those of the normalisations of AlexNet: 227-pixel images, 32 at once, and 32-pixel ones, 128 at once.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -14,8 +15,12 @@ import paddle
 
 from paddlecnn.models import LocalResponseNorm
 
-SHAPES = {"alexnet_lrn norm1": (32, 96, 55, 55), "alexnet_lrn norm2": (32, 256, 27, 27),
-          "alexnet_cifar_lrn norm1": (128, 96, 6, 6), "alexnet_cifar_lrn norm2": (128, 256, 3, 3)}
+SHAPES = {
+    "alexnet_lrn norm1": (32, 96, 55, 55),
+    "alexnet_lrn norm2": (32, 256, 27, 27),
+    "alexnet_cifar_lrn norm1": (128, 96, 6, 6),
+    "alexnet_cifar_lrn norm2": (128, 256, 3, 3),
+}
 GOAL = 2.0  # times Paddle's layer
 
 
@@ -34,14 +39,21 @@ class Result:
         return asdict(self)
 
     def __str__(self) -> str:
-        return (f"{self.where:24}{'x'.join(map(str, self.shape)):>14}  {self.what:8}{self.ours:9.2f} ms   "
-                f"paddle {self.paddle:9.2f} ms   {self.ratio:5.1f} times (goal {GOAL:g})")
+        return (
+            f"{self.where:24}{'x'.join(map(str, self.shape)):>14}  {self.what:8}{self.ours:9.2f} ms   "
+            f"paddle {self.paddle:9.2f} ms   {self.ratio:5.1f} times (goal {GOAL:g})"
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds; the median is reported")
-    parser.add_argument("--shape", type=int, nargs=4, metavar=("N", "C", "H", "W"),
-                        help="measure this input alone; without it, those of AlexNet")
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=4,
+        metavar=("N", "C", "H", "W"),
+        help="measure this input alone; without it, those of AlexNet",
+    )
 
 
 def measure(args: argparse.Namespace) -> Iterator[Result]:

@@ -1,4 +1,5 @@
 """The clock of a measurement in a process of its own. Imports no framework."""
+
 from __future__ import annotations
 
 import json
@@ -29,9 +30,12 @@ def measure(step: Callable[[], object], images: int, seconds: float) -> dict[str
             count += 1
         rates.append(count * images / (time.perf_counter() - begin))
         per_cpu.append(count * images / (time.process_time() - cpu))
-    return {"images_per_second": round(statistics.median(rates), 2), "best": round(max(rates), 2),
-            "images_per_cpu_second": round(statistics.median(per_cpu), 2),
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+    return {
+        "images_per_second": round(statistics.median(rates), 2),
+        "best": round(max(rates), 2),
+        "images_per_cpu_second": round(statistics.median(per_cpu), 2),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
 
 
 def report(result: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 The contenders: installed (Paddle without the variables of runtime.py), model_fit (paddle.Model.fit), paddle (this
 package's environment), onednn_float32, onednn_bfloat16.
 """
+
 from __future__ import annotations
 
 import json
@@ -79,6 +80,7 @@ def training_step(network: Any, images: Any, labels: Any) -> Callable[[], float]
         optimizer.step()
         optimizer.clear_grad()
         return float(loss.numpy())
+
     return step
 
 
@@ -92,6 +94,7 @@ def inference_step(network: Any, images: Any, contender: str) -> Callable[[], fl
     def step() -> float:
         with paddle.no_grad():
             return float(network(images).numpy().ravel()[0])
+
     return step
 
 

@@ -7,6 +7,7 @@
 A round measures every contender once (A B A B ...), so that a slow minute of the machine falls on all. Contenders
 that are not installed are named. --peers-python names the interpreter of an environment with PyTorch.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -52,9 +53,11 @@ class Machine:
 
     def __str__(self) -> str:
         peak = ", ".join(f"{name} {value:,.0f}" for name, value in self.facts["matmul_gflops"].items() if value)
-        return (f"{self.facts['cpu']}, {self.facts['cores']} cores, {self.facts['engine']}, "
-                f"OMP_NUM_THREADS={self.facts['threads']}, load {self.facts['load']}\n"
-                f"matrix multiplication, GFLOP/s: {peak}")
+        return (
+            f"{self.facts['cpu']}, {self.facts['cores']} cores, {self.facts['engine']}, "
+            f"OMP_NUM_THREADS={self.facts['threads']}, load {self.facts['load']}\n"
+            f"matrix multiplication, GFLOP/s: {peak}"
+        )
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,24 @@ class Result:
             if "error" in row:
                 table.append([name, "", row["error"], "", ""])
             else:
-                table.append([name, f"{row.get('ratio', 0):.2f}", f"{row['median']:,.2f}",
-                              "{:,.1f} to {:,.1f}".format(*row["range"]), f"{row.get('peak_memory_mib', 0):,.0f}"])
+                table.append(
+                    [
+                        name,
+                        f"{row.get('ratio', 0):.2f}",
+                        f"{row['median']:,.2f}",
+                        "{:,.1f} to {:,.1f}".format(*row["range"]),
+                        f"{row.get('peak_memory_mib', 0):,.0f}",
+                    ]
+                )
         return "\n" + text_table(table)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
     """The machine, then each network as soon as it is measured."""
     workloads = args.only or list(INFERENCE if args.what == "infer" else TRAINING)
-    contenders = [one for one in find_contenders(args.what, args.peers_python)
-                  if not args.contenders or one in args.contenders]
+    contenders = [
+        one for one in find_contenders(args.what, args.peers_python) if not args.contenders or one in args.contenders
+    ]
     yield Machine(describe_machine() | {"rounds": args.rounds, "seconds": args.seconds})
     for workload in workloads:
         figures: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
@@ -144,9 +155,13 @@ def summarize(figures: dict[str, list[dict[str, Any]]], what: str) -> dict[str, 
         if not values:
             rows[name] = {"error": found[0]["error"]}
             continue
-        rows[name] = {key: values, "median": statistics.median(values), "range": [min(values), max(values)],
-                      **medians(found, "best", "images_per_cpu_second"),
-                      **{extra: found[0][extra] for extra in ("peak_memory_mib", "version") if extra in found[0]}}
+        rows[name] = {
+            key: values,
+            "median": statistics.median(values),
+            "range": [min(values), max(values)],
+            **medians(found, "best", "images_per_cpu_second"),
+            **{extra: found[0][extra] for extra in ("peak_memory_mib", "version") if extra in found[0]},
+        }
     reference = next((name for name in (REFERENCE, "installed", "paddle") if "median" in rows.get(name, {})), None)
     for row in rows.values():
         if reference and "median" in row:
@@ -155,8 +170,11 @@ def summarize(figures: dict[str, list[dict[str, Any]]], what: str) -> dict[str, 
 
 
 def medians(found: list[dict[str, Any]], *names: str) -> dict[str, float]:
-    return {name: statistics.median([one[name] for one in found if name in one]) for name in names
-            if any(name in one for one in found)}
+    return {
+        name: statistics.median([one[name] for one in found if name in one])
+        for name in names
+        if any(name in one for one in found)
+    }
 
 
 def describe_machine() -> dict[str, Any]:
@@ -164,9 +182,13 @@ def describe_machine() -> dict[str, Any]:
     from paddlecnn import onednn
 
     return {
-        "cpu": cpu_name(), "cores": os.cpu_count(), "engine": onednn.describe_engine() if onednn.available() else None,
-        "load": round(os.getloadavg()[0], 2), "threads": os.environ.get("OMP_NUM_THREADS"),
-        "matmul_gflops": run_worker("paddle", "peak", "", 0, None), "python": platform.python_version(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "engine": onednn.describe_engine() if onednn.available() else None,
+        "load": round(os.getloadavg()[0], 2),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "matmul_gflops": run_worker("paddle", "peak", "", 0, None),
+        "python": platform.python_version(),
         "packages": {name: version for name in (*PACKAGES, "onnxruntime") if (version := installed(name))},
         "git": git_state(),
     }
@@ -176,5 +198,6 @@ def cpu_name() -> str:
     """The model name of /proc/cpuinfo, or the platform's."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-                platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )

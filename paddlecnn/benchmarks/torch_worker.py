@@ -1,7 +1,8 @@
 """PyTorch's side of a measurement: a script that the interpreter of --peers-python runs, without paddlecnn or Paddle.
 
-    python torch_worker.py {"workload": ..., "contender": "eager|channels_last|bfloat16", "what": ..., "seconds": ...}
+python torch_worker.py {"workload": ..., "contender": "eager|channels_last|bfloat16", "what": ..., "seconds": ...}
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -64,6 +65,7 @@ def training_step(network: Any, images: Any, labels: Any, cast: Callable[[], Any
         loss.backward()
         optimizer.step()
         return loss.item()
+
     return step
 
 
@@ -75,6 +77,7 @@ def inference_step(network: Any, images: Any, cast: Callable[[], Any]) -> Callab
     def step() -> float:
         with torch.inference_mode(), cast():
             return network(images).float().flatten()[0].item()
+
     return step
 
 

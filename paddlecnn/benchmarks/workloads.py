@@ -1,4 +1,5 @@
 """The networks that are measured, as tables that Paddle and PyTorch build alike. Imports no framework."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -6,6 +6,7 @@
 
 Each has its own options: python tools/benchmark.py lrn --help
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,8 +19,13 @@ from paddlecnn.files import write_json
 from paddlecnn.runtime import load_paddle
 
 SPEED = "paddlecnn.benchmarks.speed"
-BENCHMARKS = {"lrn": "paddlecnn.benchmarks.lrn", "data": "paddlecnn.benchmarks.data", "train": SPEED, "infer": SPEED,
-              "start": SPEED}
+BENCHMARKS = {
+    "lrn": "paddlecnn.benchmarks.lrn",
+    "data": "paddlecnn.benchmarks.data",
+    "train": SPEED,
+    "infer": SPEED,
+    "start": SPEED,
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 The data is not changed. Writes a sheet of samples and a histogram of image sizes for each part. The exit code is 1
 if there are errors.
 """
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Shared by all commands: the argument parser, messages, and the reporting of errors."""
+
 from __future__ import annotations
 
 import argparse
@@ -56,8 +57,14 @@ def config_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser for a command that takes a config: -c CONFIG and any number of -o key.path=value."""
     parser = command_parser(name, doc)
     parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="a YAML file from configs/")
-    parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
-                        help="set one key of the config, e.g. -o train.epochs=3; may be repeated")
+    parser.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one key of the config, e.g. -o train.epochs=3; may be repeated",
+    )
     return parser
 
 
@@ -80,10 +87,16 @@ def add_run_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
     """--engine and --precision, for a command that predicts."""
-    parser.add_argument("--engine", choices=("auto", "paddle", "onednn"),
-                        help="what runs the layers on a CPU (default: what the run was trained with)")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"),
-                        help="of activations; bfloat16 needs engine onednn (default: that of the run)")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "paddle", "onednn"),
+        help="what runs the layers on a CPU (default: what the run was trained with)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="of activations; bfloat16 needs engine onednn (default: that of the run)",
+    )
 
 
 class MessageHandler(logging.Handler):
@@ -183,12 +196,20 @@ def os_message(error: OSError) -> str:
 def bug_message(error: BaseException) -> str:
     """One line for an unexpected error. The traceback goes into a file of its own."""
     text = "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile("w", prefix=f"paddlecnn-{time.strftime('%Y%m%d-%H%M%S')}-", suffix=".log",
-                                     delete=False, encoding="utf-8", errors="backslashreplace") as file:
+    with tempfile.NamedTemporaryFile(
+        "w",
+        prefix=f"paddlecnn-{time.strftime('%Y%m%d-%H%M%S')}-",
+        suffix=".log",
+        delete=False,
+        encoding="utf-8",
+        errors="backslashreplace",
+    ) as file:
         file.write(f"command: {sys.argv}\n\n{text}")
     reason = str(error).strip().splitlines()
-    return (f"unexpected {type(error).__name__}{f': {reason[-1][:200]}' if reason else ''}; this is a fault of "
-            f"paddlecnn. Please report it with the file {file.name}")
+    return (
+        f"unexpected {type(error).__name__}{f': {reason[-1][:200]}' if reason else ''}; this is a fault of "
+        f"paddlecnn. Please report it with the file {file.name}"
+    )
 
 
 def fail(message: object, code: int) -> int:

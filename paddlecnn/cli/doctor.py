@@ -3,6 +3,7 @@
 Each line is ok, a note (paddlecnn works, but not at its best) or a fault. The last line is the next step. Exits 2 if
 there is a fault. No credential is printed.
 """
+
 from __future__ import annotations
 
 import json
@@ -110,8 +111,12 @@ def check_paddle() -> Finding:
     trial = subprocess.run([sys.executable, "-c", "import paddle"], capture_output=True, text=True, errors="replace")
     if trial.returncode:
         reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
-        return Finding("PaddlePaddle", f"{version} cannot be imported: {reason[:300]}",
-                       f"run `pip install --force-reinstall {builds[0]}=={version} setuptools`", fault=True)
+        return Finding(
+            "PaddlePaddle",
+            f"{version} cannot be imported: {reason[:300]}",
+            f"run `pip install --force-reinstall {builds[0]}=={version} setuptools`",
+            fault=True,
+        )
     return Finding("PaddlePaddle", f"{version}, package {builds[0]}")
 
 
@@ -193,8 +198,11 @@ def check_kaggle(environment: os._Environ[str] | dict[str, str], home: Path) -> 
     folders = [Path(environment.get("KAGGLE_CONFIG_DIR") or home / ".kaggle"), home / ".config/kaggle"]
     for file in (folder / "kaggle.json" for folder in folders):
         if file.is_file():
-            return private_file(file) if holds_key(file) else Finding(
-                "Kaggle", f"{file} is not a JSON object with username and key", LOGIN_HELP, fault=True)
+            return (
+                private_file(file)
+                if holds_key(file)
+                else Finding("Kaggle", f"{file} is not a JSON object with username and key", LOGIN_HELP, fault=True)
+            )
     if (login := home / ".kaggle/credentials.json").is_file():
         return private_file(login)
     return Finding("Kaggle", "no credentials found; competitions need them (docs/kaggle.md)")

@@ -3,6 +3,7 @@
 CIFAR comes from its public mirrors, a competition through Kaggle's API (docs/kaggle.md). A broken download is
 resumed, checksums and content are checked, and archives are unpacked completely or not at all.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,8 +17,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_parser("download", __doc__)
     parser.add_argument("dataset", choices=NAMES, help="the data set")
     parser.add_argument("--dest", type=Path, default=Path("data"), help="the folder to put it into")
-    parser.add_argument("--from", dest="source", type=Path, metavar="PATH",
-                        help="an archive or a folder already on disk, instead of the network")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="PATH",
+        help="an archive or a folder already on disk, instead of the network",
+    )
     args = parser.parse_args(argv)
     if args.dataset in EDITIONS:
         folder = install_cifar(EDITIONS[args.dataset], args.dest, args.source)

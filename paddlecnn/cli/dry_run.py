@@ -1,4 +1,5 @@
 """A report of what a config would train, without training or writing anything."""
+
 from __future__ import annotations
 
 import json
@@ -23,16 +24,23 @@ def dry_run_report(setup: TrainingSetup, device: str) -> str:
     images = -(-config.train.batch_size // config.train.accumulate)
     memory = summary.training_bytes(images, SLOTS[config.optim.name]) / 2**20
     preprocess: dict[str, Any] = setup.preprocess.model_dump()
-    return "\n".join([
-        "images: " + ", ".join(f"{name} {len(part):,}" for name, part in splits.items()),
-        f"classes: {len(setup.splits.train.classes)}",
-        f"steps per epoch: {steps:,}, in total {steps * config.train.epochs:,}",
-        f"expected memory of a training step: {memory:,.0f} MiB ({config.optim.name}, {images} images at a time)",
-        f"device: {device}",
-        f"learning rate at the start of each epoch: {learning_rates(config, steps)}",
-        "preprocessing: " + ", ".join(f"{key} {json.dumps(value)}" for key, value in preprocess.items()),
-        "", layer_table(summary), "", to_yaml(config).rstrip(), "",
-        "nothing was trained or written (--dry-run)"])
+    return "\n".join(
+        [
+            "images: " + ", ".join(f"{name} {len(part):,}" for name, part in splits.items()),
+            f"classes: {len(setup.splits.train.classes)}",
+            f"steps per epoch: {steps:,}, in total {steps * config.train.epochs:,}",
+            f"expected memory of a training step: {memory:,.0f} MiB ({config.optim.name}, {images} images at a time)",
+            f"device: {device}",
+            f"learning rate at the start of each epoch: {learning_rates(config, steps)}",
+            "preprocessing: " + ", ".join(f"{key} {json.dumps(value)}" for key, value in preprocess.items()),
+            "",
+            layer_table(summary),
+            "",
+            to_yaml(config).rstrip(),
+            "",
+            "nothing was trained or written (--dry-run)",
+        ]
+    )
 
 
 def learning_rates(config: Config, steps: int) -> str:

@@ -2,6 +2,7 @@
 
 Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder.
 """
+
 from __future__ import annotations
 
 import json
@@ -16,8 +17,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
-    parser.add_argument("--data-changed", action="store_true",
-                        help="evaluate even if the data are not those that the run was trained with")
+    parser.add_argument(
+        "--data-changed",
+        action="store_true",
+        help="evaluate even if the data are not those that the run was trained with",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -30,8 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.evaluate import as_text, evaluate_run
     from paddlecnn.reporting.figures import draw_confusion
 
-    figures = evaluate_run(run, args.split, args.checkpoint, args.device, args.module, args.data_changed,
-                           args.engine, args.precision)
+    figures = evaluate_run(
+        run, args.split, args.checkpoint, args.device, args.module, args.data_changed, args.engine, args.precision
+    )
     draw_confusion(run.path / f"confusion_{args.split}.png", figures["confusion"], list(figures["per_class"]))
     print(json.dumps(figures) if args.json else as_text(figures))
     return 0

@@ -5,6 +5,7 @@
 
 The exit code is 1 if an image cannot be read; the others are classified all the same.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,8 +20,13 @@ from paddlecnn.runtime import choose_device, load_paddle
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = command_parser("predict", __doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH",
-                        help="a run (its folder, a config, or latest) unless --model is given; then images or folders")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a run (its folder, a config, or latest) unless --model is given; then images or folders",
+    )
     parser.add_argument("--model", help="name of a network, for --weights")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (docs/weights.md), or paddle")
     parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")

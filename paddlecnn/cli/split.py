@@ -3,6 +3,7 @@
 Set data.split to that folder to use the split, as written or edited (then without split.json). Cross-validation:
 one folder for each of -o data.folds=5 -o data.fold=0 and so on.
 """
+
 from __future__ import annotations
 
 from pathlib import Path

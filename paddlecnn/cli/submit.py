@@ -7,6 +7,7 @@ paddlecnn submit --blend submissions/a.csv submissions/b.csv           the weigh
 paddlecnn submit submissions/a.csv --upload -m "first" --wait          upload an existing file
 paddlecnn submit --list                                                all submissions, expected and actual scores
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,31 +30,47 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     result = command_parser("submit", __doc__)
     source = result.add_argument_group("source").add_mutually_exclusive_group(required=True)
-    source.add_argument("target", nargs="?", type=Path,
-                        help="a run (its folder, a config, or latest), or a CSV to upload")
+    source.add_argument(
+        "target", nargs="?", type=Path, help="a run (its folder, a config, or latest), or a CSV to upload"
+    )
     source.add_argument("--folds", nargs="+", type=Path, metavar="RUN", help="runs to average")
     source.add_argument("--blend", nargs="+", type=Path, metavar="CSV", help="submissions to average")
-    source.add_argument("--list", nargs="?", type=Path, const=Path("submissions"), metavar="FOLDER",
-                        help="show the ledger of a folder of submissions")
+    source.add_argument(
+        "--list",
+        nargs="?",
+        type=Path,
+        const=Path("submissions"),
+        metavar="FOLDER",
+        help="show the ledger of a folder of submissions",
+    )
     make = result.add_argument_group("making a submission")
     make.add_argument("--out", type=Path, help="the CSV to write (default: in submissions/, named after the run)")
     make.add_argument("--split", choices=("val", "test"), default="test", help="the split to predict")
     make.add_argument("--tta", choices=("none", "flip", "crops"), default="none", help="views of each image")
     make.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
-    make.add_argument("--data-changed", action="store_true",
-                      help="predict even if the data are not those that the run was trained with")
+    make.add_argument(
+        "--data-changed",
+        action="store_true",
+        help="predict even if the data are not those that the run was trained with",
+    )
     make.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     add_engine_arguments(make)
     make.add_argument("--temperature", default="auto", metavar="auto|T", help="1 leaves the probabilities as trained")
-    make.add_argument("--clip", default="auto", metavar="auto|EPS|none",
-                      help="the least distance of a probability from 0 and 1")
+    make.add_argument(
+        "--clip", default="auto", metavar="auto|EPS|none", help="the least distance of a probability from 0 and 1"
+    )
     make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="the weights of the files of a blend")
     make.add_argument("--competition", metavar="NAME", help="Kaggle's name for it (default: the data set's own)")
     send = result.add_argument_group("uploading")
     send.add_argument("--upload", action="store_true", help="upload the file")
     send.add_argument("-m", "--message", help="the description on Kaggle (default: the file's name and SHA-256)")
-    send.add_argument("--wait", nargs="?", const="600", metavar="SECONDS",
-                      help="wait for the score; the limit includes the upload (default: 600)")
+    send.add_argument(
+        "--wait",
+        nargs="?",
+        const="600",
+        metavar="SECONDS",
+        help="wait for the score; the limit includes the upload (default: 600)",
+    )
     send.add_argument("--again", action="store_true", help="upload even what was uploaded before")
     return result
 
@@ -90,8 +107,18 @@ def write(args: argparse.Namespace) -> WrittenSubmission:
     choose_device(args.device)
     from paddlecnn.kaggle.submit import submit_runs
 
-    return submit_runs(runs, settings, args.out, args.split, args.tta, args.competition, args.module,
-                       args.data_changed, args.engine, args.precision)
+    return submit_runs(
+        runs,
+        settings,
+        args.out,
+        args.split,
+        args.tta,
+        args.competition,
+        args.module,
+        args.data_changed,
+        args.engine,
+        args.precision,
+    )
 
 
 def send(path: Path, args: argparse.Namespace, seconds: float | None) -> None:
@@ -119,7 +146,8 @@ def read_settings(temperature: str, clip: str, weights: str) -> Settings:
     return Settings(
         None if temperature == "auto" else read_number("--temperature", temperature, 1e-3, 1e3),
         None if clip == "auto" else 0.0 if clip == "none" else read_number("--clip", clip, 0, 0.499),
-        None if share is None else tuple(one / sum(share) for one in share))
+        None if share is None else tuple(one / sum(share) for one in share),
+    )
 
 
 def read_number(option: str, text: str, low: float, high: float, otherwise: str = "auto or ") -> float:

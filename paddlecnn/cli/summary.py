@@ -1,11 +1,12 @@
 """Show the layers of a network and their costs.
 
-    python tools/summary.py vgg16                     layers, parameters, multiply-adds, memory
-    python tools/summary.py --compare alexnet vgg16   two networks side by side
-    python tools/summary.py --kernels                 two 3x3 convolutions against one 5x5
-    python tools/summary.py --list 'vgg*'             the names of the networks
-    python tools/summary.py --markdown                all networks as the table of docs/models.md
+python tools/summary.py vgg16                     layers, parameters, multiply-adds, memory
+python tools/summary.py --compare alexnet vgg16   two networks side by side
+python tools/summary.py --kernels                 two 3x3 convolutions against one 5x5
+python tools/summary.py --list 'vgg*'             the names of the networks
+python tools/summary.py --markdown                all networks as the table of docs/models.md
 """
+
 from __future__ import annotations
 
 import json

@@ -4,6 +4,7 @@ The run's folder, runs/CONFIG/TIME unless --run names another, then contains che
 and metrics.csv. The best epoch is chosen on validation data; measure the test data at the end with `paddlecnn eval`.
 A run continues with --resume RUN, to the same weights as if it had never stopped.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,14 +23,29 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     result = command_parser("train", __doc__)
     result.add_argument("-c", "--config", type=Path, metavar="CONFIG", help="a YAML file from configs/")
-    result.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
-                        help="set one key of the config, e.g. -o train.epochs=3; may be repeated")
+    result.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one key of the config, e.g. -o train.epochs=3; may be repeated",
+    )
     result.add_argument("--run", type=Path, metavar="DIR", help="the folder of the run (default: runs/CONFIG/TIME)")
-    result.add_argument("--resume", nargs="?", const=True, metavar="RUN",
-                        help="continue a run: a folder, a config's newest run, or latest; without RUN the one that "
-                             "--run or -c names")
-    result.add_argument("--extend", action="append", default=[], metavar="KEY=VALUE",
-                        help="with --resume: change the length of a run on purpose, e.g. train.epochs=60")
+    result.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="RUN",
+        help="continue a run: a folder, a config's newest run, or latest; without RUN the one that --run or -c names",
+    )
+    result.add_argument(
+        "--extend",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="with --resume: change the length of a run on purpose, e.g. train.epochs=60",
+    )
     result.add_argument("--module", metavar="FILE", help="with --resume RUN: the run's own networks or data sets")
     result.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     result.add_argument("--seeds", type=int, metavar="N", help="train with N seeds; report mean and deviation")
@@ -61,8 +77,12 @@ def main(argv: list[str] | None = None) -> int:
         device = runtime.choose_device(args.device)
         print(dry_run_report(build_training(config), device))
         return 0
-    options = {"resume": bool(args.resume), "extend": [item.partition("=")[0] for item in args.extend],
-               "device": args.device, "profile": args.profile or 0}
+    options = {
+        "resume": bool(args.resume),
+        "extend": [item.partition("=")[0] for item in args.extend],
+        "device": args.device,
+        "profile": args.profile or 0,
+    }
     if args.seeds is not None:
         print_seeds(path, train_seeds(config, path, args.seeds, **options))
     else:
@@ -100,8 +120,10 @@ def with_module(config: Config, module: str | None, run: Path) -> Config:
     """The run's config with the module that the caller names: a run folder alone never makes the package run code."""
     if config.model.module is None or module is not None:
         return config.model_copy(update={"model": config.model.model_copy(update={"module": module})})
-    raise ConfigError(f"{run}: was trained with the module {config.model.module}, which is code and is only run if you "
-                      f"name it: add --module {config.model.module}")
+    raise ConfigError(
+        f"{run}: was trained with the module {config.model.module}, which is code and is only run if you "
+        f"name it: add --module {config.model.module}"
+    )
 
 
 def print_seeds(path: Path, finished: list[FinishedRun]) -> None:
@@ -112,7 +134,11 @@ def print_seeds(path: Path, finished: list[FinishedRun]) -> None:
     for one in finished:
         print(f"seed {one.run.config.seed}: best epoch {one.best.epoch}, val {one.best}")
     top1, loss = (spread([getattr(one.best, name) for one in finished]) for name in ("top1", "loss"))
-    print(f"val top-1 of {len(finished)} seeds: mean {top1['mean']:.4%}, standard deviation {top1['deviation']:.4%}, "
-          f"range {top1['range'][0]:.4%} to {top1['range'][1]:.4%}")
-    print(f"val loss of {len(finished)} seeds: mean {loss['mean']:.6f}, standard deviation {loss['deviation']:.6f}, "
-          f"range {loss['range'][0]:.6f} to {loss['range'][1]:.6f}")
+    print(
+        f"val top-1 of {len(finished)} seeds: mean {top1['mean']:.4%}, standard deviation {top1['deviation']:.4%}, "
+        f"range {top1['range'][0]:.4%} to {top1['range'][1]:.4%}"
+    )
+    print(
+        f"val loss of {len(finished)} seeds: mean {loss['mean']:.6f}, standard deviation {loss['deviation']:.6f}, "
+        f"range {loss['range'][0]:.6f} to {loss['range'][1]:.6f}"
+    )

@@ -1,4 +1,5 @@
 """The interface of every data set: images with ids, labels and class names."""
+
 from __future__ import annotations
 
 import hashlib
@@ -44,8 +45,10 @@ class Dataset:
         for kind, names in (("class", self.classes), ("image", self.ids)):
             if UNUSABLE.search("".join(names)):
                 name = next(name for name in names if UNUSABLE.search(name))
-                raise DataError(f"{self.name}: {kind} name {name!a} has a control character or is not UTF-8; "
-                                "rename the file or folder")
+                raise DataError(
+                    f"{self.name}: {kind} name {name!a} has a control character or is not UTF-8; "
+                    "rename the file or folder"
+                )
         if len(set(self.ids)) < len(self.ids):  # as of a folder that was unpacked a second time into itself
             duplicate = Counter(self.ids).most_common(1)[0][0]
             raise DataError(f"{self.name}: duplicate image {duplicate}; remove one copy")
@@ -104,8 +107,9 @@ class ArrayDataset(Dataset):
     Batches are made fastest from separate colour planes: a transposed view of [N, 3, H, W].
     """
 
-    def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None,
-                 images: np.ndarray):
+    def __init__(
+        self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None, images: np.ndarray
+    ):
         super().__init__(name, classes, ids, labels)
         self.images = images
 
@@ -134,8 +138,15 @@ class ArrayDataset(Dataset):
 class FileDataset(Dataset):
     """Image files in a folder or a zip, decoded on demand."""
 
-    def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None,
-                 store: FileStorage, members: Sequence[str]):
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        ids: Sequence[str],
+        labels: np.ndarray | None,
+        store: FileStorage,
+        members: Sequence[str],
+    ):
         super().__init__(name, classes, ids, labels)
         self.store = store
         self.members = list(members)

@@ -1,4 +1,5 @@
 """Data sets by name: `open_dataset(config.data, seed)` returns the three parts, `register_source` adds a data set."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,20 @@ from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_c
 from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["ArrayDataset", "Dataset", "FileDataset", "PublishedSplits", "Source", "Splits", "defaults", "open_dataset",
-           "open_parts", "register_source", "require_classes", "save_split"]
+__all__ = [
+    "ArrayDataset",
+    "Dataset",
+    "FileDataset",
+    "PublishedSplits",
+    "Source",
+    "Splits",
+    "defaults",
+    "open_dataset",
+    "open_parts",
+    "register_source",
+    "require_classes",
+    "save_split",
+]
 
 Load = Callable[[DataConfig], PublishedSplits]
 
@@ -29,8 +42,10 @@ class Source:
 
 SOURCES: dict[str, Source] = {
     "digits": Source(digits.load, digits.PREPROCESS, digits.COUNTS),
-    **{name: Source(cifar.load, edition.preprocess, edition.counts, cifar.unofficial_files)
-       for name, edition in cifar.EDITIONS.items()},
+    **{
+        name: Source(cifar.load, edition.preprocess, edition.counts, cifar.unofficial_files)
+        for name, edition in cifar.EDITIONS.items()
+    },
     "kaggle_cifar10": Source(kaggle_cifar.load, kaggle_cifar.PREPROCESS, kaggle_cifar.COUNTS),
     "dogs_vs_cats": Source(dogs_vs_cats.load, dogs_vs_cats.PREPROCESS, dogs_vs_cats.COUNTS),
     "folder": Source(folder.load, folder.PREPROCESS),
@@ -79,8 +94,9 @@ def open_parts(config: DataConfig) -> PublishedSplits:
         raise DataError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
-        raise DataError(f"data.name: the loader of {config.name} returned {type(parts).__name__}; "
-                        "expected PublishedSplits")
+        raise DataError(
+            f"data.name: the loader of {config.name} returned {type(parts).__name__}; expected PublishedSplits"
+        )
     return parts
 
 
@@ -98,8 +114,10 @@ def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:
 def require_classes(dataset: Dataset, classes: Sequence[str], owner: str) -> None:
     """Raise DataError unless a data set has the classes of a run or checkpoint."""
     if tuple(classes) != dataset.classes:
-        raise DataError(f"{dataset.name}: its classes are {few(dataset.classes)}; {owner} has {len(classes)}: "
-                        f"{few(classes)}; use the data that it was trained on")
+        raise DataError(
+            f"{dataset.name}: its classes are {few(dataset.classes)}; {owner} has {len(classes)}: "
+            f"{few(classes)}; use the data that it was trained on"
+        )
 
 
 def few(classes: Sequence[str]) -> str:
@@ -111,8 +129,10 @@ def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> tuple[
         return parts.train, parts.val
     train, val = split_positions(parts.train, config, seed)
     if not len(train) or not len(val):
-        raise DataError(f"{parts.train.name}: {len(train)} images for training and {len(val)} for validation; "
-                        "change data.val_fraction or data.folds, or add images")
+        raise DataError(
+            f"{parts.train.name}: {len(train)} images for training and {len(val)} for validation; "
+            "change data.val_fraction or data.folds, or add images"
+        )
     return parts.train.subset(train), parts.train.subset(val)
 
 

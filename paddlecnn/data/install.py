@@ -2,6 +2,7 @@
 
 A folder gets the data set's name only after its content was checked.
 """
+
 from __future__ import annotations
 
 import logging
@@ -25,8 +26,13 @@ logger = logging.getLogger(__name__)
 REDUX, FIRST_EDITION = dogs_vs_cats.COMPETITIONS
 # By our data set's name or by Kaggle's. The edition of 2013 admits no new participants, so Redux is the default.
 COMPETITIONS = {
-    "dogs_vs_cats": REDUX, "dogs-vs-cats": REDUX, REDUX: REDUX, "dogs-vs-cats-2013": FIRST_EDITION,
-    "kaggle_cifar10": kaggle_cifar.COMPETITION, "cifar-10": kaggle_cifar.COMPETITION}
+    "dogs_vs_cats": REDUX,
+    "dogs-vs-cats": REDUX,
+    REDUX: REDUX,
+    "dogs-vs-cats-2013": FIRST_EDITION,
+    "kaggle_cifar10": kaggle_cifar.COMPETITION,
+    "cifar-10": kaggle_cifar.COMPETITION,
+}
 NAMES = (*cifar.EDITIONS, *COMPETITIONS)
 ELSEWHERE = "choose a --dest on another disk"
 
@@ -140,8 +146,10 @@ def unpack_inner_zips(folder: Path) -> None:
 
 
 LOADERS: dict[str, tuple[str, Callable[[DataConfig], PublishedSplits]]] = {
-    REDUX: ("dogs_vs_cats", dogs_vs_cats.load), FIRST_EDITION: ("dogs_vs_cats", dogs_vs_cats.load),
-    kaggle_cifar.COMPETITION: ("kaggle_cifar10", kaggle_cifar.load)}
+    REDUX: ("dogs_vs_cats", dogs_vs_cats.load),
+    FIRST_EDITION: ("dogs_vs_cats", dogs_vs_cats.load),
+    kaggle_cifar.COMPETITION: ("kaggle_cifar10", kaggle_cifar.load),
+}
 
 
 def check_competition(competition: str, folder: Path, name: Path | None = None) -> None:
@@ -157,16 +165,20 @@ def check_competition(competition: str, folder: Path, name: Path | None = None) 
         reason = str(error).replace(str(folder), str(name))
         raise DataError(f"{name}: not the content of the competition {competition} ({reason})") from None
     if parts.test is None:
-        raise DataError(f"{name}: not the content of the competition {competition} (it contains no test images); "
-                        "remove it and get it again")
+        raise DataError(
+            f"{name}: not the content of the competition {competition} (it contains no test images); "
+            "remove it and get it again"
+        )
     logger.info("%s images in test, %s images in train", f"{len(parts.test):,}", f"{len(parts.train):,}")
     for sample in folder.glob("sample*ubmission.csv"):
         lines = read_file(sample, "get the bundle again").decode("utf-8", "replace").splitlines()
         ids = {line.partition(",")[0] for line in lines[1:] if line.strip()}
         if ids != set(parts.test.ids):
-            raise DataError(f"{name / sample.name}: lists {len(ids):,} test images and {len(parts.test):,} are there"
-                            f"{first_difference(ids, set(parts.test.ids))}; the bundle is not complete: remove it and "
-                            "get it again")
+            raise DataError(
+                f"{name / sample.name}: lists {len(ids):,} test images and {len(parts.test):,} are there"
+                f"{first_difference(ids, set(parts.test.ids))}; the bundle is not complete: remove it and "
+                "get it again"
+            )
 
 
 def first_difference(listed: set[str], found: set[str]) -> str:

@@ -4,6 +4,7 @@ Every image gets a place between 0 and 1 within its class, in a random order tha
 seed. Validation is the places below `val_fraction`; fold k of n is the places from k/n to (k+1)/n.
 Exact duplicates (equal content) share one place, so that they fall on the same side.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -97,9 +98,17 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
         text = "".join(f"{dataset.ids[i]} {labels[i]}\n" for i in positions)
         write_text(folder / name, text)
         hashes[name] = hashlib.sha256(text.encode()).hexdigest()
-    write_json(folder / "split.json", {**made_by, "data": dataset.name, "classes": list(dataset.classes),
-                                       "counts": {"train": len(split[0]), "val": len(split[1])},
-                                       "fingerprint": dataset.fingerprint, "sha256": hashes})
+    write_json(
+        folder / "split.json",
+        {
+            **made_by,
+            "data": dataset.name,
+            "classes": list(dataset.classes),
+            "counts": {"train": len(split[0]), "val": len(split[1])},
+            "fingerprint": dataset.fingerprint,
+            "sha256": hashes,
+        },
+    )
 
 
 def read_split(folder: Path, dataset: Dataset) -> Pair:
@@ -117,8 +126,10 @@ def read_split(folder: Path, dataset: Dataset) -> Pair:
         for number, line in enumerate(read_lines(file), start=1):
             position = read_line(line, dataset, where, f"{file}, line {number}")
             if position in lines_of:
-                raise DataError(f"{file}, line {number}: {dataset.ids[position]} is already in {lines_of[position]}; "
-                                "name each image once")
+                raise DataError(
+                    f"{file}, line {number}: {dataset.ids[position]} is already in {lines_of[position]}; "
+                    "name each image once"
+                )
             lines_of[position] = f"{file.name}, line {number}"
             positions.append(position)
         if not positions:
@@ -146,23 +157,27 @@ def read_line(line: str, dataset: Dataset, where: dict[str, int], source: str) -
     if not path:
         raise DataError(f"{source}: `{line}` is not of the form `path label`")
     if path not in where:
-        raise DataError(f"{source}: {path} is not in the training part of {dataset.name}; "
-                        f"its images are named like {dataset.ids[0]}")
+        raise DataError(
+            f"{source}: {path} is not in the training part of {dataset.name}; "
+            f"its images are named like {dataset.ids[0]}"
+        )
     position = where[path]
     expected = int(known_labels(dataset)[position])
     if label in (str(expected), dataset.classes[expected]):  # class names may be numbers too
         return position
     if label not in dataset.classes and label not in map(str, range(len(dataset.classes))):
-        raise DataError(f"{source}: label {label} is outside the range of {dataset.name}: "
-                        f"0 to {len(dataset.classes) - 1}, or one of its class names")
+        raise DataError(
+            f"{source}: label {label} is outside the range of {dataset.name}: "
+            f"0 to {len(dataset.classes) - 1}, or one of its class names"
+        )
     raise DataError(f"{source}: label {label} for {path}; the data has {expected} ({dataset.classes[expected]})")
 
 
 def split_line(line: str, dataset: Dataset, where: dict[str, int]) -> tuple[str, str]:
     """The path and the label of a line. Both may contain spaces; a known image decides where the path ends."""
     for name in dataset.classes:
-        if " " in name and line.endswith(f" {name}") and line[:-len(name) - 1] in where:
-            return line[:-len(name) - 1], name
+        if " " in name and line.endswith(f" {name}") and line[: -len(name) - 1] in where:
+            return line[: -len(name) - 1], name
     path, _, label = line.rpartition(" ")
     return path, label
 
@@ -180,8 +195,10 @@ def check_split_json(folder: Path, dataset: Dataset) -> None:
     for name, digest in hashes.items():
         text = "".join(f"{line}\n" for line in read_lines(folder / name))
         if hashlib.sha256(text.encode()).hexdigest() != digest:
-            raise DataError(f"{folder / name}: changed since split.json was written; "
-                            "if that was on purpose, remove split.json")
+            raise DataError(
+                f"{folder / name}: changed since split.json was written; if that was on purpose, remove split.json"
+            )
     if fingerprint != dataset.fingerprint:
-        raise DataError(f"{file}: made for other images than {dataset.name} has now; "
-                        "write the split again, or restore the data")
+        raise DataError(
+            f"{file}: made for other images than {dataset.name} has now; write the split again, or restore the data"
+        )

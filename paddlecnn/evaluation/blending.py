@@ -2,6 +2,7 @@
 
 A single prediction is a blend of one member.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -61,15 +62,21 @@ def fit_weights(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
         gradient = np.einsum("nc,nmc->m", error, logits) / len(labels)
         return image_losses(probabilities, labels).mean(), gradient
 
-    factors = minimize(loss, np.full(members, 1 / members), jac=True, method="L-BFGS-B",
-                       bounds=[(0, MAX_FACTOR)] * members).x
+    factors = minimize(
+        loss, np.full(members, 1 / members), jac=True, method="L-BFGS-B", bounds=[(0, MAX_FACTOR)] * members
+    ).x
     if factors.sum() == 0:  # no member is better than chance
         factors = np.ones(members)
     return tuple(float(factor) for factor in factors / factors.sum())
 
 
-def fit_blend(logits: np.ndarray, labels: np.ndarray, weights: Sequence[float] | None = None,
-              temperature: float | None = None, eps: float | None = None) -> Blend:
+def fit_blend(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    weights: Sequence[float] | None = None,
+    temperature: float | None = None,
+    eps: float | None = None,
+) -> Blend:
     """A blend with weights, temperature and clip fitted on images [N, M, C], [N]; given values are kept."""
     if weights is None:
         weights = fit_weights(logits, labels)

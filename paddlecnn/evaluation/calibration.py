@@ -9,6 +9,7 @@ of an error to -log eps. Both preserve the order of the classes.
 scikit-learn has a temperature of its own only from 1.8 on and no clip, so the two are fitted together here by
 minimising the log loss; a test compares the temperature with scikit-learn's if it has one.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -87,8 +88,9 @@ def probability_columns(classes: Sequence[str], taken: Sequence[str]) -> list[st
     return [f"p({name})" if name in taken else name for name in classes]
 
 
-def fit_calibration(logits: np.ndarray, labels: np.ndarray, temperature: float | None = None,
-                    eps: float | None = None) -> Calibration:
+def fit_calibration(
+    logits: np.ndarray, labels: np.ndarray, temperature: float | None = None, eps: float | None = None
+) -> Calibration:
     """The temperature and the clip with the lowest log loss for logits [N, C]; a given value is kept.
 
     One pseudo-observation is added (Laplace smoothing), an error of median confidence: n images without an error do
@@ -106,15 +108,24 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray, temperature: float |
     if eps is None:  # the loss may have several local minima over the clip: a coarse search first, then a fine one
         coarse = min(COARSE_CLIPS, key=lambda one: loss(at_clip(one)))
         step = COARSE_CLIPS[1] / COARSE_CLIPS[0]
-        eps = lowest(lambda one: loss(at_clip(one)), max(coarse / step, COARSE_CLIPS[0]),
-                     min(coarse * step, COARSE_CLIPS[-1]))
+        eps = lowest(
+            lambda one: loss(at_clip(one)), max(coarse / step, COARSE_CLIPS[0]), min(coarse * step, COARSE_CLIPS[-1])
+        )
     return at_clip(eps)
 
 
 def lowest(function: Callable[[float], float], low: float, high: float) -> float:
     """The minimum of a function of a positive number between two bounds, to a relative precision of 0.001."""
-    return float(np.exp(minimize_scalar(lambda log: function(float(np.exp(log))), bounds=np.log((low, high)),
-                                        method="bounded", options={"xatol": 1e-3}).x))
+    return float(
+        np.exp(
+            minimize_scalar(
+                lambda log: function(float(np.exp(log))),
+                bounds=np.log((low, high)),
+                method="bounded",
+                options={"xatol": 1e-3},
+            ).x
+        )
+    )
 
 
 def with_pseudo_error(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,8 +142,10 @@ def cross_fitted(fit: Fit, logits: np.ndarray, labels: np.ndarray, seed: int) ->
     Raises DataError if there are too few images to be divided.
     """
     if len(labels) < 2 * PARTS:
-        raise DataError(f"{len(labels)} validation images are too few to calibrate on; "
-                        "use --temperature 1 --clip none, or a larger validation part")
+        raise DataError(
+            f"{len(labels)} validation images are too few to calibrate on; "
+            "use --temperature 1 --clip none, or a larger validation part"
+        )
     probabilities = np.empty((len(labels), logits.shape[-1]))
     smallest = 1.0
     folds = KFold(PARTS, shuffle=True, random_state=random_seed(seed, "calibration parts") % 2**32)

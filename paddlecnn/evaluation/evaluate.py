@@ -1,4 +1,5 @@
 """Evaluation of a finished run on validation data or, once, on test data."""
+
 from __future__ import annotations
 
 import datetime
@@ -23,9 +24,16 @@ from paddlecnn.runs.state import Scores
 from paddlecnn.text_tables import text_table
 
 
-def evaluate_run(run: RunDir, split: str = "val", checkpoint: str = "best", device: str = "auto",
-                 module: str | None = None, data_changed: bool = False, engine: str | None = None,
-                 precision: str | None = None) -> dict[str, Any]:
+def evaluate_run(
+    run: RunDir,
+    split: str = "val",
+    checkpoint: str = "best",
+    device: str = "auto",
+    module: str | None = None,
+    data_changed: bool = False,
+    engine: str | None = None,
+    precision: str | None = None,
+) -> dict[str, Any]:
     """The figures of `report` for a split of a run's data, kept in the run's folder.
 
     Writes predictions_SPLIT.csv and evaluation_SPLIT.json, and appends a line to evaluations.jsonl, which records
@@ -42,10 +50,17 @@ def evaluate_run(run: RunDir, split: str = "val", checkpoint: str = "best", devi
     check_same_data(loaded, splits, data_changed)
     predictions = predict_split(loaded, splits, split)
     if predictions.labels is None:
-        raise DataError(f"{loaded.config.data.name}: its {split} images have no published labels; "
-                        "`paddlecnn submit` writes the predictions that Kaggle scores")
-    figures = {"split": split, "checkpoint": checkpoint, "epoch": loaded.state.epoch, "step": loaded.state.step,
-               **report(predictions.logits, predictions.labels, predictions.classes)}
+        raise DataError(
+            f"{loaded.config.data.name}: its {split} images have no published labels; "
+            "`paddlecnn submit` writes the predictions that Kaggle scores"
+        )
+    figures = {
+        "split": split,
+        "checkpoint": checkpoint,
+        "epoch": loaded.state.epoch,
+        "step": loaded.state.step,
+        **report(predictions.logits, predictions.labels, predictions.classes),
+    }
     write_predictions(run.predictions(split), predictions)
     write_json(run.path / f"evaluation_{split}.json", figures)
     record_evaluation(run, figures)
@@ -55,10 +70,17 @@ def evaluate_run(run: RunDir, split: str = "val", checkpoint: str = "best", devi
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """id, label, predicted, then the probability of each class."""
     names = np.array(predictions.classes, dtype=object)
-    fixed = pd.DataFrame({"id": predictions.ids, "label": names[predictions.labels],
-                          "predicted": names[predictions.logits.argmax(axis=1)]})
-    probabilities = pd.DataFrame(softmax(predictions.logits.astype(np.float64), axis=1),
-                                 columns=probability_columns(predictions.classes, fixed.columns.tolist()))
+    fixed = pd.DataFrame(
+        {
+            "id": predictions.ids,
+            "label": names[predictions.labels],
+            "predicted": names[predictions.logits.argmax(axis=1)],
+        }
+    )
+    probabilities = pd.DataFrame(
+        softmax(predictions.logits.astype(np.float64), axis=1),
+        columns=probability_columns(predictions.classes, fixed.columns.tolist()),
+    )
     with written_aside(path) as aside:
         pd.concat([fixed, probabilities], axis=1).to_csv(aside, index=False)
 
@@ -66,20 +88,26 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
     """Append a line to evaluations.jsonl."""
     kept = ("split", "checkpoint", "epoch", "n", "loss", "top1")
-    entry = {"time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-             **{name: figures[name] for name in kept}}
+    entry = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **{name: figures[name] for name in kept},
+    }
     with open(run.path / "evaluations.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 
 def as_text(figures: dict[str, Any]) -> str:
     """The figures as a few lines and a table of the classes."""
-    lines = [f"{figures['split']} (checkpoint {figures['checkpoint']}, epoch {figures['epoch']}): "
-             f"{Scores(n=figures['n'], loss=figures['loss'], top1=figures['top1'])}"]
+    lines = [
+        f"{figures['split']} (checkpoint {figures['checkpoint']}, epoch {figures['epoch']}): "
+        f"{Scores(n=figures['n'], loss=figures['loss'], top1=figures['top1'])}"
+    ]
     if figures["top5"] is not None:
         lines.append(f"top-5 {figures['top5']:.4%}")
     lines.append(f"log loss {figures['log_loss']:.6f}")
     rows = [["", "precision", "recall", "images"]]
-    rows += [[name, f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{int(row['support']):,}"]
-             for name, row in figures["per_class"].items()]
+    rows += [
+        [name, f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{int(row['support']):,}"]
+        for name, row in figures["per_class"].items()
+    ]
     return "\n".join([*lines, text_table(rows)])

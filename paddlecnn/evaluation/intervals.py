@@ -4,6 +4,7 @@ They describe the luck in the choice of images, for a predictor that these image
 was fitted, the values come from a cross-fit. The epoch of a run was selected on the same validation images, which no
 interval accounts for: whoever prints one says so (EPOCH_NOTE).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -63,5 +64,8 @@ def log_loss_estimate(losses: np.ndarray, worst: float, seed: int) -> Estimate:
         weights /= weights.sum(axis=1, keepdims=True)
         lows.append(weights @ below)
         highs.append(weights @ above)
-    return Estimate(float(losses.mean()), float(np.percentile(np.concatenate(lows), tail)),
-                    float(np.percentile(np.concatenate(highs), 100 - tail)))
+    return Estimate(
+        float(losses.mean()),
+        float(np.percentile(np.concatenate(lows), tail)),
+        float(np.percentile(np.concatenate(highs), 100 - tail)),
+    )

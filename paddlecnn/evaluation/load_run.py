@@ -1,4 +1,5 @@
 """A trained run, ready to predict: everything it needs is in its checkpoint."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ class LoadedRun:
         return self.state.preprocess
 
 
-def load_run(run: RunDir, which: str = "best", module: str | None = None, engine: str | None = None,
-             precision: str | None = None) -> LoadedRun:
+def load_run(
+    run: RunDir, which: str = "best", module: str | None = None, engine: str | None = None, precision: str | None = None
+) -> LoadedRun:
     """The model of a run's checkpoint, `best` or `last`.
 
     module: the file with the run's own networks or data sets, if it was trained with one
@@ -47,8 +49,10 @@ def load_run(run: RunDir, which: str = "best", module: str | None = None, engine
     model = create_model(identity.name, num_classes=identity.num_classes, **identity.options)
     missing, unexpected = model.set_state_dict(checkpoint.model)  # type: ignore[arg-type]  # takes arrays, too
     if missing or unexpected:
-        raise CheckpointError(f"{folder}: model.safetensors does not fit {identity.name} of this version "
-                              f"(layers {', '.join([*missing, *unexpected][:3])})")
+        raise CheckpointError(
+            f"{folder}: model.safetensors does not fit {identity.name} of this version "
+            f"(layers {', '.join([*missing, *unexpected][:3])})"
+        )
     model.eval()
     trained = Engine(checkpoint.state.engine, checkpoint.state.precision)
     chosen = engine_for_run(trained, engine, precision, paddle.get_device())

@@ -1,4 +1,5 @@
 """The measures of a model, shared by validation during training and by `paddlecnn eval`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,8 +18,12 @@ from paddlecnn.evaluation.calibration import image_losses
 from paddlecnn.runs.state import Scores
 
 
-def predict_logits(model: paddle.nn.Layer, loader: Loader, progress: str | None = None,
-                   autocast: Callable[[], AbstractContextManager[Any]] = nullcontext) -> np.ndarray:
+def predict_logits(
+    model: paddle.nn.Layer,
+    loader: Loader,
+    progress: str | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> np.ndarray:
     """The model's logits [N, C], float32, in the order of the loader's data set.
 
     The model is put into evaluation mode and returned to its previous mode. The host waits for the device once,
@@ -29,8 +34,14 @@ def predict_logits(model: paddle.nn.Layer, loader: Loader, progress: str | None 
     """
     was_training = model.training
     model.eval()
-    batches = tqdm(loader.epoch(0), total=len(loader), desc=progress, unit="batch", leave=False,
-                   disable=None if progress and distributed.rank() == 0 else True)
+    batches = tqdm(
+        loader.epoch(0),
+        total=len(loader),
+        desc=progress,
+        unit="batch",
+        leave=False,
+        disable=None if progress and distributed.rank() == 0 else True,
+    )
     indices, outputs = [], []
     with paddle.no_grad():
         for batch in batches:
@@ -71,7 +82,9 @@ def report(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
         "log_loss": float(image_losses(probabilities, labels).mean()),
         "top1": scores.top1,
         "top5": float(top_k_accuracy_score(labels, logits, k=5, labels=every)) if len(classes) > 5 else None,
-        "per_class": {name: dict(zip(names, map(float, column), strict=True))
-                      for name, column in zip(classes, zip(*table, strict=True), strict=True)},
+        "per_class": {
+            name: dict(zip(names, map(float, column), strict=True))
+            for name, column in zip(classes, zip(*table, strict=True), strict=True)
+        },
         "confusion": confusion_matrix(labels, logits.argmax(axis=1), labels=every).tolist(),
     }

@@ -1,4 +1,5 @@
 """Predictions of a trained network: for single images, and for the validation or test split of a run's data."""
+
 from __future__ import annotations
 
 import logging
@@ -63,8 +64,9 @@ class FilePrediction:
         return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top]}
 
 
-def published_classifier(name: str, weights: str, engine: str | None = None,
-                         precision: str | None = None) -> Classifier:
+def published_classifier(
+    name: str, weights: str, engine: str | None = None, precision: str | None = None
+) -> Classifier:
     """A registered network with published ImageNet weights.
 
     Raises WeightsError if a layer is missing in the file, if its number of classes is not 1000, or if its
@@ -73,11 +75,15 @@ def published_classifier(name: str, weights: str, engine: str | None = None,
     model = create_model(name, num_classes=1000)
     report = load_weights(cast(ConvClassifier, model), weights)
     if report.replaced:
-        raise WeightsError(f"{weights}: {report.replaced}, those of ImageNet; for a run of paddlecnn, give its folder, "
-                           "which contains its class names")
+        raise WeightsError(
+            f"{weights}: {report.replaced}, those of ImageNet; for a run of paddlecnn, give its folder, "
+            "which contains its class names"
+        )
     if report.preprocess is None:
-        raise WeightsError(f"{weights}: the preprocessing of its images is unknown; for a run of paddlecnn, give its "
-                           "folder; other weights can be trained further with data.preprocess in a config")
+        raise WeightsError(
+            f"{weights}: the preprocessing of its images is unknown; for a run of paddlecnn, give its "
+            "folder; other weights can be trained further with data.preprocess in a config"
+        )
     model.eval()
     model = engine_for_run(Engine(), engine, precision, paddle.get_device()).apply(model)
     return Classifier(model, imagenet_classes(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
@@ -89,7 +95,7 @@ def probabilities_of(classifier: Classifier | LoadedRun, images: Sequence[ImageL
     images: paths, PIL images, or uint8 arrays [H, W, 3] in RGB
     Raises DataError for the first image that cannot be read.
     """
-    batches = [images[start:start + BATCH] for start in range(0, len(images), BATCH)]
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     rows = [forward(classifier, [input_of(classifier, image) for image in batch]) for batch in batches]
     return np.concatenate(rows) if rows else np.zeros((0, len(classifier.classes)), np.float32)
 
@@ -98,7 +104,7 @@ def predict_files(classifier: Classifier | LoadedRun, paths: Sequence[Path], top
     """A prediction for each file, in order; an unreadable file does not stop the rest."""
     with tqdm(total=len(paths), unit="image", disable=None, leave=False) as progress:
         for start in range(0, len(paths), BATCH):
-            batch = paths[start:start + BATCH]
+            batch = paths[start : start + BATCH]
             inputs, errors = {}, {}
             for path in batch:
                 try:
@@ -196,8 +202,10 @@ def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) 
         part = "training"
     else:
         return
-    problem = (f"{run.run.path}: the {part} images are not those of the run: the files in {run.config.data.root} or "
-               "the data keys or seed of its config.yaml have changed since training")
+    problem = (
+        f"{run.run.path}: the {part} images are not those of the run: the files in {run.config.data.root} or "
+        "the data keys or seed of its config.yaml have changed since training"
+    )
     if not data_changed:
         raise DataError(f"{problem}; restore them, or pass --data-changed to use the images that are there now")
     logger.warning("%s; images that the run was trained on may count as unseen", problem)
@@ -211,8 +219,10 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
     """
     for part in parts[1:]:
         if part.classes != parts[0].classes:
-            raise DataError(f"the runs have different classes ({', '.join(parts[0].classes)} and "
-                            f"{', '.join(part.classes)}); they cannot be combined")
+            raise DataError(
+                f"the runs have different classes ({', '.join(parts[0].classes)} and "
+                f"{', '.join(part.classes)}); they cannot be combined"
+            )
     place = {name: row for row, name in enumerate(dict.fromkeys(name for part in parts for name in part.ids))}
     total, count = np.zeros((len(place), len(parts[0].classes))), np.zeros(len(place))
     labels = None if parts[0].labels is None else np.zeros(len(place), np.int64)

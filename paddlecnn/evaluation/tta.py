@@ -1,4 +1,5 @@
 """Test-time augmentation: a model that looks at each image several times and takes the mean of its logits."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -41,8 +42,9 @@ def ten_crops(size: int, large: int) -> list[View]:
 
     def crop(top: int, left: int, mirror: bool) -> View:
         def view(images: paddle.Tensor) -> paddle.Tensor:
-            part = images[:, :, top:top + size, left:left + size]
+            part = images[:, :, top : top + size, left : left + size]
             return mirrored(part) if mirror else part
+
         return view
 
     corners = [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)]

@@ -1,4 +1,5 @@
 """A submission from several others: the weighted mean of their logits. Needs no Paddle."""
+
 from __future__ import annotations
 
 import functools
@@ -16,8 +17,9 @@ from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.submission import check_submission, check_writable, in_order_of, read_submission
 
 
-def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = None, slug: str | None = None
-                ) -> WrittenSubmission:
+def blend_files(
+    files: Sequence[Path], settings: Settings, out: Path | None = None, slug: str | None = None
+) -> WrittenSubmission:
     """Blend submissions of probabilities, and write the blend.
 
     Weights, temperature and clip are fitted on the validation images that all members predicted, as kept beside each
@@ -35,12 +37,20 @@ def blend_files(files: Sequence[Path], settings: Settings, out: Path | None = No
     target = stack_target(files, competition)
     validation = stack_validation(files, entries, competition.positive)
     if validation is None and settings.weights is None:
-        raise SubmissionError("--blend: the files have no validation image in common that their runs predicted, so no "
-                              "weights can be fitted; give --weights, or use `--folds RUN RUN ...` for the runs of a "
-                              "cross-validation")
-    inputs = SubmissionInputs(competition, ("other", competition.positive), target, validation, target.ids,
-                          blended_origin(files, entries),
-                              calibrated_members=True)
+        raise SubmissionError(
+            "--blend: the files have no validation image in common that their runs predicted, so no "
+            "weights can be fitted; give --weights, or use `--folds RUN RUN ...` for the runs of a "
+            "cross-validation"
+        )
+    inputs = SubmissionInputs(
+        competition,
+        ("other", competition.positive),
+        target,
+        validation,
+        target.ids,
+        blended_origin(files, entries),
+        calibrated_members=True,
+    )
     return write_candidate(inputs, settings, path)
 
 
@@ -59,8 +69,10 @@ def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Com
     name = slug or slugs.pop()
     competition = competition_named(name) if name else PLAIN
     if competition.label != "probability":
-        raise SubmissionError(f"--blend: the files contain class names, not probabilities; only those for {REDUX.slug} "
-                              "can be blended. `--folds RUN RUN ...` averages the runs themselves")
+        raise SubmissionError(
+            f"--blend: the files contain class names, not probabilities; only those for {REDUX.slug} "
+            "can be blended. `--folds RUN RUN ...` averages the runs themselves"
+        )
     return competition
 
 
@@ -87,14 +99,19 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
     if common.empty:
         return None
     columns = [table.loc[common, positive].to_numpy() for table in tables]
-    return Images(common.tolist(), np.stack([two_class_logits(column) for column in columns], axis=1),
-                  (tables[0].loc[common, "label"] == positive).to_numpy().astype(np.int64))
+    return Images(
+        common.tolist(),
+        np.stack([two_class_logits(column) for column in columns], axis=1),
+        (tables[0].loc[common, "label"] == positive).to_numpy().astype(np.int64),
+    )
 
 
 def blended_origin(files: Sequence[Path], entries: Sequence[Entry | None]) -> dict[str, str]:
     """The origin of a blend, as columns of the ledger; the members are separated by ;."""
     known = [entry or Entry(file=file.name, sha256="") for file, entry in zip(files, entries, strict=True)]
-    return {"runs": ";".join(str(file) for file in files),
-            "checkpoint": ";".join(f"sha256 {entry.sha256[:12]}" if entry.sha256 else "" for entry in known),
-            "config_hash": ";".join(entry.config_hash for entry in known),
-            "git_commit": ";".join(entry.git_commit for entry in known)}
+    return {
+        "runs": ";".join(str(file) for file in files),
+        "checkpoint": ";".join(f"sha256 {entry.sha256[:12]}" if entry.sha256 else "" for entry in known),
+        "config_hash": ";".join(entry.config_hash for entry in known),
+        "git_commit": ";".join(entry.git_commit for entry in known),
+    }

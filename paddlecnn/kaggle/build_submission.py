@@ -3,6 +3,7 @@
 The folder NAME beside NAME.csv contains the evidence: calibration.json, validation.csv (the probabilities of the
 validation images, on which a later blend fits its weights), reliability.png and clip.png.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -102,11 +103,14 @@ class WrittenSubmission:
         if self.competition.metric == "accuracy":
             return [*lines, f"expected accuracy {self.expected.after}, from {count}", *self.notes]
         plain = "as trained" if len(self.blend.weights) == 1 else "plain mean"
-        return [*lines, f"expected log loss {plain}   {self.expected.before}",
-                f"expected log loss calibrated   {self.expected.after}"
-                f"{', cross-fitted' if self.cross_fitted else ''}",
-                f"{self.blend}, fitted on {count}", *self.notes,
-                f"figures: {self.path.with_suffix('')}/reliability.png and clip.png"]
+        return [
+            *lines,
+            f"expected log loss {plain}   {self.expected.before}",
+            f"expected log loss calibrated   {self.expected.after}{', cross-fitted' if self.cross_fitted else ''}",
+            f"{self.blend}, fitted on {count}",
+            *self.notes,
+            f"figures: {self.path.with_suffix('')}/reliability.png and clip.png",
+        ]
 
 
 def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) -> WrittenSubmission:
@@ -118,8 +122,15 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
         table = in_order_of(table, inputs.expected_ids, "the sample submission")
     check_submission(table, competition, str(path), inputs.expected_ids)
     fitted = settings.free(len(blend.weights)) and not inputs.calibrated_members
-    written = WrittenSubmission(path, len(table), competition, blend, expected, fitted,
-                                tuple(limits_of(inputs, settings, blend)) if expected else ())
+    written = WrittenSubmission(
+        path,
+        len(table),
+        competition,
+        blend,
+        expected,
+        fitted,
+        tuple(limits_of(inputs, settings, blend)) if expected else (),
+    )
     if competition.metric == "log_loss" and expected is not None:
         write_evidence(inputs, written, expected)
     write_submission(table, path)
@@ -146,8 +157,10 @@ def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blen
     held_out, eps = blend(logits), blend.eps
     if settings.free(members):
         held_out, eps = cross_fitted(settings.fit, logits, labels, inputs.seed)
-    estimates = [log_loss_estimate(image_losses(probabilities, labels), worst_loss(smallest, classes), inputs.seed)
-                 for probabilities, smallest in ((before, 0.0), (held_out, eps))]
+    estimates = [
+        log_loss_estimate(image_losses(probabilities, labels), worst_loss(smallest, classes), inputs.seed)
+        for probabilities, smallest in ((before, 0.0), (held_out, eps))
+    ]
     return blend, ExpectedScore(len(labels), *estimates, held_out)
 
 
@@ -160,8 +173,10 @@ def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> lis
         notes.append("the members were calibrated on the same images; only the blend of them is cross-fitted")
     if settings.temperature is None and blend.calibration.temperature_at_bound:
         low, high = TEMPERATURES
-        notes.append(f"T is at the end of its range, {low:g} to {high:g}: these images do not determine it; "
-                     "--temperature sets it")
+        notes.append(
+            f"T is at the end of its range, {low:g} to {high:g}: these images do not determine it; "
+            "--temperature sets it"
+        )
     return notes
 
 
@@ -169,36 +184,57 @@ def ledger_entry(inputs: SubmissionInputs, written: WrittenSubmission) -> Entry:
     """The ledger's entry for a written file."""
     expected = dataclasses.astuple(written.expected.after) if written.expected else ()
     numbers = dict(zip(("expected", "low", "high"), (f"{number:.5f}" for number in expected), strict=False))
-    return Entry(file=written.path.name, sha256=file_digest(written.path), written=now(),
-                 competition=written.competition.slug or "", metric=written.competition.metric,
-                 calibration=str(written.blend) if written.competition.metric == "log_loss" else "",
-                 **numbers, **inputs.origin)
+    return Entry(
+        file=written.path.name,
+        sha256=file_digest(written.path),
+        written=now(),
+        competition=written.competition.slug or "",
+        metric=written.competition.metric,
+        calibration=str(written.blend) if written.competition.metric == "log_loss" else "",
+        **numbers,
+        **inputs.origin,
+    )
 
 
 def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expected: ExpectedScore) -> None:
     """Write the folder beside the CSV. Its probabilities are those of the fit that the CSV was written with."""
     folder, validation = written.path.with_suffix(""), inputs.validation
     folder.mkdir(exist_ok=True)
-    write_json(folder / "calibration.json", {
-        "competition": written.competition.slug, "validation_images": expected.images, "weights": written.blend.weights,
-        "temperature": written.blend.calibration.temperature, "clip": written.blend.calibration.eps,
-        "log_loss_before": dataclasses.asdict(expected.before),
-        "log_loss_after": dataclasses.asdict(expected.after), "cross_fitted": written.cross_fitted, **inputs.origin})
+    write_json(
+        folder / "calibration.json",
+        {
+            "competition": written.competition.slug,
+            "validation_images": expected.images,
+            "weights": written.blend.weights,
+            "temperature": written.blend.calibration.temperature,
+            "clip": written.blend.calibration.eps,
+            "log_loss_before": dataclasses.asdict(expected.before),
+            "log_loss_after": dataclasses.asdict(expected.after),
+            "cross_fitted": written.cross_fitted,
+            **inputs.origin,
+        },
+    )
     with written_aside(folder / "validation.csv") as aside:
         validation_table(inputs, written.blend).to_csv(aside, index=False, lineterminator="\n")
     name = written.competition.positive
     column = inputs.classes.index(name)
     plain = plain_mean(validation.logits.shape[1])(validation.logits)
-    reliability_diagram(plain[:, column], expected.held_out[:, column], (validation.labels == column).astype(int), name,
-                        folder / "reliability.png")
+    reliability_diagram(
+        plain[:, column],
+        expected.held_out[:, column],
+        (validation.labels == column).astype(int),
+        name,
+        folder / "reliability.png",
+    )
     draw_clip_curve(validation, written.blend, folder / "clip.png")
 
 
 def validation_table(inputs: SubmissionInputs, blend: Blend) -> pd.DataFrame:
     """id, label (the name of the class), and the calibrated probability of each class."""
     names = np.asarray(inputs.classes, dtype=object)[inputs.validation.labels]
-    columns = dict(zip(probability_columns(inputs.classes, ("id", "label")), blend(inputs.validation.logits).T,
-                       strict=True))
+    columns = dict(
+        zip(probability_columns(inputs.classes, ("id", "label")), blend(inputs.validation.logits).T, strict=True)
+    )
     return pd.DataFrame({"id": inputs.validation.ids, "label": names} | columns)
 
 
@@ -207,8 +243,10 @@ def draw_clip_curve(validation: Images, blend: Blend, path: Path) -> None:
     clips = np.geomspace(1e-6, 0.4, 80)
     logits, fitted = mean_logits(validation.logits, blend.weights), blend.calibration
     curves = {}
-    for label, calibration in (("without a temperature", Calibration()),
-                               (f"with T = {fitted.temperature:.3g}", Calibration(fitted.temperature))):
+    for label, calibration in (
+        ("without a temperature", Calibration()),
+        (f"with T = {fitted.temperature:.3g}", Calibration(fitted.temperature)),
+    ):
         probabilities = calibration(logits)
         curves[label] = np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in clips])
     clip_curve(clips, curves, fitted.eps, path)

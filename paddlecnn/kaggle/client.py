@@ -5,6 +5,7 @@ VERBOSE=1 in the environment it prints every request including the credentials. 
 `ask_kaggle`, its output is discarded, and every error it raises becomes one line. Its requests have no time limits;
 here they have.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -28,8 +29,10 @@ from paddlecnn.errors import AccessError, ServiceError, UserError
 logger = logging.getLogger(__name__)
 
 SITE = "https://www.kaggle.com"
-LOGIN_HELP = (f"create an API token at {SITE}/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
-              "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json")
+LOGIN_HELP = (
+    f"create an API token at {SITE}/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
+    "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json"
+)
 TOKEN_FILES = (Path("~/.kaggle/access_token"), Path("~/.kaggle/access_token.txt"))
 
 SILENCE = "PADDLECNN_KAGGLE_TIMEOUT"  # environment variable: seconds without a byte before a request is given up
@@ -57,8 +60,10 @@ def ask_kaggle(competition: str, question: Callable[[Any], T], seconds: float | 
     except requests.HTTPError as error:
         raise explain(error.response, competition) from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise ServiceError(f"Kaggle cannot be reached ({type(error).__name__}): check the network and the proxy "
-                           "settings, then run this again; a download is resumed where it stopped") from None
+        raise ServiceError(
+            f"Kaggle cannot be reached ({type(error).__name__}): check the network and the proxy "
+            "settings, then run this again; a download is resumed where it stopped"
+        ) from None
     except OSError as error:
         if not isinstance(error, requests.RequestException):
             raise  # of the disk
@@ -69,8 +74,9 @@ def ask_kaggle(competition: str, question: Callable[[Any], T], seconds: float | 
 
 def not_understood(error: Exception) -> ServiceError:
     logger.debug("Kaggle's client failed", exc_info=error)
-    return ServiceError(f"Kaggle sent something that its client does not understand ({type(error).__name__}); "
-                        "run this again later")
+    return ServiceError(
+        f"Kaggle sent something that its client does not understand ({type(error).__name__}); run this again later"
+    )
 
 
 def silence_limit() -> float:
@@ -90,8 +96,9 @@ def time_limit_per_request(seconds: float) -> Iterator[None]:
     """Give every request a limit for connecting and for each read, unless it has one of its own."""
     unlimited = HTTPAdapter.send
 
-    def send(self: HTTPAdapter, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None,
-             **options: Any) -> requests.Response:
+    def send(
+        self: HTTPAdapter, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None, **options: Any
+    ) -> requests.Response:
         return unlimited(self, request, stream=stream, timeout=timeout or seconds, **options)
 
     HTTPAdapter.send = send  # type: ignore[method-assign]
@@ -119,8 +126,9 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     except TimeoutError:
         if outcome.done():
             raise
-        raise ServiceError(f"Kaggle did not finish its answer within {seconds:g} s; run this again later, or raise "
-                           f"{SILENCE}") from None
+        raise ServiceError(
+            f"Kaggle did not finish its answer within {seconds:g} s; run this again later, or raise {SILENCE}"
+        ) from None
 
 
 def log_in(output: io.StringIO) -> Any:
@@ -140,11 +148,14 @@ def log_in(output: io.StringIO) -> Any:
     except OSError as error:
         if error.filename is None:  # of requests, whose errors are OSErrors too
             raise
-        raise AccessError(f"{error.filename}: Kaggle's client cannot create its folder here ({error.strerror}); "
-                          "set KAGGLE_CONFIG_DIR to a folder that you may write to") from None
+        raise AccessError(
+            f"{error.filename}: Kaggle's client cannot create its folder here ({error.strerror}); "
+            "set KAGGLE_CONFIG_DIR to a folder that you may write to"
+        ) from None
     except (TypeError, AttributeError, ValueError, KeyError) as error:
-        raise AccessError(f"Kaggle: the credentials in {config_file()} cannot be read ({type(error).__name__}); "
-                          f"{LOGIN_HELP}") from None
+        raise AccessError(
+            f"Kaggle: the credentials in {config_file()} cannot be read ({type(error).__name__}); {LOGIN_HELP}"
+        ) from None
     for file in (Path(kaggle.api.config), *TOKEN_FILES):
         warn_if_readable_by_others(file.expanduser())
     return kaggle.api
@@ -169,8 +180,9 @@ def reason_for_no_login(output: str) -> str:
 def warn_if_readable_by_others(path: Path) -> None:
     """Log a warning if a file of credentials can be read by other users of this machine."""
     if os.name != "nt" and path.is_file() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        logger.warning("warning: %s contains your Kaggle key and other users can read it; run: chmod 600 %s", path,
-                       path)
+        logger.warning(
+            "warning: %s contains your Kaggle key and other users can read it; run: chmod 600 %s", path, path
+        )
 
 
 def explain(response: Any, competition: str) -> UserError:
@@ -183,15 +195,20 @@ def explain(response: Any, competition: str) -> UserError:
     if code == 401:
         return AccessError(f"Kaggle answered 401: it does not accept these credentials; {LOGIN_HELP}")
     if code == 403:
-        return AccessError(f"Kaggle answered 403: the rules of {competition} are not accepted yet. "
-                           f"Open {SITE}/c/{competition}/rules, accept, and run this again.")
+        return AccessError(
+            f"Kaggle answered 403: the rules of {competition} are not accepted yet. "
+            f"Open {SITE}/c/{competition}/rules, accept, and run this again."
+        )
     if code == 404:
-        return AccessError(f"Kaggle answered 404: there is no competition {competition}; "
-                           f"look for its name at {SITE}/competitions")
+        return AccessError(
+            f"Kaggle answered 404: there is no competition {competition}; look for its name at {SITE}/competitions"
+        )
     if code == 429:
         wait = response.headers.get("Retry-After", "")
-        return AccessError("Kaggle answered 429: your quota of requests is used up; "
-                           f"run this again {f'in {int(wait)} s' if wait.isdigit() else 'in a while'}")
+        return AccessError(
+            "Kaggle answered 429: your quota of requests is used up; "
+            f"run this again {f'in {int(wait)} s' if wait.isdigit() else 'in a while'}"
+        )
     return AccessError(f"Kaggle answered {code}: {message_in(response) or 'no reason given'}")
 
 

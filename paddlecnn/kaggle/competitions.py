@@ -1,4 +1,5 @@
 """The form of each data set's submission, as a table. Nothing here connects to Kaggle."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,15 +28,26 @@ class Competition:
 
 PLAIN = Competition(slug=None, metric="accuracy", label="name")
 REDUX = Competition(
-    slug="dogs-vs-cats-redux-kernels-edition", metric="log_loss", label="probability", positive="dog",
+    slug="dogs-vs-cats-redux-kernels-edition",
+    metric="log_loss",
+    label="probability",
+    positive="dog",
     sample="sample_submission.csv",
     # Medal lines and median by the rule of MLE-bench from the leaderboard; from its published list, not recomputed.
-    reference_scores=((0.03882, "gold medal"), (0.05038, "silver medal"), (0.06127, "bronze medal"),
-                      (0.12216, "median"), (0.69315, "0.5 for every image")))
-DOGS_2013 = Competition(slug="dogs-vs-cats", metric="accuracy", label="binary", positive="dog",
-                        sample="sampleSubmission.csv")
-CIFAR10 = Competition(slug="cifar-10", metric="accuracy", label="name", classes=CIFAR10_CLASSES,
-                      sample="sampleSubmission.csv")
+    reference_scores=(
+        (0.03882, "gold medal"),
+        (0.05038, "silver medal"),
+        (0.06127, "bronze medal"),
+        (0.12216, "median"),
+        (0.69315, "0.5 for every image"),
+    ),
+)
+DOGS_2013 = Competition(
+    slug="dogs-vs-cats", metric="accuracy", label="binary", positive="dog", sample="sampleSubmission.csv"
+)
+CIFAR10 = Competition(
+    slug="cifar-10", metric="accuracy", label="name", classes=CIFAR10_CLASSES, sample="sampleSubmission.csv"
+)
 
 COMPETITIONS = {str(competition.slug): competition for competition in (REDUX, DOGS_2013, CIFAR10)}
 OF_DATA_SET = {"dogs_vs_cats": REDUX, "kaggle_cifar10": CIFAR10}

@@ -1,4 +1,5 @@
 """The bundle of a competition from Kaggle: complete, or not there under its name."""
+
 from __future__ import annotations
 
 import shutil
@@ -29,8 +30,9 @@ def download_competition(competition: str, dest: Path) -> Path:
     sizes = ask_kaggle(competition, lambda api: file_sizes(api, competition))
     check_free_space(sizes, Path(dest), partial)
     seconds = CALL_FACTOR * silence_limit() + sum(sizes.values()) / SLOWEST
-    ask_kaggle(competition, lambda api: api.competition_download_files(competition, path=str(partial), quiet=False),
-               seconds)
+    ask_kaggle(
+        competition, lambda api: api.competition_download_files(competition, path=str(partial), quiet=False), seconds
+    )
     arrived = partial / bundle.name
     check_bundle(arrived, sizes)
     sync(arrived)
@@ -59,8 +61,10 @@ def check_free_space(sizes: dict[str, int], dest: Path, partial: Path) -> None:
     present = sum(file.stat().st_size for file in partial.glob("*.zip")) if partial.is_dir() else 0
     need, free = sum(sizes.values()) - present, shutil.disk_usage(dest).free
     if need > free:
-        raise DataError(f"{dest}: the download needs {need / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free; "
-                        "free some space or choose a --dest on another disk")
+        raise DataError(
+            f"{dest}: the download needs {need / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free; "
+            "free some space or choose a --dest on another disk"
+        )
 
 
 def check_bundle(bundle: Path, sizes: dict[str, int]) -> None:

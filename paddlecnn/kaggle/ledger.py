@@ -2,6 +2,7 @@
 
 A file is identified by the SHA-256 of its content, so a renamed copy is still the same submission.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -64,15 +65,19 @@ class Ledger:
             raise SubmissionError(f"{self.path}: cannot be read as a CSV ({error}); fix it or move it away") from None
         for number, row in enumerate(rows, 1):
             if len(row) != len(COLUMNS) or (number == 1 and tuple(row) != COLUMNS):
-                raise SubmissionError(f"{self.path}: line {number} is not a line of a ledger (expected "
-                                      f"{len(COLUMNS)} fields, found {len(row)}); fix it or move the file away")
+                raise SubmissionError(
+                    f"{self.path}: line {number} is not a line of a ledger (expected "
+                    f"{len(COLUMNS)} fields, found {len(row)}); fix it or move the file away"
+                )
         return [Entry(*row) for row in rows[1:]]
 
     def find(self, path: Path) -> Entry | None:
         """The newest entry of a file with this name and content."""
         digest = file_digest(path)
-        return next((entry for entry in reversed(self.entries())
-                     if entry.sha256 == digest and entry.file == Path(path).name), None)
+        return next(
+            (entry for entry in reversed(self.entries()) if entry.sha256 == digest and entry.file == Path(path).name),
+            None,
+        )
 
     def add(self, entry: Entry) -> None:
         """Add a written file; it replaces entries of this name that were never uploaded.
@@ -118,6 +123,17 @@ def ledger_table(entries: list[Entry]) -> str:
     rows: list[tuple[str, ...]] = [SHOWN]
     for entry in entries:
         interval = f"{entry.low} to {entry.high}" if entry.low else ""
-        rows.append((entry.file, entry.competition, entry.expected, interval, entry.status, entry.public_score,
-                     entry.private_score, entry.runs, entry.calibration))
+        rows.append(
+            (
+                entry.file,
+                entry.competition,
+                entry.expected,
+                interval,
+                entry.status,
+                entry.public_score,
+                entry.private_score,
+                entry.runs,
+                entry.calibration,
+            )
+        )
     return text_table(rows, left=len(SHOWN))

@@ -1,4 +1,5 @@
 """A submission as a table: built from probabilities, checked against the rules of its competition, written, read."""
+
 from __future__ import annotations
 
 import tempfile
@@ -17,16 +18,19 @@ from paddlecnn.kaggle.competitions import Competition
 COLUMNS = ["id", "label"]
 
 
-def submission_table(competition: Competition, ids: Sequence[str], classes: Sequence[str],
-                     probabilities: np.ndarray) -> pd.DataFrame:
+def submission_table(
+    competition: Competition, ids: Sequence[str], classes: Sequence[str], probabilities: np.ndarray
+) -> pd.DataFrame:
     """The table for a competition.
 
     probabilities: [N, C], columns in the order of `classes`. The ids are the data set's own; for a
     competition on Kaggle the number in them is the id (`test/12.jpg` is 12).
     """
     if competition.label != "name" and competition.positive not in classes:
-        raise SubmissionError(f"the run has the classes {', '.join(classes)}; {competition.slug} requires the class "
-                              f"{competition.positive}")
+        raise SubmissionError(
+            f"the run has the classes {', '.join(classes)}; {competition.slug} requires the class "
+            f"{competition.positive}"
+        )
     if competition.label == "name":
         labels = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
     else:
@@ -46,14 +50,17 @@ def in_order_of(table: pd.DataFrame, expected: Sequence[str], where: str) -> pd.
     for problem, names in (("has no row for", want - have), ("has unexpected rows, with", have - want)):
         if names:
             few = ", ".join(sorted(names, key=lambda name: (len(name), name))[:3])
-            raise SubmissionError(f"the submission {problem} {len(names):,} of {len(want):,} ids of {where} "
-                                  f"({few}{', ...' if len(names) > 3 else ''}); is the test part complete, and "
-                                  "data.limit not set?")
+            raise SubmissionError(
+                f"the submission {problem} {len(names):,} of {len(want):,} ids of {where} "
+                f"({few}{', ...' if len(names) > 3 else ''}); is the test part complete, and "
+                "data.limit not set?"
+            )
     return table.set_index("id").loc[list(expected)].reset_index()
 
 
-def check_submission(table: pd.DataFrame, competition: Competition, where: str,
-                     expected: Sequence[str] | None = None) -> None:
+def check_submission(
+    table: pd.DataFrame, competition: Competition, where: str, expected: Sequence[str] | None = None
+) -> None:
     """Raise SubmissionError, naming the first wrong row, if the table breaks a rule.
 
     Rules: the columns id and label; at least one row; ids unique, not empty, and (where `expected` is
@@ -74,8 +81,11 @@ def check_submission(table: pd.DataFrame, competition: Competition, where: str,
     check_rows(where, ids, ~pd.Series(valid_labels(table["label"], competition)), LABEL_RULES[competition.label])
 
 
-LABEL_RULES = {"probability": "the label must be a probability between 0 and 1",
-               "binary": "the label must be 0 or 1", "name": "the label must be the name of a class"}
+LABEL_RULES = {
+    "probability": "the label must be a probability between 0 and 1",
+    "binary": "the label must be 0 or 1",
+    "name": "the label must be the name of a class",
+}
 
 
 def valid_labels(labels: pd.Series, competition: Competition) -> np.ndarray:
@@ -93,8 +103,10 @@ def check_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
     """Raise SubmissionError with the first wrong row, if there is one."""
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
-        raise SubmissionError(f"{where}: row {row + 1}, id {ids.iloc[row]}: {rule}"
-                              f"{f' (and {wrong.sum() - 1:,} more)' if wrong.sum() > 1 else ''}")
+        raise SubmissionError(
+            f"{where}: row {row + 1}, id {ids.iloc[row]}: {rule}"
+            f"{f' (and {wrong.sum() - 1:,} more)' if wrong.sum() > 1 else ''}"
+        )
 
 
 def write_submission(table: pd.DataFrame, path: Path) -> None:
@@ -108,14 +120,14 @@ def check_writable(path: Path) -> None:
     if path.suffix != ".csv" or path.is_dir():
         raise SubmissionError(f"--out {path}: must be the name of a file that ends in .csv")
     if path.with_suffix("").is_file():
-        raise SubmissionError(f"--out {path}: {path.with_suffix('')} is a file; "
-                              "the figures need a folder of that name")
+        raise SubmissionError(f"--out {path}: {path.with_suffix('')} is a file; the figures need a folder of that name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise SubmissionError(f"--out {path}: cannot be written there ({error.strerror}); "
-                              "choose a folder that you may write to") from None
+        raise SubmissionError(
+            f"--out {path}: cannot be written there ({error.strerror}); choose a folder that you may write to"
+        ) from None
 
 
 def read_submission(path: Path) -> pd.DataFrame:

@@ -1,4 +1,5 @@
 """From one trained run, or from the runs of a cross-validation, to a submission file."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,10 +19,18 @@ from paddlecnn.runs.provenance import git_state
 from paddlecnn.runs.run_dir import RunDir
 
 
-def submit_runs(runs: Sequence[RunDir], settings: Settings | None = None, out: Path | None = None,
-                split: str = "test", tta: str = "none", slug: str | None = None, module: str | None = None,
-                data_changed: bool = False, engine: str | None = None,
-                precision: str | None = None) -> WrittenSubmission:
+def submit_runs(
+    runs: Sequence[RunDir],
+    settings: Settings | None = None,
+    out: Path | None = None,
+    split: str = "test",
+    tta: str = "none",
+    slug: str | None = None,
+    module: str | None = None,
+    data_changed: bool = False,
+    engine: str | None = None,
+    precision: str | None = None,
+) -> WrittenSubmission:
     """Predict a split with each run's best checkpoint, average the logits, and write a submission.
 
     The calibration is fitted on the runs' validation images, predicted in the same way: for one run those of
@@ -56,9 +65,15 @@ def submit_runs(runs: Sequence[RunDir], settings: Settings | None = None, out: P
         check_same_images(targets)
         expected_ids = sample_ids(Path(config.data.root), competition)
     target = merge(targets)
-    inputs = SubmissionInputs(competition, target.classes, as_images(target), as_images(merge(validations)),
-                              expected_ids, {column: ";".join(one[column] for one in origins) for column in origins[0]},
-                              config.seed)
+    inputs = SubmissionInputs(
+        competition,
+        target.classes,
+        as_images(target),
+        as_images(merge(validations)),
+        expected_ids,
+        {column: ";".join(one[column] for one in origins) for column in origins[0]},
+        config.seed,
+    )
     return write_candidate(inputs, settings or Settings(), path)
 
 
@@ -78,16 +93,20 @@ def check_finite(run: LoadedRun, *predictions: Predictions) -> None:
     for predicted in predictions:
         wrong = ~np.isfinite(predicted.logits).all(axis=1)
         if wrong.any():
-            raise SubmissionError(f"{run.run.path}: predicts NaN or infinity for {wrong.sum():,} images "
-                                  f"(the first: {predicted.ids[wrong.argmax()]}); its training has diverged")
+            raise SubmissionError(
+                f"{run.run.path}: predicts NaN or infinity for {wrong.sum():,} images "
+                f"(the first: {predicted.ids[wrong.argmax()]}); its training has diverged"
+            )
 
 
 def check_same_images(targets: Sequence[Predictions]) -> None:
     """Raise SubmissionError if the runs do not predict the same images."""
     for target in targets[1:]:
         if set(target.ids) != set(targets[0].ids):
-            raise SubmissionError(f"the runs predict different images ({len(targets[0].ids):,} and "
-                                  f"{len(target.ids):,}); use runs of the same data")
+            raise SubmissionError(
+                f"the runs predict different images ({len(targets[0].ids):,} and "
+                f"{len(target.ids):,}); use runs of the same data"
+            )
 
 
 def as_images(predictions: Predictions) -> Images:

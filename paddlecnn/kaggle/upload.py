@@ -1,4 +1,5 @@
 """Upload a submission to Kaggle, check that it was accepted, wait for its score. Needs no Paddle."""
+
 from __future__ import annotations
 
 import contextlib
@@ -19,8 +20,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two questions for the 
 SHORTEST_CALL = 10.0  # seconds that logging in, sending and one question may take, however short the wait
 
 
-def upload(path: Path, message: str | None = None, slug: str | None = None, again: bool = False,
-           seconds: float | None = None) -> Entry:
+def upload(
+    path: Path, message: str | None = None, slug: str | None = None, again: bool = False, seconds: float | None = None
+) -> Entry:
     """Upload a file with Kaggle's client and record Kaggle's reference number in the ledger.
 
     slug: the competition; without it the one in the ledger, or Redux for a file that the ledger does not contain
@@ -37,13 +39,22 @@ def upload(path: Path, message: str | None = None, slug: str | None = None, agai
     before = [entry for entry in ledger.entries() if entry.sha256 == digest and entry.ref]
     if before and not again:
         last = before[-1]
-        raise SubmissionError(f"{path}: already uploaded, as {last.file} on {last.uploaded}"
-                              f"{f', public score {last.public_score}' if last.public_score else ''}; "
-                              "--again uploads it once more")
+        raise SubmissionError(
+            f"{path}: already uploaded, as {last.file} on {last.uploaded}"
+            f"{f', public score {last.public_score}' if last.public_score else ''}; "
+            "--again uploads it once more"
+        )
     ref = send(path, message or f"{path.name} {digest[:12]}", str(competition.slug), seconds)
     fresh = known or Entry(file=path.name, sha256=digest, competition=str(competition.slug), metric=competition.metric)
-    entry = dataclasses.replace(fresh, competition=str(competition.slug), status="uploaded", uploaded=now(), ref=ref,
-                                public_score="", private_score="")
+    entry = dataclasses.replace(
+        fresh,
+        competition=str(competition.slug),
+        status="uploaded",
+        uploaded=now(),
+        ref=ref,
+        public_score="",
+        private_score="",
+    )
     ledger.replace(None if fresh.ref else fresh, entry)
     return entry
 
@@ -51,8 +62,9 @@ def upload(path: Path, message: str | None = None, slug: str | None = None, agai
 def target_competition(path: Path, known: Entry | None, slug: str | None) -> Competition:
     """The competition that a file is for. Raises SubmissionError if it was written for none."""
     if known is not None and not known.competition and slug is None:
-        raise SubmissionError(f"{path}: was written for a data set without a competition on Kaggle; "
-                              "--competition NAME uploads it anyway")
+        raise SubmissionError(
+            f"{path}: was written for a data set without a competition on Kaggle; --competition NAME uploads it anyway"
+        )
     return competition_named(slug or (known.competition if known else str(REDUX.slug)))
 
 
@@ -94,8 +106,10 @@ def wait_for_score(path: Path, seconds: float, started: float | None = None) -> 
         if answer.status == "scored":
             return answer
         if time.monotonic() + pause > deadline:
-            raise ServiceError(f"{path}: no score after {seconds:g} s ({trouble}); "
-                               f"ask again later with `paddlecnn submit {path} --wait`")
+            raise ServiceError(
+                f"{path}: no score after {seconds:g} s ({trouble}); "
+                f"ask again later with `paddlecnn submit {path} --wait`"
+            )
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -107,8 +121,9 @@ def look_up(entry: Entry, seconds: float) -> tuple[Entry, str]:
         return entry, ""
     if found.status.name == "ERROR":
         return dataclasses.replace(entry, status="refused"), found.error_description or "no reason given"
-    return dataclasses.replace(entry, status="scored", public_score=found.public_score or "",
-                               private_score=found.private_score or ""), ""
+    return dataclasses.replace(
+        entry, status="scored", public_score=found.public_score or "", private_score=found.private_score or ""
+    ), ""
 
 
 def find_submission(api: Any, entry: Entry) -> Any:
@@ -119,8 +134,10 @@ def find_submission(api: Any, entry: Entry) -> Any:
 
 def score_report(entry: Entry) -> list[str]:
     """Lines for the user about a scored file: its scores, the expected one, and the nearest reference scores."""
-    lines = [f"{entry.file}: public score {entry.public_score or 'not shown'}, "
-             f"private score {entry.private_score or 'not shown'}"]
+    lines = [
+        f"{entry.file}: public score {entry.public_score or 'not shown'}, "
+        f"private score {entry.private_score or 'not shown'}"
+    ]
     if entry.expected:
         lines.append(f"expected {entry.metric.replace('_', ' ')} {entry.expected} (95 %: {entry.low} to {entry.high})")
     score = math.nan

@@ -1,4 +1,5 @@
 """The networks of the papers. Nothing here knows of data, of training or of Kaggle."""
+
 from paddlecnn.models import alexnet, lenet, vgg  # noqa: F401  (they register their networks)
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import freeze_features

@@ -3,6 +3,7 @@ NeurIPS 2012, and the versions of it that later papers, libraries and tutorials 
 
 docs/deviations.md compares each version with the paper, line by line; docs/models.md lists their sizes.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -77,8 +78,15 @@ class AlexNet(ConvClassifier):
             features += reversed(after) if config.norm_after_pool else after
             channels = width
         super().__init__(features, config.input_size, config.num_classes)
-        self.classifier = classifier(self.feature_shape, config.hidden, config.num_classes, config.dropout,
-                                     weight=weight, last=NORMAL_001, bias=one)
+        self.classifier = classifier(
+            self.feature_shape,
+            config.hidden,
+            config.num_classes,
+            config.dropout,
+            weight=weight,
+            last=NORMAL_001,
+            bias=one,
+        )
 
 
 def windows(config: AlexNetConfig) -> list[Window]:
@@ -86,8 +94,13 @@ def windows(config: AlexNetConfig) -> list[Window]:
     kernel, stride, padding = config.stem
     around = same_padding(config.input_size, kernel, stride) if padding == "same" else (padding, padding)
     two = config.groups
-    return [Window(kernel, stride, around), Window(5, 1, (2, 2), groups=two), Window(3, 1, (1, 1)),
-            Window(3, 1, (1, 1), groups=two), Window(3, 1, (1, 1), groups=two)]
+    return [
+        Window(kernel, stride, around),
+        Window(5, 1, (2, 2), groups=two),
+        Window(3, 1, (1, 1)),
+        Window(3, 1, (1, 1), groups=two),
+        Window(3, 1, (1, 1), groups=two),
+    ]
 
 
 PAPER = AlexNetConfig()
@@ -99,29 +112,45 @@ OWT = replace(PAPER, widths=OWT_WIDTHS, stem=(11, 4, 2), input_size=224)
 CIFAR = replace(PAPER, stem=(11, 4, 1), ceil_pools=True, input_size=32, num_classes=10)
 OWT_CIFAR = replace(CIFAR, widths=OWT_WIDTHS, stem=(11, 4, 2), pools=((3, 2), None, None), ceil_pools=False)
 TF_CIFAR = replace(CIFAR, widths=OWT_WIDTHS, stem=(11, 4, "same"), ceil_pools=False, norm="lrn")
-KERAS_CIFAR100 = replace(CIFAR, stem=(11, 2, "same"), pools=((3, 2), (3, 2), (2, 2)), ceil_pools=False,
-                         hidden=(2048, 2048), num_classes=100)
+KERAS_CIFAR100 = replace(
+    CIFAR, stem=(11, 2, "same"), pools=((3, 2), (3, 2), (2, 2)), ceil_pools=False, hidden=(2048, 2048), num_classes=100
+)
 
 NEURIPS = "Krizhevsky et al. 2012"
 PADDLE_TUTORIAL = "PaddlePaddle v2 tutorial 用PaddlePaddle和Tensorflow实现经典CNN网络AlexNet"
 VARIANTS = {
     "alexnet": Variant(PAPER, "the towers joined, no normalisation", f"{NEURIPS}, figure 2 and section 3.5"),
     "alexnet_lrn": Variant(replace(PAPER, norm="lrn"), "the towers joined, LRN", f"{NEURIPS}, section 3.3"),
-    "alexnet_two_tower": Variant(TWO_TOWER, "as trained: LRN, conv 2, 4 and 5 in two groups for the two GPUs",
-                                 f"{NEURIPS}, figure 2 and section 3.2"),
-    "alexnet_caffe": Variant(CAFFE, "two groups, Caffe's LRN: for `bvlc_alexnet.npy`",
-                             "`models/bvlc_alexnet` of BVLC/caffe"),
-    "caffenet": Variant(replace(CAFFE, norm_after_pool=True), "`alexnet_caffe` that pools before it normalises",
-                        "`models/bvlc_reference_caffenet` of BVLC/caffe"),
-    "alexnet_owt": Variant(OWT, "fewer channels, no normalisation: AlexNet of torchvision and `paddle.vision`",
-                           "Krizhevsky 2014, arXiv 1404.5997"),
+    "alexnet_two_tower": Variant(
+        TWO_TOWER,
+        "as trained: LRN, conv 2, 4 and 5 in two groups for the two GPUs",
+        f"{NEURIPS}, figure 2 and section 3.2",
+    ),
+    "alexnet_caffe": Variant(
+        CAFFE, "two groups, Caffe's LRN: for `bvlc_alexnet.npy`", "`models/bvlc_alexnet` of BVLC/caffe"
+    ),
+    "caffenet": Variant(
+        replace(CAFFE, norm_after_pool=True),
+        "`alexnet_caffe` that pools before it normalises",
+        "`models/bvlc_reference_caffenet` of BVLC/caffe",
+    ),
+    "alexnet_owt": Variant(
+        OWT,
+        "fewer channels, no normalisation: AlexNet of torchvision and `paddle.vision`",
+        "Krizhevsky 2014, arXiv 1404.5997",
+    ),
     "alexnet_cifar": Variant(CIFAR, "the paper's widths on 32x32, no normalisation", PADDLE_TUTORIAL),
     "alexnet_cifar_lrn": Variant(replace(CIFAR, norm="lrn"), "the paper's widths on 32x32, LRN", PADDLE_TUTORIAL),
-    "alexnet_owt_cifar": Variant(OWT_CIFAR, "widths of `alexnet_owt` on 32x32; only pool1, fc6 sees 256x3x3",
-                                 "a PyTorch tutorial for CIFAR-10"),
-    "alexnet_tf_cifar": Variant(TF_CIFAR, "widths of `alexnet_owt` on 32x32, 'SAME' padding, LRN",
-                                "`tutorials/image/alexnet/alexnet_benchmark.py` of tensorflow/models"),
-    "alexnet_cifar100_k11s2": Variant(KERAS_CIFAR100, "conv1 with stride 2, narrower fully connected layers",
-                                      "a Keras tutorial for CIFAR-100"),
+    "alexnet_owt_cifar": Variant(
+        OWT_CIFAR, "widths of `alexnet_owt` on 32x32; only pool1, fc6 sees 256x3x3", "a PyTorch tutorial for CIFAR-10"
+    ),
+    "alexnet_tf_cifar": Variant(
+        TF_CIFAR,
+        "widths of `alexnet_owt` on 32x32, 'SAME' padding, LRN",
+        "`tutorials/image/alexnet/alexnet_benchmark.py` of tensorflow/models",
+    ),
+    "alexnet_cifar100_k11s2": Variant(
+        KERAS_CIFAR100, "conv1 with stride 2, narrower fully connected layers", "a Keras tutorial for CIFAR-100"
+    ),
 }
 register_variants(AlexNet, VARIANTS)

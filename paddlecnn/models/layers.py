@@ -1,4 +1,5 @@
 """Local response normalisation, as the AlexNet paper writes it."""
+
 from __future__ import annotations
 
 import functools

@@ -2,6 +2,7 @@
 
 LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", Proc. IEEE 1998.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -44,18 +45,34 @@ class LeNet(ConvClassifier):
         features: list[NamedLayer] = []
         channels = 3
         for number, width in enumerate(config.widths, start=1):
-            features += [(f"conv{number}", conv(channels, width, Window(5), weight=HE_NORMAL)),
-                         (f"relu{number}", nn.ReLU()), (f"pool{number}", max_pool(2, 2))]
+            features += [
+                (f"conv{number}", conv(channels, width, Window(5), weight=HE_NORMAL)),
+                (f"relu{number}", nn.ReLU()),
+                (f"pool{number}", max_pool(2, 2)),
+            ]
             channels = width
         super().__init__(features, config.input_size, config.num_classes)
-        self.classifier = classifier(self.feature_shape, config.hidden, config.num_classes, config.dropout,
-                                     weight=HE_NORMAL, last=NORMAL_001, first=len(config.widths) + 1)
+        self.classifier = classifier(
+            self.feature_shape,
+            config.hidden,
+            config.num_classes,
+            config.dropout,
+            weight=HE_NORMAL,
+            last=NORMAL_001,
+            first=len(config.widths) + 1,
+        )
 
 
 VARIANTS = {
-    "lenet5": Variant(LeNetConfig(), "LeNet-5 on colour images, with ReLU, max pooling and full connections in conv2",
-                      "LeCun et al. 1998, figure 2"),
-    "simple_cnn": Variant(LeNetConfig(widths=(20, 50), hidden=()), "two convolutions of 20 and 50 channels",
-                          "`02.recognize_digits` of PaddlePaddle/book"),
+    "lenet5": Variant(
+        LeNetConfig(),
+        "LeNet-5 on colour images, with ReLU, max pooling and full connections in conv2",
+        "LeCun et al. 1998, figure 2",
+    ),
+    "simple_cnn": Variant(
+        LeNetConfig(widths=(20, 50), hidden=()),
+        "two convolutions of 20 and 50 channels",
+        "`02.recognize_digits` of PaddlePaddle/book",
+    ),
 }
 register_variants(LeNet, VARIANTS)

@@ -1,4 +1,5 @@
 """The form of every network here: convolutional features, then a fully connected classifier."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -50,8 +51,10 @@ def check_images(images: paddle.Tensor, size: int) -> None:
     """Raise ModelError where images are not [N, 3, size, size]; a dimension unknown in a graph passes."""
     found = list(images.shape)
     if len(found) != 4 or any(side not in (-1, want) for side, want in zip(found[1:], (3, size, size), strict=True)):
-        raise ModelError(f"the network takes images [N, 3, {size}, {size}], not {found}; "
-                         "set data.preprocess.size, or model.options.input_size, so that they agree")
+        raise ModelError(
+            f"the network takes images [N, 3, {size}, {size}], not {found}; "
+            "set data.preprocess.size, or model.options.input_size, so that they agree"
+        )
 
 
 def freeze_features(network: nn.Layer) -> None:
@@ -61,8 +64,10 @@ def freeze_features(network: nn.Layer) -> None:
     """
     features = getattr(network, "features", None)
     if not isinstance(features, nn.Layer):
-        raise ModelError(f"model.freeze: features: {getattr(network, 'name', type(network).__name__)} has no layer "
-                         "`features` to freeze; give its convolutions that name, or set model.freeze: none")
+        raise ModelError(
+            f"model.freeze: features: {getattr(network, 'name', type(network).__name__)} has no layer "
+            "`features` to freeze; give its convolutions that name, or set model.freeze: none"
+        )
     for parameter in features.parameters():
         parameter.stop_gradient = True
     train = network.train
@@ -80,9 +85,16 @@ def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias
     """A convolution with its initial weights and bias."""
     check_weight([outputs, inputs // window.groups, window.kernel, window.kernel])
     before, after = window.padding
-    layer = nn.Conv2D(inputs, outputs, window.kernel, window.stride,
-                      before if before == after else [before, after] * 2, groups=window.groups,
-                      weight_attr=weight, bias_attr=Constant(bias))
+    layer = nn.Conv2D(
+        inputs,
+        outputs,
+        window.kernel,
+        window.stride,
+        before if before == after else [before, after] * 2,
+        groups=window.groups,
+        weight_attr=weight,
+        bias_attr=Constant(bias),
+    )
     layer.window = window
     return layer
 
@@ -94,8 +106,17 @@ def max_pool(kernel: int, stride: int, ceil: bool = False) -> nn.MaxPool2D:
     return layer
 
 
-def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes: int, dropout: float, *,
-               weight: Initializer, last: Initializer, bias: float = 0.0, first: int = 6) -> nn.Sequential:
+def classifier(
+    feature_shape: Sequence[int],
+    hidden: Sequence[int],
+    num_classes: int,
+    dropout: float,
+    *,
+    weight: Initializer,
+    last: Initializer,
+    bias: float = 0.0,
+    first: int = 6,
+) -> nn.Sequential:
     """fc6, relu6, drop6, fc7, relu7, drop7, fc8: dropout follows each hidden layer (AlexNet paper, section 4.2).
 
     weight, bias: of the hidden layers; last: the weights of the output layer, whose biases are 0
@@ -104,8 +125,11 @@ def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes:
     width = prod(feature_shape)
     for number, units in enumerate(hidden, start=first):
         check_weight([width, units])
-        layers += [(f"fc{number}", nn.Linear(width, units, weight, Constant(bias))), (f"relu{number}", nn.ReLU()),
-                   (f"drop{number}", nn.Dropout(dropout))]
+        layers += [
+            (f"fc{number}", nn.Linear(width, units, weight, Constant(bias))),
+            (f"relu{number}", nn.ReLU()),
+            (f"drop{number}", nn.Dropout(dropout)),
+        ]
         width = units
     check_weight([width, num_classes])
     return nn.Sequential(*layers, (f"fc{first + len(hidden)}", nn.Linear(width, num_classes, last, Constant(0.0))))
@@ -114,5 +138,7 @@ def classifier(feature_shape: Sequence[int], hidden: Sequence[int], num_classes:
 def check_weight(shape: Sequence[int]) -> None:
     """Raise ModelError for an array too large to be meant, before memory is asked for it."""
     if prod(shape) > LARGEST_WEIGHT:
-        raise ModelError(f"a layer of {'x'.join(map(str, shape))} weights exceeds the limit of {LARGEST_WEIGHT:,}; "
-                         "reduce input_size, widths, hidden or num_classes")
+        raise ModelError(
+            f"a layer of {'x'.join(map(str, shape))} weights exceeds the limit of {LARGEST_WEIGHT:,}; "
+            "reduce input_size, widths, hidden or num_classes"
+        )

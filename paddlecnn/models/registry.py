@@ -1,4 +1,5 @@
 """Networks by name: `create_model("vgg16", num_classes=2)`, `list_models("vgg*")`, and `register` for one's own."""
+
 from __future__ import annotations
 
 import difflib
@@ -73,8 +74,9 @@ def register(factory: Factory) -> Factory:
 def register_variants(builder: Callable[[Any], nn.Layer], variants: Mapping[str, Variant]) -> None:
     """Make a family's published networks known; the fields of its config dataclass are their options."""
     for name, variant in variants.items():
-        NETWORKS[name] = Registered(lambda config=variant.config, **options: builder(replace(config, **options)),
-                                    type(variant.config), variant)
+        NETWORKS[name] = Registered(
+            lambda config=variant.config, **options: builder(replace(config, **options)), type(variant.config), variant
+        )
 
 
 def create_model(name: str, num_classes: int | None = None, **options: Any) -> nn.Layer:
@@ -89,8 +91,10 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
             raise ModelError(f"{name}: no longer a network of its own; use {FORMER[name]}")
         lower = {known.lower(): known for known in NETWORKS}
         near = [lower[word] for word in difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3)]
-        raise ModelError(f"{name}: no such model; " + (f"did you mean {' or '.join(near)}?" if near else
-                                                       "python tools/summary.py --list names them all"))
+        raise ModelError(
+            f"{name}: no such model; "
+            + (f"did you mean {' or '.join(near)}?" if near else "python tools/summary.py --list names them all")
+        )
     entry = NETWORKS[name]
     if num_classes is not None:
         options = {"num_classes": num_classes, **options}
@@ -119,8 +123,10 @@ def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) ->
         if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(signature).parameters.values()):
             return value
         near = difflib.get_close_matches(name, adapters, n=1)
-        raise ModelError(f"{model}: unknown option {name}; "
-                         + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(adapters))}"))
+        raise ModelError(
+            f"{model}: unknown option {name}; "
+            + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(adapters))}")
+        )
     try:
         return adapters[name].validate_python(value)
     except ValidationError as error:
@@ -138,8 +144,11 @@ def option_adapters(signature: Callable[..., Any]) -> dict[str, TypeAdapter[Any]
         hints = get_type_hints(annotated, include_extras=True)
     except (NameError, TypeError):  # a name that only the type checker imports
         hints = {}
-    return {p.name: adapter(hints.get(p.name, Any)) for p in inspect.signature(signature).parameters.values()
-            if p.kind in NAMED}
+    return {
+        p.name: adapter(hints.get(p.name, Any))
+        for p in inspect.signature(signature).parameters.values()
+        if p.kind in NAMED
+    }
 
 
 def adapter(hint: Any) -> TypeAdapter[Any]:

@@ -1,4 +1,5 @@
 """Shapes by arithmetic: the output shape of a layer for an input [C, S, S], without running it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,8 +28,11 @@ class Window:
 
     def __str__(self) -> str:
         """`5x5 /2 g2`: kernel, stride if it is not 1, groups if they are not 1."""
-        return (f"{self.kernel}x{self.kernel}" + (f" /{self.stride}" if self.stride > 1 else "")
-                + (f" g{self.groups}" if self.groups > 1 else ""))
+        return (
+            f"{self.kernel}x{self.kernel}"
+            + (f" /{self.stride}" if self.stride > 1 else "")
+            + (f" g{self.groups}" if self.groups > 1 else "")
+        )
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -46,8 +50,10 @@ def output_shape(layer: nn.Layer, shape: list[int], name: str = "") -> list[int]
         return list(shape)
     side = window.output_side(shape[1])
     if side < 1:
-        raise ModelError(f"input_size is too small: {shape[1]}x{shape[1]} is left before {name}, "
-                         f"whose window is {window.kernel}x{window.kernel}")
+        raise ModelError(
+            f"input_size is too small: {shape[1]}x{shape[1]} is left before {name}, "
+            f"whose window is {window.kernel}x{window.kernel}"
+        )
     return [layer.weight.shape[0] if isinstance(layer, nn.Conv2D) else shape[0], side, side]
 
 

@@ -5,6 +5,7 @@ channels of its group; a fully connected one its inputs; batch normalisation 1; 
 `size` for the sum and 2 for the rest. A comparison (ReLU, max pooling) counts as one, and so does an input of any
 layer not named here. Dropout and biases are free.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -74,14 +75,21 @@ class Summary:
     def share(self, kind: str) -> tuple[float, float]:
         """The share of one kind of layer ("Conv", "Linear" ...) in parameters and in multiply-adds."""
         chosen = [layer for layer in self.layers if layer.kind == kind]
-        return (sum(layer.parameters for layer in chosen) / self.parameters,
-                sum(layer.multiply_adds for layer in chosen) / self.multiply_adds)
+        return (
+            sum(layer.parameters for layer in chosen) / self.parameters,
+            sum(layer.multiply_adds for layer in chosen) / self.multiply_adds,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `tools/summary.py --json`."""
-        return {"model": self.model, "input_size": self.input_size, "parameters": self.parameters,
-                "multiply_adds": self.multiply_adds, "activation_bytes": self.activation_bytes,
-                "layers": [asdict(layer) for layer in self.layers]}
+        return {
+            "model": self.model,
+            "input_size": self.input_size,
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "activation_bytes": self.activation_bytes,
+            "layers": [asdict(layer) for layer in self.layers],
+        }
 
 
 def summarize(model: nn.Layer, input_size: int | None = None, name: str = "") -> Summary:
@@ -102,8 +110,17 @@ def summarize(model: nn.Layer, input_size: int | None = None, name: str = "") ->
             field, distance = field + (window.kernel - 1) * distance, distance * window.stride
         elif isinstance(layer, nn.Linear):
             field = size
-        layers.append(LayerCost(layer_name, KINDS.get(type(layer), type(layer).__name__), after, str(window or ""),
-                                count_parameters(layer), count_multiply_adds(layer, before, after), min(field, size)))
+        layers.append(
+            LayerCost(
+                layer_name,
+                KINDS.get(type(layer), type(layer).__name__),
+                after,
+                str(window or ""),
+                count_parameters(layer),
+                count_multiply_adds(layer, before, after),
+                min(field, size),
+            )
+        )
     return Summary(name or model.name, size, layers)
 
 
@@ -125,8 +142,10 @@ def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
     hooks = []
     for name, layer in model.named_sublayers():
         if not layer.sublayers():
+
             def record(layer: nn.Layer, inputs: Any, output: paddle.Tensor, name: str = name) -> None:
                 steps.append((name, layer, list(inputs[0].shape[1:]), list(output.shape[1:])))
+
             hooks.append(layer.register_forward_post_hook(record))  # type: ignore[arg-type]
     training = model.training
     model.eval()
@@ -148,14 +167,24 @@ def summarize_by_name(name: str, num_classes: int | None = None, input_size: int
         return summarize(create_model(name, num_classes, **options), name=name)
 
 
-KINDS = {nn.Conv2D: "Conv", nn.Linear: "Linear", nn.MaxPool2D: "MaxPool", nn.ReLU: "ReLU", nn.Dropout: "Dropout",
-         nn.BatchNorm2D: "BatchNorm", LocalResponseNorm: "LRN"}
+KINDS = {
+    nn.Conv2D: "Conv",
+    nn.Linear: "Linear",
+    nn.MaxPool2D: "MaxPool",
+    nn.ReLU: "ReLU",
+    nn.Dropout: "Dropout",
+    nn.BatchNorm2D: "BatchNorm",
+    LocalResponseNorm: "LRN",
+}
 
 
 def count_parameters(layer: nn.Layer) -> int:
     """Trained numbers of a layer or a network: Paddle lists running means and variances as parameters, too."""
-    return sum(prod(parameter.shape) for name, parameter in layer.named_parameters()
-               if not name.endswith(("_mean", "_variance")))
+    return sum(
+        prod(parameter.shape)
+        for name, parameter in layer.named_parameters()
+        if not name.endswith(("_mean", "_variance"))
+    )
 
 
 def count_multiply_adds(layer: nn.Layer, before: list[int], after: list[int]) -> int:

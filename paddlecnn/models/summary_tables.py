@@ -1,4 +1,5 @@
 """Summaries as text: one network, two side by side, small kernels against large ones, and docs/models.md."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -31,11 +32,19 @@ def layer_table(summary: Summary) -> str:
     """The network layer by layer, then what its convolutions and its fully connected layers take of it."""
     rows = [["layer", "kind", "output", "kernel", "sees", "parameters", "", "multiply-adds", ""]]
     for layer in summary.layers:
-        rows.append([layer.name, layer.kind, sides(layer.output_shape), layer.kernel, str(layer.receptive_field),
-                     f"{layer.parameters:,}" if layer.parameters else "",
-                     percent(layer.parameters, summary.parameters),
-                     f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-                     percent(layer.multiply_adds, summary.multiply_adds)])
+        rows.append(
+            [
+                layer.name,
+                layer.kind,
+                sides(layer.output_shape),
+                layer.kernel,
+                str(layer.receptive_field),
+                f"{layer.parameters:,}" if layer.parameters else "",
+                percent(layer.parameters, summary.parameters),
+                f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+                percent(layer.multiply_adds, summary.multiply_adds),
+            ]
+        )
     rows.append(["total", "", "", "", "", f"{summary.parameters:,}", "", f"{summary.multiply_adds:,}", ""])
     title = f"{summary.model} on 3x{summary.input_size}x{summary.input_size}"
     return "\n\n".join([title, text_table(rows, left=2), shares(summary), memory(summary)])
@@ -53,23 +62,28 @@ def shares(summary: Summary) -> str:
 def memory(summary: Summary, batch_size: int = 128) -> str:
     """The memory of weights and of a training step with momentum."""
     mebibyte = 2**20
-    return (f"weights: {4 * summary.parameters / mebibyte:,.0f} MiB; activations: "
-            f"{summary.activation_bytes / mebibyte:.1f} MiB per image; a training step with momentum, about: "
-            f"{summary.training_bytes(1) / mebibyte:,.0f} MiB for 1 image, "
-            f"{summary.training_bytes(batch_size) / mebibyte:,.0f} MiB for {batch_size}")
+    return (
+        f"weights: {4 * summary.parameters / mebibyte:,.0f} MiB; activations: "
+        f"{summary.activation_bytes / mebibyte:.1f} MiB per image; a training step with momentum, about: "
+        f"{summary.training_bytes(1) / mebibyte:,.0f} MiB for 1 image, "
+        f"{summary.training_bytes(batch_size) / mebibyte:,.0f} MiB for {batch_size}"
+    )
 
 
 def comparison(left: Summary, right: Summary) -> str:
     """Two networks side by side: totals, then all layers of both."""
     rows = [["", left.model, right.model, "right / left"]]
-    for name, *values in (("parameters", left.parameters, right.parameters),
-                          ("multiply-adds", left.multiply_adds, right.multiply_adds),
-                          ("activation bytes per image", left.activation_bytes, right.activation_bytes)):
+    for name, *values in (
+        ("parameters", left.parameters, right.parameters),
+        ("multiply-adds", left.multiply_adds, right.multiply_adds),
+        ("activation bytes per image", left.activation_bytes, right.activation_bytes),
+    ):
         rows.append([name, *(f"{value:,}" for value in values), f"{values[1] / values[0]:.2f}"])
     for kind, name in (("Conv", "convolutions"), ("Linear", "fully connected")):
         for index, what in enumerate(("parameters", "multiply-adds")):
-            rows.append([f"{name}: share of {what}",
-                         *(f"{100 * s.share(kind)[index]:.1f} %" for s in (left, right)), ""])
+            rows.append(
+                [f"{name}: share of {what}", *(f"{100 * s.share(kind)[index]:.1f} %" for s in (left, right)), ""]
+            )
     header = ["layer", "kind", "kernel", "output", "parameters", "multiply-adds"]
     pairs = [[*cells(one), " | ", *cells(two)] for one, two in paired_layers(left.layers, right.layers)]
     return f"{text_table(rows)}\n\n{text_table([[*header, ' | ', *header], *pairs], left=13)}"
@@ -91,8 +105,14 @@ def cells(layer: LayerCost | None) -> list[str]:
     """One layer's half of a row in a comparison, empty where the other network has a layer more."""
     if layer is None:
         return [""] * 6
-    return [layer.name, layer.kind, layer.kernel, sides(layer.output_shape), f"{layer.parameters:,}",
-            short(layer.multiply_adds)]
+    return [
+        layer.name,
+        layer.kind,
+        layer.kernel,
+        sides(layer.output_shape),
+        f"{layer.parameters:,}",
+        short(layer.multiply_adds),
+    ]
 
 
 def kernel_table(channels: int = 256, side: int = 56) -> str:
@@ -102,8 +122,16 @@ def kernel_table(channels: int = 256, side: int = 56) -> str:
         field = 1 + stack * (kernel - 1)
         weights = stack * kernel**2 * channels**2
         one = field**2 * channels**2
-        rows.append([f"{stack} x {kernel}x{kernel}", f"{field}x{field}", f"{weights + stack * channels:,}",
-                     percent(weights, one), short(weights * side**2), str(stack)])
+        rows.append(
+            [
+                f"{stack} x {kernel}x{kernel}",
+                f"{field}x{field}",
+                f"{weights + stack * channels:,}",
+                percent(weights, one),
+                short(weights * side**2),
+                str(stack),
+            ]
+        )
     return f"C = {channels} on a {side}x{side} map\n\n{text_table(rows)}"
 
 
@@ -128,7 +156,9 @@ def models_page() -> str:
     for name, network in NETWORKS.items():
         if network.variant is not None:
             summary = summarize_by_name(name)
-            rows.append(f"| `{name}` | {network.variant.description} | {summary.input_size} | "
-                        f"{network.variant.config.num_classes:,} | {summary.parameters:,} | "
-                        f"{short(summary.multiply_adds)} | {network.variant.source} |")
+            rows.append(
+                f"| `{name}` | {network.variant.description} | {summary.input_size} | "
+                f"{network.variant.config.num_classes:,} | {summary.parameters:,} | "
+                f"{short(summary.multiply_adds)} | {network.variant.source} |"
+            )
     return MODELS_PAGE.format(table="\n".join(rows))

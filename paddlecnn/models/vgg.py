@@ -5,6 +5,7 @@ TABLE is the paper's table 1. Its networks come with and without batch normalisa
 which the paper did not have), and for 32x32 images with a classifier of 512-512 (`_cifar`).
 docs/deviations.md compares each with the paper; docs/models.md lists their sizes.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -72,8 +73,9 @@ class VGG(ConvClassifier):
                 channels = width
             features.append((f"pool{block}", max_pool(2, 2)))
         super().__init__(features, config.input_size, config.num_classes)
-        self.classifier = classifier(self.feature_shape, config.hidden, config.num_classes, config.dropout,
-                                     weight=weight, last=last)
+        self.classifier = classifier(
+            self.feature_shape, config.hidden, config.num_classes, config.dropout, weight=weight, last=last
+        )
 
 
 def published(depth: Depth, text: str) -> Variant:
@@ -82,18 +84,27 @@ def published(depth: Depth, text: str) -> Variant:
 
 
 def with_batch_norm(depth: Depth, text: str) -> Variant:
-    return Variant(VGGConfig(depth, batch_norm=True), f"{text}, batch normalisation",
-                   "torchvision and `paddle.vision`, after Ioffe and Szegedy 2015")
+    return Variant(
+        VGGConfig(depth, batch_norm=True),
+        f"{text}, batch normalisation",
+        "torchvision and `paddle.vision`, after Ioffe and Szegedy 2015",
+    )
 
 
 def for_cifar(depth: Depth, text: str, batch_norm: bool) -> Variant:
-    return Variant(VGGConfig(depth, batch_norm, num_classes=10, input_size=32, hidden=(512, 512)),
-                   f"{text}{', batch normalisation' if batch_norm else ''}, for 32x32 images",
-                   "`vgg.py` of chengyangfu/pytorch-vgg-cifar10")
+    return Variant(
+        VGGConfig(depth, batch_norm, num_classes=10, input_size=32, hidden=(512, 512)),
+        f"{text}{', batch normalisation' if batch_norm else ''}, for 32x32 images",
+        "`vgg.py` of chengyangfu/pytorch-vgg-cifar10",
+    )
 
 
-DEPTHS: dict[str, tuple[Depth, str]] = {"vgg11": ("A", "11 weight layers"), "vgg13": ("B", "13 weight layers"),
-                                        "vgg16": ("D", "16 weight layers"), "vgg19": ("E", "19 weight layers")}
+DEPTHS: dict[str, tuple[Depth, str]] = {
+    "vgg11": ("A", "11 weight layers"),
+    "vgg13": ("B", "13 weight layers"),
+    "vgg16": ("D", "16 weight layers"),
+    "vgg19": ("E", "19 weight layers"),
+}
 VARIANTS = {
     **{name: published(*column) for name, column in DEPTHS.items()},
     "vgg11_lrn": published("A-LRN", "`vgg11` with LRN after conv1_1"),

@@ -6,10 +6,20 @@ docs/performance.md explains how it works. The order of the modules: bindings (C
 builder (programs), operations and recognise (what Paddle's layers ask for), primitives/ (one oneDNN primitive each),
 plan, leases, call (autograd), selfcheck, executor, layer, choice (train.engine).
 """
+
 from paddlecnn.onednn.bindings import Unavailable
 from paddlecnn.onednn.call import GradientError
 from paddlecnn.onednn.choice import Engine, choose_engine, engine_for_run
 from paddlecnn.onednn.layer import accelerate, available, describe_engine, require
 
-__all__ = ["Engine", "GradientError", "Unavailable", "accelerate", "available", "choose_engine", "describe_engine",
-           "engine_for_run", "require"]
+__all__ = [
+    "Engine",
+    "GradientError",
+    "Unavailable",
+    "accelerate",
+    "available",
+    "choose_engine",
+    "describe_engine",
+    "engine_for_run",
+    "require",
+]

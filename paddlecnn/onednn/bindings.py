@@ -3,6 +3,7 @@
 Names and values are those of oneDNN's headers dnnl.h, dnnl_types.h and dnnl_common_types.h (major version 3); the
 public reference is https://uxlfoundation.github.io/oneDNN/. Nothing here knows about layers.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -117,8 +118,14 @@ class ExecArg(ctypes.Structure):
 class Version(ctypes.Structure):
     """dnnl_version_t"""
 
-    _fields_ = [("major", c_int), ("minor", c_int), ("patch", c_int), ("hash", c_char_p),
-                ("cpu_runtime", c_uint), ("gpu_runtime", c_uint)]
+    _fields_ = [
+        ("major", c_int),
+        ("minor", c_int),
+        ("patch", c_int),
+        ("hash", c_char_p),
+        ("cpu_runtime", c_uint),
+        ("gpu_runtime", c_uint),
+    ]
 
 
 HANDLE = POINTER(c_void_p)
@@ -151,28 +158,119 @@ PROTOTYPES = {
     "dnnl_primitive_destroy": (c_void_p,),
     "dnnl_reorder_primitive_desc_create": (HANDLE, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p),
     "dnnl_matmul_primitive_desc_create": (HANDLE, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p),
-    "dnnl_convolution_forward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, c_int, *[c_void_p] * 4, *[DIMS] * 4, c_void_p),
-    "dnnl_convolution_backward_data_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, *[c_void_p] * 3, *[DIMS] * 4, c_void_p, c_void_p),
-    "dnnl_convolution_backward_weights_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, *[c_void_p] * 4, *[DIMS] * 4, c_void_p, c_void_p),
-    "dnnl_eltwise_forward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, c_int, c_void_p, c_void_p, c_float, c_float, c_void_p),
-    "dnnl_eltwise_backward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, *[c_void_p] * 3, c_float, c_float, c_void_p, c_void_p),
-    "dnnl_pooling_forward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, c_int, c_void_p, c_void_p, *[DIMS] * 5, c_void_p),
-    "dnnl_pooling_backward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, c_void_p, c_void_p, *[DIMS] * 5, c_void_p, c_void_p),
-    "dnnl_lrn_forward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, c_int, c_void_p, c_void_p, c_int64, c_float, c_float, c_float, c_void_p),
-    "dnnl_lrn_backward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, *[c_void_p] * 3, c_int64, c_float, c_float, c_float, c_void_p, c_void_p),
-    "dnnl_batch_normalization_forward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, c_void_p, c_void_p, c_float, c_uint, c_void_p),
-    "dnnl_batch_normalization_backward_primitive_desc_create":
-        (HANDLE, c_void_p, c_int, *[c_void_p] * 3, c_float, c_uint, c_void_p, c_void_p),
+    "dnnl_convolution_forward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        c_int,
+        *[c_void_p] * 4,
+        *[DIMS] * 4,
+        c_void_p,
+    ),
+    "dnnl_convolution_backward_data_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        *[c_void_p] * 3,
+        *[DIMS] * 4,
+        c_void_p,
+        c_void_p,
+    ),
+    "dnnl_convolution_backward_weights_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        *[c_void_p] * 4,
+        *[DIMS] * 4,
+        c_void_p,
+        c_void_p,
+    ),
+    "dnnl_eltwise_forward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        c_int,
+        c_void_p,
+        c_void_p,
+        c_float,
+        c_float,
+        c_void_p,
+    ),
+    "dnnl_eltwise_backward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        *[c_void_p] * 3,
+        c_float,
+        c_float,
+        c_void_p,
+        c_void_p,
+    ),
+    "dnnl_pooling_forward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        c_int,
+        c_void_p,
+        c_void_p,
+        *[DIMS] * 5,
+        c_void_p,
+    ),
+    "dnnl_pooling_backward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        c_void_p,
+        c_void_p,
+        *[DIMS] * 5,
+        c_void_p,
+        c_void_p,
+    ),
+    "dnnl_lrn_forward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        c_int,
+        c_void_p,
+        c_void_p,
+        c_int64,
+        c_float,
+        c_float,
+        c_float,
+        c_void_p,
+    ),
+    "dnnl_lrn_backward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        *[c_void_p] * 3,
+        c_int64,
+        c_float,
+        c_float,
+        c_float,
+        c_void_p,
+        c_void_p,
+    ),
+    "dnnl_batch_normalization_forward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        c_void_p,
+        c_void_p,
+        c_float,
+        c_uint,
+        c_void_p,
+    ),
+    "dnnl_batch_normalization_backward_primitive_desc_create": (
+        HANDLE,
+        c_void_p,
+        c_int,
+        *[c_void_p] * 3,
+        c_float,
+        c_uint,
+        c_void_p,
+        c_void_p,
+    ),
 }
 
 
@@ -218,6 +316,7 @@ class Library:
         def call(*arguments):
             if status := function(*arguments):
                 raise OneDNNError(f"{name}: status {status}")
+
         return call
 
     @property

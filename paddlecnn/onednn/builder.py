@@ -1,4 +1,5 @@
 """Programs of oneDNN primitives, and the builder that the primitives' modules append to."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
 """One forward pass through a plan, and its backward pass as part of Paddle's autograd."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -31,8 +32,11 @@ class Call:
         self.trained = [(operation.layer, name) for operation in operations for name in trained_names(operation)]
         self.with_gradient = paddle.is_grad_enabled() and (bool(self.trained) or not x.stop_gradient)
         statistics = any(isinstance(operation, BatchNorm) and not operation.running for operation in operations)
-        settings = {"training": self.with_gradient or statistics, "activation": executor.activation,
-                    "input_gradient": self.with_gradient and not x.stop_gradient}
+        settings = {
+            "training": self.with_gradient or statistics,
+            "activation": executor.activation,
+            "input_gradient": self.with_gradient and not x.stop_gradient,
+        }
         self.key = (operations, tuple(x.shape), *settings.values())
         self.lease: Lease | None = executor.pool.lend(self.key, lambda: Plan(operations, x.shape, **settings))
         plan = self.lease.plan
@@ -59,16 +63,22 @@ class Call:
         plan.run_forward(self.lease.buffer, x.data_ptr(), y.data_ptr(), self.addresses())
         return y
 
-    def compute_gradients(self, x: paddle.Tensor, gradient: paddle.Tensor
-                          ) -> tuple[paddle.Tensor | None, dict[Name, paddle.Tensor]]:
+    def compute_gradients(
+        self, x: paddle.Tensor, gradient: paddle.Tensor
+    ) -> tuple[paddle.Tensor | None, dict[Name, paddle.Tensor]]:
         """Gradients of the input, if wanted, and of the trained parameters; `compute` went before with the same x."""
         plan = self.lease.plan
         gradient = gradient.contiguous()
         of_input = None if plan.input_gradient is None else paddle.empty(x.shape, "float32")
         gradients = {name: paddle.empty(self.tensors[name].shape, "float32") for name in self.trained}
-        plan.run_backward(self.lease.buffer, x.data_ptr(), gradient.data_ptr(),
-                          None if of_input is None else of_input.data_ptr(), self.addresses(),
-                          {name: tensor.data_ptr() for name, tensor in gradients.items()})
+        plan.run_backward(
+            self.lease.buffer,
+            x.data_ptr(),
+            gradient.data_ptr(),
+            None if of_input is None else of_input.data_ptr(),
+            self.addresses(),
+            {name: tensor.data_ptr() for name, tensor in gradients.items()},
+        )
         return of_input, gradients
 
     def addresses(self) -> dict[Name, int]:
@@ -104,8 +114,10 @@ def apply_call(call: Call, x: paddle.Tensor) -> paddle.Tensor:
 
     def refuse_second_pass(gradient: paddle.Tensor) -> None:
         if call.lease is None:
-            raise GradientError("a second backward pass through one forward pass (retain_graph) is not possible with "
-                                "train.engine onednn; take engine paddle")
+            raise GradientError(
+                "a second backward pass through one forward pass (retain_graph) is not possible with "
+                "train.engine onednn; take engine paddle"
+            )
 
     y.register_hook(refuse_second_pass)
     return y

@@ -1,4 +1,5 @@
 """The engine that computes: Paddle's own kernels, or oneDNN's through this package."""
+
 from __future__ import annotations
 
 import logging
@@ -72,6 +73,10 @@ def engine_for_run(trained: Engine, name: str | None, precision: str | None, dev
     try:
         return choose_engine(trained.name, trained.precision, device)
     except DeviceError as error:
-        logger.warning("the run was trained with engine %s in %s; Paddle in float32 predicts: %s", trained.name,
-                       trained.precision, error)
+        logger.warning(
+            "the run was trained with engine %s in %s; Paddle in float32 predicts: %s",
+            trained.name,
+            trained.precision,
+            error,
+        )
         return Engine()

@@ -1,4 +1,5 @@
 """Runs the layers of a chain: those that oneDNN can run in plans, the others by Paddle."""
+
 from __future__ import annotations
 
 import logging
@@ -75,7 +76,7 @@ class Executor:
             if (operation.layer, sample) in self.refused:
                 x = self.run_operations(layers, run[:position], x)
                 x = layers[operation.layer](x)
-                return self.run_operations(layers, run[position + 1:], x)
+                return self.run_operations(layers, run[position + 1 :], x)
         try:
             call = Call(self, layers, run, x)
             if call.key not in self.checked:

@@ -1,4 +1,5 @@
 """oneDNN objects that destroy themselves: memory descriptors, memory, primitive descriptors and primitives."""
+
 from __future__ import annotations
 
 import collections

@@ -1,4 +1,5 @@
 """The engine's entry: `accelerate(model)` lets oneDNN run the model's nn.Sequential chains."""
+
 from __future__ import annotations
 
 import paddle
@@ -35,8 +36,9 @@ def require(precision: str) -> None:
         raise ValueError(f"precision {precision!r}: not one of {', '.join(ACTIVATIONS)}")
     found = library()
     if precision == "bfloat16" and not found.has_bfloat16:
-        raise Unavailable("precision bfloat16 needs a CPU with AVX512-BF16 or AMX; "
-                          f"oneDNN finds {found.instruction_set} here")
+        raise Unavailable(
+            f"precision bfloat16 needs a CPU with AVX512-BF16 or AMX; oneDNN finds {found.instruction_set} here"
+        )
 
 
 def available(precision: str = "float32") -> bool:

@@ -1,4 +1,5 @@
 """Plans and buffers, lent to one forward and its backward pass at a time, and kept for the next."""
+
 from __future__ import annotations
 
 import os

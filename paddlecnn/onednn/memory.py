@@ -1,4 +1,5 @@
 """Where the tensors of a plan lie: in its arena, or in Paddle's tensors whose addresses are set at each call."""
+
 from __future__ import annotations
 
 import bisect

@@ -1,4 +1,5 @@
 """The operations of a chain, as plain hashable records: what Paddle's layers say, and what oneDNN is asked for."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

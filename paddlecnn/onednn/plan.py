@@ -1,4 +1,5 @@
 """A plan: the forward and the backward program of a run of operations for one input shape."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,8 +58,15 @@ class Plan:
     Raises UnsupportedOperation if an operation cannot be run.
     """
 
-    def __init__(self, operations: Sequence[Operation], input_shape: Sequence[int], *, training: bool,
-                 input_gradient: bool, activation: DataType):
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        input_shape: Sequence[int],
+        *,
+        training: bool,
+        input_gradient: bool,
+        activation: DataType,
+    ):
         b = Builder(activation, training)
         self.input, self.output = Slot(), Slot()
         self.output_gradient, self.input_gradient = Slot(), Slot() if input_gradient else None
@@ -107,8 +115,15 @@ class Plan:
         self.output.bind(result)
         self.forward.run()
 
-    def run_backward(self, buffer: np.ndarray, source: int, output_gradient: int, input_gradient: int | None,
-                     addresses: Mapping[Name, int], gradients: Mapping[Name, int]) -> None:
+    def run_backward(
+        self,
+        buffer: np.ndarray,
+        source: int,
+        output_gradient: int,
+        input_gradient: int | None,
+        addresses: Mapping[Name, int],
+        gradients: Mapping[Name, int],
+    ) -> None:
         self.bind(buffer, addresses)
         self.input.bind(source)
         self.output_gradient.bind(output_gradient)
@@ -126,8 +141,10 @@ class Plan:
     def batch_statistics(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Mean and variance of each batch normalisation of `statistics` in the last forward pass."""
         base = self.buffer.address
-        return [(floats(base + mean.offset, mean.desc.shape[0]), floats(base + variance.offset, mean.desc.shape[0]))
-                for _, _, mean, variance in self.statistics]
+        return [
+            (floats(base + mean.offset, mean.desc.shape[0]), floats(base + variance.offset, mean.desc.shape[0]))
+            for _, _, mean, variance in self.statistics
+        ]
 
 
 def floats(address: int, count: int) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Which of Paddle's layers the engine can run: each as an operation, or the reason why it stays Paddle's."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -45,8 +46,17 @@ def describe_convolution(layer: nn.Conv2D, index: int) -> Convolution:
     dilation = pair(layer._dilation)
     if padding.same and dilation != (1, 1):
         raise NotRunnable("padding SAME with dilation")
-    return Convolution(index, tuple(layer.weight.shape), pair(layer._stride), dilation, padding, layer._groups,
-                       layer.bias is not None, trains(layer.weight), trains(layer.bias))
+    return Convolution(
+        index,
+        tuple(layer.weight.shape),
+        pair(layer._stride),
+        dilation,
+        padding,
+        layer._groups,
+        layer.bias is not None,
+        trains(layer.weight),
+        trains(layer.bias),
+    )
 
 
 def describe_linear(layer: nn.Linear, index: int) -> Linear:
@@ -59,8 +69,17 @@ def describe_batch_norm(layer: nn.BatchNorm2D, index: int) -> BatchNorm:
     running = not layer.training if layer._use_global_stats is None else layer._use_global_stats
     if not running and not layer.training:
         raise NotRunnable("batch statistics in evaluation")
-    return BatchNorm(index, layer._mean.shape[0], layer._epsilon, layer._momentum, running, layer.weight is not None,
-                     layer.bias is not None, trains(layer.weight), trains(layer.bias))
+    return BatchNorm(
+        index,
+        layer._mean.shape[0],
+        layer._epsilon,
+        layer._momentum,
+        running,
+        layer.weight is not None,
+        layer.bias is not None,
+        trains(layer.weight),
+        trains(layer.bias),
+    )
 
 
 def describe_max_pool(layer: nn.MaxPool2D, index: int) -> MaxPool:

@@ -1,4 +1,5 @@
 """The check of a plan at its first use: a few samples go through oneDNN and through Paddle, and must agree."""
+
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,5 @@
 """Figures of an evaluation and of its calibration, written as PNG."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -28,8 +29,15 @@ def draw_confusion(path: Path, confusion: Sequence[Sequence[int]] | np.ndarray, 
     if len(classes) <= 25:  # more would not be legible
         for row, column in np.ndindex(*counts.shape):
             if counts[row, column]:
-                axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=8,
-                          color="white" if shares[row, column] > 0.5 else "black")
+                axes.text(
+                    column,
+                    row,
+                    f"{counts[row, column]:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if shares[row, column] > 0.5 else "black",
+                )
     figure.colorbar(image, label="share of the label's images", fraction=0.046, pad=0.04)
     save_png(figure, path, dpi=120)
 
@@ -61,7 +69,11 @@ def clip_curve(clips: np.ndarray, losses: dict[str, np.ndarray], chosen: float, 
         axes.plot(clips, values, color=color, label=label)
     if chosen > 0:
         axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1, label=f"chosen: {chosen:.3g}")
-    axes.set(xscale="log", xlabel="clip: least distance of a probability from 0 and 1", ylabel="log loss on validation",
-             title="Log loss against the clip")
+    axes.set(
+        xscale="log",
+        xlabel="clip: least distance of a probability from 0 and 1",
+        ylabel="log loss on validation",
+        title="Log loss against the clip",
+    )
     axes.legend()
     save_png(figure, path)

@@ -8,6 +8,7 @@
 It is written aside, flushed to disk and renamed, so a kill leaves the old one or the new one. Nothing in it
 can run code: safetensors hold numbers, JSON holds text.
 """
+
 from __future__ import annotations
 
 import json
@@ -61,7 +62,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 1, best: b
     os.rename(aside, last)
     sync(folder)
     earlier = sorted(folder.glob("step-*"), key=step_of)
-    for outdated in earlier[:max(len(earlier) - keep + 1, 0)]:
+    for outdated in earlier[: max(len(earlier) - keep + 1, 0)]:
         shutil.rmtree(outdated)
     for unfinished in folder.glob(".writing-*"):  # left by a kill
         shutil.rmtree(unfinished)
@@ -81,8 +82,11 @@ def write_aside(folder: Path, checkpoint: Checkpoint) -> Path:
 
 
 def write_files(folder: Path, checkpoint: Checkpoint) -> None:
-    contents = (safetensors.numpy.save(checkpoint.model), safetensors.numpy.save(checkpoint.optimizer),
-                json.dumps(checkpoint.state.model_dump(), indent=1, allow_nan=False).encode())
+    contents = (
+        safetensors.numpy.save(checkpoint.model),
+        safetensors.numpy.save(checkpoint.optimizer),
+        json.dumps(checkpoint.state.model_dump(), indent=1, allow_nan=False).encode(),
+    )
     for name, content in zip(FILES, contents, strict=True):
         (folder / name).write_bytes(content)
         sync(folder / name)
@@ -162,8 +166,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn "
-                              f"(state.json: {f'{where}: ' if where else ''}{first['msg']})") from None
+        raise CheckpointError(
+            f"{folder}: not a checkpoint of paddlecnn (state.json: {f'{where}: ' if where else ''}{first['msg']})"
+        ) from None
     except (ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn ({error})") from None
     except OSError as error:

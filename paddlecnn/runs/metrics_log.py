@@ -1,4 +1,5 @@
 """metrics.csv: every number that a run logs, once, in order."""
+
 from __future__ import annotations
 
 import csv
@@ -33,8 +34,13 @@ class MetricsLog:
 
     def add(self, kind: str, epoch: int, step: int, **values: float) -> Row:
         """Add a row of kind train or val; returns it as `read_metrics` will."""
-        row = {"kind": kind, "epoch": str(epoch), "step": str(step), "time": f"{time.time():.3f}",
-               **{name: repr(float(value)) for name, value in values.items()}}
+        row = {
+            "kind": kind,
+            "epoch": str(epoch),
+            "step": str(step),
+            "time": f"{time.time():.3f}",
+            **{name: repr(float(value)) for name, value in values.items()},
+        }
         self.write(",".join(row.get(name, "") for name in COLUMNS) + "\n")
         return row
 
@@ -83,7 +89,7 @@ def rewind_metrics(path: Path, position: LogPosition | None, progress: Progress)
     elif position is None:  # a checkpoint of version 0.1
         kept = lines_until(path, progress.step)
     else:
-        kept = content[:position.bytes]
+        kept = content[: position.bytes]
         if hashlib.sha256(kept).hexdigest() != position.sha256:
             kept = None
     if kept is None:
@@ -110,9 +116,17 @@ def rebuilt(progress: Progress) -> bytes:
         shared = {"epoch": str(record.epoch), "step": str(record.step), "time": "0"}
         speed = {} if record.images_per_second is None else {"images_per_second": repr(record.images_per_second)}
         rate = {} if record.lr is None else {"lr": repr(record.lr)}
-        rows += [{"kind": "train", **shared, "loss": repr(record.train.loss), "top1": repr(record.train.top1),
-                  **rate, **speed},
-                 {"kind": "val", **shared, "loss": repr(record.val.loss), "top1": repr(record.val.top1)}]
+        rows += [
+            {
+                "kind": "train",
+                **shared,
+                "loss": repr(record.train.loss),
+                "top1": repr(record.train.top1),
+                **rate,
+                **speed,
+            },
+            {"kind": "val", **shared, "loss": repr(record.val.loss), "top1": repr(record.val.top1)},
+        ]
     return as_csv(rows)
 
 

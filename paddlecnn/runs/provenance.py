@@ -1,4 +1,5 @@
 """The provenance of a result beside the config: versions, device, commit, command line."""
+
 from __future__ import annotations
 
 import datetime
@@ -20,8 +21,18 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import config_hash
 from paddlecnn.errors import RunError
 
-PACKAGES = ("paddlecnn", "paddlepaddle", "paddlepaddle-gpu", "numpy", "scikit-learn", "pillow",
-            "opencv-python-headless", "visualdl", "safetensors", "kaggle")
+PACKAGES = (
+    "paddlecnn",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "numpy",
+    "scikit-learn",
+    "pillow",
+    "opencv-python-headless",
+    "visualdl",
+    "safetensors",
+    "kaggle",
+)
 
 
 def describe_environment(config: Config, device: str, engine: str) -> dict[str, Any]:
@@ -48,8 +59,10 @@ def read_environment(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); restore the file, or "
-                       "write {} into it if its content is lost") from None
+        raise RunError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); restore the file, or "
+            "write {} into it if its content is lost"
+        ) from None
     if not isinstance(content, dict):
         raise RunError(f"{path}: not a JSON object; restore the file, or write {{}} into it if its content is lost")
     return content
@@ -66,9 +79,12 @@ def git_state() -> dict[str, Any] | None:
     """The commit of the source tree and whether files differ from it; None outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
-        commit, changes = (subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True,
-                                          timeout=10).stdout.strip()
-                           for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]))
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "dirty": bool(changes)}

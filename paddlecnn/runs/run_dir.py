@@ -1,11 +1,12 @@
 """The folder of a run. Everything that reads a run reads this folder and nothing else.
 
-    config.yaml         the resolved config, every key written out
-    environment.json    versions, device, commit, command line, wall time
-    checkpoints/        last, best and the ones before them (checkpoint.py)
-    metrics.csv         every logged number; vdl/ has the same for VisualDL
-    predictions_*.csv   written by `paddlecnn eval`
+config.yaml         the resolved config, every key written out
+environment.json    versions, device, commit, command line, wall time
+checkpoints/        last, best and the ones before them (checkpoint.py)
+metrics.csv         every logged number; vdl/ has the same for VisualDL
+predictions_*.csv   written by `paddlecnn eval`
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -47,8 +48,9 @@ class RunDir:
             aside = path.with_name(f".{path.name}.{os.getpid()}.part")
             aside.mkdir()
         except OSError as error:
-            raise RunError(f"{path}: the run folder cannot be created ({error.strerror}); "
-                           "choose another one with --run") from None
+            raise RunError(
+                f"{path}: the run folder cannot be created ({error.strerror}); choose another one with --run"
+            ) from None
         try:
             (aside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
             write_json(aside / "environment.json", environment)

@@ -2,6 +2,7 @@
 
 The record is flat JSON. Floats come back from JSON to the bit, so a resumed run continues with equal numbers.
 """
+
 from __future__ import annotations
 
 import math

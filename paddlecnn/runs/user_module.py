@@ -3,6 +3,7 @@
 Code runs only where the caller names it: training takes the name from the config that it is given; everything that
 reads a run takes it from the caller and compares its hash with the run's. A run folder alone never imports anything.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -27,8 +28,10 @@ def load_module(name: str, expected: ModuleIdentity | None = None) -> ModuleIden
     source = source_of(name)
     identity = ModuleIdentity(name=name, sha256=hashlib.sha256(source.read_bytes()).hexdigest())
     if expected is not None and identity.sha256 != expected.sha256:
-        raise ModuleError(f"{source}: not the module that the run was trained with (SHA-256 {identity.sha256[:12]}, "
-                          f"the run's is {expected.sha256[:12]}); use the original file")
+        raise ModuleError(
+            f"{source}: not the module that the run was trained with (SHA-256 {identity.sha256[:12]}, "
+            f"the run's is {expected.sha256[:12]}); use the original file"
+        )
     unique = name if source.suffix != ".py" or not name.endswith(".py") else f"paddlecnn_user_{identity.sha256[:16]}"
     if unique not in sys.modules:
         execute(unique, name, source)
@@ -45,8 +48,10 @@ def check_module(name: str | None, expected: ModuleIdentity | None, run: Path) -
             load_module(name)
         return
     if name is None:
-        raise ModuleError(f"{run}: was trained with the module {expected.name}, which is code and is only run if you "
-                          f"name it: add --module {expected.name} (in Python: module={expected.name!r})")
+        raise ModuleError(
+            f"{run}: was trained with the module {expected.name}, which is code and is only run if you "
+            f"name it: add --module {expected.name} (in Python: module={expected.name!r})"
+        )
     load_module(name, expected)
 
 
@@ -62,8 +67,9 @@ def source_of(name: str) -> Path:
     except (ImportError, ValueError) as error:
         raise ModuleError(f"model.module: {name}: cannot be imported ({error})") from None
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        raise ModuleError(f"model.module: {name}: no such module; name a file ending in .py, or a module that "
-                          "Python can import")
+        raise ModuleError(
+            f"model.module: {name}: no such module; name a file ending in .py, or a module that Python can import"
+        )
     return Path(spec.origin)
 
 
@@ -80,8 +86,9 @@ def execute(unique: str, name: str, source: Path) -> None:
         loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(unique, None)
-        raise ModuleError(f"{source}: fails to import: {type(error).__name__}: {error}"
-                          f"{line_of(error, source)}") from error
+        raise ModuleError(
+            f"{source}: fails to import: {type(error).__name__}: {error}{line_of(error, source)}"
+        ) from error
 
 
 def line_of(error: BaseException, source: Path) -> str:

@@ -1,4 +1,5 @@
 """When a run is saved, and from which checkpoint it resumes."""
+
 from __future__ import annotations
 
 import logging
@@ -38,8 +39,10 @@ class Checkpointer:
 
     def is_due(self, step: int) -> bool:
         """Whether a checkpoint inside an epoch is due. Process 0 decides, because the clock is its own."""
-        by_clock = (self.config.every_minutes is not None
-                    and time.perf_counter() - self.saved_at >= self.config.every_minutes * 60)
+        by_clock = (
+            self.config.every_minutes is not None
+            and time.perf_counter() - self.saved_at >= self.config.every_minutes * 60
+        )
         return distributed.rank() == 0 and (self.is_due_by_step(step) or by_clock)
 
     def save(self, state: TrainState, metrics: LogPosition | None, is_best: bool = False) -> None:
@@ -77,22 +80,31 @@ def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> Non
     """
     forbidden = [key for key in extend if not key.startswith(EXTENDABLE)]
     if forbidden:
-        raise RunError(f"--extend {forbidden[0]}: only {', '.join(EXTENDABLE)} can be extended; "
-                       "anything else is another experiment: train it as a new run")
-    differing = [f"{key} ({old!r} in the run, {new!r} now)" for key, old, new in differences(run.config, config)
-                 if not key.startswith((*MAY_CHANGE, *extend))]
+        raise RunError(
+            f"--extend {forbidden[0]}: only {', '.join(EXTENDABLE)} can be extended; "
+            "anything else is another experiment: train it as a new run"
+        )
+    differing = [
+        f"{key} ({old!r} in the run, {new!r} now)"
+        for key, old, new in differences(run.config, config)
+        if not key.startswith((*MAY_CHANGE, *extend))
+    ]
     if differing:
-        raise RunError(f"{run.path}: the config differs from the run's in {'; '.join(differing)}; resume with the "
-                       "run's own config, extend the run on purpose with --extend KEY=VALUE, or train a new run")
+        raise RunError(
+            f"{run.path}: the config differs from the run's in {'; '.join(differing)}; resume with the "
+            "run's own config, extend the run on purpose with --extend KEY=VALUE, or train a new run"
+        )
 
 
 def check_same_engine(run: RunDir, saved: RunIdentity, engine: Engine, extend: Sequence[str]) -> None:
     """Raise RunError if another engine or precision would continue the run, unless `extend` names that on purpose."""
     before = Engine(saved.engine, saved.precision)
     if before != engine and not any(key in ("train.engine", "train.precision") for key in extend):
-        raise RunError(f"{run.path}: was trained by engine {before.name} in {before.precision}, and here engine "
-                       f"{engine.name} in {engine.precision} would continue it; change it on purpose with "
-                       f"--extend train.engine={engine.name}")
+        raise RunError(
+            f"{run.path}: was trained by engine {before.name} in {before.precision}, and here engine "
+            f"{engine.name} in {engine.precision} would continue it; change it on purpose with "
+            f"--extend train.engine={engine.name}"
+        )
 
 
 def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:

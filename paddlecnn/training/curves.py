@@ -4,6 +4,7 @@ VisualDL shows only one record file of a folder and loses what is not flushed, s
 flushed at every epoch. metrics.csv is the record; on a resume the file is written anew from it, which makes one
 continuous curve however often the run was killed.
 """
+
 from __future__ import annotations
 
 import contextlib

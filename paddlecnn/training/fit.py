@@ -1,4 +1,5 @@
 """The training loop."""
+
 from __future__ import annotations
 
 import contextlib
@@ -40,8 +41,15 @@ class StopRequest:
     signal_number = 0
 
 
-def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, checkpointer: Checkpointer,
-        stop: StopRequest, profiler: StepProfiler) -> None:
+def fit(
+    state: TrainState,
+    train: Loader,
+    val: Loader,
+    logger: MetricLogger,
+    checkpointer: Checkpointer,
+    stop: StopRequest,
+    profiler: StepProfiler,
+) -> None:
     """Train from the current progress to the end of the run."""
     progress, config = state.progress, state.config.train
     min_delta = config.early_stop.min_delta if config.early_stop else 0.0
@@ -53,8 +61,15 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
         with state.weights_for_prediction() as model:
             scores = score(predict_logits(model, val, "validation", state.autocast), val.dataset.labels)
         check_finite(scores.loss, "validation loss", state, checkpointer)
-        record = EpochRecord(epoch=progress.epoch + 1, step=progress.step, train=progress.this_epoch.means, val=scores,
-                             lr=progress.lr, seconds=seconds, images_per_second=images / seconds)
+        record = EpochRecord(
+            epoch=progress.epoch + 1,
+            step=progress.step,
+            train=progress.this_epoch.means,
+            val=scores,
+            lr=progress.lr,
+            seconds=seconds,
+            images_per_second=images / seconds,
+        )
         is_best = progress.end_epoch(record, config.monitor, min_delta)
         stop_early = config.early_stop is not None and progress.epochs_since_best >= config.early_stop.patience
         progress.finished = stop_early or progress.epoch >= config.epochs
@@ -66,8 +81,14 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
     profiler.finish()
 
 
-def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpointer: Checkpointer,
-                stop: StopRequest, profiler: StepProfiler) -> bool:
+def train_epoch(
+    state: TrainState,
+    loader: Loader,
+    logger: MetricLogger,
+    checkpointer: Checkpointer,
+    stop: StopRequest,
+    profiler: StepProfiler,
+) -> bool:
     """Train the rest of the current epoch. Returns whether a signal asked to stop during its last step.
 
     Losses are summed on the device. The host waits for the device only where it needs the numbers: at a logged
@@ -104,8 +125,9 @@ def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpo
     return stopping
 
 
-def read_sums(state: TrainState, sums: StepSums, images: int, stop: StopRequest,
-              checkpointer: Checkpointer) -> tuple[bool, bool]:
+def read_sums(
+    state: TrainState, sums: StepSums, images: int, stop: StopRequest, checkpointer: Checkpointer
+) -> tuple[bool, bool]:
     """Add the sums of the last steps, over all processes, to the progress: one collective, one read of the device.
 
     Returns whether any process was asked to stop, and whether a checkpoint is due. Raises LossNotFinite.
@@ -132,14 +154,17 @@ def check_finite(value: float, name: str, state: TrainState, checkpointer: Check
     raise LossNotFinite(
         f"{checkpointer.folder.parent}: the {name} is {value} at step {progress.step} (epoch {progress.epoch + 1}), "
         f"learning rate {progress.lr:g}; lower optim.lr, add warm-up (optim.schedule.warmup) or optim.clip_norm. "
-        f"{f'The last valid checkpoint is {latest}' if latest else 'No checkpoint was written yet'}")
+        f"{f'The last valid checkpoint is {latest}' if latest else 'No checkpoint was written yet'}"
+    )
 
 
 def stopped(state: TrainState, logger: MetricLogger, stop: StopRequest) -> TrainingStopped:
     """The error that ends a run on a signal."""
     number = stop.signal_number or signal.SIGTERM  # another process of the job may have received it
-    return TrainingStopped(f"stopped at step {state.progress.step:,} with a checkpoint; "
-                           f"--resume {logger.run.path} continues from there", exit_code=128 + number)
+    return TrainingStopped(
+        f"stopped at step {state.progress.step:,} with a checkpoint; --resume {logger.run.path} continues from there",
+        exit_code=128 + number,
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 """The numbers of a run: metrics.csv, VisualDL curves, the progress bar and the line of each epoch."""
+
 from __future__ import annotations
 
 import contextlib
@@ -45,9 +46,15 @@ class MetricLogger:
         """A progress bar for the rest of an epoch, on a terminal only."""
         self.logged_at, self.steps = time.perf_counter(), steps
         self.images_before = progress.since_log.images  # of an earlier session
-        with tqdm(total=steps, initial=progress.step_in_epoch, unit="step", leave=False, dynamic_ncols=True,
-                  desc=f"epoch {progress.epoch + 1}/{self.config.epochs}",
-                  disable=None if self.writes else True) as bar:
+        with tqdm(
+            total=steps,
+            initial=progress.step_in_epoch,
+            unit="step",
+            leave=False,
+            dynamic_ncols=True,
+            desc=f"epoch {progress.epoch + 1}/{self.config.epochs}",
+            disable=None if self.writes else True,
+        ) as bar:
             yield bar
 
     def is_logged(self, step: int) -> bool:
@@ -63,30 +70,55 @@ class MetricLogger:
         bar.set_postfix_str(summary)
         if not self.writes:
             return
-        self.curves.add(self.metrics.add("train", progress.epoch + 1, progress.step, loss=means.loss, top1=means.top1,
-                                         lr=progress.lr, images_per_second=speed,
-                                         grad_norm=math.nan if norm is None else float(norm.numpy())))
+        self.curves.add(
+            self.metrics.add(
+                "train",
+                progress.epoch + 1,
+                progress.step,
+                loss=means.loss,
+                top1=means.top1,
+                lr=progress.lr,
+                images_per_second=speed,
+                grad_norm=math.nan if norm is None else float(norm.numpy()),
+            )
+        )
         if not sys.stderr.isatty() and now - self.line_at >= SECONDS_BETWEEN_LINES:
             self.line_at = now
-            log.info("epoch %d/%d, step %d/%d: %s", progress.epoch + 1, self.config.epochs, progress.step_in_epoch,
-                     self.steps, summary)
+            log.info(
+                "epoch %d/%d, step %d/%d: %s",
+                progress.epoch + 1,
+                self.config.epochs,
+                progress.step_in_epoch,
+                self.steps,
+                summary,
+            )
 
     def log_validation(self, record: EpochRecord) -> None:
         """Log the validation of a finished epoch."""
         if self.writes:
-            self.curves.add(self.metrics.add("val", record.epoch, record.step,
-                                             loss=record.val.loss, top1=record.val.top1))
+            self.curves.add(
+                self.metrics.add("val", record.epoch, record.step, loss=record.val.loss, top1=record.val.top1)
+            )
 
     def report_epoch(self, record: EpochRecord, is_best: bool, seconds: float) -> None:
         """One line for a finished epoch. seconds: its whole duration, from which the time left is estimated."""
         self.line_at = time.perf_counter()
         if self.writes:
             left = (self.config.epochs - record.epoch) * seconds
-            log.info("epoch %d/%d  train loss %.4g top-1 %.2f %%  val loss %.4g top-1 %.2f %%  lr %.4g  "
-                     "%s, %s images/s%s%s", record.epoch, self.config.epochs, record.train.loss,
-                     100 * record.train.top1, record.val.loss, 100 * record.val.top1, record.lr, duration(seconds),
-                     f"{record.images_per_second:,.0f}", f", {duration(left)} left" if left else "",
-                     "  best so far" if is_best else "")
+            log.info(
+                "epoch %d/%d  train loss %.4g top-1 %.2f %%  val loss %.4g top-1 %.2f %%  lr %.4g  %s, %s images/s%s%s",
+                record.epoch,
+                self.config.epochs,
+                record.train.loss,
+                100 * record.train.top1,
+                record.val.loss,
+                100 * record.val.top1,
+                record.lr,
+                duration(seconds),
+                f"{record.images_per_second:,.0f}",
+                f", {duration(left)} left" if left else "",
+                "  best so far" if is_best else "",
+            )
 
     def list_excluded(self, excluded: list[tuple[str, str]]) -> None:
         """Write excluded.csv: each training image that is left out, and the reason."""

@@ -1,4 +1,5 @@
 """The memory of a training step, and the advice when a GPU runs out of it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -30,15 +31,23 @@ def out_of_memory_explained(setup: TrainingSetup) -> Iterator[None]:
         if not paddle.get_device().startswith("gpu"):
             raise
         memory = paddle.device.cuda.get_device_properties().total_memory
-        raise OutOfMemory(advice(summarize(setup.model, setup.preprocess.size), setup.config.train.batch_size,
-                                 SLOTS[setup.config.optim.name], memory)) from None
+        raise OutOfMemory(
+            advice(
+                summarize(setup.model, setup.preprocess.size),
+                setup.config.train.batch_size,
+                SLOTS[setup.config.optim.name],
+                memory,
+            )
+        ) from None
 
 
 def advice(summary: Summary, batch_size: int, slots: int, memory: int) -> str:
     """One line of advice. memory: bytes of the device."""
     fits = largest_batch(summary, slots, memory)
-    text = (f"train.batch_size: a batch of {batch_size} does not fit into the GPU's {memory / 2**30:.1f} GiB; "
-            f"by estimate {fits} images would")
+    text = (
+        f"train.batch_size: a batch of {batch_size} does not fit into the GPU's {memory / 2**30:.1f} GiB; "
+        f"by estimate {fits} images would"
+    )
     if not fits:
         return f"{text}: take a smaller model or input size"
     return f"{text}: train.accumulate={-(-batch_size // fits)} computes the same batch in parts"

@@ -1,4 +1,5 @@
 """The optimizer, the learning-rate schedule and gradient clipping of a config, built on `paddle.optimizer`."""
+
 from __future__ import annotations
 
 import warnings
@@ -34,8 +35,13 @@ def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> sche
     match spec:
         case OneCycle():
             # Paddle refuses a phase of no steps, which a run of a few steps would have.
-            return schedules.OneCycleLR(lr, max(total, 4), divide_factor=1 / spec.initial_factor,
-                                        end_learning_rate=spec.final_factor * lr, phase_pct=spec.warmup_fraction)
+            return schedules.OneCycleLR(
+                lr,
+                max(total, 4),
+                divide_factor=1 / spec.initial_factor,
+                end_learning_rate=spec.final_factor * lr,
+                phase_pct=spec.warmup_fraction,
+            )
         case Constant():
             main = schedules.LambdaDecay(lr, lambda step: 1.0)
         case Step():
@@ -70,14 +76,17 @@ def register_schedule(function: ScheduleFunction) -> ScheduleFunction:
 def custom_schedule(lr: float, name: str, steps_per_epoch: int, total: int) -> schedules.LRScheduler:
     """A registered schedule. Raises ConfigError for an unknown name."""
     if name not in CUSTOM_SCHEDULES:
-        raise ConfigError(f"optim.schedule.function: {name} is not registered by model.module"
-                          f"{did_you_mean(name, CUSTOM_SCHEDULES) if CUSTOM_SCHEDULES else ''}")
+        raise ConfigError(
+            f"optim.schedule.function: {name} is not registered by model.module"
+            f"{did_you_mean(name, CUSTOM_SCHEDULES) if CUSTOM_SCHEDULES else ''}"
+        )
     function, epochs = CUSTOM_SCHEDULES[name], total / steps_per_epoch
     return schedules.LambdaDecay(lr, lambda step: function(step / steps_per_epoch, epochs))
 
 
-def build_optimizer(model: paddle.nn.Layer, config: OptimConfig,
-                    schedule: schedules.LRScheduler) -> paddle.optimizer.Optimizer:
+def build_optimizer(
+    model: paddle.nn.Layer, config: OptimConfig, schedule: schedules.LRScheduler
+) -> paddle.optimizer.Optimizer:
     """The optimizer over the parameters that are trained; frozen parameters are left out."""
     groups = parameter_groups(model, config)
     shared: dict[str, Any] = {"learning_rate": schedule, "parameters": groups, "weight_decay": config.weight_decay}
@@ -92,8 +101,9 @@ def build_optimizer(model: paddle.nn.Layer, config: OptimConfig,
 def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[str, Any]]:
     """Trained parameters, grouped by weight decay and by the factor on their learning rate."""
     spared = set() if config.decay_biases_and_norms else biases_and_norms(model)
-    unmatched = [start for start in config.lr_scale
-                 if not any(name.startswith(start) for name, _ in model.named_parameters())]
+    unmatched = [
+        start for start in config.lr_scale if not any(name.startswith(start) for name, _ in model.named_parameters())
+    ]
     if unmatched:
         raise ConfigError(f"optim.lr_scale: no layer's name starts with {unmatched[0]!r}; tools/summary.py lists them")
     groups: dict[tuple[float, float], list[paddle.Tensor]] = {}
@@ -103,8 +113,10 @@ def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[s
             groups.setdefault((lr_scale(name, config.lr_scale), decay), []).append(parameter)
     if not groups:
         raise ConfigError("model.freeze: nothing is left to train")
-    return [{"params": parameters, "learning_rate": scale, "weight_decay": decay}
-            for (scale, decay), parameters in groups.items()]
+    return [
+        {"params": parameters, "learning_rate": scale, "weight_decay": decay}
+        for (scale, decay), parameters in groups.items()
+    ]
 
 
 def lr_scale(name: str, scales: dict[str, float]) -> float:
@@ -138,8 +150,12 @@ def gradients_of(parameters: list[paddle.Tensor]) -> list[paddle.Tensor]:
 
 def biases_and_norms(model: paddle.nn.Layer) -> set[str]:
     """The names of all biases and of the scales of normalisation layers."""
-    norms = {f"{prefix}.{name}" for prefix, layer in model.named_sublayers() if isinstance(layer, NORMS)
-             for name, _ in layer.named_parameters()}
+    norms = {
+        f"{prefix}.{name}"
+        for prefix, layer in model.named_sublayers()
+        if isinstance(layer, NORMS)
+        for name, _ in layer.named_parameters()
+    }
     return norms | {name for name, _ in model.named_parameters() if name.rpartition(".")[2] == "bias"}
 
 
@@ -154,12 +170,13 @@ def optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimiz
     for key, value in optimizer.state_dict().items():
         if isinstance(value, paddle.Tensor):
             owner = max((name for name in names if key.startswith(f"{name}_")), key=len)
-            arrays[f"{names[owner]}/{key[len(owner) + 1:]}"] = value.numpy()
+            arrays[f"{names[owner]}/{key[len(owner) + 1 :]}"] = value.numpy()
     return arrays
 
 
-def load_optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer,
-                          schedule: schedules.LRScheduler, arrays: Arrays) -> None:
+def load_optimizer_arrays(
+    model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, schedule: schedules.LRScheduler, arrays: Arrays
+) -> None:
     """Load the state that `optimizer_arrays` returned into an optimizer that has taken no step yet."""
     parameters = dict(model.named_parameters())
     # Paddle requires a schedule's state: that of the schedule already replayed.

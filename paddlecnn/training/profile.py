@@ -1,4 +1,5 @@
 """The time of a training step, phase by phase."""
+
 from __future__ import annotations
 
 import contextlib
@@ -71,6 +72,8 @@ class StepProfiler:
         """Milliseconds per step and share of the time, phase by phase."""
         total = sum(self.seconds.values())
         rows = [["phase", "ms per step", "share"]]
-        rows += [[name, f"{self.seconds[name] / self.done * 1e3:.2f}", f"{self.seconds[name] / total:.1%}"]
-                 for name in PHASES]
+        rows += [
+            [name, f"{self.seconds[name] / self.done * 1e3:.2f}", f"{self.seconds[name] / total:.1%}"]
+            for name in PHASES
+        ]
         return text_table([*rows, ["whole step", f"{total / self.done * 1e3:.2f}", f"{1:.1%}"]])

@@ -1,4 +1,5 @@
 """From a config to what trains: data, model, loaders."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -46,9 +47,14 @@ class TrainingSetup:
         config, train = self.config, self.splits.train
         return RunIdentity(
             model=ModelIdentity(name=config.model.name, num_classes=len(train.classes), options=config.model.options),
-            preprocess=self.preprocess, classes=train.classes, config_hash=config_hash(config), module=self.module,
-            engine=self.engine.name, precision=self.engine.precision,
-            data=DataIdentity(name=config.data.name, train=train.fingerprint, val=self.splits.val.fingerprint))
+            preprocess=self.preprocess,
+            classes=train.classes,
+            config_hash=config_hash(config),
+            module=self.module,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            data=DataIdentity(name=config.data.name, train=train.fingerprint, val=self.splits.val.fingerprint),
+        )
 
 
 def build_training(config: Config) -> TrainingSetup:
@@ -69,10 +75,20 @@ def build_training(config: Config) -> TrainingSetup:
     if config.model.freeze == "features":
         freeze_features(model)
     preprocess = resolve_preprocess(config, model, published)
-    shared: dict[str, Any] = {"workers": config.data.workers, "shard": (distributed.rank(), distributed.world_size()),
-              "cache": config.data.cache}
-    train = make_loader(splits.train, preprocess, config.train.batch_size, augment=config.data.augment,
-                        seed=config.seed, shuffle=True, **shared)
+    shared: dict[str, Any] = {
+        "workers": config.data.workers,
+        "shard": (distributed.rank(), distributed.world_size()),
+        "cache": config.data.cache,
+    }
+    train = make_loader(
+        splits.train,
+        preprocess,
+        config.train.batch_size,
+        augment=config.data.augment,
+        seed=config.seed,
+        shuffle=True,
+        **shared,
+    )
     val = make_loader(splits.val, preprocess, config.train.batch_size, **shared)
     return TrainingSetup(config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module)
 
@@ -89,8 +105,10 @@ def resolve_preprocess(config: Config, model: paddle.nn.Layer, published: list[P
     stated = [Preprocess(size=input_size)] if input_size else []
     preprocess = resolve(config.data.preprocess, *published, *stated, defaults(config.data.name))
     if input_size and preprocess.size != input_size:
-        raise ConfigError(f"data.preprocess.size: {preprocess.size}, but {config.model.name} takes images of "
-                          f"{input_size}; leave it out, or set model.options.input_size too")
+        raise ConfigError(
+            f"data.preprocess.size: {preprocess.size}, but {config.model.name} takes images of "
+            f"{input_size}; leave it out, or set model.options.input_size too"
+        )
     return preprocess
 
 
@@ -98,5 +116,9 @@ def report_excluded(excluded: list[tuple[str, str]]) -> None:
     """Report training images that cannot be read."""
     if excluded:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
-        logger.warning("%s training images cannot be read and are left out (%s); the run's excluded.csv lists them "
-                       "with the reasons", f"{len(excluded):,}", names)
+        logger.warning(
+            "%s training images cannot be read and are left out (%s); the run's excluded.csv lists them "
+            "with the reasons",
+            f"{len(excluded):,}",
+            names,
+        )

@@ -1,4 +1,5 @@
 """`TrainState`: everything that a training step changes, and the step itself."""
+
 from __future__ import annotations
 
 import contextlib
@@ -49,8 +50,9 @@ class TrainState:
     Equal (config, weights, step number, batch) give an equal update, whatever ran before in the process.
     """
 
-    def __init__(self, model: paddle.nn.Layer, config: Config, steps_per_epoch: int,
-                 checkpoint: Checkpoint | None = None) -> None:
+    def __init__(
+        self, model: paddle.nn.Layer, config: Config, steps_per_epoch: int, checkpoint: Checkpoint | None = None
+    ) -> None:
         """A new state, or the state that `checkpoint` saved. Raises CheckpointError if it does not fit the config."""
         self.model = model
         self.config = config
@@ -66,8 +68,9 @@ class TrainState:
         if checkpoint:
             self.restore(checkpoint)
 
-    def step(self, batch: Batch, batch_size: int, sums: StepSums, profiler: StepProfiler, *,
-             want_norm: bool = False) -> paddle.Tensor | None:
+    def step(
+        self, batch: Batch, batch_size: int, sums: StepSums, profiler: StepProfiler, *, want_norm: bool = False
+    ) -> paddle.Tensor | None:
         """Update the weights with this process's share of a batch of `batch_size` images.
 
         Adds the loss and the number of correct answers to `sums`. Returns the Euclidean norm of all gradients
@@ -156,13 +159,17 @@ class TrainState:
         if self.average is not None:
             optimizer |= {RAW + name: value for name, value in model.items()}
             model = {name: value.numpy() for name, value in self.average.items()}
-        return Checkpoint(model, optimizer, RunState(**dict(identity), **dict(self.progress),
-                                                     metrics=metrics, scaler=self.scaler_state()))
+        return Checkpoint(
+            model,
+            optimizer,
+            RunState(**dict(identity), **dict(self.progress), metrics=metrics, scaler=self.scaler_state()),
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over weights, average, optimizer and loss scaling. No step may have been taken before."""
-        raw: Arrays = {name.removeprefix(RAW): value for name, value in checkpoint.optimizer.items()
-                       if name.startswith(RAW)}
+        raw: Arrays = {
+            name.removeprefix(RAW): value for name, value in checkpoint.optimizer.items() if name.startswith(RAW)
+        }
         if self.average is not None:
             self.average = {name: paddle.to_tensor(value) for name, value in checkpoint.model.items()}
         self.model.set_state_dict({name: paddle.to_tensor(value) for name, value in (raw or checkpoint.model).items()})
@@ -187,8 +194,10 @@ def progress_of(checkpoint: Checkpoint | None, total_steps: int) -> Progress:
         return Progress()
     progress = Progress(**{name: getattr(checkpoint.state, name) for name in Progress.model_fields})
     if progress.step > total_steps:
-        raise CheckpointError(f"state.json: step {progress.step:,} of a run of {total_steps:,} steps; "
-                              "the checkpoint does not belong to this config and data")
+        raise CheckpointError(
+            f"state.json: step {progress.step:,} of a run of {total_steps:,} steps; "
+            "the checkpoint does not belong to this config and data"
+        )
     return progress
 
 
@@ -213,9 +222,13 @@ def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
     """The batch in at most `parts` pieces, none of them empty."""
+    if parts == 1:
+        return [batch]
     assert batch.labels is not None  # training images have labels
     size = math.ceil(len(batch.indices) / parts)
-    return [batch] if parts == 1 else [
-        Batch(batch.images[i:i + size], batch.labels[i:i + size], batch.indices[i:i + size],
-              None if batch.soft_labels is None else batch.soft_labels[i:i + size])  # type: ignore[arg-type]
-        for i in range(0, len(batch.indices), size)]
+    pieces = []
+    for start in range(0, len(batch.indices), size):
+        rows = slice(start, start + size)
+        soft: Any = None if batch.soft_labels is None else batch.soft_labels[rows]
+        pieces.append(Batch(batch.images[rows], batch.labels[rows], batch.indices[rows], soft))
+    return pieces

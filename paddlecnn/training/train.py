@@ -1,4 +1,5 @@
 """`train_run`: the one entry from a config to a finished run folder."""
+
 from __future__ import annotations
 
 import contextlib
@@ -37,8 +38,15 @@ class FinishedRun:
     best: BestEpoch
 
 
-def train_run(config: Config, path: Path, *, resume: bool = False, extend: Sequence[str] = (), device: str = "auto",
-              profile: int = 0) -> FinishedRun:
+def train_run(
+    config: Config,
+    path: Path,
+    *,
+    resume: bool = False,
+    extend: Sequence[str] = (),
+    device: str = "auto",
+    profile: int = 0,
+) -> FinishedRun:
     """Train `config` in the folder `path` to its end, or resume the run that is there.
 
     extend: key paths that may differ from the run's own config when it is resumed
@@ -59,22 +67,32 @@ def train_run(config: Config, path: Path, *, resume: bool = False, extend: Seque
         run = RunDir(path)
     checkpoint = checkpoint_to_resume(run) if resume else None
     if checkpoint and checkpoint.state.data != setup.identity.data:
-        raise RunError(f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "
-                       "on; resume with its own data, or train a new run")
+        raise RunError(
+            f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "
+            "on; resume with its own data, or train a new run"
+        )
     if checkpoint:
         check_same_engine(run, checkpoint.state, setup.engine, extend)
     if extend and distributed.rank() == 0:
         write_text(run.path / "config.yaml", to_yaml(config))
     if checkpoint and is_complete(checkpoint.state, config, extend):
-        logger.info("%s: already finished, after %d epochs; --extend train.epochs=N continues it", run.path,
-                    checkpoint.state.epoch)
+        logger.info(
+            "%s: already finished, after %d epochs; --extend train.epochs=N continues it",
+            run.path,
+            checkpoint.state.epoch,
+        )
         return finished(run, checkpoint.state)
     with contextlib.nullcontext() if distributed.rank() else run.locked():
         progress = train_to_the_end(setup, run, checkpoint, profile)
         if distributed.rank() == 0:
-            write_json(run.environment, {**read_environment(run.environment),
-                                         "training_seconds": round(progress.seconds, 1),
-                                         "peak_memory_mib": peak_memory_mib(device)})
+            write_json(
+                run.environment,
+                {
+                    **read_environment(run.environment),
+                    "training_seconds": round(progress.seconds, 1),
+                    "peak_memory_mib": peak_memory_mib(device),
+                },
+            )
     return finished(run, progress)
 
 
@@ -98,13 +116,19 @@ def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint |
     metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
     with contextlib.closing(metric_logger), stop_on_signals() as stop, out_of_memory_explained(setup):
         metric_logger.list_excluded(setup.excluded)
-        fit(state, setup.train, setup.val, metric_logger, checkpointer, stop,
-            StepProfiler(profile, run.path / "profile"))
+        fit(
+            state,
+            setup.train,
+            setup.val,
+            metric_logger,
+            checkpointer,
+            stop,
+            StepProfiler(profile, run.path / "profile"),
+        )
     return state.progress
 
 
-def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False,
-                **options: Any) -> list[FinishedRun]:
+def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False, **options: Any) -> list[FinishedRun]:
     """Train the config with `count` seeds, from its own upwards, each in PATH/seed-N.
 
     Their mean, sample standard deviation and range are written to PATH/seeds.json.
@@ -117,16 +141,24 @@ def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False,
     for seed in range(config.seed, config.seed + count):
         logger.info("seed %d", seed)
         folder = path / f"seed-{seed}"
-        finished.append(train_run(config.model_copy(update={"seed": seed}), folder,
-                                  resume=resume and folder.exists(), **options))
-    write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished],
-                                     **{name: spread([getattr(one.best, name) for one in finished])
-                                        for name in ("loss", "top1")}})
+        finished.append(
+            train_run(config.model_copy(update={"seed": seed}), folder, resume=resume and folder.exists(), **options)
+        )
+    write_json(
+        path / "seeds.json",
+        {
+            "seeds": [one.run.config.seed for one in finished],
+            **{name: spread([getattr(one.best, name) for one in finished]) for name in ("loss", "top1")},
+        },
+    )
     return finished
 
 
 def spread(values: list[float]) -> dict[str, Any]:
     """Mean, sample standard deviation and range."""
-    return {"values": values, "mean": statistics.fmean(values), "deviation": statistics.stdev(values),
-            "range": [min(values), max(values)]}
-
+    return {
+        "values": values,
+        "mean": statistics.fmean(values),
+        "deviation": statistics.stdev(values),
+        "range": [min(values), max(values)],
+    }

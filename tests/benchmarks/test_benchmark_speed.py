@@ -1,4 +1,5 @@
 """`paddlecnn benchmark train|infer|start` measures every contender in a process of its own and keeps the figures."""
+
 from __future__ import annotations
 
 import json
@@ -15,8 +16,24 @@ def test_the_engine_beside_paddle(tool, tmp_path, capsys, what, key):
     if not onednn.available():
         pytest.skip("this PaddlePaddle carries no oneDNN 3")
     path = tmp_path / "result.json"
-    assert tool("benchmark", what, "--rounds", "2", "--seconds", "0.1", "--only", "small_alexnet", "--contenders",
-                "paddle", "onednn_float32", "--json", path) == 0
+    assert (
+        tool(
+            "benchmark",
+            what,
+            "--rounds",
+            "2",
+            "--seconds",
+            "0.1",
+            "--only",
+            "small_alexnet",
+            "--contenders",
+            "paddle",
+            "onednn_float32",
+            "--json",
+            path,
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert "PyTorch: not measured" in said.err
     assert "small_alexnet" in said.out
@@ -31,8 +48,26 @@ def test_the_engine_beside_paddle(tool, tmp_path, capsys, what, key):
 
 def test_a_broken_peer_is_reported_and_the_rest_measured(tool, tmp_path):
     path = tmp_path / "result.json"
-    assert tool("benchmark", "train", "--rounds", "1", "--seconds", "0.1", "--only", "small_alexnet", "--contenders",
-                "paddle", "torch eager", "--peers-python", "/bin/false", "--json", path) == 0
+    assert (
+        tool(
+            "benchmark",
+            "train",
+            "--rounds",
+            "1",
+            "--seconds",
+            "0.1",
+            "--only",
+            "small_alexnet",
+            "--contenders",
+            "paddle",
+            "torch eager",
+            "--peers-python",
+            "/bin/false",
+            "--json",
+            path,
+        )
+        == 0
+    )
     rows = json.loads(path.read_text())[1]["contenders"]
     assert rows["torch eager"] == {"error": "exit code 1"}
     assert rows["paddle"]["median"] > 0

@@ -1,4 +1,5 @@
 """tools/benchmark.py data runs and reports both speeds; the speeds themselves are not tested."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """tools/benchmark.py lrn runs and reports both times; the times themselves are not tested."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """The command line as a whole: names, messages, exit codes, signals and pipes, in processes of their own."""
+
 from __future__ import annotations
 
 import os
@@ -19,8 +20,13 @@ SLOW = ["-o", "train.epochs=6"]
 
 
 def paddlecnn(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "paddlecnn", *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-m", "paddlecnn", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        timeout=300,
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -47,8 +53,13 @@ def test_an_unknown_command_is_one_line():
 def test_a_reader_that_leaves_does_not_end_training(tiny, tmp_path):
     run = tmp_path / "run"
     command = f"{sys.executable} -m paddlecnn train -c {tiny} --run {run} {' '.join(SLOW)} | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
     assert load_checkpoint(run / "checkpoints/last").state.epoch == 6
@@ -75,10 +86,13 @@ def wait_for_own_handling(pid: int) -> None:
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.1, 0.3, 1.0])
 def test_an_interrupt_at_any_moment_of_the_start_is_one_line(tiny, tmp_path, delay):
-    process = subprocess.Popen([sys.executable, "-m", "paddlecnn", "train", "-c", tiny, "--run", tmp_path / "run",
-                                "-o", "train.epochs=200"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "paddlecnn", "train", "-c", tiny, "--run", tmp_path / "run", "-o", "train.epochs=200"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     wait_for_own_handling(process.pid)
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
@@ -90,13 +104,16 @@ def test_an_interrupt_at_any_moment_of_the_start_is_one_line(tiny, tmp_path, del
 
 def test_an_unexpected_error_is_one_line_that_names_a_log_file(tmp_path):
     module = tmp_path / "broken.py"
-    module.write_text("from paddle import nn\nfrom paddlecnn.models import register\n\n\n@register\n"
-                      "class BrokenNet(nn.Layer):\n    def __init__(self, num_classes):\n        super().__init__()\n"
-                      "        self.fc = nn.Linear(2, num_classes)\n\n"
-                      "    def forward(self, images):\n        return {}['lost']\n")
+    module.write_text(
+        "from paddle import nn\nfrom paddlecnn.models import register\n\n\n@register\n"
+        "class BrokenNet(nn.Layer):\n    def __init__(self, num_classes):\n        super().__init__()\n"
+        "        self.fc = nn.Linear(2, num_classes)\n\n"
+        "    def forward(self, images):\n        return {}['lost']\n"
+    )
     config = tmp_path / "broken.yaml"
-    config.write_text(f"data: {{name: digits, limit: 64}}\nmodel: {{name: BrokenNet, module: {module}}}\n"
-                      "train: {epochs: 1}\n")
+    config.write_text(
+        f"data: {{name: digits, limit: 64}}\nmodel: {{name: BrokenNet, module: {module}}}\ntrain: {{epochs: 1}}\n"
+    )
     done = paddlecnn("train", "-c", config, "--run", tmp_path / "run", TMPDIR=str(tmp_path))
     assert done.returncode == 70
     assert len(done.stderr.splitlines()) == 1
@@ -109,5 +126,8 @@ def test_quiet_and_json_keep_stdout_for_the_result(tool, tiny, tmp_path, capsys)
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-q", "-o", "train.epochs=1") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert tool("train", "-c", tiny, "--run", tmp_path / "loud", "-o", "train.epochs=1") == 0
-    assert re.search(r"^epoch 1/1  train loss \S+ top-1 \S+ %  val loss \S+ top-1 \S+ %  lr \S+  \S+ s, \S+ images/s",
-                     capsys.readouterr().out, flags=re.M)
+    assert re.search(
+        r"^epoch 1/1  train loss \S+ top-1 \S+ %  val loss \S+ top-1 \S+ %  lr \S+  \S+ s, \S+ images/s",
+        capsys.readouterr().out,
+        flags=re.M,
+    )

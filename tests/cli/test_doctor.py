@@ -1,4 +1,5 @@
 """paddlecnn doctor on a sound machine and with faults planted in real environments, folders and variables."""
+
 from __future__ import annotations
 
 import json
@@ -57,6 +58,7 @@ def test_a_sound_machine_has_no_fault_and_the_next_step_is_a_run(here):
 
 # Faults of the installation
 
+
 def test_paddle_is_not_installed(here, tmp_path):
     packages = linked_environment(tmp_path / "packages", without=["paddle"])
     assert_fault(run_in(packages, DOCTOR, cwd=here), "PaddlePaddle", "not installed", "make install")
@@ -67,7 +69,8 @@ def test_both_builds_are_installed(here, tmp_path):
     for name in ("paddlepaddle", "paddlepaddle_gpu"):
         (packages / f"{name}-3.3.1.dist-info").mkdir()
         (packages / f"{name}-3.3.1.dist-info" / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 3.3.1\n")
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 3.3.1\n"
+        )
     assert_fault(run_in(packages, DOCTOR, cwd=here), "PaddlePaddle", "both installed", "pip uninstall -y")
     config = ROOT / "configs" / "quickstart.yaml"
     refused = run_in(packages, ROOT / "tools" / "train.py", "-c", config, "--device", "cpu", cwd=here)
@@ -89,7 +92,8 @@ def test_a_version_of_paddle_that_is_not_supported(here, tmp_path):
     packages = linked_environment(tmp_path / "packages", without=["paddlepaddle"])
     (packages / "paddlepaddle-2.4.2.dist-info").mkdir()
     (packages / "paddlepaddle-2.4.2.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: paddlepaddle\nVersion: 2.4.2\n")
+        "Metadata-Version: 2.1\nName: paddlepaddle\nVersion: 2.4.2\n"
+    )
     assert_fault(run_in(packages, DOCTOR, cwd=here), "PaddlePaddle", "2.4.2 is not supported", "make install")
 
 
@@ -102,7 +106,8 @@ def test_a_required_package_is_too_old(here, tmp_path):
     packages = linked_environment(tmp_path / "packages", without=["pydantic-"])
     (packages / "pydantic-1.10.0.dist-info").mkdir()
     (packages / "pydantic-1.10.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: pydantic\nVersion: 1.10.0\n")
+        "Metadata-Version: 2.1\nName: pydantic\nVersion: 1.10.0\n"
+    )
     assert_fault(run_in(packages, DOCTOR, cwd=here), "Packages", "pydantic 1.10.0 is not >=2.6", "make install")
 
 
@@ -121,6 +126,7 @@ def test_the_onednn_library_is_missing(here):
 
 
 # Faults of the machine
+
 
 def test_threads_are_not_a_number(here):
     assert_fault(run_in(None, DOCTOR, cwd=here, OMP_NUM_THREADS="all"), "Threads", "'all'", "unset OMP_NUM_THREADS")
@@ -143,8 +149,10 @@ def in_mounts(here: Path, *mounts: str) -> subprocess.CompletedProcess[str]:
         pytest.skip("this user may not make mounts (unshare -m)")
     script = " && ".join([*mounts, f"cd {here}", 'exec "$@"'])
     wrapper = here.parent / "wrapper.py"
-    wrapper.write_text("import os, sys\nos.execvp('unshare', "
-                       f"['unshare', '-m', 'sh', '-c', {script!r}, 'sh', sys.executable, {str(DOCTOR)!r}])\n")
+    wrapper.write_text(
+        "import os, sys\nos.execvp('unshare', "
+        f"['unshare', '-m', 'sh', '-c', {script!r}, 'sh', sys.executable, {str(DOCTOR)!r}])\n"
+    )
     return run_in(None, wrapper, cwd=here)
 
 
@@ -164,6 +172,7 @@ def test_the_disk_is_read_only(here):
 
 
 # Kaggle's credentials
+
 
 def credentials(home: Path, content: str, mode: int = 0o600) -> Path:
     (home / ".kaggle").mkdir()
@@ -192,9 +201,14 @@ def test_damaged_credentials(here):
     assert_fault(run_in(None, DOCTOR, cwd=here), "Kaggle", "not a JSON object with username and key", "API token")
 
 
-@pytest.mark.parametrize(("environment", "state"), [
-    ({"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": SECRET}, "KAGGLE_USERNAME and KAGGLE_KEY"),
-    ({"KAGGLE_USERNAME": "someone"}, "no credentials found"), ({}, "no credentials found")])
+@pytest.mark.parametrize(
+    ("environment", "state"),
+    [
+        ({"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": SECRET}, "KAGGLE_USERNAME and KAGGLE_KEY"),
+        ({"KAGGLE_USERNAME": "someone"}, "no credentials found"),
+        ({}, "no credentials found"),
+    ],
+)
 def test_credentials_in_the_environment(environment, state, tmp_path):
     finding = check_kaggle(environment, tmp_path)
     assert not finding.fault

@@ -1,4 +1,5 @@
 """Small data sets in the publishers' own forms."""
+
 from __future__ import annotations
 
 import tarfile
@@ -38,8 +39,9 @@ def cifar_tar(cifar_folder, tmp_path) -> Path:
 @pytest.fixture
 def dogs_files() -> dict[str, bytes]:
     """The names and bytes of 12 cats, 12 dogs and 5 test images."""
-    train = {f"train/{kind}.{i}.jpg": encoded(photo(100 * k + i)) for k, kind in enumerate(("cat", "dog"))
-             for i in range(12)}
+    train = {
+        f"train/{kind}.{i}.jpg": encoded(photo(100 * k + i)) for k, kind in enumerate(("cat", "dog")) for i in range(12)
+    }
     return train | {f"test/{i}.jpg": encoded(photo(900 + i)) for i in range(1, 6)}
 
 
@@ -61,5 +63,3 @@ def tree(tmp_path, dogs_files) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     return root
-
-

@@ -1,4 +1,5 @@
 """Untrusted archives: into their folder and nowhere else, all of it or nothing."""
+
 from __future__ import annotations
 
 import io
@@ -97,8 +98,9 @@ def test_a_zip_that_yields_more_than_it_announces(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("member", ["../evil.txt", "a/../../evil.txt", "/tmp/evil.txt", "a/..", "..\\evil.txt",
-                                    "C:\\evil.txt"])
+@pytest.mark.parametrize(
+    "member", ["../evil.txt", "a/../../evil.txt", "/tmp/evil.txt", "a/..", "..\\evil.txt", "C:\\evil.txt"]
+)
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_members_that_leave_the_folder_are_refused(tmp_path, member, kind):
     path = tmp_path / "slip"
@@ -163,8 +165,10 @@ def test_a_killed_extraction_is_not_taken_for_a_complete_one(tmp_path, python):
     with zipfile.ZipFile(tmp_path / "big.zip", "w") as archive:
         for i in range(3000):
             archive.writestr(f"{i}.bin", os.urandom(10_000))
-    code = ("from pathlib import Path; from paddlecnn.data.storage.archives import extract; "
-            f"extract(Path({str(tmp_path / 'big.zip')!r}), Path({str(tmp_path / 'out')!r}))")
+    code = (
+        "from pathlib import Path; from paddlecnn.data.storage.archives import extract; "
+        f"extract(Path({str(tmp_path / 'big.zip')!r}), Path({str(tmp_path / 'out')!r}))"
+    )
     process = subprocess.Popen([python, "-c", code], stderr=subprocess.DEVNULL)
     aside = tmp_path / ".out.part"
     while process.poll() is None and not (aside.is_dir() and any(aside.iterdir())):

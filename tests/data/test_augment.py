@@ -1,4 +1,5 @@
 """Random changes: each does what it says, and depends on seed, epoch and position alone."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -25,9 +26,14 @@ AUGMENTS = {
 
 def changed(augment: Augment, positions=EVERY, seed: int = 0, epoch: int = 0, images=IMAGES) -> np.ndarray:
     """uint8 [n, H, W, 3]"""
-    pixels = training_pixels(positions, EpochRandom(seed, epoch, len(images)), augment, SPEC,
-                             lambda where: images[where],
-                             lambda where: images[where])
+    pixels = training_pixels(
+        positions,
+        EpochRandom(seed, epoch, len(images)),
+        augment,
+        SPEC,
+        lambda where: images[where],
+        lambda where: images[where],
+    )
     return pixels.transpose(0, 2, 3, 1)
 
 
@@ -44,8 +50,12 @@ def test_every_crop_is_a_window_of_the_padded_image():
     padded = np.pad(IMAGES, ((0, 0), (4, 4), (4, 4), (0, 0)))
     seen = set()
     for image, result in zip(padded, changed(Augment(pad=4)), strict=True):
-        places = [(top, left) for top in range(9) for left in range(9)
-                  if np.array_equal(image[top:top + 32, left:left + 32], result)]
+        places = [
+            (top, left)
+            for top in range(9)
+            for left in range(9)
+            if np.array_equal(image[top : top + 32, left : left + 32], result)
+        ]
         assert places
         seen.add(places[0])
     assert {top for top, _ in seen} == {left for _, left in seen} == set(range(9))

@@ -1,4 +1,5 @@
 """The cache of resized images: keyed by content, safe to kill, written by one process."""
+
 from __future__ import annotations
 
 import signal
@@ -52,9 +53,11 @@ def test_missing_disk_space_is_reported_before_anything_is_written(tmp_path):
 
 
 def test_a_killed_writer_leaves_nothing_under_the_name_and_the_next_clears_up(tmp_path, python):
-    code = ("import time; from pathlib import Path; from paddlecnn.data.storage.array_file import array_file\n"
-            "def write(file):\n    file.write(b'x' * 100); file.flush(); time.sleep(60)\n"
-            f"array_file(Path({str(tmp_path / 'x.npy')!r}), (1000,), write)")
+    code = (
+        "import time; from pathlib import Path; from paddlecnn.data.storage.array_file import array_file\n"
+        "def write(file):\n    file.write(b'x' * 100); file.flush(); time.sleep(60)\n"
+        f"array_file(Path({str(tmp_path / 'x.npy')!r}), (1000,), write)"
+    )
     process = subprocess.Popen([python, "-c", code])
     while process.poll() is None and not any(path.stat().st_size > 100 for path in tmp_path.glob(".*.part")):
         time.sleep(0.01)

@@ -1,4 +1,5 @@
 """tools/check_data.py on the command line: faults are found and named, and nothing is changed."""
+
 from __future__ import annotations
 
 import json
@@ -16,11 +17,15 @@ def check(tool, tmp_path, capsys):
     config = tmp_path / "c.yaml"
 
     def run(name, root, *overrides):
-        config.write_text(yaml.safe_dump({"data": {"name": name, "root": str(root)}, "model": {"name": "alexnet_cifar"},
-                                          "train": {"epochs": 1}}))
+        config.write_text(
+            yaml.safe_dump(
+                {"data": {"name": name, "root": str(root)}, "model": {"name": "alexnet_cifar"}, "train": {"epochs": 1}}
+            )
+        )
         options = [part for override in overrides for part in ("-o", override)]
         code = tool("check_data", "-c", config, "--json", "--out", tmp_path / "pictures", *options)
         return code, json.loads(capsys.readouterr().out)
+
     return run
 
 
@@ -86,8 +91,10 @@ def test_counts_and_checksums_against_the_publisher(check, cifar_folder, dogs_bu
     assert "train has 200 images; the publisher states 50,000" in errors
     code, report = check("dogs_vs_cats", dogs_bundle)
     assert code == 1
-    assert set(findings(report, "error")) == {"train has 24 images; the publisher states 25,000",
-                                          "test has 5 images; the publisher states 12,500"}
+    assert set(findings(report, "error")) == {
+        "train has 24 images; the publisher states 25,000",
+        "test has 5 images; the publisher states 12,500",
+    }
 
 
 def test_missing_data_is_a_finding(check, tmp_path):
@@ -111,7 +118,8 @@ def test_a_rare_class_and_the_workers_shared_memory(check, tree):
     code, report = check("folder", tree, "data.workers=2", "train.batch_size=16")
     assert code == 0
     assert findings(report, "warning") == {
-        "train: 1 classes have less than a tenth of the largest (140 images)": ["cat: 12"]}
+        "train: 1 classes have less than a tenth of the largest (140 images)": ["cat: 12"]
+    }
     assert report["parts"]["shared memory"]["needed"] == 16 * 3 * 224 * 224 * 6
 
 
@@ -119,7 +127,8 @@ def test_the_text_is_short(tool, tree, tmp_path, capsys):
     for number in range(8):
         (tree / "cat" / f"cat.{number}.jpg").write_bytes(b"")
     (tmp_path / "c.yaml").write_text(
-        f"data: {{name: folder, root: {tree}}}\nmodel: {{name: alexnet_cifar}}\ntrain: {{epochs: 1}}\n")
+        f"data: {{name: folder, root: {tree}}}\nmodel: {{name: alexnet_cifar}}\ntrain: {{epochs: 1}}\n"
+    )
     assert tool("check_data", "-c", tmp_path / "c.yaml", "--out", tmp_path / "pictures") == 1
     lines = capsys.readouterr().out.splitlines()
     assert "ERROR: train: 8 images cannot be read" in lines

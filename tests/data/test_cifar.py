@@ -1,4 +1,5 @@
 """CIFAR from its official files; a fault in a file is reported in one line."""
+
 from __future__ import annotations
 
 import pickle
@@ -17,8 +18,12 @@ from paddlecnn.errors import DataError
 
 @pytest.mark.parametrize("where", ["parent folder", "the folder itself", "tar.gz", "the tar.gz itself"])
 def test_each_form_gives_the_same_data(cifar_folder, cifar_tar, where):
-    root = {"parent folder": cifar_folder.parent, "the folder itself": cifar_folder, "tar.gz": cifar_tar,
-            "the tar.gz itself": cifar_tar / "cifar-10-python.tar.gz"}[where]
+    root = {
+        "parent folder": cifar_folder.parent,
+        "the folder itself": cifar_folder,
+        "tar.gz": cifar_tar,
+        "the tar.gz itself": cifar_tar / "cifar-10-python.tar.gz",
+    }[where]
     splits = opened("cifar10", root)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (170, 30, 40)
     assert splits.train.classes[:2] == ("airplane", "automobile")
@@ -32,7 +37,8 @@ def test_pixels_labels_and_ids_are_those_of_the_batch(cifar_folder):
     assert test.labels[17] == batch[b"labels"][17]
     assert np.array_equal(test.image(17), batch[b"data"][17].reshape(3, 32, 32).transpose(1, 2, 0))
     assert {name.split("/")[0] for name in opened("cifar10", cifar_folder).train.ids} == {
-        f"data_batch_{i}" for i in range(1, 6)}
+        f"data_batch_{i}" for i in range(1, 6)
+    }
 
 
 @pytest.mark.parametrize(("labels", "classes"), [("fine", 100), ("coarse", 20)])
@@ -41,19 +47,34 @@ def test_cifar100_has_fine_and_coarse_labels(tmp_path, labels, classes):
     folder.mkdir()
     random = np.random.default_rng(0)
     for name in ("train", "test"):
-        (folder / name).write_bytes(pickled({
-            b"data": random.integers(0, 256, (200, 3072), np.uint8), b"fine_labels": [i % 100 for i in range(200)],
-            b"coarse_labels": [i % 20 for i in range(200)]}))
-    (folder / "meta").write_bytes(pickled({b"fine_label_names": [b"f%d" % i for i in range(100)],
-                                           b"coarse_label_names": [b"c%d" % i for i in range(20)]}))
+        (folder / name).write_bytes(
+            pickled(
+                {
+                    b"data": random.integers(0, 256, (200, 3072), np.uint8),
+                    b"fine_labels": [i % 100 for i in range(200)],
+                    b"coarse_labels": [i % 20 for i in range(200)],
+                }
+            )
+        )
+    (folder / "meta").write_bytes(
+        pickled(
+            {
+                b"fine_label_names": [b"f%d" % i for i in range(100)],
+                b"coarse_label_names": [b"c%d" % i for i in range(20)],
+            }
+        )
+    )
     splits = opened("cifar100", tmp_path, labels=labels, val_fraction=0.5)
     assert len(splits.train.classes) == classes
     assert splits.test.labels[150] == 150 % classes
 
 
 def test_missing_data_says_where_it_looked_and_how_to_get_it(tmp_path):
-    with pytest.raises(DataError, match=r"no cifar10 in .* cifar-10-batches-py/ or cifar-10-python.tar.gz.*"
-                                        r"python tools/download.py cifar10 --dest"):
+    with pytest.raises(
+        DataError,
+        match=r"no cifar10 in .* cifar-10-batches-py/ or cifar-10-python.tar.gz.*"
+        r"python tools/download.py cifar10 --dest",
+    ):
         opened("cifar10", tmp_path)
 
 
@@ -101,16 +122,19 @@ def missing_labels(folder: Path) -> None:
     (folder / "test_batch").write_bytes(pickled({b"data": np.zeros((3, 3072), np.uint8), b"fine_labels": [0, 1, 2]}))
 
 
-@pytest.mark.parametrize(("harm", "message"), [
-    (cut, "data_batch_3: damaged or truncated after 50,000 bytes"),
-    (remove, "data_batch_3: missing"),
-    (run_code, "data_batch_1: refused: it asks for .*open, and only NumPy arrays are allowed"),
-    (label_of_eleven, "data_batch_2: label 10 of image 1 is outside the range 0 to 9"),
-    (wrong_shape, r"data_batch_2: not a CIFAR batch; expected data of uint8 \[n, 3072\]"),
-    (no_dict, "data_batch_2: not a CIFAR file; expected a dict, found a list"),
-    (no_pickle, "data_batch_2: damaged or truncated"),
-    (missing_labels, "test_batch: not a cifar10 batch; expected 3 integers as labels"),
-])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (cut, "data_batch_3: damaged or truncated after 50,000 bytes"),
+        (remove, "data_batch_3: missing"),
+        (run_code, "data_batch_1: refused: it asks for .*open, and only NumPy arrays are allowed"),
+        (label_of_eleven, "data_batch_2: label 10 of image 1 is outside the range 0 to 9"),
+        (wrong_shape, r"data_batch_2: not a CIFAR batch; expected data of uint8 \[n, 3072\]"),
+        (no_dict, "data_batch_2: not a CIFAR file; expected a dict, found a list"),
+        (no_pickle, "data_batch_2: damaged or truncated"),
+        (missing_labels, "test_batch: not a cifar10 batch; expected 3 integers as labels"),
+    ],
+)
 def test_a_damaged_file_is_named(cifar_folder, harm, message):
     harm(cifar_folder)
     with pytest.raises(DataError, match=message):
@@ -134,8 +158,10 @@ def test_batches_of_another_origin_are_read_with_a_warning(cifar_folder, caplog)
 def test_official_batches_are_recognised_and_damage_to_one_is_an_error(cifar_folder):
     """Official means the published MD5, here of small batches."""
     md5 = {file.name: cifar.md5_of(file.read_bytes()) for file in cifar_folder.iterdir()}
-    edition = replace(cifar.CIFAR10, **{part: {name: md5[name] for name in getattr(cifar.CIFAR10, part)}
-                                        for part in ("train", "test", "meta")})
+    edition = replace(
+        cifar.CIFAR10,
+        **{part: {name: md5[name] for name in getattr(cifar.CIFAR10, part)} for part in ("train", "test", "meta")},
+    )
     read = cifar.folder_reader(cifar_folder)
     assert cifar.check_official(edition, read)
     file = cifar_folder / "data_batch_2"

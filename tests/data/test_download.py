@@ -1,4 +1,5 @@
 """Downloads from a real server on loopback, and installation from disk: resumed, checked, all or nothing."""
+
 from __future__ import annotations
 
 import http.server
@@ -59,12 +60,15 @@ def server() -> Iterator[Server]:
 def edition(cifar_folder, cifar_tar, server) -> cifar.Edition:
     """CIFAR-10 with few images, published on the server with its own checksums."""
     real = cifar.CIFAR10
-    files = {part: {name: cifar.md5_of((cifar_folder / name).read_bytes()) for name in getattr(real, part)}
-             for part in ("train", "test", "meta")}
+    files = {
+        part: {name: cifar.md5_of((cifar_folder / name).read_bytes()) for name in getattr(real, part)}
+        for part in ("train", "test", "meta")
+    }
     archive = cifar_tar / real.archive
     server.data = archive.read_bytes()
-    return replace(real, **files, archive_md5=cifar.md5_of(server.data),
-                   mirrors=("http://127.0.0.1:9/gone", server.url))
+    return replace(
+        real, **files, archive_md5=cifar.md5_of(server.data), mirrors=("http://127.0.0.1:9/gone", server.url)
+    )
 
 
 @pytest.fixture
@@ -119,11 +123,14 @@ def test_from_an_archive_and_from_a_folder(edition, tmp_path, cifar_tar, cifar_f
         assert install_cifar(edition, dest, source) == dest / "cifar-10-batches-py"
 
 
-@pytest.mark.parametrize(("harm", "message"), [
-    (lambda file: file.write_bytes(file.read_bytes()[:-5]), r"bytes with MD5 \w+, not the published"),
-    (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"), r"MD5 \w+, not the published"),
-    (lambda file: file.unlink(), r"no such file; --from takes an archive or a folder"),
-])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-5]), r"bytes with MD5 \w+, not the published"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"), r"MD5 \w+, not the published"),
+        (lambda file: file.unlink(), r"no such file; --from takes an archive or a folder"),
+    ],
+)
 def test_a_bad_archive_given_by_hand(edition, cifar_tar, harm, message, dest):
     harm(cifar_tar / edition.archive)
     with pytest.raises(DataError, match=message):
@@ -160,7 +167,7 @@ def test_an_unpacked_folder_is_copied(dogs_bundle, tmp_path):
 def test_a_damaged_inner_zip_leaves_nothing(dogs_bundle, tmp_path, tool, capsys, dest):
     data = dogs_bundle.read_bytes()
     place = data.index(b"train/dog.3.jpg") + 500
-    dogs_bundle.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
+    dogs_bundle.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
     assert tool("download", "dogs_vs_cats", "--dest", tmp_path / "data", "--from", dogs_bundle) == 2
     assert "Bad CRC-32" in capsys.readouterr().err
     assert list((tmp_path / "data").iterdir()) == []

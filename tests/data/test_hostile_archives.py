@@ -1,4 +1,5 @@
 """Archives, bundles and pickles that are damaged or of other content: refused in one line, with nothing left behind."""
+
 from __future__ import annotations
 
 import gzip
@@ -23,22 +24,32 @@ from paddlecnn.data.sources.cifar import CIFAR10_CLASSES
 from paddlecnn.data.storage.archives import extract
 from paddlecnn.errors import DataError
 
-PROPERTY = settings(max_examples=200, deadline=None,
-                    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+PROPERTY = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 REDUX = "dogs-vs-cats-redux-kernels-edition"
 
-Damage = st.tuples(st.sampled_from(["flip", "cut", "zero", "repeat", "insert"]), st.floats(0, 1), st.integers(1, 64),
-                   st.integers(0, 255))
+Damage = st.tuples(
+    st.sampled_from(["flip", "cut", "zero", "repeat", "insert"]),
+    st.floats(0, 1),
+    st.integers(1, 64),
+    st.integers(0, 255),
+)
 
 
 def damaged(data: bytes, changes: list[tuple[str, float, int, int]]) -> bytes:
     """The bytes after a few changes, each (kind, relative place, length, value)."""
     for kind, place, length, value in changes:
         at = int(place * max(0, len(data) - 1))
-        middle = data[at:at + length]
-        middle = {"flip": bytes(byte ^ (value or 1) for byte in middle), "cut": b"", "zero": bytes(len(middle)),
-                  "repeat": middle * 2, "insert": bytes([value]) * length + middle}[kind]
-        data = data[:at] + middle + data[at + length:]
+        middle = data[at : at + length]
+        middle = {
+            "flip": bytes(byte ^ (value or 1) for byte in middle),
+            "cut": b"",
+            "zero": bytes(len(middle)),
+            "repeat": middle * 2,
+            "insert": bytes([value]) * length + middle,
+        }[kind]
+        data = data[:at] + middle + data[at + length :]
     return data
 
 
@@ -56,8 +67,10 @@ def seven_bundle() -> dict[str, bytes]:
                 archive.writestr(encoded(photo(i, (32, 32)), "PNG"), f"{part}/{i}.png")
         parts[f"{part}.7z"] = buffer.getvalue()
     labels = "".join(f"{i},{CIFAR10_CLASSES[i % 10]}\n" for i in range(1, 7))
-    return parts | {"trainLabels.csv": f"id,label\n{labels}".encode(),
-                    "sampleSubmission.csv": b"id,label\n1,cat\n2,cat\n3,cat\n"}
+    return parts | {
+        "trainLabels.csv": f"id,label\n{labels}".encode(),
+        "sampleSubmission.csv": b"id,label\n1,cat\n2,cat\n3,cat\n",
+    }
 
 
 def compressed_tar(files: dict[str, bytes]) -> bytes:
@@ -79,11 +92,17 @@ def compressed_seven(files: dict[str, bytes]) -> bytes:
 
 
 SMALL = {f"train/{kind}.{i}.jpg": encoded(photo(i, (16, 12))) for kind in ("cat", "dog") for i in range(2)} | {
-    f"test/{i}.jpg": encoded(photo(i, (16, 12))) for i in range(1, 6)}
+    f"test/{i}.jpg": encoded(photo(i, (16, 12))) for i in range(1, 6)
+}
 FLAT = {**SMALL, "sample_submission.csv": inner_zips(SMALL)["sample_submission.csv"]}
-BUNDLES = {"zip": zipped(inner_zips(SMALL)), "deflated": zipped(FLAT, zipfile.ZIP_DEFLATED),
-           "lzma": zipped(FLAT, zipfile.ZIP_LZMA), "bzip2": zipped(FLAT, zipfile.ZIP_BZIP2),
-           "tar": compressed_tar(FLAT), "7z": compressed_seven(FLAT)}
+BUNDLES = {
+    "zip": zipped(inner_zips(SMALL)),
+    "deflated": zipped(FLAT, zipfile.ZIP_DEFLATED),
+    "lzma": zipped(FLAT, zipfile.ZIP_LZMA),
+    "bzip2": zipped(FLAT, zipfile.ZIP_BZIP2),
+    "tar": compressed_tar(FLAT),
+    "7z": compressed_seven(FLAT),
+}
 
 
 @PROPERTY
@@ -104,8 +123,9 @@ def test_a_damaged_bundle_installs_or_is_refused_in_one_line(tmp_path, kind, cha
 
 
 @PROPERTY
-@given(which=st.sampled_from(["bundle", "train.7z", "test.7z", "trainLabels.csv"]),
-       changes=st.lists(Damage, max_size=3))
+@given(
+    which=st.sampled_from(["bundle", "train.7z", "test.7z", "trainLabels.csv"]), changes=st.lists(Damage, max_size=3)
+)
 def test_damaged_kaggle_archives_are_read_or_refused_in_one_line(tmp_path, which, changes):
     work = tmp_path / "work"
     shutil.rmtree(work, ignore_errors=True)
@@ -115,8 +135,15 @@ def test_damaged_kaggle_archives_are_read_or_refused_in_one_line(tmp_path, which
         files[which] = damaged(files[which], changes)
     (work / "cifar-10.zip").write_bytes(damaged(zipped(files), changes if which == "bundle" else []))
     config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"data": {"name": "kaggle_cifar10", "root": str(work)},
-                                      "model": {"name": "simple_cnn"}, "train": {"epochs": 1}}))
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "data": {"name": "kaggle_cifar10", "root": str(work)},
+                "model": {"name": "simple_cnn"},
+                "train": {"epochs": 1},
+            }
+        )
+    )
     code, lines = run_command("split", "-c", config, "--out", tmp_path / "split")
     assert code in (0, 2), lines
     assert len(lines) <= 1, lines
@@ -132,12 +159,21 @@ def test_damaged_cifar_pickles_are_read_or_refused_in_one_line(tmp_path, cifar_f
     original = (cifar_folder / name).read_bytes()
     before = snapshot(tmp_path)
     # Half of the damage goes to the pickle's own instructions, at the two ends of a file of pixels.
-    ends = [(kind, place * 0.002 if value % 2 else 1 - place * 0.004, length, value)
-            for kind, place, length, value in changes]
+    ends = [
+        (kind, place * 0.002 if value % 2 else 1 - place * 0.004, length, value)
+        for kind, place, length, value in changes
+    ]
     (cifar_folder / name).write_bytes(damaged(original, ends if len(changes) % 2 else changes))
     config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"data": {"name": "cifar10", "root": str(tmp_path)},
-                                      "model": {"name": "simple_cnn"}, "train": {"epochs": 1}}))
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "data": {"name": "cifar10", "root": str(tmp_path)},
+                "model": {"name": "simple_cnn"},
+                "train": {"epochs": 1},
+            }
+        )
+    )
     code, lines = run_command("split", "-c", config, "--out", tmp_path / "split")
     (cifar_folder / name).write_bytes(original)
     assert code in (0, 2), lines
@@ -156,29 +192,42 @@ def install_error(tmp_path: Path, data: bytes, name: str = "dogs_vs_cats") -> st
 
 
 @pytest.mark.parametrize("name", ["dogs_vs_cats", "kaggle_cifar10"])
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: zipped({"readme.txt": b"other content"}), "not the content of the competition"),
-    (lambda: zipped({}), "contains no files"),
-    (lambda: gzip.compress(bytes(1 << 20)), "contains no files"),
-    (lambda: gzip.compress(bytes(100 << 20)), "more than 16,777,216 bytes after the last member"),
-    (lambda: compressed_tar({"x": b"y"}), "not the content of the competition"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: zipped({"readme.txt": b"other content"}), "not the content of the competition"),
+        (lambda: zipped({}), "contains no files"),
+        (lambda: gzip.compress(bytes(1 << 20)), "contains no files"),
+        (lambda: gzip.compress(bytes(100 << 20)), "more than 16,777,216 bytes after the last member"),
+        (lambda: compressed_tar({"x": b"y"}), "not the content of the competition"),
+    ],
+)
 def test_a_sound_archive_of_other_content_is_not_ready(tmp_path, make, message, name):
     assert message in install_error(tmp_path, make(), name)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"sample_submission.csv": b""}, "lists 0 test images and 5 are there"),
-    ({"sample_submission.csv": b"id,label\n" + b"".join(b"%d,0.5\n" % i for i in range(1, 8))}, "(6 is missing)"),
-    ({"test.zip": zipped({"test/readme.txt": b""})}, "it contains no test images"),
-    ({"train.zip": zipped({"train/readme.txt": b""})}, "no Dogs vs. Cats in"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sample_submission.csv": b""}, "lists 0 test images and 5 are there"),
+        ({"sample_submission.csv": b"id,label\n" + b"".join(b"%d,0.5\n" % i for i in range(1, 8))}, "(6 is missing)"),
+        ({"test.zip": zipped({"test/readme.txt": b""})}, "it contains no test images"),
+        ({"train.zip": zipped({"train/readme.txt": b""})}, "no Dogs vs. Cats in"),
+    ],
+)
 def test_a_bundle_that_lacks_a_part_is_not_ready(tmp_path, change, message):
     assert message in install_error(tmp_path, zipped(inner_zips(SMALL) | change))
 
 
-@pytest.mark.parametrize("change", [{"trainLabels.csv": b"id,label\n"}, {"trainLabels.csv": b""}, {"train.7z": b""},
-                                    {"test.7z": compressed_seven({"test/readme.txt": b""})}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trainLabels.csv": b"id,label\n"},
+        {"trainLabels.csv": b""},
+        {"train.7z": b""},
+        {"test.7z": compressed_seven({"test/readme.txt": b""})},
+    ],
+)
 def test_a_cifar_bundle_that_lacks_a_part_is_not_ready(tmp_path, change):
     assert "not the content of the competition cifar-10" in install_error(tmp_path, zipped(SEVEN | change), "cifar-10")
 
@@ -223,13 +272,16 @@ MAKERS = {"zip": zipped, "tar": compressed_tar, "7z": compressed_seven}
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize(("names", "message"), [
-    (["x" * 300], "has a name too long for a disk"),
-    (["/".join(["folder"] * 400)], "has a name too long for a disk"),
-    (["a", "a/b"], "a/b is a file and a folder at once"),
-    (["a/b", "a"], "a is a file and a folder at once"),
-    (["a/b/c", "a/b"], "a/b is a file and a folder at once"),
-])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["x" * 300], "has a name too long for a disk"),
+        (["/".join(["folder"] * 400)], "has a name too long for a disk"),
+        (["a", "a/b"], "a/b is a file and a folder at once"),
+        (["a/b", "a"], "a is a file and a folder at once"),
+        (["a/b/c", "a/b"], "a/b is a file and a folder at once"),
+    ],
+)
 def test_names_that_a_disk_cannot_hold_are_refused_first(tmp_path, kind, names, message):
     (tmp_path / "x").write_bytes(MAKERS[kind](dict.fromkeys(names, b"content")))
     with pytest.raises(DataError, match=rf"{message}; refused, nothing was unpacked") as error:

@@ -1,4 +1,5 @@
 """Files that are not what their names say: one line, exit code 2, and nothing hangs or fills memory."""
+
 from __future__ import annotations
 
 import os
@@ -48,6 +49,7 @@ SPECIAL = pytest.mark.parametrize("make", [fifo, endless_device, sparse_file])
 
 def limited(python: str, code: str, seconds: int = 60, memory: int = 4 << 30) -> subprocess.CompletedProcess:
     """Run code in a process with bounded processor time and memory: a bomb ends it instead of the machine."""
+
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -57,8 +59,11 @@ def limited(python: str, code: str, seconds: int = 60, memory: int = 4 << 30) ->
 
 def config_of(tmp_path: Path, name: str, root: Path, **data) -> Path:
     file = tmp_path / "c.yaml"
-    file.write_text(yaml.safe_dump({"data": {"name": name, "root": str(root), **data}, "model": {"name": "simple_cnn"},
-                                    "train": {"epochs": 1}}))
+    file.write_text(
+        yaml.safe_dump(
+            {"data": {"name": name, "root": str(root), **data}, "model": {"name": "simple_cnn"}, "train": {"epochs": 1}}
+        )
+    )
     return file
 
 
@@ -143,15 +148,21 @@ def test_an_image_too_large_is_refused_before_it_is_decoded(size):
 
 def test_a_long_image_is_resized_in_bounded_memory(python):
     """32,768x1 pixels with the short side at 256 would be 6 GB; only the central square is needed."""
-    done = limited(python, "import numpy as np; from paddlecnn.data.pipeline.transforms import square\n"
-                           "print(square(np.full((1, 32768, 3), 7, np.uint8), 256).mean())")
+    done = limited(
+        python,
+        "import numpy as np; from paddlecnn.data.pipeline.transforms import square\n"
+        "print(square(np.full((1, 32768, 3), 7, np.uint8), 256).mean())",
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "7.0"), done.stderr
 
 
 def test_a_large_reduction_costs_no_more_than_its_pixels(python):
     """64 megapixels to 8x8: a blur of the whole factor would take minutes."""
-    done = limited(python, "import numpy as np; from paddlecnn.data.pipeline.transforms import square\n"
-                           "print(square(np.full((8192, 8192, 3), 7, np.uint8), 8).mean())")
+    done = limited(
+        python,
+        "import numpy as np; from paddlecnn.data.pipeline.transforms import square\n"
+        "print(square(np.full((8192, 8192, 3), 7, np.uint8), 8).mean())",
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "7.0"), done.stderr
 
 
@@ -183,8 +194,9 @@ def test_a_split_of_classes_with_numbers_or_spaces_is_read_back(tmp_path, classe
     dataset = opened("folder", root).train
     split = split_by_fraction(dataset, 0.3, 0)
     write_split(tmp_path / "split", dataset, split, {"seed": 0})
-    assert all(np.array_equal(one, other) for one, other in zip(read_split(tmp_path / "split", dataset), split,
-                                                                strict=True))
+    assert all(
+        np.array_equal(one, other) for one, other in zip(read_split(tmp_path / "split", dataset), split, strict=True)
+    )
     by_name = [" ".join([dataset.ids[i], dataset.classes[dataset.labels[i]]]) for i in range(len(dataset))]
     (tmp_path / "train.txt").write_text("\n".join(by_name[1:]))
     (tmp_path / "val.txt").write_text(by_name[0])

@@ -1,4 +1,5 @@
 """Every kind of image file becomes upright 8-bit RGB; a bad one is named and never replaced."""
+
 from __future__ import annotations
 
 import io
@@ -72,10 +73,21 @@ def test_exif_turns_the_image_upright(orientation, format):
     stored = Image.fromarray(photo(1))
     data = saved(stored, format, exif=exif)
     with Image.open(io.BytesIO(data)) as image:
-        expected = {1: image.copy(), **{number: image.transpose(how) for number, how in {
-            2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-            8: Image.Transpose.ROTATE_90}.items()}}[orientation]
+        expected = {
+            1: image.copy(),
+            **{
+                number: image.transpose(how)
+                for number, how in {
+                    2: Image.Transpose.FLIP_LEFT_RIGHT,
+                    3: Image.Transpose.ROTATE_180,
+                    4: Image.Transpose.FLIP_TOP_BOTTOM,
+                    5: Image.Transpose.TRANSPOSE,
+                    6: Image.Transpose.ROTATE_270,
+                    7: Image.Transpose.TRANSVERSE,
+                    8: Image.Transpose.ROTATE_90,
+                }.items()
+            },
+        }[orientation]
     assert np.array_equal(decode_image(data, "x"), np.asarray(expected.convert("RGB")))
 
 
@@ -88,15 +100,18 @@ def test_opencv_and_pillow_decode_a_jpeg_alike(options):
 JPEG = encoded(photo(3))
 
 
-@pytest.mark.parametrize(("data", "message"), [
-    (b"", r"x.jpg: empty \(0 bytes\); fix or remove it"),
-    (b"\0" * 500, "x.jpg: not an image"),
-    (b"<html>404</html>", "x.jpg: not an image"),
-    (JPEG[:len(JPEG) // 2], "x.jpg: damaged or truncated after"),
-    (JPEG[:-30], "x.jpg: damaged or truncated after"),
-    (JPEG[:200], "x.jpg: "),
-    (encoded(photo(3), "PNG")[:3000], "x.jpg: damaged or truncated after 3,000 bytes"),
-])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", r"x.jpg: empty \(0 bytes\); fix or remove it"),
+        (b"\0" * 500, "x.jpg: not an image"),
+        (b"<html>404</html>", "x.jpg: not an image"),
+        (JPEG[: len(JPEG) // 2], "x.jpg: damaged or truncated after"),
+        (JPEG[:-30], "x.jpg: damaged or truncated after"),
+        (JPEG[:200], "x.jpg: "),
+        (encoded(photo(3), "PNG")[:3000], "x.jpg: damaged or truncated after 3,000 bytes"),
+    ],
+)
 def test_a_bad_file_is_named(tmp_path, data, message):
     file = tmp_path / "x.jpg"
     file.write_bytes(data)

@@ -1,4 +1,5 @@
 """Kaggle's CIFAR-10: PNGs in 7z archives, streamed into a memory-mapped file."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -89,10 +90,13 @@ def test_missing_data_says_how_to_get_it(tmp_path):
         open_parts(DataConfig(name="kaggle_cifar10", root=str(tmp_path)))
 
 
-@pytest.mark.parametrize(("labels", "message"), [
-    ("id,label\n1,lion\n", r"trainLabels.csv, line 2: label lion is not one of airplane"),
-    ("id,label\n1,cat\n", r"train.7z: image 2 has no line in trainLabels.csv \(29 such images\)"),
-])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("id,label\n1,lion\n", r"trainLabels.csv, line 2: label lion is not one of airplane"),
+        ("id,label\n1,cat\n", r"train.7z: image 2 has no line in trainLabels.csv \(29 such images\)"),
+    ],
+)
 def test_bad_labels_are_named(packed, labels, message):
     (packed / "trainLabels.csv").write_text(labels)
     with pytest.raises(DataError, match=message):
@@ -101,16 +105,19 @@ def test_bad_labels_are_named(packed, labels, message):
 
 def test_a_cut_archive_is_named(packed):
     data = (packed / "train.7z").read_bytes()
-    (packed / "train.7z").write_bytes(data[:len(data) // 2])
+    (packed / "train.7z").write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match=r"train.7z: damaged or truncated"):
         open_parts(DataConfig(name="kaggle_cifar10", root=str(packed)))
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (encoded(photo(1, (64, 64)), "PNG"), r"train/2.png: expected 32x32 pixels, found 64x64"),
-    (b"no image", r"train/2.png: not an image"),
-    (bytes(3 << 20), r"train/2.png: more than 1,048,576 bytes for an image of 32x32"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (encoded(photo(1, (64, 64)), "PNG"), r"train/2.png: expected 32x32 pixels, found 64x64"),
+        (b"no image", r"train/2.png: not an image"),
+        (bytes(3 << 20), r"train/2.png: more than 1,048,576 bytes for an image of 32x32"),
+    ],
+)
 def test_a_bad_member_is_named(packed, content, message):
     with py7zr.SevenZipFile(packed / "train.7z", "w") as archive:
         archive.writestr(encoded(photo(1, (32, 32)), "PNG"), "train/1.png")

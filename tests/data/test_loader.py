@@ -1,4 +1,5 @@
 """Batches: the same for any number of workers and processes, each image once, none replaced."""
+
 from __future__ import annotations
 
 import hashlib
@@ -19,13 +20,23 @@ from paddlecnn.errors import ConfigError, DataError
 
 SMALL = resolve(Preprocess(size=32, resize=40), defaults("folder"))
 EVERYTHING = Augment(crop=True, flip=True, cutout=8, pca_noise=0.1, color_jitter=ColorJitter(brightness=0.2))
-AUGMENTS = {"none": None, "everything": EVERYTHING, "mixup": Augment(mixup=0.4), "cutmix": Augment(cutmix=1.0),
-            "resized crop": Augment(random_resized_crop=RandomResizedCrop(), flip=True)}
+AUGMENTS = {
+    "none": None,
+    "everything": EVERYTHING,
+    "mixup": Augment(mixup=0.4),
+    "cutmix": Augment(cutmix=1.0),
+    "resized crop": Augment(random_resized_crop=RandomResizedCrop(), flip=True),
+}
 
 
 def made(count: int = 50) -> ArrayDataset:
-    return ArrayDataset("made", ("a", "b", "c"), [str(i) for i in range(count)], np.arange(count) % 3,
-                        np.stack([photo(i, (40, 40)) for i in range(count)]))
+    return ArrayDataset(
+        "made",
+        ("a", "b", "c"),
+        [str(i) for i in range(count)],
+        np.arange(count) % 3,
+        np.stack([photo(i, (40, 40)) for i in range(count)]),
+    )
 
 
 def digest(batch) -> str:
@@ -42,8 +53,10 @@ def epoch_digests(loader, number: int = 1) -> list[str]:
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_batches_from_files_are_the_same_for_any_number_of_workers(tree, augment):
     dataset = open_parts(DataConfig(name="folder", root=str(tree))).train
-    digests = [epoch_digests(make_loader(dataset, SMALL, 7, augment=AUGMENTS[augment], shuffle=True, workers=workers))
-               for workers in ((0, 1, 4) if augment == "everything" else (0, 2))]
+    digests = [
+        epoch_digests(make_loader(dataset, SMALL, 7, augment=AUGMENTS[augment], shuffle=True, workers=workers))
+        for workers in ((0, 1, 4) if augment == "everything" else (0, 2))
+    ]
     assert len(digests[0]) == 4
     assert all(other == digests[0] for other in digests)
 
@@ -52,15 +65,23 @@ def test_batches_in_memory_are_the_same_for_any_number_of_workers():
     """The digits config's data and augmentation."""
     config = DataConfig(name="digits", augment=Augment(pad=2), limit=100)
     train = open_dataset(config, 0).train
-    digests = [epoch_digests(make_loader(train, defaults("digits"), 16, augment=config.augment, shuffle=True,
-                                         workers=workers)) for workers in (0, 1, 4)]
+    digests = [
+        epoch_digests(make_loader(train, defaults("digits"), 16, augment=config.augment, shuffle=True, workers=workers))
+        for workers in (0, 1, 4)
+    ]
     assert digests[0] == digests[1] == digests[2]
 
 
 def test_cifar_batches_are_the_same_for_any_number_of_workers(cifar_folder):
     train = opened("cifar10", cifar_folder).train
-    digests = [epoch_digests(make_loader(train, defaults("cifar10"), 16, augment=Augment(pad=4, flip=True),
-                                         shuffle=True, workers=workers)) for workers in (0, 1, 4)]
+    digests = [
+        epoch_digests(
+            make_loader(
+                train, defaults("cifar10"), 16, augment=Augment(pad=4, flip=True), shuffle=True, workers=workers
+            )
+        )
+        for workers in (0, 1, 4)
+    ]
     assert digests[0] == digests[1] == digests[2]
 
 
@@ -120,8 +141,10 @@ def test_processes_share_the_batch_of_one(augment, world):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_process_may_have_an_empty_share(tree, workers):
     dataset = open_parts(DataConfig(name="folder", root=str(tree))).train.subset(np.arange(2))
-    batches = [next(make_loader(dataset, SMALL, 16, augment=EVERYTHING, shard=(rank, 3), workers=workers).epoch(0))
-               for rank in range(3)]
+    batches = [
+        next(make_loader(dataset, SMALL, 16, augment=EVERYTHING, shard=(rank, 3), workers=workers).epoch(0))
+        for rank in range(3)
+    ]
     assert sorted(len(batch.indices) for batch in batches) == [0, 1, 1]
     assert [tuple(batch.images.shape[1:]) for batch in batches] == [(3, 32, 32)] * 3
 
@@ -133,10 +156,17 @@ def test_mixup_mixes_images_and_labels_by_the_same_share():
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-6)
     differing = np.flatnonzero((soft > 0).sum(axis=1) == 2)
     share = soft[differing[0], differing[0] % 3]
-    partner = plain[np.argmin([np.abs(batch.images.numpy()[differing[0]] - share * plain[differing[0]]
-                                      - (1 - share) * other).sum() for other in plain])]
-    np.testing.assert_allclose(batch.images.numpy()[differing[0]],
-                               share * plain[differing[0]] + (1 - share) * partner, atol=1e-5)
+    partner = plain[
+        np.argmin(
+            [
+                np.abs(batch.images.numpy()[differing[0]] - share * plain[differing[0]] - (1 - share) * other).sum()
+                for other in plain
+            ]
+        )
+    ]
+    np.testing.assert_allclose(
+        batch.images.numpy()[differing[0]], share * plain[differing[0]] + (1 - share) * partner, atol=1e-5
+    )
 
 
 def test_a_data_set_without_labels(dogs_bundle):
@@ -158,8 +188,14 @@ def test_too_little_shared_memory_is_one_line_and_not_a_bus_error(tree, caplog):
     """The batches go through pipes and are the same."""
     dataset = open_parts(DataConfig(name="folder", root=str(tree))).train
     loader = make_loader(dataset, SMALL, 7, augment=EVERYTHING, shuffle=True, workers=2)
-    through_pipes = read_in_workers(lambda step: loader.read(loader.plan(1, step), 1), 0, len(loader), 32, 2,
-                                    has_room(shared_memory_needed(loader.batch_bytes, 2), "/nowhere"))
+    through_pipes = read_in_workers(
+        lambda step: loader.read(loader.plan(1, step), 1),
+        0,
+        len(loader),
+        32,
+        2,
+        has_room(shared_memory_needed(loader.batch_bytes, 2), "/nowhere"),
+    )
     for step, pixels in zip(range(len(loader)), through_pipes, strict=True):
         assert np.array_equal(pixels, loader.read(loader.plan(1, step), 1))
     (record,) = caplog.records

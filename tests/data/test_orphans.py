@@ -1,4 +1,5 @@
 """Worker processes of a trainer that is killed: they end too, and the run can be resumed at once."""
+
 from __future__ import annotations
 
 import os
@@ -53,10 +54,15 @@ def test_workers_end_with_a_killed_trainer_and_leave_the_run_free(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(photo(number), "PNG"))
     config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({
-        "data": {"name": "folder", "root": str(tmp_path / "tree"), "preprocess": {"size": 32}, "workers": 2},
-        "model": {"name": "simple_cnn"},
-        "train": {"epochs": 10_000, "batch_size": 4, "checkpoint": {"every_steps": 5}}}))
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "data": {"name": "folder", "root": str(tmp_path / "tree"), "preprocess": {"size": 32}, "workers": 2},
+                "model": {"name": "simple_cnn"},
+                "train": {"epochs": 10_000, "batch_size": 4, "checkpoint": {"every_steps": 5}},
+            }
+        )
+    )
     run = tmp_path / "run"
     trainer = start(config, run)
     assert wait_until(lambda: (run / "checkpoints" / "last").exists() and len(children_of(trainer.pid)) >= 2)
@@ -79,7 +85,7 @@ def test_workers_do_not_hold_the_lock_of_the_run(tmp_path):
     code = f"""
 import os, sys, time
 from filelock import FileLock
-lock = FileLock({str(tmp_path / 'lock')!r}); lock.acquire()
+lock = FileLock({str(tmp_path / "lock")!r}); lock.acquire()
 if os.fork() == 0:
     time.sleep(60); os._exit(0)
 print("locked", flush=True); time.sleep(60)

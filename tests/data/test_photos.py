@@ -1,4 +1,5 @@
 """Dogs vs. Cats in every form it comes in, and trees of class folders."""
+
 from __future__ import annotations
 
 import zipfile

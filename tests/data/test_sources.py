@@ -1,4 +1,5 @@
 """A data set of the user's own, registered without a change to the package."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -18,8 +19,9 @@ SPEC = Preprocess(size=32, channels="rgb", scale=255.0, mean=[0.5] * 3, std=[0.2
 
 def load_colours(config: DataConfig) -> PublishedSplits:
     images = np.stack([photo(i, (32, 32)) for i in range(40)])
-    return PublishedSplits(ArrayDataset("colours", ("warm", "cold"), [f"{i}" for i in range(40)],
-                                        np.arange(40) % 2, images))
+    return PublishedSplits(
+        ArrayDataset("colours", ("warm", "cold"), [f"{i}" for i in range(40)], np.arange(40) % 2, images)
+    )
 
 
 @pytest.fixture
@@ -34,8 +36,9 @@ def registry():
 
 def test_a_registered_data_set_is_found_by_its_name(registry, tmp_path):
     file = tmp_path / "c.yaml"
-    file.write_text(yaml.safe_dump({"data": {"name": "colours"}, "model": {"name": "simple_cnn"},
-                                    "train": {"epochs": 1}}))
+    file.write_text(
+        yaml.safe_dump({"data": {"name": "colours"}, "model": {"name": "simple_cnn"}, "train": {"epochs": 1}})
+    )
     with pytest.raises(ConfigError, match=r"c.yaml: data.name: unknown data set 'colours'; valid: digits, "):
         load_config(file)
     register_source("colours", load_colours, SPEC)
@@ -62,8 +65,11 @@ def test_a_wrong_registration_is_refused(registry):
 
 def test_a_training_part_without_labels_is_refused(registry):
     images = np.stack([photo(i, (32, 32)) for i in range(4)])
-    register_source("colours", lambda config: PublishedSplits(
-        ArrayDataset("colours", ("warm", "cold"), list("0123"), None, images)), SPEC)
+    register_source(
+        "colours",
+        lambda config: PublishedSplits(ArrayDataset("colours", ("warm", "cold"), list("0123"), None, images)),
+        SPEC,
+    )
     with pytest.raises(DataError, match="colours: has no labels; a training part needs them"):
         open_dataset(DataConfig(name="colours"), 0)
 

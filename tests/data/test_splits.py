@@ -1,4 +1,5 @@
 """Splits: every image on one side, classes in proportion, duplicates together, the same for the same seed."""
+
 from __future__ import annotations
 
 import json
@@ -16,8 +17,13 @@ def dataset(labels, images=None) -> ArrayDataset:
     count = len(labels)
     if images is None:
         images = np.arange(count, dtype=np.uint32).view(np.uint8).reshape(count, 1, 4, 1).repeat(3, 3)
-    return ArrayDataset("made", [f"class {c}" for c in range(max(labels) + 1)], [f"pic {i}.png" for i in range(count)],
-                        np.array(labels), images)
+    return ArrayDataset(
+        "made",
+        [f"class {c}" for c in range(max(labels) + 1)],
+        [f"pic {i}.png" for i in range(count)],
+        np.array(labels),
+        images,
+    )
 
 
 MIXED = dataset([0] * 100 + [1] * 40 + [2] * 21)
@@ -44,8 +50,9 @@ def test_exact_duplicates_fall_on_one_side():
     images = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), np.uint8)
     images[50:] = images[:50]  # each image twice, under two labels
     twins = dataset([0] * 50 + [1] * 50, images)
-    for train, val in [split_by_fraction(twins, 0.3, seed) for seed in range(5)] + \
-            [split_by_fold(twins, 4, fold, 0) for fold in range(4)]:
+    for train, val in [split_by_fraction(twins, 0.3, seed) for seed in range(5)] + [
+        split_by_fold(twins, 4, fold, 0) for fold in range(4)
+    ]:
         assert not {i % 50 for i in train} & {i % 50 for i in val}
         assert len(train)
         assert len(val)
@@ -89,15 +96,22 @@ def test_a_split_made_by_hand_is_used(tree, tmp_path):
     assert splits.val.ids == ["dog/dog.3.jpg"]
 
 
-@pytest.mark.parametrize(("train", "val", "message"), [
-    ("pic 0.png 0\npic 999.png 0\n", "pic 1.png 0\n", r"train.txt, line 2: pic 999.png is not in the training part"),
-    ("pic 0.png 3\n", "pic 1.png 0\n", r"train.txt, line 1: label 3 is outside the range of made: 0 to 2"),
-    ("pic 0.png 1\n", "pic 1.png 0\n", r"label 1 for pic 0.png; the data has 0 \(class 0\)"),
-    ("pic 0.png 0\n", "pic 0.png 0\n", r"val.txt, line 1: pic 0.png is already in train.txt, line 1"),
-    ("pic.png\n", "pic 1.png 0\n", r"train.txt, line 1: `pic.png` is not of the form"),
-    ("pic 0.png 0\n", "", r"val.txt: names no image"),
-    ("pic 0.png 0\n", None, r"val.txt: no such file"),
-])
+@pytest.mark.parametrize(
+    ("train", "val", "message"),
+    [
+        (
+            "pic 0.png 0\npic 999.png 0\n",
+            "pic 1.png 0\n",
+            r"train.txt, line 2: pic 999.png is not in the training part",
+        ),
+        ("pic 0.png 3\n", "pic 1.png 0\n", r"train.txt, line 1: label 3 is outside the range of made: 0 to 2"),
+        ("pic 0.png 1\n", "pic 1.png 0\n", r"label 1 for pic 0.png; the data has 0 \(class 0\)"),
+        ("pic 0.png 0\n", "pic 0.png 0\n", r"val.txt, line 1: pic 0.png is already in train.txt, line 1"),
+        ("pic.png\n", "pic 1.png 0\n", r"train.txt, line 1: `pic.png` is not of the form"),
+        ("pic 0.png 0\n", "", r"val.txt: names no image"),
+        ("pic 0.png 0\n", None, r"val.txt: no such file"),
+    ],
+)
 def test_a_bad_line_is_named(tmp_path, train, val, message):
     (tmp_path / "train.txt").write_text(train)
     if val is not None:

@@ -1,4 +1,5 @@
 """A network trains for an epoch on each data set, from each form it comes in, and is evaluated after."""
+
 from __future__ import annotations
 
 import shutil
@@ -37,8 +38,12 @@ def dogs_cached(dogs_bundle: Path, tmp_path: Path, **_) -> dict:
 
 def class_folders(tree: Path, **_) -> dict:
     shutil.copyfile(tree / "cat" / "cat.1.jpg", tree / "cat" / "copy of cat.1.jpg")
-    return {"name": "folder", "root": str(tree), "preprocess": SMALL,
-            "augment": {"flip": True, "random_resized_crop": {}, "mixup": 0.2}}
+    return {
+        "name": "folder",
+        "root": str(tree),
+        "preprocess": SMALL,
+        "augment": {"flip": True, "random_resized_crop": {}, "mixup": 0.2},
+    }
 
 
 def kaggle_archives(tmp_path: Path, **_) -> dict:
@@ -52,15 +57,25 @@ def kaggle_archives(tmp_path: Path, **_) -> dict:
     return {"name": "kaggle_cifar10", "root": str(tmp_path)}
 
 
-@pytest.mark.parametrize("form", [cifar10_batches, cifar10_tar, dogs_bundle_zip, dogs_inner_zips, dogs_cached,
-                                  class_folders, kaggle_archives])
-def test_a_network_trains_for_an_epoch(form, tool, tmp_path, cifar_folder, cifar_tar, dogs_files, dogs_bundle, tree,
-                                       capsys):
-    data = form(tmp_path=tmp_path, cifar_folder=cifar_folder, cifar_tar=cifar_tar, dogs_files=dogs_files,
-                dogs_bundle=dogs_bundle, tree=tree)
+@pytest.mark.parametrize(
+    "form",
+    [cifar10_batches, cifar10_tar, dogs_bundle_zip, dogs_inner_zips, dogs_cached, class_folders, kaggle_archives],
+)
+def test_a_network_trains_for_an_epoch(
+    form, tool, tmp_path, cifar_folder, cifar_tar, dogs_files, dogs_bundle, tree, capsys
+):
+    data = form(
+        tmp_path=tmp_path,
+        cifar_folder=cifar_folder,
+        cifar_tar=cifar_tar,
+        dogs_files=dogs_files,
+        dogs_bundle=dogs_bundle,
+        tree=tree,
+    )
     config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"data": data, "model": {"name": "simple_cnn"},
-                                      "train": {"epochs": 1, "batch_size": 8}}))
+    config.write_text(
+        yaml.safe_dump({"data": data, "model": {"name": "simple_cnn"}, "train": {"epochs": 1, "batch_size": 8}})
+    )
     assert tool("train", "-c", config, "--run", tmp_path / "run") == 0
     assert tool("eval", tmp_path / "run", "--split", "val") == 0
     assert "top-1" in capsys.readouterr().out
@@ -68,8 +83,15 @@ def test_a_network_trains_for_an_epoch(form, tool, tmp_path, cifar_folder, cifar
 
 def test_a_run_of_two_classes_refuses_data_of_three(tool, tmp_path, tree, capsys):
     config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"data": {"name": "folder", "root": str(tree), "preprocess": SMALL},
-                                      "model": {"name": "simple_cnn"}, "train": {"epochs": 1, "batch_size": 8}}))
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "data": {"name": "folder", "root": str(tree), "preprocess": SMALL},
+                "model": {"name": "simple_cnn"},
+                "train": {"epochs": 1, "batch_size": 8},
+            }
+        )
+    )
     assert tool("train", "-c", config, "--run", tmp_path / "run") == 0
     shutil.copytree(tree / "cat", tree / "bird")
     assert tool("eval", tmp_path / "run", "--split", "val", "--data-changed") == 2

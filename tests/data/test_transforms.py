@@ -1,4 +1,5 @@
 """Preprocessing: one spec, one implementation, agreeing with Pillow and the same everywhere."""
+
 from __future__ import annotations
 
 import cv2

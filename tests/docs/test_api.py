@@ -1,4 +1,5 @@
 """The examples of docs/api.md run as they are, one after the other."""
+
 from __future__ import annotations
 
 import subprocess
@@ -35,8 +36,12 @@ def test_the_package_imports_without_paddle():
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory) -> pc.TrainingResult:
-    config = {"data": {"name": "digits", "limit": 200}, "model": {"name": "lenet5"},
-              "optim": {"name": "adam", "lr": 0.003}, "train": {"epochs": 2, "batch_size": 32}}
+    config = {
+        "data": {"name": "digits", "limit": 200},
+        "model": {"name": "lenet5"},
+        "optim": {"name": "adam", "lr": 0.003},
+        "train": {"epochs": 2, "batch_size": 32},
+    }
     return pc.train(config, run=tmp_path_factory.mktemp("api") / "run")
 
 
@@ -67,8 +72,9 @@ def test_a_run_is_found_by_folder_config_or_latest(result, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match="contains no run yet"):
         pc.load_run("latest")
-    (tmp_path / "small.yaml").write_text("data: {name: digits, limit: 100}\nmodel: {name: lenet5}\n"
-                                         "train: {epochs: 1}\n")
+    (tmp_path / "small.yaml").write_text(
+        "data: {name: digits, limit: 100}\nmodel: {name: lenet5}\ntrain: {epochs: 1}\n"
+    )
     first = pc.train("small.yaml", run="runs/small/1").run.path
     assert pc.load_run("small.yaml").path == pc.load_run("latest").path == first
 

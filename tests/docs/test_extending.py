@@ -1,4 +1,5 @@
 """docs/extending.md, followed step by step in an empty folder."""
+
 from __future__ import annotations
 
 import itertools
@@ -35,7 +36,22 @@ def test_every_command_of_the_page_works(tool, folder, capsys):
 
 
 def test_an_unknown_schedule_is_named(tool, folder, capsys):
-    assert tool("train", "-c", "small_net.yaml", "-o", "model.module=my_schedules.py", "-o", "model.name=lenet5",
-                "-o", "model.options={}", "-o", "optim.schedule={name: custom, function: warm_restart}",
-                "--run", "run") == 2
+    assert (
+        tool(
+            "train",
+            "-c",
+            "small_net.yaml",
+            "-o",
+            "model.module=my_schedules.py",
+            "-o",
+            "model.name=lenet5",
+            "-o",
+            "model.options={}",
+            "-o",
+            "optim.schedule={name: custom, function: warm_restart}",
+            "--run",
+            "run",
+        )
+        == 2
+    )
     assert "warm_restart is not registered by model.module; did you mean warm_restarts?" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 """Everything that the documentation names exists: files, links, configs, commands and their options."""
+
 from __future__ import annotations
 
 import re
@@ -15,8 +16,9 @@ from paddlecnn.__main__ import COMMANDS
 from paddlecnn.configfile import load_config
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-SOURCES = sorted([*(ROOT / "paddlecnn").rglob("*.py"), *(ROOT / "tools").glob("*.py"),
-                  *(ROOT / "configs").rglob("*.yaml"), *PAGES])
+SOURCES = sorted(
+    [*(ROOT / "paddlecnn").rglob("*.py"), *(ROOT / "tools").glob("*.py"), *(ROOT / "configs").rglob("*.yaml"), *PAGES]
+)
 # Folders and files of the repository, written with their path. What a command creates lies elsewhere (runs/, data/).
 NAMED = re.compile(r"(?<![\w/.-])((?:paddlecnn|tools|configs|docs|tests)/[\w./-]*\w)")
 
@@ -24,8 +26,13 @@ NAMED = re.compile(r"(?<![\w/.-])((?:paddlecnn|tools|configs|docs|tests)/[\w./-]
 @cache
 def options_of(command: str) -> set[str]:
     """The options in a command's --help."""
-    done = subprocess.run([sys.executable, ROOT / "tools" / f"{command.replace('-', '_')}.py", "--help"],
-                          capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / f"{command.replace('-', '_')}.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", done.stdout))
 
 
@@ -51,8 +58,12 @@ def test_every_link_leads_to_a_page_or_a_heading(page):
 def command_lines(page: Path) -> list[list[str]]:
     """The words of each line of the page's shell blocks that runs one of our commands."""
     lines = [line for block in code_blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
-    return [words for line in lines if (words := shlex.split(line, comments=True))
-            if "paddlecnn" in words[0] or any(word.startswith("tools/") for word in words)]
+    return [
+        words
+        for line in lines
+        if (words := shlex.split(line, comments=True))
+        if "paddlecnn" in words[0] or any(word.startswith("tools/") for word in words)
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -62,7 +73,7 @@ def test_every_command_line_names_real_commands_options_and_configs(page):
             command, arguments = words[1], words[2:]
         else:
             place = next(number for number, word in enumerate(words) if word.startswith("tools/"))
-            command, arguments = Path(words[place]).stem.replace("_", "-"), words[place + 1:]
+            command, arguments = Path(words[place]).stem.replace("_", "-"), words[place + 1 :]
         assert command in COMMANDS, words
         for argument in arguments:
             if argument.startswith("-") and not argument.lstrip("-")[:1].isdigit():
@@ -83,7 +94,12 @@ def test_every_page_is_linked_from_the_readme():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_paths_in_help_texts_exist(command):
-    done = subprocess.run([sys.executable, ROOT / "tools" / f"{command.replace('-', '_')}.py", "--help"],
-                          capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / f"{command.replace('-', '_')}.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     for path in NAMED.findall(done.stdout):
         assert (ROOT / path).exists(), path

@@ -1,4 +1,5 @@
 """Weights of a blend against members whose worth is known."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Calibration against what is known: exact figures, scikit-learn's own, and data whose truth we chose."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,18 +9,13 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from paddlecnn.errors import DataError
-from paddlecnn.evaluation.calibration import (
-    Calibration,
-    clip,
-    cross_fitted,
-    fit_calibration,
-    image_losses,
-)
+from paddlecnn.evaluation.calibration import Calibration, clip, cross_fitted, fit_calibration, image_losses
 from paddlecnn.randomness import generator
 
 
-def overconfident(count: int, sharpness: float, classes: int = 2,
-                  purpose: str = "fit") -> tuple[np.ndarray, np.ndarray]:
+def overconfident(
+    count: int, sharpness: float, classes: int = 2, purpose: str = "fit"
+) -> tuple[np.ndarray, np.ndarray]:
     """Logits that are `sharpness` times too large for how often they are right, and labels drawn by the truth."""
     random = generator(0, purpose)
     truth = random.normal(size=(count, classes)) * 2
@@ -57,8 +53,9 @@ def test_the_temperature_undoes_a_known_sharpness(classes, sharpness):
     assert fitted.temperature == pytest.approx(sharpness, rel=0.06)
 
 
-@pytest.mark.skipif(tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8),
-                    reason="scikit-learn has a temperature from 1.8 on")
+@pytest.mark.skipif(
+    tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8), reason="scikit-learn has a temperature from 1.8 on"
+)
 def test_the_temperature_is_the_one_scikit_learn_finds():
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.calibration import CalibratedClassifierCV
@@ -110,6 +107,7 @@ def test_what_is_given_is_kept():
 
 def test_the_cross_fitted_figure_does_not_flatter_as_the_fits_own_figure_does():
     """The excess of each figure over that of the true calibration, on the same images, over many small parts."""
+
     def excess(probabilities, logits, labels):
         return (image_losses(probabilities, labels) - image_losses(Calibration(4.0)(logits), labels)).mean()
 

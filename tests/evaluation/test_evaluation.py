@@ -1,4 +1,5 @@
 """The figures that `paddlecnn eval` reports and stores."""
+
 from __future__ import annotations
 
 import json
@@ -46,8 +47,9 @@ def test_the_figures_are_those_of_the_predictions_in_the_file(tool, run, capsys)
     assert figures["top1"] == accuracy_score(table["label"], table["predicted"])
     assert figures["log_loss"] == pytest.approx(log_loss(table["label"], probabilities), abs=1e-9)
     assert figures["loss"] == pytest.approx(figures["log_loss"], abs=1e-9)
-    in_five = [label in row.nlargest(5).index for label, (_, row) in
-               zip(table["label"], probabilities.iterrows(), strict=True)]
+    in_five = [
+        label in row.nlargest(5).index for label, (_, row) in zip(table["label"], probabilities.iterrows(), strict=True)
+    ]
     assert figures["top5"] == pytest.approx(np.mean(in_five))
     assert sum(row["support"] for row in figures["per_class"].values()) == figures["n"]
     assert np.array(figures["confusion"]).sum() == figures["n"]
@@ -116,13 +118,13 @@ def test_classes_called_id_and_label_do_not_collide_with_the_columns(tool, folde
 
 
 @pytest.mark.parametrize("change", ["more images", "another seed", "another image"])
-def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool, folder_run, tmp_path, capsys,
-                                                                            change):
+def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool, folder_run, tmp_path, capsys, change):
     if change == "more images":
         save_images(tmp_path / "data" / "train", ("id", "label"), 14, 20)
     elif change == "another image":
         (tmp_path / "data" / "train" / "id" / "0.png").write_bytes(
-            (tmp_path / "data" / "train" / "label" / "1.png").read_bytes())
+            (tmp_path / "data" / "train" / "label" / "1.png").read_bytes()
+        )
     else:
         config = folder_run / "config.yaml"
         config.write_text(config.read_text().replace("seed: 0", "seed: 1"))

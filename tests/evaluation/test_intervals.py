@@ -1,4 +1,5 @@
 """The 95 % intervals contain the truth often enough, and are not wider than needed."""
+
 from __future__ import annotations
 
 import functools
@@ -44,8 +45,11 @@ def test_the_interval_of_an_accuracy_contains_the_truth(error_rate):
     assert np.mean([one.low <= 1 - error_rate <= one.high for one in found]) >= 0.94
 
 
-@pytest.mark.parametrize(("eps", "confident"), [(0.005, 0.995), (0.02, 0.98), (0.0, 0.9999)],
-                         ids=["clip 0.005", "clip 0.02", "Kaggle's clip"])
+@pytest.mark.parametrize(
+    ("eps", "confident"),
+    [(0.005, 0.995), (0.02, 0.98), (0.0, 0.9999)],
+    ids=["clip 0.005", "clip 0.02", "Kaggle's clip"],
+)
 @pytest.mark.parametrize("error_rate", ERROR_RATES)
 def test_the_interval_of_a_log_loss_contains_the_truth(error_rate, eps, confident):
     predictor = Simulated(eps, confident, error_rate)
@@ -68,8 +72,10 @@ def test_the_interval_of_a_log_loss_contains_the_truth_for_continuous_probabilit
 
 
 def test_the_interval_of_an_accuracy_is_clopper_and_pearsons():
-    assert (accuracy_from_count(143, 143).low, accuracy_from_count(143, 143).high) == (pytest.approx(0.9745, abs=1e-4),
-                                                                                      1.0)
+    assert (accuracy_from_count(143, 143).low, accuracy_from_count(143, 143).high) == (
+        pytest.approx(0.9745, abs=1e-4),
+        1.0,
+    )
     for correct in (0, 1, 100, 141, 142):
         found = accuracy_from_count(correct, 143)
         exact = beta.ppf(0.025, correct, 144 - correct) if correct else 0, beta.ppf(0.975, correct + 1, 143 - correct)

@@ -1,4 +1,5 @@
 """tools/predict.py: class names for image files of every kind, by a run and by published weights."""
+
 from __future__ import annotations
 
 import json
@@ -47,7 +48,7 @@ def answers(capsys, code, wanted_code=0):
 
 
 def probabilities(classifier, path):
-    answer, = predict_files(classifier, [path], topk=10)
+    (answer,) = predict_files(classifier, [path], topk=10)
     assert answer.error is None
     return dict(answer.top)
 
@@ -80,18 +81,25 @@ def test_the_same_picture_gets_the_same_answer_in_every_form(run, tmp_path, colo
 def test_a_path_a_pil_image_and_an_array_have_the_same_probabilities(run, tmp_path, colours):
     classifier = load_run(RunDir(run))
     Image.fromarray(colours).save(tmp_path / "a.png")
-    found = probabilities_of(classifier, [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(colours),
-                                          colours] * 5)
+    found = probabilities_of(
+        classifier, [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(colours), colours] * 5
+    )
     assert found.shape == (20, 10)
     assert found == pytest.approx(np.tile(found[0], (20, 1)), abs=1e-6)
     assert found.sum(axis=1) == pytest.approx(1)
     assert probabilities_of(classifier, []).shape == (0, 10)
 
 
-@pytest.mark.parametrize(("image", "message"), [
-    (np.zeros((8, 8), np.uint8), r"array of uint8 \[8, 8\]: an image must be a uint8 array"),
-    (np.zeros((8, 8, 3)), "array of float64"), (np.zeros((0, 8, 3), np.uint8), "must be a uint8 array"),
-    (7, "int: not an image"), ("none.png", "none.png: cannot be read")])
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), r"array of uint8 \[8, 8\]: an image must be a uint8 array"),
+        (np.zeros((8, 8, 3)), "array of float64"),
+        (np.zeros((0, 8, 3), np.uint8), "must be a uint8 array"),
+        (7, "int: not an image"),
+        ("none.png", "none.png: cannot be read"),
+    ],
+)
 def test_what_is_not_an_image_is_named(run, image, message):
     with pytest.raises(DataError, match=message):
         probabilities_of(load_run(RunDir(run)), [image])
@@ -100,7 +108,7 @@ def test_what_is_not_an_image_is_named(run, image, message):
 def test_a_truncated_pil_image_is_an_error_of_the_data(run, tmp_path, colours):
     Image.fromarray(colours).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(content[:len(content) // 2])
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
     with Image.open(tmp_path / "a.png") as image, pytest.raises(DataError, match="cannot be decoded"):
         probabilities_of(load_run(RunDir(run)), [image])
 
@@ -135,7 +143,12 @@ def test_a_folder_is_answered_in_order_and_what_is_unreadable_is_named(tool, cap
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert [entry["path"].removeprefix(f"{folder}/") for entry in found[:5]] == [
-        "a.jpg", "b.png", "b2.jpg", "below/c.webp", "empty.png"]
+        "a.jpg",
+        "b.png",
+        "b2.jpg",
+        "below/c.webp",
+        "empty.png",
+    ]
     assert ["error" in entry for entry in found] == [False, False, True, False, True, True]
     for name in ("b2.jpg", "empty.png", "none.png"):
         assert sum(name in line for line in captured.err.splitlines()) == 1
@@ -165,9 +178,10 @@ def test_published_weights_answer_with_imagenets_names(tool, capsys, tmp_path, c
                 state[key] = np.ascontiguousarray(array.T if name.startswith("fc") and role == "weight" else array)
     save_file(state, tmp_path / "weights.safetensors", metadata={"format": "pt"})
     Image.fromarray(colours).save(tmp_path / "a.png")
-    code = tool("predict", "--model", "vgg11_cifar", "--weights", tmp_path / "weights.safetensors",
-                tmp_path / "a.png", "--json")
-    entry, = answers(capsys, code)
+    code = tool(
+        "predict", "--model", "vgg11_cifar", "--weights", tmp_path / "weights.safetensors", tmp_path / "a.png", "--json"
+    )
+    (entry,) = answers(capsys, code)
     assert len(entry["top"]) == 5
     assert entry["top"][0]["class"] == "tabby"
     assert entry["top"][0]["probability"] > 0.99
@@ -175,8 +189,10 @@ def test_published_weights_answer_with_imagenets_names(tool, capsys, tmp_path, c
 
 def test_weights_whose_classes_or_images_are_not_known_are_refused(tool, capsys, tmp_path, colours):
     Image.fromarray(colours).save(tmp_path / "a.png")
-    for classes, message in ((10, "10 classes in the file, 1000 here"),
-                             (1000, "the preprocessing of its images is unknown")):
+    for classes, message in (
+        (10, "10 classes in the file, 1000 here"),
+        (1000, "the preprocessing of its images is unknown"),
+    ):
         network = create_model("lenet5", num_classes=classes)
         save_file({name: value.numpy() for name, value in network.state_dict().items()}, tmp_path / "w.safetensors")
         assert tool("predict", "--model", "lenet5", "--weights", tmp_path / "w.safetensors", tmp_path / "a.png") == 2
@@ -189,14 +205,17 @@ def test_the_thousand_names():
     assert (names[0], names[151], names[281], names[999]) == ("tench", "Chihuahua", "tabby", "toilet tissue")
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["nowhere", "a.png"], "no such run folder"),
-    (["--model", "vgg16", "a.png"], "--model and --weights go together"),
-    (["--model", "lenet5", "--weights", "none.pth", "a.png"], "none.pth: no such file"),
-    (["--model", "vgg17", "--weights", "none.pth", "a.png"], "did you mean"),
-    (["a.png"], "at least one image"),
-    (["run", "a.png", "--topk", "0"], "--topk takes 1 or more"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "a.png"], "no such run folder"),
+        (["--model", "vgg16", "a.png"], "--model and --weights go together"),
+        (["--model", "lenet5", "--weights", "none.pth", "a.png"], "none.pth: no such file"),
+        (["--model", "vgg17", "--weights", "none.pth", "a.png"], "did you mean"),
+        (["a.png"], "at least one image"),
+        (["run", "a.png", "--topk", "0"], "--topk takes 1 or more"),
+    ],
+)
 def test_a_wrong_call_is_one_line_and_exit_2(tool, capsys, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
     assert tool("predict", *arguments) == 2

@@ -1,4 +1,5 @@
 """Several views of an image, and predictions of several runs taken together."""
+
 from __future__ import annotations
 
 import numpy as np

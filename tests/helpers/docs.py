@@ -1,4 +1,5 @@
 """The code blocks of a page of documentation."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """Python environments with planted faults, made of links to the packages of this interpreter."""
+
 from __future__ import annotations
 
 import os
@@ -39,5 +40,11 @@ def run_in(packages: Path | None, *command: object, cwd: Path, **environment: st
     """Run a script of the clone with this interpreter, or with that of the environment that has these packages."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE_", "OMP_"))}
     python = sys.executable if packages is None else packages.parents[2] / "bin" / "python"
-    return subprocess.run([python, *map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=300,
-                          env={**kept, "HOME": str(cwd), "PYTHONPATH": "", **environment})
+    return subprocess.run(
+        [python, *map(str, command)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**kept, "HOME": str(cwd), "PYTHONPATH": "", **environment},
+    )

@@ -1,4 +1,5 @@
 """Small images, archives and data sets in the publishers' formats."""
+
 from __future__ import annotations
 
 import io

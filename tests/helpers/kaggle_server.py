@@ -4,6 +4,7 @@ The unmodified client reaches it as its HTTP proxy (`Kaggle.environment`). It ha
 ranges, accepts uploads, and scores them against given solutions. A test sets what goes wrong and when:
 `server.state.faults["CreateSubmission"] = [500]` answers the next such call with 500.
 """
+
 from __future__ import annotations
 
 import base64
@@ -26,9 +27,15 @@ from urllib.parse import parse_qs, urlsplit
 
 USER, KEY, TOKEN = "ada", "0123456789abcdef0123456789abcdef", "KGAT_fedcba9876543210"
 SERVICE = "/api/v1/competitions.CompetitionApiService/"
-MESSAGES = {400: "Your team has used its daily Submission allowance (5) today, please try again tomorrow UTC.",
-            401: "Unauthenticated", 403: "You must accept this competition's rules", 404: "Not found",
-            429: "Too many requests", 500: "Internal error", 503: "Unavailable"}
+MESSAGES = {
+    400: "Your team has used its daily Submission allowance (5) today, please try again tomorrow UTC.",
+    401: "Unauthenticated",
+    403: "You must accept this competition's rules",
+    404: "Not found",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
 
 
 def log_loss(solution: dict[str, str], rows: dict[str, str]) -> float:
@@ -110,13 +117,26 @@ class Kaggle(ThreadingHTTPServer):
         Loopback is the HTTP proxy; the HTTPS proxy is a closed port, and no host is exempt from the proxies. The
         Kaggle login of the person who runs the tests is not passed on.
         """
-        inherited = {name: value for name, value in os.environ.items()
-                     if not name.startswith("KAGGLE_") and not name.lower().endswith("_proxy")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("KAGGLE_") and not name.lower().endswith("_proxy")
+        }
         here, dead = f"http://127.0.0.1:{self.server_port}", f"http://127.0.0.1:{dead_port()}"
-        return inherited | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": here, "http_proxy": here,
-                       "HTTPS_PROXY": dead, "https_proxy": dead, "ALL_PROXY": dead, "all_proxy": dead,
-                       "NO_PROXY": "", "no_proxy": "", "HOME": str(home),
-                       "KAGGLE_USERNAME": USER, "KAGGLE_KEY": KEY}
+        return inherited | {
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "HTTP_PROXY": here,
+            "http_proxy": here,
+            "HTTPS_PROXY": dead,
+            "https_proxy": dead,
+            "ALL_PROXY": dead,
+            "all_proxy": dead,
+            "NO_PROXY": "",
+            "no_proxy": "",
+            "HOME": str(home),
+            "KAGGLE_USERNAME": USER,
+            "KAGGLE_KEY": KEY,
+        }
 
 
 def dead_port() -> int:
@@ -143,8 +163,9 @@ class Handler(BaseHTTPRequestHandler):
         """Write nothing to the stderr of the tests."""
 
     def answer(self, status: int, body: dict[str, Any] | None = None, **headers: str) -> None:
-        content = json.dumps({"code": status, "message": MESSAGES[status]} if status >= 400 and body is None
-                             else body or {}).encode()
+        content = json.dumps(
+            {"code": status, "message": MESSAGES[status]} if status >= 400 and body is None else body or {}
+        ).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
@@ -209,14 +230,20 @@ class Handler(BaseHTTPRequestHandler):
         with zipfile.ZipFile(contest.bundle) as bundle:
             members = sorted(bundle.infolist(), key=lambda member: member.filename)
         start, size = int(request.get("pageToken") or 0), int(request.get("pageSize") or 20)
-        files = [{"name": member.filename, "totalBytes": member.file_size, "creationDate": "2016-09-02T00:00:00Z"}
-                 for member in members[start:start + size]]
+        files = [
+            {"name": member.filename, "totalBytes": member.file_size, "creationDate": "2016-09-02T00:00:00Z"}
+            for member in members[start : start + size]
+        ]
         more = {"nextPageToken": str(start + size)} if start + size < len(members) else {}
         self.answer(200, {"files": files} | more)
 
     def DownloadDataFiles(self, request: dict[str, Any], contest: Contest) -> None:
-        self.answer(302, {}, Location=f"http://localhost/blobs/{contest.bundle.name}?competition="
-                                      f"{request['competitionName']}&signature=secret")
+        self.answer(
+            302,
+            {},
+            Location=f"http://localhost/blobs/{contest.bundle.name}?competition="
+            f"{request['competitionName']}&signature=secret",
+        )
 
     def StartSubmissionUpload(self, request: dict[str, Any], contest: Contest) -> None:
         token = hashlib.sha256(f"{request['fileName']} {len(self.state.uploads)}".encode()).hexdigest()[:16]
@@ -226,10 +253,18 @@ class Handler(BaseHTTPRequestHandler):
     def CreateSubmission(self, request: dict[str, Any], contest: Contest) -> None:
         content = self.state.uploads[request["blobFileTokens"]]
         score, refused = contest.score(content)
-        self.state.submissions.append({
-            "ref": 1000 + len(self.state.submissions), "fileName": "submission.csv", "date": "2026-11-22T07:56:00Z",
-            "description": request.get("submissionDescription", ""), "totalBytes": len(content),
-            "polls": self.state.polls_until_scored, "score": score, "refused": refused})
+        self.state.submissions.append(
+            {
+                "ref": 1000 + len(self.state.submissions),
+                "fileName": "submission.csv",
+                "date": "2026-11-22T07:56:00Z",
+                "description": request.get("submissionDescription", ""),
+                "totalBytes": len(content),
+                "polls": self.state.polls_until_scored,
+                "score": score,
+                "refused": refused,
+            }
+        )
         self.answer(200, {"message": "Successfully submitted", "ref": self.state.submissions[-1]["ref"]})
 
     def ListSubmissions(self, request: dict[str, Any], contest: Contest) -> None:
@@ -282,10 +317,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_part(self, content: bytes) -> None:
         if self.state.stall_after is not None:
-            self.wfile.write(content[:self.state.stall_after])
+            self.wfile.write(content[: self.state.stall_after])
             self.wfile.flush()
             self.over.wait(60)
         elif self.state.cut_after:
-            self.wfile.write(content[:self.state.cut_after.pop(0)])
+            self.wfile.write(content[: self.state.cut_after.pop(0)])
         else:
             self.wfile.write(content)

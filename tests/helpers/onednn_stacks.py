@@ -1,4 +1,5 @@
 """Random chains of layers, and the comparison of an accelerated chain with Paddle in float64."""
+
 from __future__ import annotations
 
 import copy
@@ -37,8 +38,14 @@ def random_layers(draw: np.random.Generator, shape: list[int]) -> list[nn.Layer]
     channels, side = shape[1], min(shape[2:])
     kind = draw.choice(["conv", "conv", "conv", "pool", "lrn", "norm", "gelu"])
     if kind == "pool" and side >= 3:
-        return [nn.MaxPool2D(int(draw.integers(2, 4)), int(draw.integers(1, 3)), int(draw.integers(0, 2)),
-                             ceil_mode=bool(draw.random() < 0.5))]
+        return [
+            nn.MaxPool2D(
+                int(draw.integers(2, 4)),
+                int(draw.integers(1, 3)),
+                int(draw.integers(0, 2)),
+                ceil_mode=bool(draw.random() < 0.5),
+            )
+        ]
     if kind == "lrn":
         return [LocalResponseNorm(5, 1e-2, 0.75, 2.0)]
     if kind == "norm":
@@ -49,8 +56,17 @@ def random_layers(draw: np.random.Generator, shape: list[int]) -> list[nn.Layer]
     padding = [int(n) for n in draw.integers(0, kernel, 4)] if draw.random() < 0.3 else kernel // 2
     groups = 2 if channels % 2 == 0 and draw.random() < 0.4 else 1
     outputs = int(draw.choice([4, 16, 24, 32]))
-    found: list[nn.Layer] = [nn.Conv2D(channels, outputs, kernel, int(draw.integers(1, 3)), padding, groups=groups,
-                                       bias_attr=None if draw.random() < 0.7 else False)]
+    found: list[nn.Layer] = [
+        nn.Conv2D(
+            channels,
+            outputs,
+            kernel,
+            int(draw.integers(1, 3)),
+            padding,
+            groups=groups,
+            bias_attr=None if draw.random() < 0.7 else False,
+        )
+    ]
     if draw.random() < 0.4:
         found.append(nn.BatchNorm2D(outputs))
     if draw.random() < 0.7:

@@ -3,6 +3,7 @@
 It shares no line with the package: kernels are [height, width, in, out], matrices [in, out], and the last map is
 flattened as [H, W, C].
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,10 +17,23 @@ def alexnet(widths, stem, groups=1, lrn=False):
     kernel, stride, padding = stem
     norm = [("lrn",)] if lrn else []
     one, two, three, four, five = widths
-    return [("conv", "conv1", kernel, stride, padding, one, 1), ("relu",), *norm, ("pool", 3, 2),
-            ("conv", "conv2", 5, 1, 2, two, groups), ("relu",), *norm, ("pool", 3, 2),
-            ("conv", "conv3", 3, 1, 1, three, 1), ("relu",), ("conv", "conv4", 3, 1, 1, four, groups), ("relu",),
-            ("conv", "conv5", 3, 1, 1, five, groups), ("relu",), ("pool", 3, 2)]
+    return [
+        ("conv", "conv1", kernel, stride, padding, one, 1),
+        ("relu",),
+        *norm,
+        ("pool", 3, 2),
+        ("conv", "conv2", 5, 1, 2, two, groups),
+        ("relu",),
+        *norm,
+        ("pool", 3, 2),
+        ("conv", "conv3", 3, 1, 1, three, 1),
+        ("relu",),
+        ("conv", "conv4", 3, 1, 1, four, groups),
+        ("relu",),
+        ("conv", "conv5", 3, 1, 1, five, groups),
+        ("relu",),
+        ("pool", 3, 2),
+    ]
 
 
 def vgg16():
@@ -88,8 +102,10 @@ def windows(x, kernel, stride):
 
 def convolve(x, weight, bias, stride, padding, groups):
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    parts = [np.einsum("nhwcij,ijco->nhwo", windows(part, len(weight), stride), kernel, optimize=True)
-             for part, kernel in zip(np.split(x, groups, -1), np.split(weight, groups, -1), strict=True)]
+    parts = [
+        np.einsum("nhwcij,ijco->nhwo", windows(part, len(weight), stride), kernel, optimize=True)
+        for part, kernel in zip(np.split(x, groups, -1), np.split(weight, groups, -1), strict=True)
+    ]
     return np.concatenate(parts, -1) + bias
 
 
@@ -97,6 +113,6 @@ def normalise(x, size=5, alpha=1e-4, beta=0.75, k=2.0):
     """The paper's formula, a channel at a time, for the last axis."""
     result = np.empty_like(x)
     for channel in range(x.shape[-1]):
-        near = x[..., max(0, channel - size // 2):channel + (size - 1) // 2 + 1]
+        near = x[..., max(0, channel - size // 2) : channel + (size - 1) // 2 + 1]
         result[..., channel] = x[..., channel] / (k + alpha * (near**2).sum(-1)) ** beta
     return result

@@ -1,4 +1,5 @@
 """Weight files as other libraries write them, from {layer: (weight, bias)} in TensorFlow's axes."""
+
 from __future__ import annotations
 
 import re
@@ -67,8 +68,11 @@ def torch_network(layers, hidden, side, torch):
         else:
             features.append(nn.MaxPool2d(*rest))
     widths = [channels * side * side, *hidden]
-    classifier = [module for inputs, outputs in pairwise(widths)
-                  for module in (nn.Dropout(), nn.Linear(inputs, outputs), nn.ReLU())]
+    classifier = [
+        module
+        for inputs, outputs in pairwise(widths)
+        for module in (nn.Dropout(), nn.Linear(inputs, outputs), nn.ReLU())
+    ]
 
     class Network(nn.Module):  # type: ignore[name-defined]
         def __init__(self):
@@ -85,9 +89,12 @@ def torch_network(layers, hidden, side, torch):
 def pth_of_one_tensor(path, offset, size, stride, content=None):
     """A .pth whose one tensor has any view into a storage of 8 numbers."""
     view = integer(offset) + sequence(size) + sequence(stride)
-    pickled = (b"\x80\x02}X\x11\x00\x00\x00features.0.weightctorch._utils\n_rebuild_tensor_v2\n"
-               b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x08tQ"
-               + view + b"\x89}tRs.")
+    pickled = (
+        b"\x80\x02}X\x11\x00\x00\x00features.0.weightctorch._utils\n_rebuild_tensor_v2\n"
+        b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x08tQ"
+        + view
+        + b"\x89}tRs."
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", pickled)
         archive.writestr("a/data/0", np.arange(8, dtype=np.float32).tobytes() if content is None else content)

@@ -1,4 +1,5 @@
 """A Kaggle on loopback, and processes that take it for the real one."""
+
 from __future__ import annotations
 
 import io
@@ -46,8 +47,14 @@ def in_process(kaggle, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
 
     def call(arguments: list[object], **changes: str | None) -> subprocess.CompletedProcess:
         environment = {name: value for name, value in (kaggle.environment(home) | changes).items() if value is not None}
-        return subprocess.run([sys.executable, *map(str, arguments)], cwd=tmp_path / "work", text=True, timeout=300,
-                              env=environment, capture_output=True)
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=tmp_path / "work",
+            text=True,
+            timeout=300,
+            env=environment,
+            capture_output=True,
+        )
 
     return call
 

@@ -1,4 +1,5 @@
 """From logits to files: what is written beside a submission, what the ledger says, and what a blend makes of it."""
+
 from __future__ import annotations
 
 import json
@@ -29,17 +30,22 @@ def candidate(purpose: str, sharpness: float = 4.0, **changes) -> SubmissionInpu
     logits = np.stack([np.zeros_like(margins), margins * 2.6 * sharpness], axis=1)[:, None]
     ids = [str(number) for number in range(1, TEST + 1)]
     values = {
-        "competition": REDUX, "classes": ("cat", "dog"),
+        "competition": REDUX,
+        "classes": ("cat", "dog"),
         "target": Images(ids, logits[VALIDATION:]),
         "validation": Images([f"train/{row}" for row in range(VALIDATION)], logits[:VALIDATION], TRUTH[:VALIDATION]),
-        "expected_ids": ids[::-1], "origin": {"runs": f"runs/{purpose}", "checkpoint": "best, epoch 1"}}
+        "expected_ids": ids[::-1],
+        "origin": {"runs": f"runs/{purpose}", "checkpoint": "best, epoch 1"},
+    }
     return SubmissionInputs(**values | changes)
 
 
 def true_loss(path) -> float:
     """The score that Kaggle would give a file."""
-    return log_loss(TRUTH[VALIDATION:], read_submission(path).set_index("id").loc[
-        [str(number) for number in range(1, TEST + 1)], "label"].to_numpy())
+    return log_loss(
+        TRUTH[VALIDATION:],
+        read_submission(path).set_index("id").loc[[str(number) for number in range(1, TEST + 1)], "label"].to_numpy(),
+    )
 
 
 def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
@@ -58,7 +64,7 @@ def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
     for picture in ("reliability.png", "clip.png"):
         assert matplotlib.image.imread(tmp_path / "a" / picture).std() > 0.05
 
-    entry, = Ledger(tmp_path).entries()
+    (entry,) = Ledger(tmp_path).entries()
     assert (entry.file, entry.sha256, entry.competition) == ("a.csv", file_digest(made.path), REDUX.slug)
     assert (entry.expected, entry.low) == (f"{made.expected.after.mean:.5f}", f"{made.expected.after.low:.5f}")
     assert entry.calibration == str(made.blend)
@@ -74,8 +80,11 @@ def test_nothing_fitted_leaves_the_probabilities_as_they_are(tmp_path):
 
 def test_a_submission_that_breaks_a_rule_leaves_no_file(tmp_path):
     with pytest.raises(SubmissionError, match=r"has no row for 1 of 201 ids of the sample submission \(201\)"):
-        write_candidate(candidate("one", expected_ids=[str(number) for number in range(1, TEST + 2)]), Settings(),
-                        tmp_path / "a.csv")
+        write_candidate(
+            candidate("one", expected_ids=[str(number) for number in range(1, TEST + 2)]),
+            Settings(),
+            tmp_path / "a.csv",
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,8 +93,11 @@ def test_where_names_are_asked_for_accuracy_is_expected_and_nothing_is_fitted(tm
     logits = generator(0, "ten classes").normal(size=(300, 1, 10))
     labels = np.where(np.arange(300) % 4 > 0, logits[:, 0].argmax(axis=1), 0)
     images = Images([str(number) for number in range(300)], logits, labels)
-    made = write_candidate(candidate("x", competition=competition, classes=classes, target=images, validation=images,
-                                     expected_ids=None), Settings(), tmp_path / "a.csv")
+    made = write_candidate(
+        candidate("x", competition=competition, classes=classes, target=images, validation=images, expected_ids=None),
+        Settings(),
+        tmp_path / "a.csv",
+    )
     right = (logits[:, 0].argmax(axis=1) == labels).mean()
     assert made.expected.after.mean == pytest.approx(right)
     assert read_submission(made.path)["label"].tolist() == [classes[row] for row in logits[:, 0].argmax(axis=1)]
@@ -94,8 +106,10 @@ def test_where_names_are_asked_for_accuracy_is_expected_and_nothing_is_fitted(tm
 
 
 def test_a_blend_is_better_than_its_members_and_as_good_as_it_says(tmp_path):
-    files = [write_candidate(candidate(purpose, sharpness), Settings(), tmp_path / f"{purpose}.csv").path
-             for purpose, sharpness in (("one", 4.0), ("two", 2.0))]
+    files = [
+        write_candidate(candidate(purpose, sharpness), Settings(), tmp_path / f"{purpose}.csv").path
+        for purpose, sharpness in (("one", 4.0), ("two", 2.0))
+    ]
     made = blend_files(files, Settings())
     assert made.path == tmp_path / "blend.csv"
     assert true_loss(made.path) < min(map(true_loss, files))
@@ -128,24 +142,39 @@ def test_files_that_do_not_go_together(tmp_path):
     b.write_text("id,label\n1,0.2\n3,0.5\n")
     half = Settings(weights=(0.5, 0.5))
     for files, settings, message in [
-            ([a], half, "name two or more different files"), ([a, a], half, "name two or more different files"),
-            ([a, b, tmp_path / "c.csv"], half, "2 weights for 3 files"),
-            ([a, tmp_path / "c.csv"], half, "no such file"),
-            ([a, b], half, r"has no row for 1 of 2 ids of .*a\.csv \(2\)")]:
+        ([a], half, "name two or more different files"),
+        ([a, a], half, "name two or more different files"),
+        ([a, b, tmp_path / "c.csv"], half, "2 weights for 3 files"),
+        ([a, tmp_path / "c.csv"], half, "no such file"),
+        ([a, b], half, r"has no row for 1 of 2 ids of .*a\.csv \(2\)"),
+    ]:
         with pytest.raises(SubmissionError, match=message):
             blend_files(files, settings)
     write_candidate(candidate("x", competition=PLAIN, expected_ids=None), Settings(), b)
     with pytest.raises(SubmissionError, match="the files contain class names, not probabilities"):
-        blend_files([b, write_candidate(candidate("y", competition=PLAIN, expected_ids=None), Settings(),
-                                        tmp_path / "d.csv").path], half)
+        blend_files(
+            [
+                b,
+                write_candidate(
+                    candidate("y", competition=PLAIN, expected_ids=None), Settings(), tmp_path / "d.csv"
+                ).path,
+            ],
+            half,
+        )
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("hot", "auto", "auto"), "--temperature hot: must be auto or a number from 0.001 to 1000"),
-    (("0", "auto", "auto"), "--temperature 0: must be"), (("auto", "0.5", "auto"), "--clip 0.5: must be auto"),
-    (("auto", "-1", "auto"), "--clip -1"), (("auto", "auto", "1,x"), "--weights x: must be auto or a number of 0 or"),
-    (("auto", "auto", "0,0"), "--weights 0,0: one of them must be above 0"), (("nan", "auto", "auto"), "nan: must be"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("hot", "auto", "auto"), "--temperature hot: must be auto or a number from 0.001 to 1000"),
+        (("0", "auto", "auto"), "--temperature 0: must be"),
+        (("auto", "0.5", "auto"), "--clip 0.5: must be auto"),
+        (("auto", "-1", "auto"), "--clip -1"),
+        (("auto", "auto", "1,x"), "--weights x: must be auto or a number of 0 or"),
+        (("auto", "auto", "0,0"), "--weights 0,0: one of them must be above 0"),
+        (("nan", "auto", "auto"), "nan: must be"),
+    ],
+)
 def test_settings_that_make_no_sense(words, message):
     with pytest.raises(SubmissionError, match=message):
         read_settings(*words)
@@ -170,8 +199,13 @@ def test_what_limits_the_expected_score_is_reported(tmp_path):
 def test_no_error_on_validation_does_not_promise_an_accuracy_of_1(tmp_path):
     logits = np.eye(10)[np.arange(143) % 10][:, None] * 5
     images = Images([str(number) for number in range(143)], logits, np.arange(143) % 10)
-    made = write_candidate(candidate("x", competition=PLAIN, classes=tuple("abcdefghij"), target=images,
-                                     validation=images, expected_ids=None), Settings(), tmp_path / "a.csv")
+    made = write_candidate(
+        candidate(
+            "x", competition=PLAIN, classes=tuple("abcdefghij"), target=images, validation=images, expected_ids=None
+        ),
+        Settings(),
+        tmp_path / "a.csv",
+    )
     assert made.report()[1] == "expected accuracy 1.00000 (95 %: 0.97453 to 1.00000), from 143 validation images"
 
 

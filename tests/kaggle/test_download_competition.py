@@ -1,4 +1,5 @@
 """Downloads with Kaggle's real client from our server: resumed, refused, and never half."""
+
 from __future__ import annotations
 
 import os
@@ -12,8 +13,10 @@ import pytest
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "download.py"
 REDUX = "dogs-vs-cats-redux-kernels-edition"
-LOGIN = ("create an API token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
-         "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json")
+LOGIN = (
+    "create an API token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
+    "KAGGLE_KEY, or save it as ~/.kaggle/kaggle.json"
+)
 
 
 def files_in(folder) -> list[str]:
@@ -28,9 +31,23 @@ def test_a_cut_connection_is_resumed_and_what_is_whole_is_not_fetched_again(kagg
     data = tmp_path / "work" / "data"
     assert (data / f"{REDUX}.zip").read_bytes() == kaggle.state.contests[REDUX].bundle.read_bytes()
     assert [one for one in kaggle.state.requests if one.startswith("GET")] == ["GET from 0", f"GET from {2 << 20}"]
-    assert files_in(data) == sorted([f"{REDUX}.zip", *(f"{REDUX}/{name}" for name in (
-        "sample_submission.csv", "test/1.jpg", "test/2.jpg", "test/3.jpg",
-        "train/cat.0.jpg", "train/dog.0.jpg", "train/dog.1.jpg"))])
+    assert files_in(data) == sorted(
+        [
+            f"{REDUX}.zip",
+            *(
+                f"{REDUX}/{name}"
+                for name in (
+                    "sample_submission.csv",
+                    "test/1.jpg",
+                    "test/2.jpg",
+                    "test/3.jpg",
+                    "train/cat.0.jpg",
+                    "train/dog.0.jpg",
+                    "train/dog.1.jpg",
+                )
+            ),
+        ]
+    )
     assert "3 images in test, 3 images in train" in done.stdout
     kaggle.state.requests.clear()
     assert download().returncode == 0
@@ -40,8 +57,13 @@ def test_a_cut_connection_is_resumed_and_what_is_whole_is_not_fetched_again(kagg
 def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
     kaggle.state.stall_after = 2_500_000
     partial = tmp_path / "work" / "data" / f".{REDUX}.partial" / f"{REDUX}.zip"
-    child = subprocess.Popen([sys.executable, TOOL, "dogs-vs-cats"], cwd=tmp_path / "work", stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, env=kaggle.environment(tmp_path / "home"))
+    child = subprocess.Popen(
+        [sys.executable, TOOL, "dogs-vs-cats"],
+        cwd=tmp_path / "work",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=kaggle.environment(tmp_path / "home"),
+    )
     try:
         while not (partial.exists() and partial.stat().st_size == 2 << 20):
             assert child.poll() is None
@@ -57,25 +79,60 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
     assert (tmp_path / "work" / "data" / REDUX / "test" / "3.jpg").stat().st_size == 500_000
 
 
-@pytest.mark.parametrize(("fault", "environment", "code", "message"), [
-    ("no credentials", {"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}, 2, f"Kaggle: no credentials found; {LOGIN}"),
-    ("wrong key", {"KAGGLE_KEY": "wrong"}, 2, f"Kaggle answered 401: it does not accept these credentials; {LOGIN}"),
-    ("wrong token", {"KAGGLE_API_TOKEN": "KGAT_wrong", "KAGGLE_USERNAME": None, "KAGGLE_KEY": None}, 2,
-     f"Kaggle: the API token is not valid or has expired; {LOGIN}"),
-    ("rules", {}, 2, f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
-                     f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again."),
-    ("unknown", {}, 2, f"Kaggle answered 404: there is no competition {REDUX}; look for its name at "
-                       "https://www.kaggle.com/competitions"),
-    ("quota", {}, 2, "Kaggle answered 429: your quota of requests is used up; run this again in a while"),
-    ("in trouble", {}, 3, "Kaggle answered 503: it has a problem of its own; run this again later"),
-    ("no network", {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}, 3,
-     "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
-     "download is resumed where it stopped"),
-    ("the real Kaggle", {"KAGGLE_API_ENVIRONMENT": None}, 3,  # it cannot be reached from these tests
-     "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
-     "download is resumed where it stopped"),
-    ("another bundle", {}, 3, f"{REDUX}.zip: what Kaggle sent is not the bundle: it is not a zip file; run this again"),
-])
+@pytest.mark.parametrize(
+    ("fault", "environment", "code", "message"),
+    [
+        ("no credentials", {"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}, 2, f"Kaggle: no credentials found; {LOGIN}"),
+        (
+            "wrong key",
+            {"KAGGLE_KEY": "wrong"},
+            2,
+            f"Kaggle answered 401: it does not accept these credentials; {LOGIN}",
+        ),
+        (
+            "wrong token",
+            {"KAGGLE_API_TOKEN": "KGAT_wrong", "KAGGLE_USERNAME": None, "KAGGLE_KEY": None},
+            2,
+            f"Kaggle: the API token is not valid or has expired; {LOGIN}",
+        ),
+        (
+            "rules",
+            {},
+            2,
+            f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+            f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again.",
+        ),
+        (
+            "unknown",
+            {},
+            2,
+            f"Kaggle answered 404: there is no competition {REDUX}; look for its name at "
+            "https://www.kaggle.com/competitions",
+        ),
+        ("quota", {}, 2, "Kaggle answered 429: your quota of requests is used up; run this again in a while"),
+        ("in trouble", {}, 3, "Kaggle answered 503: it has a problem of its own; run this again later"),
+        (
+            "no network",
+            {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
+            3,
+            "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
+            "download is resumed where it stopped",
+        ),
+        (
+            "the real Kaggle",
+            {"KAGGLE_API_ENVIRONMENT": None},
+            3,  # it cannot be reached from these tests
+            "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
+            "download is resumed where it stopped",
+        ),
+        (
+            "another bundle",
+            {},
+            3,
+            f"{REDUX}.zip: what Kaggle sent is not the bundle: it is not a zip file; run this again",
+        ),
+    ],
+)
 def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path, fault, environment, code, message):
     contest = kaggle.state.contests[REDUX]
     contest.rules_accepted = fault != "rules"
@@ -91,8 +148,7 @@ def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path,
         assert (done.stdout, done.stderr) == ("", f"{message}\n")
 
 
-def test_credentials_in_a_file_that_others_can_read_are_used_with_a_warning_and_never_shown(
-        kaggle, download, tmp_path):
+def test_credentials_in_a_file_that_others_can_read_are_used_with_a_warning_and_never_shown(kaggle, download, tmp_path):
     file = tmp_path / "home" / ".kaggle" / "kaggle.json"
     file.parent.mkdir()
     file.write_text('{"username": "ada", "key": "0123456789abcdef0123456789abcdef"}')
@@ -109,8 +165,10 @@ def test_a_home_that_cannot_be_written_is_named(download, tmp_path):
     (tmp_path / "file").touch()
     done = download(HOME=str(tmp_path / "file"))
     assert (done.returncode, done.stderr) == (
-        2, f"{tmp_path}/file/.config: Kaggle's client cannot create its folder here (Not a directory); set "
-           "KAGGLE_CONFIG_DIR to a folder that you may write to\n")
+        2,
+        f"{tmp_path}/file/.config: Kaggle's client cannot create its folder here (Not a directory); set "
+        "KAGGLE_CONFIG_DIR to a folder that you may write to\n",
+    )
     assert download(HOME=str(tmp_path / "file"), KAGGLE_CONFIG_DIR=str(tmp_path / "elsewhere")).returncode == 0
 
 
@@ -150,9 +208,15 @@ def test_a_kaggle_json_that_is_none_is_one_line(download, tmp_path, content):
     assert "KAGGLE_API_TOKEN" in done.stderr
 
 
-@pytest.mark.parametrize("answer", [
-    {"files": [None]}, {"files": [{"name": None, "totalBytes": None}]}, {"files": 7},
-    {"files": [{"name": "train.zip", "totalBytes": 7}], "nextPageToken": "again"}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"files": [None]},
+        {"files": [{"name": None, "totalBytes": None}]},
+        {"files": 7},
+        {"files": [{"name": "train.zip", "totalBytes": 7}], "nextPageToken": "again"},
+    ],
+)
 def test_a_list_of_files_that_makes_no_sense_is_one_line(kaggle, download, tmp_path, answer):
     kaggle.state.replies["ListDataFiles"] = answer
     done = download()
@@ -167,5 +231,6 @@ def test_a_list_of_files_that_hangs_ends(kaggle, download, kind):
     kaggle.state.hangs["ListDataFiles"] = kind
     done = download(PADDLECNN_KAGGLE_TIMEOUT="1")
     assert done.returncode == 3
-    assert done.stderr.startswith("Kaggle cannot be reached (ReadTimeout)" if kind == "silent"
-                                  else "Kaggle did not finish its answer within 5 s")
+    assert done.stderr.startswith(
+        "Kaggle cannot be reached (ReadTimeout)" if kind == "silent" else "Kaggle did not finish its answer within 5 s"
+    )

@@ -1,4 +1,5 @@
 """From nothing but environment variables to a score in the ledger, against our server."""
+
 from __future__ import annotations
 
 import io
@@ -35,9 +36,13 @@ def picture(number: int, is_dog: bool) -> bytes:
 def bundle(tmp_path):
     """The competition's zip of zips with small pictures, and the true labels of its test part."""
     truth = {str(number): int(generator(0, "truth", number).random() < 0.5) for number in range(1, TEST + 1)}
-    images = {"train": {f"train/{'dog' if number % 2 else 'cat'}.{number // 2}.jpg": picture(number, number % 2 == 1)
-                        for number in range(TRAIN)},
-              "test": {f"test/{name}.jpg": picture(1000 + int(name), is_dog == 1) for name, is_dog in truth.items()}}
+    images = {
+        "train": {
+            f"train/{'dog' if number % 2 else 'cat'}.{number // 2}.jpg": picture(number, number % 2 == 1)
+            for number in range(TRAIN)
+        },
+        "test": {f"test/{name}.jpg": picture(1000 + int(name), is_dog == 1) for name, is_dog in truth.items()},
+    }
     path = tmp_path / f"{REDUX}.zip"
     with zipfile.ZipFile(path, "w") as outer:
         for part, files in images.items():
@@ -64,7 +69,7 @@ def test_from_environment_variables_to_a_score(kaggle, bundle, tmp_path):
     assert scored == pytest.approx(ours, abs=1e-12)
     assert any(line.startswith(f"net.csv: public score {scored:.5f}") for line in said)
 
-    entry, = Ledger(submission.parent).entries()
+    (entry,) = Ledger(submission.parent).entries()
     assert (entry.public_score, entry.status, entry.runs) == (f"{scored:.5f}", "scored", "runs/net")
     assert entry.sha256 == file_digest(submission)
     assert re.fullmatch(r"[0-9a-f]{12}", entry.config_hash)

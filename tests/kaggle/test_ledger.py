@@ -1,4 +1,5 @@
 """The ledger: atomic, locked, and never losing what was uploaded."""
+
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +43,9 @@ def test_many_writers_at_once_lose_no_line(tmp_path):
     assert {entry.file for entry in Ledger(tmp_path).entries()} == {f"{number}.csv" for number in range(40)}
 
 
-@pytest.mark.parametrize("content", [b"file,score\na.csv,1\n", b"\xff\xfe",
-                                     (",".join(COLUMNS) + "\na.csv,1\n").encode()])
+@pytest.mark.parametrize(
+    "content", [b"file,score\na.csv,1\n", b"\xff\xfe", (",".join(COLUMNS) + "\na.csv,1\n").encode()]
+)
 def test_a_damaged_ledger_is_named_and_left_alone(tmp_path, content):
     (tmp_path / "ledger.csv").write_bytes(content)
     with pytest.raises(SubmissionError, match=r"ledger\.csv: .* fix it or move"):

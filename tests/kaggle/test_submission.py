@@ -1,4 +1,5 @@
 """The rules of a submission: each broken one is named with its row."""
+
 from __future__ import annotations
 
 import zipfile
@@ -49,16 +50,19 @@ def test_a_run_without_the_class_that_is_asked_for():
         submission_table(REDUX, ["1", "2"], ("kitten", "puppy"), PROBABILITIES)
 
 
-@pytest.mark.parametrize(("broken", "message"), [
-    ({"id": ["1", "2", "2"]}, "row 3, id 2: duplicate id"),
-    ({"id": ["1", "", "3"]}, "row 2, id : the id is empty"),
-    ({"label": [0.1, np.nan, 0.3]}, "row 2, id 2: the label is missing"),
-    ({"label": [0.1, 0.2, 1.5]}, "row 3, id 3: the label must be a probability between 0 and 1"),
-    ({"label": [-0.1, 0.2, 1.5]}, r"row 1, id 1: the label must be a probability between 0 and 1 \(and 1 more\)"),
-    ({"label": ["cat", "dog", "dog"]}, "must be a probability"),
-    ({"id": ["1", "3", "2"]}, "row 2, id 3: not in the order of the sample submission"),
-    ({"id": ["1", "2", "4"]}, r"has no row for 1 of 3 ids of the sample submission \(3\)"),
-])
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"id": ["1", "2", "2"]}, "row 3, id 2: duplicate id"),
+        ({"id": ["1", "", "3"]}, "row 2, id : the id is empty"),
+        ({"label": [0.1, np.nan, 0.3]}, "row 2, id 2: the label is missing"),
+        ({"label": [0.1, 0.2, 1.5]}, "row 3, id 3: the label must be a probability between 0 and 1"),
+        ({"label": [-0.1, 0.2, 1.5]}, r"row 1, id 1: the label must be a probability between 0 and 1 \(and 1 more\)"),
+        ({"label": ["cat", "dog", "dog"]}, "must be a probability"),
+        ({"id": ["1", "3", "2"]}, "row 2, id 3: not in the order of the sample submission"),
+        ({"id": ["1", "2", "4"]}, r"has no row for 1 of 3 ids of the sample submission \(3\)"),
+    ],
+)
 def test_a_broken_rule_is_named_with_its_row(broken, message):
     with pytest.raises(SubmissionError, match=message):
         check_submission(table(**broken), REDUX, "x.csv", expected=["1", "2", "3"])

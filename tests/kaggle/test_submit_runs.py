@@ -1,4 +1,5 @@
 """tools/submit.py on runs of ours: one, the folds of a cross-validation, and what cannot be submitted."""
+
 from __future__ import annotations
 
 import json
@@ -50,9 +51,10 @@ def test_a_run_becomes_a_submission_with_an_honest_expectation(tool, folds, tmp_
     assert tool("submit", folds[0], "--out", out) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"{out}: 200 rows"
-    entry, = Ledger(out.parent).entries()
-    assert said[1] == (f"expected accuracy {entry.expected} (95 %: {entry.low} to {entry.high}), "
-                       "from 200 validation images")
+    (entry,) = Ledger(out.parent).entries()
+    assert said[1] == (
+        f"expected accuracy {entry.expected} (95 %: {entry.low} to {entry.high}), from 200 validation images"
+    )
     assert "the epoch was selected on the same images" in said[2]
     assert float(entry.low) - 0.05 < true_accuracy(folds[0], out) < float(entry.high) + 0.05
     state = json.loads((folds[0] / "checkpoints" / "best" / "state.json").read_text())
@@ -75,18 +77,21 @@ def test_the_validation_part_can_be_written_too(tool, folds, tmp_path):
     assert len(read_submission(tmp_path / "val.csv")) == 200
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["nowhere"], "nowhere: no such run folder"),
-    (["RUN", "--out", "x.txt"], "--out x.txt: must be the name of a file that ends in .csv"),
-    (["RUN", "--competition", "cats"], "--competition cats: unknown"),
-    (["RUN", "--competition", "dogs-vs-cats"], "dogs-vs-cats requires the class dog"),
-    (["RUN", "--weights", "1,2"], "--weights: is for --blend"),
-    (["RUN", "--device", "tpu"], "--device tpu: not a device"),
-    (["--folds", "RUN", "RUN"], "is given more than once; it would count double"),
-    (["RUN", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
-    (["RUN", "--wait", "-1"], "--wait -1: must be a number from 0 to"),
-    (["x.csv"], "x.csv: add --upload to upload it"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such run folder"),
+        (["RUN", "--out", "x.txt"], "--out x.txt: must be the name of a file that ends in .csv"),
+        (["RUN", "--competition", "cats"], "--competition cats: unknown"),
+        (["RUN", "--competition", "dogs-vs-cats"], "dogs-vs-cats requires the class dog"),
+        (["RUN", "--weights", "1,2"], "--weights: is for --blend"),
+        (["RUN", "--device", "tpu"], "--device tpu: not a device"),
+        (["--folds", "RUN", "RUN"], "is given more than once; it would count double"),
+        (["RUN", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
+        (["RUN", "--wait", "-1"], "--wait -1: must be a number from 0 to"),
+        (["x.csv"], "x.csv: add --upload to upload it"),
+    ],
+)
 def test_what_makes_no_sense_is_one_line(tool, folds, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     assert tool("submit", *[folds[0] if word == "RUN" else word for word in arguments]) == 2
@@ -104,8 +109,9 @@ def test_a_run_that_predicts_nan_is_refused(tool, folds, tmp_path, capsys):
         values[:] = np.nan
     safetensors.numpy.save_file(weights, best / "model.safetensors")
     sums = (best / "SHA256SUMS").read_text().splitlines()
-    (best / "SHA256SUMS").write_text("".join(
-        f"{file_digest(best / line.split()[1])}  {line.split()[1]}\n" for line in sums))
+    (best / "SHA256SUMS").write_text(
+        "".join(f"{file_digest(best / line.split()[1])}  {line.split()[1]}\n" for line in sums)
+    )
     assert tool("submit", run, "--out", tmp_path / "x.csv") == 2
     assert f"{run}: predicts NaN or infinity for 200 images" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()

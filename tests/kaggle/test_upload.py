@@ -1,4 +1,5 @@
 """Uploads with Kaggle's real client to our server: scored, refused, failed, and never twice."""
+
 from __future__ import annotations
 
 import ast
@@ -20,11 +21,13 @@ SCORE = f"{-(math.log(0.9) + math.log(0.8) + math.log(0.6)) / 3:.5f}"
 @pytest.fixture
 def write(tmp_path):
     """Write a submission into the working folder's submissions/ and return its path from there."""
+
     def put(name: str, content: str = GOOD) -> str:
         path = tmp_path / "work" / "submissions" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
         return f"submissions/{name}"
+
     return put
 
 
@@ -36,15 +39,18 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
         f"submissions/a.csv: uploaded to {REDUX} as number 1000",
         f"a.csv: public score {SCORE}, private score {SCORE}",
         "behind   0.12216 (median)",
-        "ahead of 0.69315 (0.5 for every image)"]
+        "ahead of 0.69315 (0.5 for every image)",
+    ]
     assert kaggle.state.submissions[0]["description"] == "first"
-    entry, = Ledger(tmp_path / "work" / "submissions").entries()
+    (entry,) = Ledger(tmp_path / "work" / "submissions").entries()
     assert (entry.status, entry.ref, entry.public_score, entry.private_score) == ("scored", "1000", SCORE, SCORE)
 
     copy = submit(write("b.csv"), "--upload")
     assert (copy.returncode, copy.stdout) == (2, "")
-    assert copy.stderr == (f"submissions/b.csv: already uploaded, as a.csv on {entry.uploaded}, public score {SCORE}; "
-                           "--again uploads it once more\n")
+    assert copy.stderr == (
+        f"submissions/b.csv: already uploaded, as a.csv on {entry.uploaded}, public score {SCORE}; "
+        "--again uploads it once more\n"
+    )
     assert len(kaggle.state.submissions) == 1
     assert submit("submissions/b.csv", "--upload", "--again").returncode == 0
     assert len(kaggle.state.submissions) == 2
@@ -54,16 +60,30 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
     assert SCORE in listed.stdout
 
 
-@pytest.mark.parametrize(("faults", "code", "message"), [
-    ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
-    ({"upload": [500]}, 3, "submissions/a.csv: Kaggle did not accept it (Could not submit to competition); "
-                           "run this again"),
-    ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
-    ({"CreateSubmission": [403]}, 2, f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
-                                     f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again."),
-    ({"CreateSubmission": [400]}, 2, "Kaggle answered 400: Your team has used its daily Submission allowance (5) "
-                                     "today, please try again tomorrow UTC."),
-])
+@pytest.mark.parametrize(
+    ("faults", "code", "message"),
+    [
+        ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
+        (
+            {"upload": [500]},
+            3,
+            "submissions/a.csv: Kaggle did not accept it (Could not submit to competition); run this again",
+        ),
+        ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
+        (
+            {"CreateSubmission": [403]},
+            2,
+            f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+            f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again.",
+        ),
+        (
+            {"CreateSubmission": [400]},
+            2,
+            "Kaggle answered 400: Your team has used its daily Submission allowance (5) "
+            "today, please try again tomorrow UTC.",
+        ),
+    ],
+)
 def test_a_failed_upload_is_reported_and_can_be_repeated(kaggle, submit, write, tmp_path, faults, code, message):
     kaggle.state.faults |= faults
     done = submit(write("a.csv"), "--upload", "--wait")
@@ -75,15 +95,17 @@ def test_a_failed_upload_is_reported_and_can_be_repeated(kaggle, submit, write, 
 def test_missing_rows_are_refused_by_kaggle_and_the_ledger_says_so(kaggle, submit, write, tmp_path):
     done = submit(write("short.csv", "id,label\n1,0.9\n2,0.2\n"), "--upload", "--wait")
     assert done.returncode == 2
-    assert done.stderr == ("submissions/short.csv: Kaggle refused it: Submission must have 3 rows. "
-                           "This submission has 2 rows.\n")
+    assert done.stderr == (
+        "submissions/short.csv: Kaggle refused it: Submission must have 3 rows. This submission has 2 rows.\n"
+    )
     assert Ledger(tmp_path / "work" / "submissions").entries()[0].status == "refused"
 
 
 def test_what_breaks_the_rules_is_not_uploaded(kaggle, submit, write):
     for name, content, message in [
-            ("a.csv", "id,label\n1,0.9\n2,nan\n", "row 2, id 2: the label is missing"),
-            ("b.csv", "id,label\n1,cat\n", "row 1, id 1: the label must be a probability between 0 and 1")]:
+        ("a.csv", "id,label\n1,0.9\n2,nan\n", "row 2, id 2: the label is missing"),
+        ("b.csv", "id,label\n1,cat\n", "row 1, id 1: the label must be a probability between 0 and 1"),
+    ]:
         done = submit(write(name, content), "--upload")
         assert (done.returncode, done.stderr) == (2, f"submissions/{name}: {message}\n")
     done = submit("submissions/none.csv", "--upload")
@@ -95,8 +117,10 @@ def test_a_score_that_does_not_come_can_be_asked_for_later(kaggle, submit, write
     kaggle.state.polls_until_scored = 2
     done = submit(write("a.csv"), "--upload", "--wait", "0.5")
     assert done.returncode == 3
-    assert done.stderr == ("submissions/a.csv: no score after 0.5 s (not scored yet); "
-                           "ask again later with `paddlecnn submit submissions/a.csv --wait`\n")
+    assert done.stderr == (
+        "submissions/a.csv: no score after 0.5 s (not scored yet); "
+        "ask again later with `paddlecnn submit submissions/a.csv --wait`\n"
+    )
     kaggle.state.faults["ListSubmissions"] = [500]  # a question that fails is asked again
     later = submit("submissions/a.csv", "--wait")
     assert later.returncode == 0, later.stderr
@@ -109,14 +133,20 @@ def timed(call, *arguments, **environment):
     return call(*arguments, **environment), time.monotonic() - start
 
 
-@pytest.mark.parametrize(("method", "kind"), [("StartSubmissionUpload", "silent"), ("upload", "drip"),
-                                              ("CreateSubmission", "drip")])
+@pytest.mark.parametrize(
+    ("method", "kind"), [("StartSubmissionUpload", "silent"), ("upload", "drip"), ("CreateSubmission", "drip")]
+)
 def test_an_upload_that_hangs_ends(kaggle, submit, write, tmp_path, kind, method):
     kaggle.state.hangs[method] = kind
     done = submit(write("a.csv"), "--upload", PADDLECNN_KAGGLE_TIMEOUT="1")
     assert done.returncode == 3, done.stdout
-    assert done.stderr.startswith(("Kaggle cannot be reached (", "Kaggle did not finish its answer within 5 s",
-                                   "submissions/a.csv: Kaggle did not accept it"))
+    assert done.stderr.startswith(
+        (
+            "Kaggle cannot be reached (",
+            "Kaggle did not finish its answer within 5 s",
+            "submissions/a.csv: Kaggle did not accept it",
+        )
+    )
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "work" / "submissions" / "ledger.csv").exists()
 
@@ -124,8 +154,10 @@ def test_an_upload_that_hangs_ends(kaggle, submit, write, tmp_path, kind, method
 def test_the_limit_of_wait_holds_for_an_upload_that_hangs(kaggle, submit, write):
     kaggle.state.hangs["upload"] = "silent"
     done, seconds = timed(submit, write("a.csv"), "--upload", "--wait", "11")
-    assert (done.returncode, done.stderr) == (3, "Kaggle did not finish its answer within 11 s; run this again later, "
-                                                 "or raise PADDLECNN_KAGGLE_TIMEOUT\n")
+    assert (done.returncode, done.stderr) == (
+        3,
+        "Kaggle did not finish its answer within 11 s; run this again later, or raise PADDLECNN_KAGGLE_TIMEOUT\n",
+    )
     assert seconds < 60  # of a connection without a limit there would be no end
 
 
@@ -144,16 +176,31 @@ def test_the_limit_of_wait_holds_for_a_score_that_hangs(kaggle, submit, write, k
 def test_a_time_limit_that_makes_no_sense_is_named(submit, write, seconds):
     done = submit(write("a.csv"), "--upload", PADDLECNN_KAGGLE_TIMEOUT=seconds)
     assert (done.returncode, done.stderr) == (
-        2, f"PADDLECNN_KAGGLE_TIMEOUT={seconds}: must be a number of seconds above 0\n")
+        2,
+        f"PADDLECNN_KAGGLE_TIMEOUT={seconds}: must be a number of seconds above 0\n",
+    )
 
 
-COMPLETE = {"ref": 1000, "fileName": "submission.csv", "date": "2026-11-22T07:56:00Z", "status": "COMPLETE",
-            "publicScore": "0.5", "privateScore": "0.5"}
+COMPLETE = {
+    "ref": 1000,
+    "fileName": "submission.csv",
+    "date": "2026-11-22T07:56:00Z",
+    "status": "COMPLETE",
+    "publicScore": "0.5",
+    "privateScore": "0.5",
+}
 
 
-@pytest.mark.parametrize("answer", [
-    {"submissions": [None]}, {"submissions": [COMPLETE | {"status": None}]}, {"submissions": {"ref": 1000}},
-    {"submissions": [COMPLETE | {"status": "PONDERED"}]}, {"submissions": [COMPLETE | {"ref": None}]}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"submissions": [None]},
+        {"submissions": [COMPLETE | {"status": None}]},
+        {"submissions": {"ref": 1000}},
+        {"submissions": [COMPLETE | {"status": "PONDERED"}]},
+        {"submissions": [COMPLETE | {"ref": None}]},
+    ],
+)
 def test_an_answer_that_makes_no_sense_is_no_score(kaggle, submit, write, answer):
     assert submit(write("a.csv"), "--upload").returncode == 0
     kaggle.state.replies["ListSubmissions"] = answer
@@ -163,8 +210,9 @@ def test_an_answer_that_makes_no_sense_is_no_score(kaggle, submit, write, answer
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("scores", [{"publicScore": None, "privateScore": None},
-                                    {"publicScore": "n/a", "privateScore": None}])
+@pytest.mark.parametrize(
+    "scores", [{"publicScore": None, "privateScore": None}, {"publicScore": "n/a", "privateScore": None}]
+)
 def test_a_scored_file_without_a_score_is_reported(kaggle, submit, write, tmp_path, scores):
     assert submit(write("a.csv"), "--upload").returncode == 0
     kaggle.state.replies["ListSubmissions"] = {"submissions": [COMPLETE | scores]}
@@ -174,9 +222,14 @@ def test_a_scored_file_without_a_score_is_reported(kaggle, submit, write, tmp_pa
     assert Ledger(tmp_path / "work" / "submissions").entries()[0].status == "scored"
 
 
-@pytest.mark.parametrize(("method", "answer"), [
-    ("CreateSubmission", {"message": None, "ref": None}), ("CreateSubmission", {"ref": "x"}),
-    ("StartSubmissionUpload", {"token": None, "createUrl": None})])
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("CreateSubmission", {"message": None, "ref": None}),
+        ("CreateSubmission", {"ref": "x"}),
+        ("StartSubmissionUpload", {"token": None, "createUrl": None}),
+    ],
+)
 def test_an_upload_that_is_answered_with_nulls_is_not_taken_for_done(kaggle, submit, write, tmp_path, method, answer):
     kaggle.state.replies[method] = answer
     done = submit(write("a.csv"), "--upload")
@@ -207,14 +260,19 @@ def test_kaggles_own_command_line_submits_the_same_file(kaggle, in_process, writ
 
 def test_one_module_alone_imports_kaggles_client():
     package = Path(paddlecnn.__file__).parent
-    importers = {path.relative_to(package).as_posix() for path in package.rglob("*.py")
-                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                 if (isinstance(node, ast.Import) and any(name.name.split(".")[0] == "kaggle" for name in node.names))
-                 or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("kaggle", "kagglesdk"))}
+    importers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and any(name.name.split(".")[0] == "kaggle" for name in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("kaggle", "kagglesdk"))
+    }
     assert importers == {"kaggle/client.py"}
 
 
 def test_uploading_does_not_load_paddle(in_process):
-    code = ("import sys\nimport paddlecnn.cli.submit, paddlecnn.kaggle.upload\nimport paddlecnn.kaggle.blend\n"
-            "print('paddle' in sys.modules, 'kaggle' in sys.modules)")
+    code = (
+        "import sys\nimport paddlecnn.cli.submit, paddlecnn.kaggle.upload\nimport paddlecnn.kaggle.blend\n"
+        "print('paddle' in sys.modules, 'kaggle' in sys.modules)"
+    )
     assert in_process(["-c", code]).stdout == "False False\n"

@@ -1,4 +1,5 @@
 """Local response normalisation against the formula, evaluated a channel at a time."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -76,8 +77,9 @@ def test_it_exports_to_onnx_right(tmp_path):
     layer = LocalResponseNorm(5, 0.1)
     spec = [paddle.static.InputSpec([None, 16, 4, 3], "float32", "x")]
     paddle.jit.save(paddle.jit.to_static(layer, input_spec=spec, full_graph=True), str(tmp_path / "lrn"))
-    paddle2onnx.export(str(tmp_path / "lrn.json"), str(tmp_path / "lrn.pdiparams"), str(tmp_path / "lrn.onnx"),
-                       opset_version=13)
+    paddle2onnx.export(
+        str(tmp_path / "lrn.json"), str(tmp_path / "lrn.pdiparams"), str(tmp_path / "lrn.onnx"), opset_version=13
+    )
     session = onnxruntime.InferenceSession(str(tmp_path / "lrn.onnx"), providers=["CPUExecutionProvider"])
     found = session.run(None, {session.get_inputs()[0].name: x})[0]
     np.testing.assert_allclose(found, LocalResponseNorm(5, 0.1)(paddle.to_tensor(x)).numpy(), rtol=1e-5)

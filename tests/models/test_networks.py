@@ -1,4 +1,5 @@
 """The networks: their published sizes, what goes in and comes out, how they start and how they freeze."""
+
 from __future__ import annotations
 
 import math
@@ -14,15 +15,32 @@ from paddlecnn.models.registry import NETWORKS
 from paddlecnn.models.summary import count_parameters
 
 PUBLISHED = {
-    "alexnet": 62_378_344, "alexnet_lrn": 62_378_344, "alexnet_two_tower": 60_965_224, "alexnet_caffe": 60_965_224,
-    "caffenet": 60_965_224, "alexnet_owt": 61_100_840, "alexnet_cifar": 21_622_154, "alexnet_cifar_lrn": 21_622_154,
-    "alexnet_owt_cifar": 28_733_258, "alexnet_cifar100_k11s2": 8_674_788,
-    "vgg11": 132_863_336, "vgg11_lrn": 132_863_336, "vgg13": 133_047_848, "vgg16_c": 133_638_952,
-    "vgg16": 138_357_544, "vgg19": 143_667_240, "vgg11_bn": 132_868_840, "vgg13_bn": 133_053_736,
-    "vgg16_bn": 138_365_992, "vgg19_bn": 143_678_248,
+    "alexnet": 62_378_344,
+    "alexnet_lrn": 62_378_344,
+    "alexnet_two_tower": 60_965_224,
+    "alexnet_caffe": 60_965_224,
+    "caffenet": 60_965_224,
+    "alexnet_owt": 61_100_840,
+    "alexnet_cifar": 21_622_154,
+    "alexnet_cifar_lrn": 21_622_154,
+    "alexnet_owt_cifar": 28_733_258,
+    "alexnet_cifar100_k11s2": 8_674_788,
+    "vgg11": 132_863_336,
+    "vgg11_lrn": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16_c": 133_638_952,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "vgg11_bn": 132_868_840,
+    "vgg13_bn": 133_053_736,
+    "vgg16_bn": 138_365_992,
+    "vgg19_bn": 143_678_248,
 }
-WITH_OPTIONS = [("alexnet", {"norm": "batch"}, 62_381_096), ("vgg11_lrn", {"batch_norm": True}, 132_868_840),
-                ("vgg11_cifar", {"depth": "C"}, 10_526_538)]
+WITH_OPTIONS = [
+    ("alexnet", {"norm": "batch"}, 62_381_096),
+    ("vgg11_lrn", {"batch_norm": True}, 132_868_840),
+    ("vgg11_cifar", {"depth": "C"}, 10_526_538),
+]
 SMALL = {"hidden": [16, 16]}  # a small classifier: the features are what is tested
 
 
@@ -45,15 +63,31 @@ def test_the_numbers_of_a_published_network_pass_the_checks_of_options(name):
         assert create_model(name, **vars(NETWORKS[name].variant.config)).name == name
 
 
-@pytest.mark.parametrize(("name", "size", "shape"), [
-    ("alexnet_lrn", 227, [256, 6, 6]), ("alexnet_two_tower", 227, [256, 6, 6]), ("caffenet", 227, [256, 6, 6]),
-    ("alexnet_owt", 224, [256, 6, 6]), ("alexnet", 64, None), ("alexnet_lrn", 67, [256, 1, 1]),
-    ("alexnet_cifar", 32, [256, 1, 1]), ("alexnet_cifar", 64, [256, 1, 1]), ("alexnet_cifar_lrn", 32, [256, 1, 1]),
-    ("alexnet_owt_cifar", 32, [256, 3, 3]), ("alexnet_tf_cifar", 32, [256, 1, 1]),
-    ("alexnet_cifar100_k11s2", 32, [256, 1, 1]), ("vgg11", 224, [512, 7, 7]), ("vgg11_lrn", 64, [512, 2, 2]),
-    ("vgg13", 227, [512, 7, 7]), ("vgg16_c", 64, [512, 2, 2]), ("vgg16_cifar", 32, [512, 1, 1]),
-    ("vgg19_bn_cifar", 32, [512, 1, 1]), ("lenet5", 32, [16, 5, 5]), ("simple_cnn", 28, [50, 4, 4]),
-])
+@pytest.mark.parametrize(
+    ("name", "size", "shape"),
+    [
+        ("alexnet_lrn", 227, [256, 6, 6]),
+        ("alexnet_two_tower", 227, [256, 6, 6]),
+        ("caffenet", 227, [256, 6, 6]),
+        ("alexnet_owt", 224, [256, 6, 6]),
+        ("alexnet", 64, None),
+        ("alexnet_lrn", 67, [256, 1, 1]),
+        ("alexnet_cifar", 32, [256, 1, 1]),
+        ("alexnet_cifar", 64, [256, 1, 1]),
+        ("alexnet_cifar_lrn", 32, [256, 1, 1]),
+        ("alexnet_owt_cifar", 32, [256, 3, 3]),
+        ("alexnet_tf_cifar", 32, [256, 1, 1]),
+        ("alexnet_cifar100_k11s2", 32, [256, 1, 1]),
+        ("vgg11", 224, [512, 7, 7]),
+        ("vgg11_lrn", 64, [512, 2, 2]),
+        ("vgg13", 227, [512, 7, 7]),
+        ("vgg16_c", 64, [512, 2, 2]),
+        ("vgg16_cifar", 32, [512, 1, 1]),
+        ("vgg19_bn_cifar", 32, [512, 1, 1]),
+        ("lenet5", 32, [16, 5, 5]),
+        ("simple_cnn", 28, [50, 4, 4]),
+    ],
+)
 def test_forward_shapes(name, size, shape):
     options = {} if name in ("lenet5", "simple_cnn") else SMALL
     if shape is None:
@@ -105,12 +139,23 @@ def test_tensorflows_same_padding_is_uneven():
 
 def test_the_papers_initialisation():
     network = create_model("alexnet_lrn", init="paper", hidden=[64, 64])
-    ones = {name for name, parameter in network.named_parameters()
-            if name.endswith("bias") and (parameter.numpy() == 1).all()}
-    zeros = {name for name, parameter in network.named_parameters()
-             if name.endswith("bias") and (parameter.numpy() == 0).all()}
-    assert ones == {"features.conv2.bias", "features.conv4.bias", "features.conv5.bias", "classifier.fc6.bias",
-                    "classifier.fc7.bias"}
+    ones = {
+        name
+        for name, parameter in network.named_parameters()
+        if name.endswith("bias") and (parameter.numpy() == 1).all()
+    }
+    zeros = {
+        name
+        for name, parameter in network.named_parameters()
+        if name.endswith("bias") and (parameter.numpy() == 0).all()
+    }
+    assert ones == {
+        "features.conv2.bias",
+        "features.conv4.bias",
+        "features.conv5.bias",
+        "classifier.fc6.bias",
+        "classifier.fc7.bias",
+    }
     assert zeros == {"features.conv1.bias", "features.conv3.bias", "classifier.fc8.bias"}
     for name, parameter in network.named_parameters():
         if name.endswith("weight"):

@@ -1,4 +1,5 @@
 """Networks by name, and what is said about a wrong one."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -22,12 +23,15 @@ def test_names_match_a_glob():
     assert list_models("lenet*") == ["lenet5"]
     assert set(list_models("vgg1?")) == {"vgg11", "vgg13", "vgg16", "vgg19"}
     assert list_models("resnet*") == []
-    assert {"vgg11_lrn", "vgg16_c"} | {f"vgg{net}{bn}{size}" for net in (11, 13, 16, 19) for bn in ("", "_bn")
-                                       for size in ("", "_cifar")} == set(list_models("vgg*"))
+    assert {"vgg11_lrn", "vgg16_c"} | {
+        f"vgg{net}{bn}{size}" for net in (11, 13, 16, 19) for bn in ("", "_bn") for size in ("", "_cifar")
+    } == set(list_models("vgg*"))
 
 
-@pytest.mark.parametrize(("name", "near"), [("vgg-16", "vgg16"), ("VGG16", "vgg16"), ("alexnt", "alexnet"),
-                                            ("alexnet_cifar_ln", "alexnet_cifar_lrn")])
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("vgg-16", "vgg16"), ("VGG16", "vgg16"), ("alexnt", "alexnet"), ("alexnet_cifar_ln", "alexnet_cifar_lrn")],
+)
 def test_an_unknown_name_gets_the_nearest(name, near):
     with pytest.raises(ModelError, match=f"{name}: no such model; did you mean .*{near}"):
         create_model(name)
@@ -38,31 +42,34 @@ def test_a_name_like_no_other_gets_the_list():
         create_model("inception")
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"droput": 0.3}, "unknown option droput; did you mean dropout"),
-    ({"zzz": 1}, "unknown option zzz; it takes .*widths"),
-    ({"dropout": 1.0}, "option dropout: input should be less than 1, not 1.0"),
-    ({"dropout": "much"}, "option dropout: .*not 'much'"),
-    ({"norm": "layer"}, "option norm: input should be 'none', 'lrn' or 'batch', not 'layer'"),
-    ({"groups": 3}, "option groups: input should be 1 or 2"),
-    ({"widths": [8, 8]}, "option widths"),
-    ({"num_classes": 0}, "option num_classes: input should be greater than 0"),
-    ({"input_size": -1}, "option input_size"),
-    ({"input_size": 8}, "input_size is too small"),
-    ({"hidden": [10**9]}, "option hidden.0: input should be less than or equal to 1048576, not .*1000000000"),
-    ({"hidden": [10**5000]}, "option hidden.0: .*not a number of more than 4,300 digits"),
-    ({"hidden": [1 << 20, 1 << 20]}, "a layer of 1048576x1048576 weights exceeds the limit"),
-    ({"widths": [1 << 20] * 5}, "a layer of 1048576x1048576x5x5 weights exceeds the limit"),
-    ({"num_classes": 10**400}, "option num_classes: input should be less than or equal to 1048576"),
-    ({"input_size": 10**400}, "option input_size: input should be less than or equal to"),
-    ({"stem": [11, 4, 10**9]}, "option stem.2: "),
-    ({"pools": [[3, 10**9], None, None]}, "option pools.0.1: "),
-    ({"dropout": float("nan")}, "option dropout: "),
-    ({"lrn": [5, float("nan"), 0.75, 2.0]}, "option lrn.1: input should be .*finite"),
-    ({"lrn": [5, 1e-4, float("inf"), 2.0]}, "option lrn.2: "),
-    ({"lrn": [5, 1e-4, 0.75, 0.0]}, "option lrn.3: input should be greater than 0"),
-    ({"lrn": [5, -1e-4, 0.75, 2.0]}, "option lrn.1: "),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"droput": 0.3}, "unknown option droput; did you mean dropout"),
+        ({"zzz": 1}, "unknown option zzz; it takes .*widths"),
+        ({"dropout": 1.0}, "option dropout: input should be less than 1, not 1.0"),
+        ({"dropout": "much"}, "option dropout: .*not 'much'"),
+        ({"norm": "layer"}, "option norm: input should be 'none', 'lrn' or 'batch', not 'layer'"),
+        ({"groups": 3}, "option groups: input should be 1 or 2"),
+        ({"widths": [8, 8]}, "option widths"),
+        ({"num_classes": 0}, "option num_classes: input should be greater than 0"),
+        ({"input_size": -1}, "option input_size"),
+        ({"input_size": 8}, "input_size is too small"),
+        ({"hidden": [10**9]}, "option hidden.0: input should be less than or equal to 1048576, not .*1000000000"),
+        ({"hidden": [10**5000]}, "option hidden.0: .*not a number of more than 4,300 digits"),
+        ({"hidden": [1 << 20, 1 << 20]}, "a layer of 1048576x1048576 weights exceeds the limit"),
+        ({"widths": [1 << 20] * 5}, "a layer of 1048576x1048576x5x5 weights exceeds the limit"),
+        ({"num_classes": 10**400}, "option num_classes: input should be less than or equal to 1048576"),
+        ({"input_size": 10**400}, "option input_size: input should be less than or equal to"),
+        ({"stem": [11, 4, 10**9]}, "option stem.2: "),
+        ({"pools": [[3, 10**9], None, None]}, "option pools.0.1: "),
+        ({"dropout": float("nan")}, "option dropout: "),
+        ({"lrn": [5, float("nan"), 0.75, 2.0]}, "option lrn.1: input should be .*finite"),
+        ({"lrn": [5, 1e-4, float("inf"), 2.0]}, "option lrn.2: "),
+        ({"lrn": [5, 1e-4, 0.75, 0.0]}, "option lrn.3: input should be greater than 0"),
+        ({"lrn": [5, -1e-4, 0.75, 2.0]}, "option lrn.1: "),
+    ],
+)
 def test_a_wrong_option_is_named(options, message):
     with pytest.raises(ModelError, match=message) as caught:
         create_model("alexnet_cifar", **options)
@@ -120,13 +127,16 @@ def test_a_users_class_is_a_network_of_its_name():
     assert "Tiny" in list_models("T*")
 
 
-@pytest.mark.parametrize(("name", "options", "message"), [
-    ("Tiny", {"num_classes": 5, "width": "wide"}, "Tiny: option width: input should be a valid integer"),
-    ("Tiny", {"num_classes": 5, "widht": 3}, "Tiny: unknown option widht; did you mean width?"),
-    ("Tyny", {}, "Tyny: no such model; did you mean Tiny"),
-    ("own_alexnet", {"drop": 0.1}, "alexnet_cifar: unknown option drop; did you mean dropout"),
-    ("no_layer", {}, "no_layer: returned str, not a paddle.nn.Layer"),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("Tiny", {"num_classes": 5, "width": "wide"}, "Tiny: option width: input should be a valid integer"),
+        ("Tiny", {"num_classes": 5, "widht": 3}, "Tiny: unknown option widht; did you mean width?"),
+        ("Tyny", {}, "Tyny: no such model; did you mean Tiny"),
+        ("own_alexnet", {"drop": 0.1}, "alexnet_cifar: unknown option drop; did you mean dropout"),
+        ("no_layer", {}, "no_layer: returned str, not a paddle.nn.Layer"),
+    ],
+)
 def test_a_users_network_is_checked_where_it_is_annotated(name, options, message):
     with pytest.raises(ModelError, match=message):
         create_model(name, **options)

@@ -1,4 +1,5 @@
 """Costs: against counts made by hand, by hooks on a real forward pass, and through the tool."""
+
 from __future__ import annotations
 
 import json
@@ -31,14 +32,24 @@ def test_multiply_adds_by_hand():
 
 
 def test_two_groups_halve_the_work_and_the_kernels():
-    one, two = ({layer.name: layer for layer in summarize_by_name(name).layers}
-                for name in ("alexnet_lrn", "alexnet_two_tower"))
+    one, two = (
+        {layer.name: layer for layer in summarize_by_name(name).layers} for name in ("alexnet_lrn", "alexnet_two_tower")
+    )
     for name in ("conv2", "conv4", "conv5"):
         assert one[name].multiply_adds == 2 * two[name].multiply_adds
 
 
-@pytest.mark.parametrize("name", ["alexnet_cifar_lrn", "alexnet_tf_cifar", "alexnet_cifar100_k11s2", "vgg16_bn_cifar",
-                                  "alexnet_owt_cifar", "lenet5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet_cifar_lrn",
+        "alexnet_tf_cifar",
+        "alexnet_cifar100_k11s2",
+        "vgg16_bn_cifar",
+        "alexnet_owt_cifar",
+        "lenet5",
+    ],
+)
 def test_shapes_by_arithmetic_are_those_of_a_forward_pass(name):
     network = create_model(name)
     network.eval()
@@ -46,7 +57,8 @@ def test_shapes_by_arithmetic_are_those_of_a_forward_pass(name):
     for part in (network.features, network.classifier):
         for layer_name, layer in part.named_children():
             layer.register_forward_post_hook(
-                lambda _, __, output, at=layer_name: seen.update({at: list(output.shape[1:])}))
+                lambda _, __, output, at=layer_name: seen.update({at: list(output.shape[1:])})
+            )
     network(paddle.zeros([1, 3, 32, 32]))
     assert seen == {layer.name: layer.output_shape for layer in summarize(network, 32).layers}
 
@@ -129,8 +141,16 @@ def test_two_small_kernels_against_a_large_one(tool, capsys):
     assert rows["3 x 3x3"][5:7] == ["55.1", "%"]
 
 
-@pytest.mark.parametrize("arguments", [["vgg17"], ["alexnet", "--input-size", "8"], ["alexnet", "--num-classes", "0"],
-                                       ["alexnet", "--num-classes", "9" * 400], ["vgg16", "--input-size", "16384"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["vgg17"],
+        ["alexnet", "--input-size", "8"],
+        ["alexnet", "--num-classes", "0"],
+        ["alexnet", "--num-classes", "9" * 400],
+        ["vgg16", "--input-size", "16384"],
+    ],
+)
 def test_what_cannot_be_is_one_line_and_exit_2(tool, capsys, arguments):
     assert tool("summary", *arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

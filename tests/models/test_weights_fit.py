@@ -1,4 +1,5 @@
 """Weight files that do not fit: the messages, and a network that stays unchanged."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -19,8 +20,10 @@ def state(network):
 
 def saved(network, path, **changes):
     """The network's weights as safetensors, with some arrays changed or (None) left out."""
-    save_file({name: np.ascontiguousarray(value) for name, value in (state(network) | changes).items()
-               if value is not None}, path)
+    save_file(
+        {name: np.ascontiguousarray(value) for name, value in (state(network) | changes).items() if value is not None},
+        path,
+    )
     return path
 
 
@@ -90,22 +93,28 @@ def test_nothing_that_fits_is_an_error_even_without_strict(net, tmp_path):
 
 def test_grouped_weights_say_which_network_has_groups(tmp_path):
     writers.npy_of_dicts(tmp_path / "two.npy", reference.random_weights("alexnet_two_tower"))
-    refused(create_model("alexnet_lrn", hidden=list(reference.HIDDEN)), tmp_path / "two.npy",
-            r"conv2: found \[256, 48, 5, 5\], expected \[256, 96, 5, 5\].*alexnet_two_tower")
+    refused(
+        create_model("alexnet_lrn", hidden=list(reference.HIDDEN)),
+        tmp_path / "two.npy",
+        r"conv2: found \[256, 48, 5, 5\], expected \[256, 96, 5, 5\].*alexnet_two_tower",
+    )
 
 
 def test_caffes_normalisation_is_mentioned(tmp_path):
     writers.npy_of_dicts(tmp_path / "two.npy", reference.random_weights("alexnet_two_tower"))
-    notes = {name: load_weights(create_model(name, hidden=list(reference.HIDDEN)), tmp_path / "two.npy").notes
-             for name in ("alexnet_two_tower", "alexnet_caffe")}
+    notes = {
+        name: load_weights(create_model(name, hidden=list(reference.HIDDEN)), tmp_path / "two.npy").notes
+        for name in ("alexnet_two_tower", "alexnet_caffe")
+    }
     assert "alexnet_caffe" in notes["alexnet_two_tower"][0]
     assert notes["alexnet_caffe"] == []
 
 
 def test_numbers_that_are_none_are_refused(net, tmp_path):
     broken = np.full((16, 6, 5, 5), np.nan, np.float32)
-    refused(net, saved(net, tmp_path / "w.safetensors", **{"features.conv2.weight": broken}),
-            "conv2: its weight has NaN")
+    refused(
+        net, saved(net, tmp_path / "w.safetensors", **{"features.conv2.weight": broken}), "conv2: its weight has NaN"
+    )
 
 
 def test_a_missing_file_and_an_unknown_ending(net, tmp_path):
@@ -133,10 +142,13 @@ def test_a_file_cut_short_is_named(net, tmp_path, ending):
         paddle.save(net.state_dict(), str(path))
     else:
         torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-        torch.save({name: torch.from_numpy(value) for name, value in state(net).items()}, path,
-                   _use_new_zipfile_serialization=ending == "pth")
+        torch.save(
+            {name: torch.from_numpy(value) for name, value in state(net).items()},
+            path,
+            _use_new_zipfile_serialization=ending == "pth",
+        )
     content = path.read_bytes()
-    path.write_bytes(content[:len(content) * 2 // 3])
+    path.write_bytes(content[: len(content) * 2 // 3])
     refused(net, path, f"weights.{ending}: ")
 
 

@@ -1,4 +1,5 @@
 """Weights of every format give the logits that an independent evaluation of them gives."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -41,10 +42,17 @@ def expected():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("writer", "ending", "options"), [
-    ("npy_of_dicts", "npy", {}), ("npy_of_lists", "npy", {}), ("npz", "npz", {}), ("h5", "h5", {}),
-    ("h5", "h5", {"names": ("_W_1:0", "_b_1:0"), "top": "model_weights"}),
-], ids=["npy-dicts", "npy-lists", "npz", "h5", "h5-of-keras-1"])
+@pytest.mark.parametrize(
+    ("writer", "ending", "options"),
+    [
+        ("npy_of_dicts", "npy", {}),
+        ("npy_of_lists", "npy", {}),
+        ("npz", "npz", {}),
+        ("h5", "h5", {}),
+        ("h5", "h5", {"names": ("_W_1:0", "_b_1:0"), "top": "model_weights"}),
+    ],
+    ids=["npy-dicts", "npy-lists", "npz", "h5", "h5-of-keras-1"],
+)
 def test_tensorflow_and_keras(expected, tmp_path, name, writer, ending, options):
     if writer == "h5":
         pytest.importorskip("h5py", reason="h5py is in the test extra")
@@ -143,8 +151,9 @@ def test_paddle_visions_alexnet_whose_dropout_halves_in_evaluation(tmp_path):
 def test_paddle_visions_vgg16(tmp_path):
     theirs = paddle.vision.models.vgg16(num_classes=0)
     nn = paddle.nn  # a narrower classifier of the same form: the real one writes half a gigabyte
-    theirs.classifier = nn.Sequential(nn.Linear(25088, 48), nn.ReLU(), nn.Dropout(), nn.Linear(48, 40), nn.ReLU(),
-                                      nn.Dropout(), nn.Linear(40, 5))
+    theirs.classifier = nn.Sequential(
+        nn.Linear(25088, 48), nn.ReLU(), nn.Dropout(), nn.Linear(48, 40), nn.ReLU(), nn.Dropout(), nn.Linear(40, 5)
+    )
     theirs.num_classes = 5
     same_as_paddle_vision(theirs, "vgg16", tmp_path / "weights.pdparams", protocol=2)
 
@@ -158,11 +167,14 @@ def test_ours_come_back_as_they_were(tmp_path):
         np.testing.assert_array_equal(value.numpy(), ours.state_dict()[name].numpy())
 
 
-@pytest.mark.parametrize(("name", "writer", "ending", "wanted"), [
-    ("alexnet_two_tower", "npy_of_dicts", "npy", {"channels": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0]}),
-    ("vgg16", "npz", "npz", {"channels": "rgb", "scale": 1.0, "mean": [123.68, 116.779, 103.939]}),
-    ("vgg16", "h5", "h5", {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68]}),
-])
+@pytest.mark.parametrize(
+    ("name", "writer", "ending", "wanted"),
+    [
+        ("alexnet_two_tower", "npy_of_dicts", "npy", {"channels": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0]}),
+        ("vgg16", "npz", "npz", {"channels": "rgb", "scale": 1.0, "mean": [123.68, 116.779, 103.939]}),
+        ("vgg16", "h5", "h5", {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68]}),
+    ],
+)
 def test_the_published_preprocessing_comes_along(tmp_path, name, writer, ending, wanted):
     path = tmp_path / f"weights.{ending}"
     getattr(writers, writer)(path, reference.random_weights(name))

@@ -1,4 +1,5 @@
 """Whatever is in a weight file, reading it ends with exit 0, 2 or 3 and at most one line, and writes nothing."""
+
 from __future__ import annotations
 
 import contextlib
@@ -22,8 +23,13 @@ from paddlecnn.models import create_model
 from paddlecnn.restricted_unpickler import INSTRUCTIONS, DamagedPickle, RefusedName, unpickle
 
 ENDINGS = ["npy", "npz", "h5", "pth", "legacy.pth", "pdparams", "safetensors"]
-PROPERTY = settings(max_examples=200, deadline=None, database=None, derandomize=True,
-                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+PROPERTY = settings(
+    max_examples=200,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 @functools.cache
@@ -31,10 +37,12 @@ def sound_file(ending: str) -> bytes:
     """A file of the format that fits LeNet-5 with ImageNet's classes, as far as the format can be written here."""
     network = create_model("lenet5", num_classes=1000)
     state = {name: value.numpy() for name, value in network.state_dict().items()}
-    weights = {name: (state[f"features.{name}.weight"].T, state[f"features.{name}.bias"])
-               for name in ("conv1", "conv2")}
-    weights |= {name: (state[f"classifier.{name}.weight"], state[f"classifier.{name}.bias"])
-                for name in ("fc3", "fc4", "fc5")}
+    weights = {
+        name: (state[f"features.{name}.weight"].T, state[f"features.{name}.bias"]) for name in ("conv1", "conv2")
+    }
+    weights |= {
+        name: (state[f"classifier.{name}.weight"], state[f"classifier.{name}.bias"]) for name in ("fc3", "fc4", "fc5")
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"w.{ending}"
         if ending == "safetensors":
@@ -43,8 +51,12 @@ def sound_file(ending: str) -> bytes:
             path.write_bytes(pickle.dumps(state, protocol=4))
         elif ending == "legacy.pth":
             turned = {name: value.T if value.ndim == 2 else value for name, value in state.items()}
-            path.write_bytes(b"".join(pickle.dumps(value, protocol=2) for value in
-                                      (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, turned, [])))
+            path.write_bytes(
+                b"".join(
+                    pickle.dumps(value, protocol=2)
+                    for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, turned, [])
+                )
+            )
         elif ending == "pth":
             writers.pth_of_one_tensor(path, 1, (1, 1, 2, 3), (6, 6, 3, 1))
         else:
@@ -64,11 +76,16 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
         at = draw(st.one_of(st.integers(0, size), near, near.map(lambda back, size=size: size - back)))
         length = draw(st.integers(0, 40))
         kind = draw(st.sampled_from(["change", "remove", "repeat", "insert", "end"]))
-        middle = {"change": draw(st.binary(max_size=8)), "remove": b"", "repeat": content[at:at + length] * 2,
-                  "insert": draw(st.binary(max_size=40)) + content[at:at + length], "end": b""}[kind]
+        middle = {
+            "change": draw(st.binary(max_size=8)),
+            "remove": b"",
+            "repeat": content[at : at + length] * 2,
+            "insert": draw(st.binary(max_size=40)) + content[at : at + length],
+            "end": b"",
+        }[kind]
         if kind == "change":
             length = len(middle)
-        content = content[:at] + middle + (b"" if kind == "end" else content[at + length:])
+        content = content[:at] + middle + (b"" if kind == "end" else content[at + length :])
     return content
 
 
@@ -76,8 +93,12 @@ def predict(folder: Path, ending: str, content: bytes) -> tuple[int, str]:
     """Exit code and stderr of `paddlecnn predict` with the content as its weight file, run in an empty folder."""
     (folder / f"w.{ending}").write_bytes(content)
     errors = io.StringIO()
-    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()), \
-            contextlib.chdir(folder / "empty"), pytest.raises(SystemExit) as leaving:
+    with (
+        contextlib.redirect_stderr(errors),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.chdir(folder / "empty"),
+        pytest.raises(SystemExit) as leaving,
+    ):
         main(["predict", "--model", "lenet5", "--weights", str(folder / f"w.{ending}"), str(folder / "image.png")])
     return leaving.value.code, errors.getvalue()
 
@@ -119,18 +140,55 @@ def test_any_bytes_are_one_line(folder, ending, content):
     check(folder, ending, content)
 
 
-NAMES = [("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct"), ("_codecs", "encode"),
-         ("numpy._core.multiarray", "scalar"), ("numpy.core.numeric", "_frombuffer"), ("collections", "OrderedDict"),
-         ("builtins", "tuple"), ("builtins", "bytes"), ("os", "mkdir"), ("builtins", "eval")]
+NAMES = [
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("collections", "OrderedDict"),
+    ("builtins", "tuple"),
+    ("builtins", "bytes"),
+    ("os", "mkdir"),
+    ("builtins", "eval"),
+]
 CALL = st.sampled_from(NAMES).map(lambda name: f"c{name[0]}\n{name[1]}\n".encode())
 TEXT = st.sampled_from(["f4", "O8", "<", "|", "latin1", "zip", "x" * 9]).map(
-    lambda text: b"X" + len(text).to_bytes(4, "little") + text.encode())
+    lambda text: b"X" + len(text).to_bytes(4, "little") + text.encode()
+)
 INSTRUCTION = st.sampled_from([getattr(pickle, name) for name in INSTRUCTIONS])
-PICKLES = st.lists(st.one_of(INSTRUCTION, CALL, TEXT, st.binary(min_size=1, max_size=3),
-                             st.integers(0, 255).map(lambda number: b"K" + bytes([number])),
-                             st.sampled_from([b"(", b")", b"]", b"}", b"t", b"R", b"b", b"\x85", b"\x86", b"\x87",
-                                              b"\x94", b"C\x08" + b"A" * 8, b"s", b"u", b"a", b"e", b"h\x00"])),
-                   max_size=60).map(lambda parts: b"".join(parts) + b".")
+PICKLES = st.lists(
+    st.one_of(
+        INSTRUCTION,
+        CALL,
+        TEXT,
+        st.binary(min_size=1, max_size=3),
+        st.integers(0, 255).map(lambda number: b"K" + bytes([number])),
+        st.sampled_from(
+            [
+                b"(",
+                b")",
+                b"]",
+                b"}",
+                b"t",
+                b"R",
+                b"b",
+                b"\x85",
+                b"\x86",
+                b"\x87",
+                b"\x94",
+                b"C\x08" + b"A" * 8,
+                b"s",
+                b"u",
+                b"a",
+                b"e",
+                b"h\x00",
+            ]
+        ),
+    ),
+    max_size=60,
+).map(lambda parts: b"".join(parts) + b".")
 
 
 @PROPERTY

@@ -1,4 +1,5 @@
 """Code inside a weight file does not run, whatever the format; nor does a tensor read beside its storage."""
+
 from __future__ import annotations
 
 import json
@@ -79,16 +80,27 @@ def pickle_as_safetensors(path, payload):
 
 def pickle_in_safetensors(path, payload):
     content = pickle.dumps(payload)
-    header = json.dumps({"features.conv1.weight": {"dtype": "U8", "shape": [len(content)],
-                                                   "data_offsets": [0, len(content)]}}).encode()
+    header = json.dumps(
+        {"features.conv1.weight": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}
+    ).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header + content)
 
 
-@pytest.mark.parametrize(("write", "ending"), [
-    (pickled_npy, "npy"), (pickled_npz, "npz"), (pickled_pdparams, "pdparams"), (torch_zip, "pth"),
-    (torch_legacy, "pth"), (torch_legacy_first, "pth"), (torch_zip, "pt"), (keras_h5, "h5"),
-    (pickle_as_safetensors, "safetensors"), (pickle_in_safetensors, "safetensors"),
-])
+@pytest.mark.parametrize(
+    ("write", "ending"),
+    [
+        (pickled_npy, "npy"),
+        (pickled_npz, "npz"),
+        (pickled_pdparams, "pdparams"),
+        (torch_zip, "pth"),
+        (torch_legacy, "pth"),
+        (torch_legacy_first, "pth"),
+        (torch_zip, "pt"),
+        (keras_h5, "h5"),
+        (pickle_as_safetensors, "safetensors"),
+        (pickle_in_safetensors, "safetensors"),
+    ],
+)
 @pytest.mark.parametrize("kind", [Attack, EvalAttack])
 def test_code_in_a_weight_file_does_not_run(tmp_path, write, ending, kind):
     mark, path = tmp_path / "ran", tmp_path / f"weights.{ending}"
@@ -106,8 +118,19 @@ def test_the_attacks_would_have_worked(tmp_path):
         assert (tmp_path / str(number)).exists()
 
 
-@pytest.mark.parametrize("name", ["posix system", "builtins exec", "builtins getattr", "numpy load", "torch load",
-                                  "numpy._core.os system", "collections OrderedDict.fromkeys", "os.path os.system"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "posix system",
+        "builtins exec",
+        "builtins getattr",
+        "numpy load",
+        "torch load",
+        "numpy._core.os system",
+        "collections OrderedDict.fromkeys",
+        "os.path os.system",
+    ],
+)
 @pytest.mark.parametrize("protocol", [0, 4])
 def test_every_name_that_is_not_a_stand_in_is_refused(tmp_path, name, protocol):
     module, attribute = name.split()
@@ -121,10 +144,18 @@ def test_every_name_that_is_not_a_stand_in_is_refused(tmp_path, name, protocol):
         load_weights(create_model("lenet5"), tmp_path / "w.pdparams")
 
 
-@pytest.mark.parametrize(("offset", "size", "stride"), [
-    (0, (3, 3), (3, 1)), (8, (1,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2, 2), (1,)),
-    (0, (1 << 30, 1 << 30), (0, 0)), (4, (2, 2), (4, 1)),  # more numbers than there are; one past the end
-])
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [
+        (0, (3, 3), (3, 1)),
+        (8, (1,), (1,)),
+        (-1, (2,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (2, 2), (1,)),
+        (0, (1 << 30, 1 << 30), (0, 0)),
+        (4, (2, 2), (4, 1)),  # more numbers than there are; one past the end
+    ],
+)
 def test_a_view_beyond_its_storage_is_refused(tmp_path, offset, size, stride):
     pth_of_one_tensor(tmp_path / "w.pth", offset, size, stride)
     with pytest.raises(WeightsError, match=r"w\.pth: damaged or not a PyTorch file \((a tensor|reaches)"):
@@ -185,8 +216,9 @@ def virtual_dataset(h5py, group, secret):
     group.create_virtual_dataset("kernel:0", layout)
 
 
-@pytest.mark.parametrize("make", [external_storage, external_link, external_link_behind_a_soft_one, external_group,
-                                  virtual_dataset])
+@pytest.mark.parametrize(
+    "make", [external_storage, external_link, external_link_behind_a_soft_one, external_group, virtual_dataset]
+)
 def test_an_h5_file_does_not_read_other_files(tmp_path, make):
     secret = tmp_path / "secret"
     secret.write_bytes(np.arange(96, dtype=np.float32).tobytes())
@@ -228,8 +260,11 @@ def bomb(path):
         archive.writestr("conv1_W.npy" if path.suffix == ".npz" else "archive/data.pkl", bytes(1000))
         archive.writestr("archive/data/0", bytes(1000))
     content = path.read_bytes().split(b"PK\x01\x02")
-    path.write_bytes(b"PK\x01\x02".join(content[:1] + [part[:20] + struct.pack("<I", 0xFFFFFFF0) + part[24:]
-                                                      for part in content[1:]]))
+    path.write_bytes(
+        b"PK\x01\x02".join(
+            content[:1] + [part[:20] + struct.pack("<I", 0xFFFFFFF0) + part[24:] for part in content[1:]]
+        )
+    )
 
 
 def sparse(path):
@@ -246,34 +281,44 @@ def twice(path):
     np.savez(path, **kernels, fc3_W=np.zeros((4, 4)), **{"a._fc3_W": np.zeros((4, 4))})
 
 
-@pytest.mark.parametrize(("write", "name", "message"), [
-    (lambda path: npy_with(path, {"conv1": 3}), "w.npy", "conv1: expected weights and biases, found int"),
-    (lambda path: npy_with(path, {"conv1": None}), "w.npy", "conv1: expected weights and biases, found NoneType"),
-    (lambda path: npy_with(path, {"conv1": {"weights": np.float32(2)}}), "w.npy", "no layers with weights"),
-    (lambda path: npy_with(path, {"fc6": [np.array(2.0)]}), "w.npy", "fc6: its weight is not an array of numbers"),
-    (lambda path: npy_with(path, [1, 2]), "w.npy", "one array, not a dict"),
-    (lambda path: npy_header(path, b"{" * 3000), "w.npy", "damaged or not a .npy file"),
-    (lambda path: npy_header(path, b"(" * 9000), "w.npy", "damaged or not a .npy file"),
-    (lambda path: npy_header(path, b"\xff\xfe{}", (2, 0)), "w.npy", "damaged or not a .npy file"),
-    (lambda path: npy_header(path, b"{'descr': 'O', 'fortran_order': 1, 'shape': ('x',)}"), "w.npy", "damaged"),
-    (lambda path: npy_header(path, b"{}", (9, 9)), "w.npy", "damaged or not a .npy file"),
-    (lambda path: safetensors_of(path, "F8_E4M3", 1), "w.safetensors", "stored as F8_E4M3, which NumPy lacks"),
-    (lambda path: safetensors_of(path, "F8_E5M2", 1), "w.safetensors", "stored as F8_E5M2, which NumPy lacks"),
-    (lambda path: safetensors_of(path, "BF16", 2), "w.safetensors", "stored as BF16, which NumPy lacks"),
-    (lambda path: safetensors_of(path, "F4", 1), "w.safetensors", "damaged or not|which NumPy lacks"),
-    (nested_lists, "w.pdparams", "nested more than 32 deep"),
-    (encrypted, "w.npz", "is encrypted"), (encrypted, "w.pth", "is encrypted"),
-    (bomb, "w.npz", "bytes, more than the limit"), (bomb, "w.pth", "bytes, more than the limit"),
-    *[(sparse, f"w.{ending}", "bytes, more than the limit") for ending in
-      ("npy", "npz", "h5", "pth", "pdparams", "safetensors")],
-    (beyond_float32, "w.npz", "conv1: its weight has NaN, infinity or numbers beyond float32"),
-    (twice, "w.npz", "fc3, a._fc3 would all be fc3"),
-])
+@pytest.mark.parametrize(
+    ("write", "name", "message"),
+    [
+        (lambda path: npy_with(path, {"conv1": 3}), "w.npy", "conv1: expected weights and biases, found int"),
+        (lambda path: npy_with(path, {"conv1": None}), "w.npy", "conv1: expected weights and biases, found NoneType"),
+        (lambda path: npy_with(path, {"conv1": {"weights": np.float32(2)}}), "w.npy", "no layers with weights"),
+        (lambda path: npy_with(path, {"fc6": [np.array(2.0)]}), "w.npy", "fc6: its weight is not an array of numbers"),
+        (lambda path: npy_with(path, [1, 2]), "w.npy", "one array, not a dict"),
+        (lambda path: npy_header(path, b"{" * 3000), "w.npy", "damaged or not a .npy file"),
+        (lambda path: npy_header(path, b"(" * 9000), "w.npy", "damaged or not a .npy file"),
+        (lambda path: npy_header(path, b"\xff\xfe{}", (2, 0)), "w.npy", "damaged or not a .npy file"),
+        (lambda path: npy_header(path, b"{'descr': 'O', 'fortran_order': 1, 'shape': ('x',)}"), "w.npy", "damaged"),
+        (lambda path: npy_header(path, b"{}", (9, 9)), "w.npy", "damaged or not a .npy file"),
+        (lambda path: safetensors_of(path, "F8_E4M3", 1), "w.safetensors", "stored as F8_E4M3, which NumPy lacks"),
+        (lambda path: safetensors_of(path, "F8_E5M2", 1), "w.safetensors", "stored as F8_E5M2, which NumPy lacks"),
+        (lambda path: safetensors_of(path, "BF16", 2), "w.safetensors", "stored as BF16, which NumPy lacks"),
+        (lambda path: safetensors_of(path, "F4", 1), "w.safetensors", "damaged or not|which NumPy lacks"),
+        (nested_lists, "w.pdparams", "nested more than 32 deep"),
+        (encrypted, "w.npz", "is encrypted"),
+        (encrypted, "w.pth", "is encrypted"),
+        (bomb, "w.npz", "bytes, more than the limit"),
+        (bomb, "w.pth", "bytes, more than the limit"),
+        *[
+            (sparse, f"w.{ending}", "bytes, more than the limit")
+            for ending in ("npy", "npz", "h5", "pth", "pdparams", "safetensors")
+        ],
+        (beyond_float32, "w.npz", "conv1: its weight has NaN, infinity or numbers beyond float32"),
+        (twice, "w.npz", "fc3, a._fc3 would all be fc3"),
+    ],
+)
 def test_a_hostile_file_is_one_clear_line(tmp_path, tool, capfd, write, name, message):
     write(tmp_path / name)
     Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
-    code = tool("predict", "--model", "alexnet_owt", "--weights", tmp_path / name, tmp_path / "image.png") \
-        if name == "w.npy" else None
+    code = (
+        tool("predict", "--model", "alexnet_owt", "--weights", tmp_path / name, tmp_path / "image.png")
+        if name == "w.npy"
+        else None
+    )
     with pytest.raises(WeightsError, match=message) as caught:
         load_weights(create_model("lenet5"), tmp_path / name, strict=False)
     assert "\n" not in str(caught.value)

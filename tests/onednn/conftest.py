@@ -1,4 +1,5 @@
 """The engine's tests need a PaddlePaddle that carries oneDNN, and fail where the engine falls back in silence."""
+
 from __future__ import annotations
 
 import pytest

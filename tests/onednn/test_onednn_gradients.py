@@ -1,4 +1,5 @@
 """The engine computes what Paddle computes: outputs, gradients and running statistics, against float64."""
+
 from __future__ import annotations
 
 import copy
@@ -61,20 +62,28 @@ def test_layers(name):
     assert_equal_to_float64(nn.Sequential(*LAYERS[name]()), paddle.randn([6, 16, 9, 9]), bound=2e-5)
 
 
-@pytest.mark.parametrize(("channels", "outputs", "size", "kernel"),
-                         [(32, 48, 2, 3), (16, 32, 4, 5), (64, 32, 1, 3), (32, 32, 3, 1), (16, 16, 8, 3)])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "kernel"),
+    [(32, 48, 2, 3), (16, 32, 4, 5), (64, 32, 1, 3), (32, 32, 3, 1), (16, 16, 8, 3)],
+)
 def test_small_maps(channels, outputs, size, kernel):
     paddle.seed(2)
-    network = nn.Sequential(nn.Conv2D(channels, outputs, kernel, padding=kernel // 2), nn.ReLU(),
-                            nn.Conv2D(outputs, outputs, 3, padding=1), nn.BatchNorm2D(outputs), nn.ReLU())
+    network = nn.Sequential(
+        nn.Conv2D(channels, outputs, kernel, padding=kernel // 2),
+        nn.ReLU(),
+        nn.Conv2D(outputs, outputs, 3, padding=1),
+        nn.BatchNorm2D(outputs),
+        nn.ReLU(),
+    )
     assert_equal_to_float64(network, paddle.randn([16, channels, size, size]), bound=5e-5)
 
 
 @pytest.mark.parametrize(("channels", "outputs", "size", "kernel"), [(32, 48, 2, 3), (16, 32, 4, 5), (16, 16, 8, 3)])
 def test_small_maps_in_bfloat16(channels, outputs, size, kernel, bfloat16):
     paddle.seed(2)
-    network = nn.Sequential(nn.Conv2D(channels, outputs, kernel, padding=kernel // 2),
-                            nn.Conv2D(outputs, outputs, 3, padding=1))
+    network = nn.Sequential(
+        nn.Conv2D(channels, outputs, kernel, padding=kernel // 2), nn.Conv2D(outputs, outputs, 3, padding=1)
+    )
     assert_equal_to_float64(network, paddle.randn([16, channels, size, size]), bound=0.02, precision=bfloat16)
 
 
@@ -127,8 +136,17 @@ def test_no_layer_of_these_is_left_to_paddle(caplog):
     caplog.set_level(logging.WARNING, "paddlecnn.onednn")
     if "avx512" not in onednn.describe_engine():
         pytest.skip("without AVX-512 oneDNN has only a reference kernel for the gradient of LRN")
-    network = nn.Sequential(nn.Conv2D(3, 64, 11, 4, 5), nn.ReLU(), LocalResponseNorm(), nn.MaxPool2D(2, 2),
-                            nn.Conv2D(64, 32, 5, 1, 2, groups=2), nn.BatchNorm2D(32), nn.ReLU(),
-                            nn.MaxPool2D(3, 2, ceil_mode=True), nn.Flatten(), nn.Linear(128, 10))
+    network = nn.Sequential(
+        nn.Conv2D(3, 64, 11, 4, 5),
+        nn.ReLU(),
+        LocalResponseNorm(),
+        nn.MaxPool2D(2, 2),
+        nn.Conv2D(64, 32, 5, 1, 2, groups=2),
+        nn.BatchNorm2D(32),
+        nn.ReLU(),
+        nn.MaxPool2D(3, 2, ceil_mode=True),
+        nn.Flatten(),
+        nn.Linear(128, 10),
+    )
     gradients(onednn.accelerate(network), paddle.randn([8, 3, 32, 32]))
     assert not caplog.records

@@ -1,4 +1,5 @@
 """Native code under stress: objects, memory, threads, forks, exceptions, repeated and second-order gradients."""
+
 from __future__ import annotations
 
 import copy
@@ -25,8 +26,14 @@ from paddlecnn.onednn.leases import IDLE_PLANS
 
 
 def small_network() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2D(3, 16, 3, padding=1), nn.BatchNorm2D(16), nn.ReLU(), nn.MaxPool2D(2, 2),
-                         nn.Flatten(), nn.Linear(16 * 16, 10))
+    return nn.Sequential(
+        nn.Conv2D(3, 16, 3, padding=1),
+        nn.BatchNorm2D(16),
+        nn.ReLU(),
+        nn.MaxPool2D(2, 2),
+        nn.Flatten(),
+        nn.Linear(16 * 16, 10),
+    )
 
 
 def train(network: nn.Layer, x: paddle.Tensor, steps: int) -> list[np.ndarray]:
@@ -255,41 +262,55 @@ from paddlecnn import onednn
 
 
 def run_script(text: str, **changes: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FALLBACK + text], capture_output=True, text=True,
-                          env=environment(**changes), check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FALLBACK + text],
+        capture_output=True,
+        text=True,
+        env=environment(**changes),
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-800:]
     return done.stdout
 
 
 def test_without_the_library_the_engine_is_unavailable_with_a_reason(tmp_path):
-    said = run_script("""
+    said = run_script(
+        """
 print(onednn.available())
 try:
     onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3)))
 except onednn.Unavailable as error:
     print(error)
-""", PADDLECNN_ONEDNN_LIBRARY=str(tmp_path / "libdnnl.so.3"))
+""",
+        PADDLECNN_ONEDNN_LIBRARY=str(tmp_path / "libdnnl.so.3"),
+    )
     assert said.splitlines()[0] == "False"
     assert "does not exist" in said.splitlines()[1]
 
 
 def test_another_library_is_refused(tmp_path):
-    said = run_script("""
+    said = run_script(
+        """
 try:
     onednn.require("float32")
 except onednn.Unavailable as error:
     print(error)
-""", PADDLECNN_ONEDNN_LIBRARY=__file__)
+""",
+        PADDLECNN_ONEDNN_LIBRARY=__file__,
+    )
     assert "cannot be loaded" in said
 
 
 def test_bfloat16_is_refused_without_its_instructions():
-    said = run_script("""
+    said = run_script(
+        """
 try:
     onednn.require("bfloat16")
 except onednn.Unavailable as error:
     print(error)
-""", ONEDNN_MAX_CPU_ISA="AVX2")
+""",
+        ONEDNN_MAX_CPU_ISA="AVX2",
+    )
     assert "AVX512-BF16 or AMX" in said
 
 
@@ -318,7 +339,8 @@ def test_a_static_graph_is_paddles(tmp_path):
 @pytest.mark.parametrize("instructions", ["", "AVX2"])
 def test_no_reference_implementation_runs(instructions):
     """The measured networks, forward and backward: reference kernels are up to 50 times slower."""
-    said = run_script("""
+    said = run_script(
+        """
 from paddlecnn.benchmarks.paddle_worker import build
 from paddlecnn.benchmarks.workloads import TRAINING
 
@@ -329,5 +351,7 @@ for workload in TRAINING.values():
     for plan in network.executor.pool.plans.values():
         labels |= {*plan.forward.labels, *plan.backward.labels}
 print(len(labels) > 20, sorted(label for label in labels if "ref" in label))
-""", ONEDNN_MAX_CPU_ISA=instructions)
+""",
+        ONEDNN_MAX_CPU_ISA=instructions,
+    )
     assert said.strip().splitlines()[-1] == "True []"

@@ -1,4 +1,5 @@
 """The data sets as their publishers give them: all of CIFAR-10, and Dogs vs. Cats in the competition's bundle."""
+
 from __future__ import annotations
 
 import shutil
@@ -59,8 +60,9 @@ def test_a_flipped_bit_in_an_official_batch_is_found(cifar10, tmp_path, tool, ca
     data[10_000_000] ^= 1
     (folder / "data_batch_2").write_bytes(data)
     config = tmp_path / "c.yaml"
-    config.write_text(f"data: {{name: cifar10, root: {folder}}}\nmodel: {{name: alexnet_cifar}}\n"
-                      "train: {epochs: 1}\n")
+    config.write_text(
+        f"data: {{name: cifar10, root: {folder}}}\nmodel: {{name: alexnet_cifar}}\ntrain: {{epochs: 1}}\n"
+    )
     assert tool("check_data", "-c", config, "--out", tmp_path) == 1
     assert "data_batch_2: MD5" in capsys.readouterr().out
 
@@ -71,8 +73,14 @@ def test_the_bundle_of_the_competition_is_read_in_place(real_data):
     assert np.bincount(parts.train.labels).tolist() == [1001, 1001]
     sound, excluded = filter_readable(parts.train)
     assert (len(sound), excluded) == (2002, [])
-    loader = make_loader(parts.train.subset(np.arange(0, 2002, 20)), defaults("dogs_vs_cats"), 32,
-                         augment=Augment(crop=True, flip=True), shuffle=True, workers=2)
+    loader = make_loader(
+        parts.train.subset(np.arange(0, 2002, 20)),
+        defaults("dogs_vs_cats"),
+        32,
+        augment=Augment(crop=True, flip=True),
+        shuffle=True,
+        workers=2,
+    )
     batches = list(loader.epoch(0))
     assert sum(len(batch.indices) for batch in batches) == 101
     assert batches[0].images.shape == [32, 3, 224, 224]
@@ -81,8 +89,9 @@ def test_the_bundle_of_the_competition_is_read_in_place(real_data):
 
 def test_check_data_reads_12500_photographs(real_data, tmp_path, tool, capsys):
     config = tmp_path / "c.yaml"
-    config.write_text(f"data: {{name: dogs_vs_cats, root: {real_data / HALF}}}\nmodel: {{name: alexnet}}\n"
-                      "train: {epochs: 1}\n")
+    config.write_text(
+        f"data: {{name: dogs_vs_cats, root: {real_data / HALF}}}\nmodel: {{name: alexnet}}\ntrain: {{epochs: 1}}\n"
+    )
     assert tool("check_data", "-c", config, "--out", tmp_path) == 1
     report = capsys.readouterr().out
     assert "train: images 12,500  readable 12,500  classes (cat 6,250, dog 6,250)" in report

@@ -1,4 +1,5 @@
 """A deep network without batch normalisation starts to learn on real CIFAR-10 images."""
+
 from __future__ import annotations
 
 import math

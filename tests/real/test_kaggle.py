@@ -1,4 +1,5 @@
 """The way to a score on real photographs: Kaggle's own bundle, and one made of images whose labels are known."""
+
 from __future__ import annotations
 
 import io
@@ -48,7 +49,7 @@ def test_the_real_bundle_goes_the_whole_way(real_data, folders):
     assert read_submission(submission)["id"].tolist() == ids
     assert scored == pytest.approx(rescored(submission, made_up).mean(), abs=1e-12)
     assert f"net.csv: public score {scored:.5f}, private score {scored:.5f}" in said
-    entry, = Ledger(submission.parent).entries()
+    (entry,) = Ledger(submission.parent).entries()
     assert entry.public_score == f"{scored:.5f}"
 
 
@@ -74,14 +75,15 @@ def bundle_with_known_labels(images: Path, target: Path, train: int, test: int) 
 def test_what_is_expected_of_photographs_is_what_they_score(real_data, folders, tmp_path):
     """Trained, calibrated and judged on 2,000 photographs, scored on 2,000 others."""
     home, work = folders
-    truth = bundle_with_known_labels(real_data / "dogs-vs-cats-train-200px-half.zip", tmp_path / "bundle.zip",
-                                     2000, 2000)
+    truth = bundle_with_known_labels(
+        real_data / "dogs-vs-cats-train-200px-half.zip", tmp_path / "bundle.zip", 2000, 2000
+    )
     with server.Kaggle() as kaggle:
         kaggle.state.contests[REDUX] = server.Contest(tmp_path / "bundle.zip", {n: str(y) for n, y in truth.items()})
         print("\n".join(journey.to_a_score(kaggle.environment(home), work, epochs=6, val_fraction=0.3)))
         scored = kaggle.state.submissions[0]["score"]
     losses = rescored(work / "submissions" / "net.csv", truth)
-    entry, = Ledger(work / "submissions").entries()
+    (entry,) = Ledger(work / "submissions").entries()
     interval = (float(entry.high) - float(entry.low)) / 3.92  # of a normal distribution, 95 % is 3.92 deviations wide
     uncertainty = np.hypot(interval, losses.std() / np.sqrt(len(losses)))
     assert scored == pytest.approx(losses.mean(), abs=1e-12)

@@ -1,4 +1,5 @@
 """The CIFAR-10 config on real images: the official batches, restored from the real data folder."""
+
 from __future__ import annotations
 
 import json
@@ -21,11 +22,28 @@ def cifar10(real_data, tmp_path_factory):
 
 def test_alexnet_learns_on_a_part_of_cifar10_and_evaluation_agrees(tool, cifar10, tmp_path, capsys):
     run = tmp_path / "run"
-    options = [f"data.root={cifar10}", "data.limit=3000", "train.epochs=3", "train.batch_size=32",
-               "optim.schedule={name: constant}", "optim.name=adam", "optim.lr=0.0005", "model.options.dropout=0",
-               "model.options.hidden=[256, 256]"]  # what learns most in a minute
-    assert tool("train", "-c", "configs/cifar10/alexnet_lrn.yaml", "--run", run,
-                *(word for option in options for word in ("-o", option))) == 0
+    options = [
+        f"data.root={cifar10}",
+        "data.limit=3000",
+        "train.epochs=3",
+        "train.batch_size=32",
+        "optim.schedule={name: constant}",
+        "optim.name=adam",
+        "optim.lr=0.0005",
+        "model.options.dropout=0",
+        "model.options.hidden=[256, 256]",
+    ]  # what learns most in a minute
+    assert (
+        tool(
+            "train",
+            "-c",
+            "configs/cifar10/alexnet_lrn.yaml",
+            "--run",
+            run,
+            *(word for option in options for word in ("-o", option)),
+        )
+        == 0
+    )
     last = capsys.readouterr().out.strip().splitlines()[-1]
     accuracies = [float(row["top1"]) for row in read_metrics(run / "metrics.csv") if row["kind"] == "val"]
     assert accuracies[-1] > accuracies[0]

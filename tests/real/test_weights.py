@@ -1,4 +1,5 @@
 """Published convolutions tell cats from dogs by a logistic regression on pool5."""
+
 from __future__ import annotations
 
 import io
@@ -33,13 +34,13 @@ def photos(real_data):
 def accuracy(network, preprocess, photos, count):
     """The share told right of `count` photographs, each by a regression fitted without it (four folds)."""
     names = sorted(name for name in photos.namelist() if name.endswith(".jpg"))
-    chosen = [name for animal in ("cat.", "dog.") for name in [n for n in names if animal in n][:count // 2]]
+    chosen = [name for animal in ("cat.", "dog.") for name in [n for n in names if animal in n][: count // 2]]
     spec = resolve(Preprocess(**preprocess))
     network.eval()
     rows = []
     with paddle.no_grad():
         for start in range(0, count, 16):
-            batch = [decode_image(photos.read(name), name) for name in chosen[start:start + 16]]
+            batch = [decode_image(photos.read(name), name) for name in chosen[start : start + 16]]
             images = [preprocess_image(image, spec) for image in batch]
             rows.append(network.features(paddle.to_tensor(np.stack(images))).flatten(1).numpy())
     features, labels = np.concatenate(rows), np.repeat([0, 1], count // 2)

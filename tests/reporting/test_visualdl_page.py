@@ -1,4 +1,5 @@
 """The VisualDL page of a real run, opened in a real browser."""
+
 from __future__ import annotations
 
 import shutil
@@ -11,9 +12,17 @@ from pathlib import Path
 
 import pytest
 
-CHROMIUM_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                  "--window-size=1500,1500")
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1500,1500",
+)
 
 # How many pixels of each chart are strongly blue, as VisualDL draws the first run's curve.
 BLUE_PIXELS = """
@@ -45,8 +54,9 @@ def browser(tmp_path):
 @pytest.fixture
 def run(tool, tmp_path) -> Path:
     config = tmp_path / "tiny.yaml"
-    config.write_text("data: {name: digits, limit: 256}\nmodel: {name: lenet5}\n"
-                      "train: {epochs: 3, batch_size: 32, log_every: 1}\n")
+    config.write_text(
+        "data: {name: digits, limit: 256}\nmodel: {name: lenet5}\ntrain: {epochs: 3, batch_size: 32, log_every: 1}\n"
+    )
     assert tool("train", "-c", config, "--run", tmp_path / "run") == 0
     return tmp_path / "run"
 
@@ -57,8 +67,18 @@ def page(run) -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [Path(sys.executable).with_name("visualdl"), "--logdir", run / "vdl", "--host", "127.0.0.1",
-               "--port", str(port), "--language", "en", "--disable-telemetry"]
+    command = [
+        Path(sys.executable).with_name("visualdl"),
+        "--logdir",
+        run / "vdl",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--language",
+        "en",
+        "--disable-telemetry",
+    ]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}/app/scalar"
     for _ in range(150):

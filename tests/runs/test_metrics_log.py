@@ -1,4 +1,5 @@
 """metrics.csv after a resume: cut back to the checkpoint, or rebuilt from it if the file is damaged."""
+
 from __future__ import annotations
 
 import os
@@ -28,7 +29,7 @@ def test_a_sound_log_is_continued(tool, run, capsys):
     before = metrics_without_clock(run)
     assert extend(tool, run) == 0
     assert capsys.readouterr().err == ""
-    assert metrics_without_clock(run)[:len(before)] == before
+    assert metrics_without_clock(run)[: len(before)] == before
     assert len(metrics_without_clock(run)) == len(before) + 5
 
 
@@ -51,7 +52,7 @@ def test_a_damaged_log_is_rebuilt_with_one_row_per_epoch(tool, run, tiny, tmp_pa
     elif damage == "cut":
         os.truncate(path, len(content) // 2)
     else:
-        content[len(content) // 2] = 0xff if damage == "not text" else content[len(content) // 2] ^ 1
+        content[len(content) // 2] = 0xFF if damage == "not text" else content[len(content) // 2] ^ 1
         path.write_bytes(content)
     capsys.readouterr()
     assert extend(tool, run) == 0
@@ -59,9 +60,12 @@ def test_a_damaged_log_is_rebuilt_with_one_row_per_epoch(tool, run, tiny, tmp_pa
     assert error == [f"{path}: missing or damaged; rebuilt from the checkpoint, with one row per epoch"]
     rows = list(read_metrics(path))
     assert [(row["kind"], row["epoch"], row["step"]) for row in rows[:6]] == [
-        (kind, str(epoch), str(8 * epoch)) for epoch in (1, 2, 3) for kind in ("train", "val")]
+        (kind, str(epoch), str(8 * epoch)) for epoch in (1, 2, 3) for kind in ("train", "val")
+    ]
     assert [(row["kind"], row["step"]) for row in rows[6:]] == [
-        *(("train", str(step)) for step in (26, 28, 30, 32)), ("val", "32")]
+        *(("train", str(step)) for step in (26, 28, 30, 32)),
+        ("val", "32"),
+    ]
     whole = tmp_path / "whole"
     assert tool("train", "-c", tiny, "--run", whole) == 0
     assert extend(tool, whole) == 0

@@ -1,4 +1,5 @@
 """Networks of one's own: code runs only where the caller names it, and only if it is the run's own."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import paddlecnn as pc
 from paddlecnn.errors import ModuleError
 
-NETWORK = '''
+NETWORK = """
 import pathlib
 from paddle import nn
 from paddlecnn.models import register
@@ -20,7 +21,7 @@ with open(pathlib.Path(__file__).with_name("imported"), "a") as file:
 @register
 def flat_net(num_classes, width=16):
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, width), nn.ReLU(), nn.Linear(width, num_classes))
-'''
+"""
 
 
 @pytest.fixture
@@ -29,9 +30,11 @@ def work(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     # A module is imported once per process; the tests of this file would otherwise share it.
     Path("my_nets.py").write_text(f"# {tmp_path}\n{NETWORK}")
-    Path("own.yaml").write_text("data: {name: digits, limit: 200, preprocess: {size: 32}}\n"
-                                "model: {name: flat_net, module: my_nets.py, options: {width: 8}}\n"
-                                "train: {epochs: 1, batch_size: 32}\n")
+    Path("own.yaml").write_text(
+        "data: {name: digits, limit: 200, preprocess: {size: 32}}\n"
+        "model: {name: flat_net, module: my_nets.py, options: {width: 8}}\n"
+        "train: {epochs: 1, batch_size: 32}\n"
+    )
     return tmp_path
 
 
@@ -72,12 +75,15 @@ def test_a_changed_module_is_refused_and_not_run(tool, work, capsys):
     assert imports(work) == before
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    (None, "model.module: my_nets.py: no such file"),
-    ("def f(:", "my_nets.py: fails to import: SyntaxError"),
-    ("x = 1\nraise RuntimeError('no')", "my_nets.py: fails to import: RuntimeError: no (line 2)"),
-    ("", "unregistered_net: no such model"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "model.module: my_nets.py: no such file"),
+        ("def f(:", "my_nets.py: fails to import: SyntaxError"),
+        ("x = 1\nraise RuntimeError('no')", "my_nets.py: fails to import: RuntimeError: no (line 2)"),
+        ("", "unregistered_net: no such model"),
+    ],
+)
 def test_a_module_that_does_not_work_is_one_line(tool, work, capsys, text, message):
     Path("my_nets.py").unlink()
     if text is not None:

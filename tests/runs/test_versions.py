@@ -1,4 +1,5 @@
 """A run folder of version 0.1 can be evaluated, read and resumed."""
+
 from __future__ import annotations
 
 import json
@@ -17,9 +18,11 @@ OLD_KEYS = {"step_size": "every", "gamma": "factor"}
 @pytest.fixture
 def config(tmp_path) -> Path:
     path = tmp_path / "old.yaml"
-    path.write_text("data: {name: digits, limit: 256, augment: {pad: 2}}\nmodel: {name: lenet5}\n"
-                    "optim: {lr: 0.01, schedule: {name: step, step_size: 1}}\n"
-                    "train: {epochs: 2, batch_size: 32, log_every: 2}\n")
+    path.write_text(
+        "data: {name: digits, limit: 256, augment: {pad: 2}}\nmodel: {name: lenet5}\n"
+        "optim: {lr: 0.01, schedule: {name: step, step_size: 1}}\n"
+        "train: {epochs: 2, batch_size: 32, log_every: 2}\n"
+    )
     return path
 
 
@@ -62,9 +65,13 @@ def test_a_state_that_is_not_ours_is_one_line(tool, config, tmp_path, capsys):
     run = tmp_path / "run"
     assert tool("train", "-c", config, "--run", run) == 0
     folder = run / "checkpoints/best"
-    for key, value, message in (("step", 10**30, "step: "), ("classes", [], "classes: "), ("history", 3, "history: "),
-                                ("preprocess", {}, "preprocess: "),
-                                ("model", {"name": "lenet5", "num_classes": "x"}, "model.num_classes: ")):
+    for key, value, message in (
+        ("step", 10**30, "step: "),
+        ("classes", [], "classes: "),
+        ("history", 3, "history: "),
+        ("preprocess", {}, "preprocess: "),
+        ("model", {"name": "lenet5", "num_classes": "x"}, "model.num_classes: "),
+    ):
         content = (folder / "state.json").read_text()
         (folder / "state.json").write_text(json.dumps({**json.loads(content), key: value}))
         sums = subprocess.run(["sha256sum", *FILES], cwd=folder, capture_output=True, text=True, check=True)

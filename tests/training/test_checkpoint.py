@@ -1,4 +1,5 @@
 """A checkpoint is whole or refused by name."""
+
 import os
 import subprocess
 import threading
@@ -14,8 +15,16 @@ from paddlecnn.runs.state import RunState
 
 
 def checkpoint(step):
-    state = RunState(step=step, epoch=step // 10, model={"name": "lenet5", "num_classes": 1}, preprocess=defaults("digits"),
-                     classes=("a",), data={"name": "digits", "train": "1", "val": "2"}, config_hash="0", lr=1 / 3)
+    state = RunState(
+        step=step,
+        epoch=step // 10,
+        model={"name": "lenet5", "num_classes": 1},
+        preprocess=defaults("digits"),
+        classes=("a",),
+        data={"name": "digits", "train": "1", "val": "2"},
+        config_hash="0",
+        lr=1 / 3,
+    )
     return Checkpoint({"w": np.full((2, 3), step, np.float32)}, {"w/velocity": np.zeros(3, np.float32)}, state)
 
 

@@ -1,4 +1,5 @@
 """train.engine and train.precision: what a run records, how it resumes, and how its predictions move."""
+
 from __future__ import annotations
 
 import json
@@ -51,8 +52,20 @@ def test_another_engine_resumes_only_on_purpose(tool, tiny, tmp_path, capsys, pr
     assert tool("train", "-c", tiny, "--run", run, *options(precision), "-o", "train.epochs=1") == 0
     assert tool("train", "-c", tiny, "--run", run, "--resume", "-o", "train.engine=paddle", "-o", "train.epochs=1") == 2
     assert "train.engine" in capsys.readouterr().err
-    assert tool("train", "--resume", run, "--extend", "train.engine=paddle", "--extend", "train.precision=float32",
-                "--extend", "train.epochs=2") == 0
+    assert (
+        tool(
+            "train",
+            "--resume",
+            run,
+            "--extend",
+            "train.engine=paddle",
+            "--extend",
+            "train.precision=float32",
+            "--extend",
+            "train.epochs=2",
+        )
+        == 0
+    )
     assert load_checkpoint(run / "checkpoints" / "last").state.engine == "paddle"
 
 
@@ -75,12 +88,18 @@ def test_a_run_predicts_on_a_machine_that_lacks_its_engine(tool, tiny, tmp_path,
     run = tmp_path / "run"
     assert tool("train", "-c", tiny, "--run", run, *options(precision), "-o", "train.epochs=1") == 0
     hidden = os.environ | {"PADDLECNN_ONEDNN_LIBRARY": str(tmp_path / "absent.so"), "PYTHONPATH": os.getcwd()}
-    done = subprocess.run([python, "-m", "paddlecnn", "eval", run], env=hidden, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [python, "-m", "paddlecnn", "eval", run], env=hidden, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Paddle in float32 predicts" in done.stderr
-    done = subprocess.run([python, "-m", "paddlecnn", "train", "--resume", run, "--extend", "train.epochs=2"],
-                          env=hidden, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-m", "paddlecnn", "train", "--resume", run, "--extend", "train.epochs=2"],
+        env=hidden,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert "does not exist" in done.stderr
 

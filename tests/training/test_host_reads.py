@@ -1,4 +1,5 @@
 """A training step waits for the device only where the host needs the numbers."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -23,6 +24,7 @@ def reads(monkeypatch) -> Counter:
         def read(tensor, *arguments):
             count[name] += 1
             return original(tensor, *arguments)
+
         return read
 
     for name in READS:
@@ -33,11 +35,20 @@ def reads(monkeypatch) -> Counter:
 def steps_and_reads(tmp_path, reads: Counter, log_every: int, batch_size: int) -> tuple[int, int]:
     """An epoch of 200 images with clipping, accumulation and label smoothing: its steps, and the reads."""
     reads.clear()
-    config = load_config({
-        "data": {"name": "digits", "val_fraction": 0.5, "limit": 200}, "model": {"name": "lenet5"},
-        "optim": {"name": "momentum", "clip_norm": 1.0},
-        "train": {"epochs": 1, "batch_size": batch_size, "accumulate": 2, "log_every": log_every,
-                  "label_smoothing": 0.1}})
+    config = load_config(
+        {
+            "data": {"name": "digits", "val_fraction": 0.5, "limit": 200},
+            "model": {"name": "lenet5"},
+            "optim": {"name": "momentum", "clip_norm": 1.0},
+            "train": {
+                "epochs": 1,
+                "batch_size": batch_size,
+                "accumulate": 2,
+                "log_every": log_every,
+                "label_smoothing": 0.1,
+            },
+        }
+    )
     train_run(config, tmp_path / f"{log_every}-{batch_size}", device="cpu")
     return -(-200 // batch_size), sum(reads.values())
 

@@ -2,6 +2,7 @@
 
 Five kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures in docs/reliability.md.
 """
+
 from __future__ import annotations
 
 import os
@@ -23,8 +24,9 @@ CHECKPOINTING = ["-o", "train.checkpoint.every_steps=3", "-o", "train.epochs=12"
 def start(config: Path, run: Path) -> subprocess.Popen:
     """Start training, or resume it if the run exists."""
     command = [sys.executable, ROOT / "tools" / "train.py", "-c", config, "--run", run, *CHECKPOINTING]
-    return subprocess.Popen([*command, "--resume"] if run.exists() else command,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        [*command, "--resume"] if run.exists() else command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 def kill_somewhere(process: subprocess.Popen, run: Path, in_writing: bool, chance: random.Random) -> str | None:
@@ -81,16 +83,19 @@ def test_a_run_killed_again_and_again_ends_as_one_never_stopped(tiny, tmp_path, 
         finish(tiny, run)
         assert_same(run, whole)
     with capsys.disabled():
-        print(f"\n{sum(hits.values())} kills, {hits['in a checkpoint']} of them inside a checkpoint's writing, "
-              f"in {rounds} runs, each equal to the one never stopped")
+        print(
+            f"\n{sum(hits.values())} kills, {hits['in a checkpoint']} of them inside a checkpoint's writing, "
+            f"in {rounds} runs, each equal to the one never stopped"
+        )
 
 
 def assert_same(run: Path, whole: Path) -> None:
     """Weights and optimizer to the bit, the same rows, the same best epoch, one curve of rising steps."""
     assert weights_sha(run) == weights_sha(whole)
     assert weights_sha(run, "best") == weights_sha(whole, "best")
-    assert load_checkpoint(run / "checkpoints/best").state.step == \
-        load_checkpoint(whole / "checkpoints/best").state.step
+    assert (
+        load_checkpoint(run / "checkpoints/best").state.step == load_checkpoint(whole / "checkpoints/best").state.step
+    )
     assert metrics_without_clock(run) == metrics_without_clock(whole)
     assert not list((run / "checkpoints").glob(".*"))
     found, expected = curves(run), curves(whole)

@@ -1,4 +1,5 @@
 """The advice after an out-of-memory error, and the one-writer rule."""
+
 from __future__ import annotations
 
 import re
@@ -29,15 +30,31 @@ def test_a_run_has_one_trainer_at_a_time(tool, tiny, tmp_path, capsys):
     run = tmp_path / "run"
     assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=1") == 0
     with RunDir(run).locked():
-        assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=1", "--resume",
-                    "--extend", "train.epochs=2") == 2
+        assert (
+            tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=1", "--resume", "--extend", "train.epochs=2")
+            == 2
+        )
     assert "another process is training this run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("precision", "reason"), [("float16", "needs a GPU"), ("bfloat16", "take engine onednn")])
 def test_a_precision_that_paddle_lacks_on_a_cpu_is_refused(tool, tiny, tmp_path, capsys, precision, reason):
-    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--device", "cpu", "-o", "train.engine=paddle",
-                "-o", f"train.precision={precision}") == 2
+    assert (
+        tool(
+            "train",
+            "-c",
+            tiny,
+            "--run",
+            tmp_path / "run",
+            "--device",
+            "cpu",
+            "-o",
+            "train.engine=paddle",
+            "-o",
+            f"train.precision={precision}",
+        )
+        == 2
+    )
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

@@ -1,4 +1,5 @@
 """The learning rate by step, and which parameter is changed by how much."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -25,16 +26,19 @@ def rates(schedule: dict, done: int = 0) -> list[float]:
     return result
 
 
-@pytest.mark.parametrize(("schedule", "expected"), [
-    ({"name": "constant"}, lambda k: 0.1),
-    ({"name": "step", "step_size": 2}, lambda k: 0.1 * 0.1 ** (k // 8)),
-    ({"name": "multistep", "milestones": [1, 3], "gamma": 0.5}, lambda k: 0.1 * 0.5 ** ((k >= 4) + (k >= 12))),
-    ({"name": "exponential", "gamma": 0.5}, lambda k: 0.1 * 0.5 ** (k / 4)),
-    ({"name": "cosine"}, lambda k: 0.1 * (1 + np.cos(np.pi * k / 20)) / 2),
-    ({"name": "cosine", "final_factor": 0.1}, lambda k: 0.01 + 0.09 * (1 + np.cos(np.pi * k / 20)) / 2),
-    ({"name": "constant", "warmup": 1}, lambda k: 0.1 * min(k / 4, 1)),
-    ({"name": "cosine", "warmup": 1}, lambda k: 0.1 * (k / 4 if k < 4 else (1 + np.cos(np.pi * (k - 4) / 16)) / 2)),
-])
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"name": "constant"}, lambda k: 0.1),
+        ({"name": "step", "step_size": 2}, lambda k: 0.1 * 0.1 ** (k // 8)),
+        ({"name": "multistep", "milestones": [1, 3], "gamma": 0.5}, lambda k: 0.1 * 0.5 ** ((k >= 4) + (k >= 12))),
+        ({"name": "exponential", "gamma": 0.5}, lambda k: 0.1 * 0.5 ** (k / 4)),
+        ({"name": "cosine"}, lambda k: 0.1 * (1 + np.cos(np.pi * k / 20)) / 2),
+        ({"name": "cosine", "final_factor": 0.1}, lambda k: 0.01 + 0.09 * (1 + np.cos(np.pi * k / 20)) / 2),
+        ({"name": "constant", "warmup": 1}, lambda k: 0.1 * min(k / 4, 1)),
+        ({"name": "cosine", "warmup": 1}, lambda k: 0.1 * (k / 4 if k < 4 else (1 + np.cos(np.pi * (k - 4) / 16)) / 2)),
+    ],
+)
 def test_a_schedule_follows_its_formula(schedule, expected):
     np.testing.assert_allclose(rates(schedule), [expected(step) for step in range(STEPS * EPOCHS)], rtol=1e-6)
 
@@ -47,8 +51,9 @@ def test_one_cycle_rises_to_lr_and_falls_to_almost_nothing():
     assert values[-1] == pytest.approx(1e-5)
 
 
-@pytest.mark.parametrize("schedule", [{"name": "cosine", "warmup": 1}, {"name": "onecycle"},
-                                      {"name": "step", "step_size": 1}])
+@pytest.mark.parametrize(
+    "schedule", [{"name": "cosine", "warmup": 1}, {"name": "onecycle"}, {"name": "step", "step_size": 1}]
+)
 def test_a_schedule_replayed_to_a_step_is_the_whole_one_from_there(schedule):
     assert rates(schedule, done=7) == rates(schedule)[7:]
 
@@ -63,16 +68,22 @@ def change_by_decay_alone(**options) -> dict[str, float]:
     optimizer = build_optimizer(model, config, build_schedule(config, 1, 1))
     sum((parameter * 0).sum() for parameter in model.parameters() if not parameter.stop_gradient).backward()
     optimizer.step()
-    return {name: float(parameter.numpy().ravel()[0]) for name, parameter in model.named_parameters()
-            if not parameter.stop_gradient}
+    return {
+        name: float(parameter.numpy().ravel()[0])
+        for name, parameter in model.named_parameters()
+        if not parameter.stop_gradient
+    }
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adamw"])
 def test_weight_decay_spares_biases_and_norms_by_a_switch(name):
     spared = change_by_decay_alone(name=name, decay_biases_and_norms=False)
     kept = {parameter for parameter, factor in spared.items() if factor == 1}
-    assert kept == {parameter for parameter in spared
-                    if parameter.endswith("bias") or ("norm" in parameter and parameter.endswith("weight"))}
+    assert kept == {
+        parameter
+        for parameter in spared
+        if parameter.endswith("bias") or ("norm" in parameter and parameter.endswith("weight"))
+    }
     assert kept < spared.keys()
     assert 1 not in change_by_decay_alone(name=name).values()
 
@@ -106,13 +117,21 @@ def test_frozen_convolutions_do_not_move():
 @pytest.mark.parametrize("clip", [0.5, 1e6])
 def test_clipping_scales_all_gradients_to_the_norm_and_only_when_it_is_exceeded(clip):
     model = create_model("lenet5")
-    config = Config(data={"name": "digits"}, model={"name": "lenet5"}, train={"epochs": 1},
-                    optim={"name": "sgd", "lr": 1.0, "clip_norm": clip})
+    config = Config(
+        data={"name": "digits"},
+        model={"name": "lenet5"},
+        train={"epochs": 1},
+        optim={"name": "sgd", "lr": 1.0, "clip_norm": clip},
+    )
     state = TrainState(model, config, steps_per_epoch=1)
     before = [parameter.numpy() for parameter in model.parameters()]
     batch = Batch(paddle.ones([4, 3, 32, 32]) * 20, paddle.to_tensor([0, 1, 2, 3]), np.arange(4))
     norm = state.step(batch, 4, StepSums(), StepProfiler(), want_norm=True).item()
-    moved = np.sqrt(sum(((new.numpy() - old).astype(np.float64) ** 2).sum()
-                        for old, new in zip(before, model.parameters(), strict=True)))
+    moved = np.sqrt(
+        sum(
+            ((new.numpy() - old).astype(np.float64) ** 2).sum()
+            for old, new in zip(before, model.parameters(), strict=True)
+        )
+    )
     assert norm > 0.5
     assert moved == pytest.approx(min(clip, norm), rel=1e-4)

@@ -1,4 +1,5 @@
 """Loss scaling survives a checkpoint."""
+
 from __future__ import annotations
 
 import json
@@ -16,18 +17,31 @@ from paddlecnn.runs.state import RunIdentity, RunState
 from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import StepSums, TrainState
 
-IDENTITY = RunIdentity(model={"name": "lenet5", "num_classes": 10}, preprocess=defaults("digits"),
-                     classes=("a",), config_hash="0",
-                       data={"name": "digits", "train": "1", "val": "2"})
+IDENTITY = RunIdentity(
+    model={"name": "lenet5", "num_classes": 10},
+    preprocess=defaults("digits"),
+    classes=("a",),
+    config_hash="0",
+    data={"name": "digits", "train": "1", "val": "2"},
+)
 
 
 def enabled_scaler(scale: float) -> paddle.amp.GradScaler:
     """A loss scaling that is enabled on a CPU too, where Paddle would leave it disabled."""
     scaler = paddle.amp.GradScaler(enable=False)
     scaler._enable = True
-    scaler.load_state_dict({"scale": np.array([scale], np.float32), "incr_ratio": 2.0, "decr_ratio": 0.5,
-                            "incr_every_n_steps": 1000, "decr_every_n_nan_or_inf": 1, "incr_count": 7,
-                            "decr_count": 0, "use_dynamic_loss_scaling": True})
+    scaler.load_state_dict(
+        {
+            "scale": np.array([scale], np.float32),
+            "incr_ratio": 2.0,
+            "decr_ratio": 0.5,
+            "incr_every_n_steps": 1000,
+            "decr_every_n_nan_or_inf": 1,
+            "incr_count": 7,
+            "decr_count": 0,
+            "use_dynamic_loss_scaling": True,
+        }
+    )
     return scaler
 
 
@@ -63,8 +77,14 @@ def test_a_step_on_a_gpu_is_the_step_on_a_cpu(gpu):
     weights = {}
     for device in ("cpu", gpu):
         paddle.set_device(device)
-        config = load_config({"data": {"name": "digits"}, "optim": {"clip_norm": 1.0}, "train": {"epochs": 1},
-                              "model": {"name": "alexnet_cifar_lrn", "options": {"dropout": 0.0}}})
+        config = load_config(
+            {
+                "data": {"name": "digits"},
+                "optim": {"clip_norm": 1.0},
+                "train": {"epochs": 1},
+                "model": {"name": "alexnet_cifar_lrn", "options": {"dropout": 0.0}},
+            }
+        )
         paddle.seed(0)
         model = create_model("alexnet_cifar_lrn", dropout=0.0)
         weights.setdefault("start", {name: value.numpy() for name, value in model.state_dict().items()})
@@ -90,9 +110,11 @@ def test_a_run_in_mixed_precision_resumes(gpu, tool, tiny, tmp_path, precision):
 @pytest.mark.gpu
 def test_a_batch_that_does_not_fit_is_one_line_with_advice(gpu, tool, tmp_path, capsys):
     config = tmp_path / "large.yaml"
-    config.write_text("data: {name: digits, preprocess: {size: 1024}}\n"
-                      "model: {name: vgg19, options: {input_size: 1024, hidden: [16]}}\n"
-                      "train: {epochs: 1, batch_size: 1024}\n")
+    config.write_text(
+        "data: {name: digits, preprocess: {size: 1024}}\n"
+        "model: {name: vgg19, options: {input_size: 1024, hidden: [16]}}\n"
+        "train: {epochs: 1, batch_size: 1024}\n"
+    )
     assert tool("train", "-c", config, "--run", tmp_path / "run", "--device", gpu) == 2
     error = capsys.readouterr().err
     assert "train.batch_size: a batch of 1024 does not fit" in error

@@ -1,4 +1,5 @@
 """Several processes train as one: real processes, started by Paddle's launcher, talking over loopback."""
+
 from __future__ import annotations
 
 import os
@@ -32,8 +33,12 @@ def launch(folder: Path, *arguments: object, nodes: int = 1, port: int | None = 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     shape = ["--nproc_per_node", str(2 // nodes), "--log_dir", str(folder)]
     shape += ["--nnodes", str(nodes), "--master", f"127.0.0.1:{port or free_port()}"]
-    return subprocess.Popen([sys.executable, "-m", "paddle.distributed.launch", *shape, *TRAIN, *map(str, arguments)],
-                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        [sys.executable, "-m", "paddle.distributed.launch", *shape, *TRAIN, *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def wait(process: subprocess.Popen, folder: Path) -> str:
@@ -59,8 +64,10 @@ def single(tool, tiny, tmp_path) -> Path:
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
     run, port = tmp_path / "double", free_port()
-    jobs = [launch(tmp_path / f"log-{node}", "-c", tiny, "--run", run, *STEPS, nodes=nodes, port=port)
-            for node in range(nodes)]
+    jobs = [
+        launch(tmp_path / f"log-{node}", "-c", tiny, "--run", run, *STEPS, nodes=nodes, port=port)
+        for node in range(nodes)
+    ]
     for node, job in enumerate(jobs):
         output = wait(job, tmp_path / f"log-{node}")
         assert job.returncode == 0, output

@@ -1,4 +1,5 @@
 """Training, resuming and stopping, as a user runs them."""
+
 from __future__ import annotations
 
 import json
@@ -31,8 +32,15 @@ def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
         assert (whole / "checkpoints" / name / "model.safetensors").is_file()
     rows = metrics_without_clock(whole)
     assert [row[0] for row in rows].count("val") == 3
-    assert curves(whole).keys() == {"train/loss", "train/top1", "train/lr", "train/grad_norm",
-                                    "train/images_per_second", "val/loss", "val/top1"}
+    assert curves(whole).keys() == {
+        "train/loss",
+        "train/top1",
+        "train/lr",
+        "train/grad_norm",
+        "train/images_per_second",
+        "val/loss",
+        "val/top1",
+    }
     environment = json.loads((whole / "environment.json").read_text())
     assert environment["config_hash"] == load_checkpoint(whole / "checkpoints/best").state.config_hash
     assert environment["packages"]["paddlepaddle"]
@@ -75,6 +83,7 @@ def test_an_existing_run_is_not_touched(tool, tiny, whole, capsys):
 
 def interrupt_after(run: Path, rows: int, number: int) -> threading.Thread:
     """Send this process a signal once metrics.csv has so many rows."""
+
     def wait() -> None:
         path = run / "metrics.csv"
         while not path.exists() or path.read_text().count("\n") <= rows:
@@ -102,11 +111,14 @@ def test_a_signal_stops_cleanly_and_the_run_resumes_to_the_same_weights(tool, ti
     assert metrics_without_clock(run) == metrics_without_clock(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("extra", [
-    ["optim.name=adam", "optim.lr=0.001", "train.accumulate=2"],
-    ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
-    ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
-])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["optim.name=adam", "optim.lr=0.001", "train.accumulate=2"],
+        ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
+        ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
+    ],
+)
 def test_all_state_is_restored_at_a_resume(tool, tiny, tmp_path, extra):
     options = [word for item in extra for word in ("-o", item)]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -122,11 +134,28 @@ def test_all_state_is_restored_at_a_resume(tool, tiny, tmp_path, extra):
 @pytest.mark.parametrize("rule", ["every_steps=3", "every_minutes=1e-6"])
 def test_checkpoints_inside_an_epoch_are_written_and_the_last_k_kept(tool, tiny, tmp_path, rule):
     run = tmp_path / "run"
-    assert tool("train", "-c", tiny, "--run", run, "-o", "train.epochs=1", "-o", f"train.checkpoint.{rule}",
-                "-o", "train.checkpoint.keep=3") == 0
+    assert (
+        tool(
+            "train",
+            "-c",
+            tiny,
+            "--run",
+            run,
+            "-o",
+            "train.epochs=1",
+            "-o",
+            f"train.checkpoint.{rule}",
+            "-o",
+            "train.checkpoint.keep=3",
+        )
+        == 0
+    )
     earlier = [3, 6] if rule == "every_steps=3" else [6, 7]
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
-        "best", "last", *(f"step-{step:08d}" for step in earlier)]
+        "best",
+        "last",
+        *(f"step-{step:08d}" for step in earlier),
+    ]
     state = load_checkpoint(run / "checkpoints" / f"step-{earlier[0]:08d}").state
     assert (state.epoch, state.step, state.step_in_epoch) == (0, earlier[0], earlier[0])
 
@@ -189,8 +218,7 @@ def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
 
 def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, capsys):
     run = tmp_path / "exploding"
-    assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30",
-                "-o", "optim.schedule={name: constant}") == 2
+    assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30", "-o", "optim.schedule={name: constant}") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"exploding: the loss is (nan|inf) at step \d+ \(epoch 1\), learning rate 1e\+30; lower", error)
     assert error.endswith("No checkpoint was written yet")
@@ -198,8 +226,24 @@ def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, 
 
 def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
     run = tmp_path / "run"
-    assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30", "-o", "optim.schedule={name: constant}",
-                "-o", "train.batch_size=256", "-o", "train.epochs=1") == 2  # an epoch of one step: its loss is finite
+    assert (
+        tool(
+            "train",
+            "-c",
+            tiny,
+            "--run",
+            run,
+            "-o",
+            "optim.lr=1e30",
+            "-o",
+            "optim.schedule={name: constant}",
+            "-o",
+            "train.batch_size=256",
+            "-o",
+            "train.epochs=1",
+        )
+        == 2
+    )  # an epoch of one step: its loss is finite
     assert re.search(r"the validation loss is (nan|inf) at step 1 ", capsys.readouterr().err)
     assert not list((run / "checkpoints").iterdir())
 
@@ -267,6 +311,7 @@ def test_an_input_size_that_the_model_does_not_take_is_found_before_a_run_is_mad
 
 def test_a_gpu_that_is_not_there_is_named(tool, tiny, tmp_path, capsys):
     import paddle
+
     if paddle.device.is_compiled_with_cuda():
         pytest.skip("this PaddlePaddle is a GPU build")
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", "--device", "gpu") == 2
@@ -352,13 +397,16 @@ def test_seeds_do_not_train_inside_a_plain_run(tool, tiny, whole, capsys):
     assert not list(whole.glob("seed-*"))
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    (["--seeds", "0"], "--seeds 0: must be at least 2"),
-    (["--seeds", "-1"], "--seeds -1: must be at least 2"),
-    (["--profile", "-1"], "-1: must be 1 or more"),
-    (["--profile", "0"], "0: must be 1 or more"),
-    (["--extend", "train.epochs=9"], "--extend: changes the length of an existing run; add --resume"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seeds", "0"], "--seeds 0: must be at least 2"),
+        (["--seeds", "-1"], "--seeds -1: must be at least 2"),
+        (["--profile", "-1"], "-1: must be 1 or more"),
+        (["--profile", "0"], "0: must be 1 or more"),
+        (["--extend", "train.epochs=9"], "--extend: changes the length of an existing run; add --resume"),
+    ],
+)
 def test_an_option_out_of_range_is_refused(tool, tiny, tmp_path, capsys, options, message):
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", *options) == 2
     assert message in capsys.readouterr().err

@@ -1,4 +1,5 @@
 """A check of everything about a data set that can be wrong. Nothing is changed."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -98,6 +99,7 @@ def check_part(report: Report, name: str, part: Dataset, config: Config, figures
 
 def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo]) -> None:
     """Unreadable images are errors; unusual ones are warnings, since they are read nevertheless."""
+
     def warn(text: str, found: list[int]) -> None:
         if found:
             report.add("warning", f"{name}: {len(found):,} images {text}", [part.ids[i] for i in found])
@@ -109,8 +111,10 @@ def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo
     for mode in sorted({info.mode for _, info in sound} - set(USUAL_MODES)):
         warn(f"are {mode}, not RGB; they are converted", [i for i, info in sound if info.mode == mode])
     for kind in sorted({info.wrong_suffix for _, info in sound if info.wrong_suffix}):
-        warn(f"are {kind} under another suffix; they are read by their content",
-              [i for i, info in sound if info.wrong_suffix == kind])
+        warn(
+            f"are {kind} under another suffix; they are read by their content",
+            [i for i, info in sound if info.wrong_suffix == kind],
+        )
     warn("are rotated by EXIF; they are read upright", [i for i, info in sound if info.rotated])
     warn(f"have a side below {TINY} pixels", [i for i, info in sound if min(info.width, info.height) < TINY])
 
@@ -121,8 +125,11 @@ def check_balance(report: Report, name: str, part: Dataset) -> None:
     counts = np.bincount(part.labels, minlength=len(part.classes))
     rare = [f"{part.classes[i]}: {counts[i]:,}" for i in np.flatnonzero(counts < RARE * counts.max())]
     if rare:
-        report.add("warning", f"{name}: {len(rare)} classes have less than a tenth of the largest "
-                              f"({counts.max():,} images)", rare)
+        report.add(
+            "warning",
+            f"{name}: {len(rare)} classes have less than a tenth of the largest ({counts.max():,} images)",
+            rare,
+        )
 
 
 def check_duplicates(report: Report, name: str, part: Dataset, infos: list[ImageInfo]) -> None:
@@ -133,9 +140,12 @@ def check_duplicates(report: Report, name: str, part: Dataset, infos: list[Image
         members = [readable[i] for i in group]
         labels = set() if part.labels is None else {int(part.labels[i]) for i in members}
         if len(labels) > 1:
-            report.add("error", f"{name}: one image under {len(labels)} labels "
-                                f"({', '.join(part.classes[label] for label in sorted(labels))})",
-                       [part.ids[i] for i in members])
+            report.add(
+                "error",
+                f"{name}: one image under {len(labels)} labels "
+                f"({', '.join(part.classes[label] for label in sorted(labels))})",
+                [part.ids[i] for i in members],
+            )
         else:
             report.add("warning", f"{name}: {len(members)} exact duplicates", [part.ids[i] for i in members])
     if len(readable) > MAX_IMAGES:
@@ -143,16 +153,23 @@ def check_duplicates(report: Report, name: str, part: Dataset, infos: list[Image
     elif readable:
         pairs = near_duplicates(np.stack([infos[i].thumbnail for i in readable]), content)
         if pairs:
-            report.add("warning", f"{name}: {len(pairs):,} pairs of images are nearly the same",
-                       [f"{part.ids[readable[a]]} {part.ids[readable[b]]}" for a, b in pairs])
+            report.add(
+                "warning",
+                f"{name}: {len(pairs):,} pairs of images are nearly the same",
+                [f"{part.ids[readable[a]]} {part.ids[readable[b]]}" for a, b in pairs],
+            )
 
 
-def check_leaks(report: Report, name: str, part: Dataset, other_name: str, other: Dataset,
-                level: str = "warning") -> None:
+def check_leaks(
+    report: Report, name: str, part: Dataset, other_name: str, other: Dataset, level: str = "warning"
+) -> None:
     """Images that are in two parts."""
     where = dict(zip(part.content_hashes, part.ids, strict=True))
-    shared = [f"{where[digest]} {image}" for digest, image in zip(other.content_hashes, other.ids, strict=True)
-              if digest in where]
+    shared = [
+        f"{where[digest]} {image}"
+        for digest, image in zip(other.content_hashes, other.ids, strict=True)
+        if digest in where
+    ]
     if shared:
         report.add(level, f"{len(shared):,} images are in {name} and in {other_name}", shared)
 
@@ -178,8 +195,11 @@ def check_shared_memory(report: Report, config: Config, splits: Splits) -> None:
     needed, free = shared_memory_needed(loader.batch_bytes, workers), shared_memory_free()
     report.parts["shared memory"] = {"needed": needed, "free": free}
     if free < needed:
-        report.add("error", f"{SHARED_MEMORY} has {free / 2**20:,.0f} MiB free and {workers} workers need "
-                            f"{needed / 2**20:,.0f}; enlarge it (docker: --shm-size) or use fewer workers")
+        report.add(
+            "error",
+            f"{SHARED_MEMORY} has {free / 2**20:,.0f} MiB free and {workers} workers need "
+            f"{needed / 2**20:,.0f}; enlarge it (docker: --shm-size) or use fewer workers",
+        )
 
 
 def summary_of(part: Dataset, infos: list[ImageInfo]) -> dict[str, Any]:

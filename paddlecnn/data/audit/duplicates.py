@@ -1,4 +1,5 @@
 """Duplicate images: the same bytes, or the same picture in other bytes."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -32,7 +33,7 @@ def near_duplicates(thumbnails: np.ndarray, content: list[bytes]) -> list[tuple[
     unit, pixels = centred[usable] / norms[usable, None], pixels[usable]
     pairs = []
     for begin in range(0, len(usable), BLOCK):
-        alike = unit[begin:begin + BLOCK] @ unit[begin:].T > SIMILAR
+        alike = unit[begin : begin + BLOCK] @ unit[begin:].T > SIMILAR
         for row, column in zip(*np.nonzero(np.triu(alike, 1)), strict=True):
             first, second = begin + row, begin + column
             if np.abs(pixels[first] - pixels[second]).mean() <= CLOSE:

@@ -1,4 +1,5 @@
 """Inspection of every image of a data set: its properties, for `check-data`, and whether it can be read at all."""
+
 from __future__ import annotations
 
 import os
@@ -37,8 +38,10 @@ class ImageInfo:
 
 def inspect_all(dataset: Dataset) -> list[ImageInfo]:
     """One ImageInfo per image, in order."""
-    with ThreadPoolExecutor(usable_cores()) as pool, \
-            tqdm(total=len(dataset), unit="image", desc=f"reading {dataset.name}", disable=None) as bar:
+    with (
+        ThreadPoolExecutor(usable_cores()) as pool,
+        tqdm(total=len(dataset), unit="image", desc=f"reading {dataset.name}", disable=None) as bar,
+    ):
         return list(counted(pool.map(partial(inspect, dataset), range(len(dataset))), bar))
 
 
@@ -67,10 +70,14 @@ def inspect_file(dataset: FileDataset, position: int) -> ImageInfo:
     with open_image(data, name) as image:
         found = "JPEG" if image.format == "MPO" else image.format  # a JPEG with further pictures behind it
         expected = FORMAT_OF.get(os.path.splitext(name)[1].lower(), found)
-        return ImageInfo(width=pixels.shape[1], height=pixels.shape[0], mode=image.mode,
-                         wrong_suffix=found if expected != found else None,
-                         rotated=image.getexif().get(ORIENTATION, 1) not in (0, 1),
-                         thumbnail=thumbnail_of(pixels))
+        return ImageInfo(
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            mode=image.mode,
+            wrong_suffix=found if expected != found else None,
+            rotated=image.getexif().get(ORIENTATION, 1) not in (0, 1),
+            thumbnail=thumbnail_of(pixels),
+        )
 
 
 def thumbnail_of(pixels: np.ndarray) -> np.ndarray:
@@ -88,8 +95,7 @@ def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     if not isinstance(dataset, FileDataset):
         return dataset, []
     faults = {}
-    for position in tqdm(range(len(dataset)), unit="image", desc=f"checking {dataset.name}", leave=False,
-                         disable=None):
+    for position in tqdm(range(len(dataset)), unit="image", desc=f"checking {dataset.name}", leave=False, disable=None):
         reason = read_fault(dataset, position)
         if reason:
             faults[position] = reason

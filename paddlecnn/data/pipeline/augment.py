@@ -3,6 +3,7 @@
 An epoch's random numbers are drawn for all positions at once and indexed, so that a batch costs no
 generator and is the same in any process.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -43,8 +44,14 @@ def uniforms(seed: int, purpose: str, epoch: int, count: int, columns: int) -> n
     return values
 
 
-def training_pixels(positions: np.ndarray, draws: EpochRandom, augment: Augment, spec: Preprocess,
-                    read_squares: ReadSquares, read_image: ReadImage) -> np.ndarray:
+def training_pixels(
+    positions: np.ndarray,
+    draws: EpochRandom,
+    augment: Augment,
+    spec: Preprocess,
+    read_squares: ReadSquares,
+    read_image: ReadImage,
+) -> np.ndarray:
     """The training images at these positions, augmented: uint8 [n, 3, S, S]."""
     if augment.random_resized_crop is not None:
         images = random_resized_crops(positions, draws, augment.random_resized_crop, spec.size, read_image)
@@ -62,8 +69,9 @@ def training_pixels(positions: np.ndarray, draws: EpochRandom, augment: Augment,
     return images
 
 
-def random_crops(images: np.ndarray, positions: np.ndarray, draws: EpochRandom, augment: Augment,
-                 size: int) -> np.ndarray:
+def random_crops(
+    images: np.ndarray, positions: np.ndarray, draws: EpochRandom, augment: Augment, size: int
+) -> np.ndarray:
     """[n, R, R, 3] to [n, 3, size, size], at a random place with `crop` or `pad`, else at the centre."""
     places = images.shape[1] + 2 * augment.pad - size + 1
     if augment.crop or augment.pad:
@@ -73,16 +81,18 @@ def random_crops(images: np.ndarray, positions: np.ndarray, draws: EpochRandom, 
     return crop(images, tops, lefts, size, augment.pad)
 
 
-def random_resized_crops(positions: np.ndarray, draws: EpochRandom, ranges: RandomResizedCrop, size: int,
-                         read_image: ReadImage) -> np.ndarray:
+def random_resized_crops(
+    positions: np.ndarray, draws: EpochRandom, ranges: RandomResizedCrop, size: int, read_image: ReadImage
+) -> np.ndarray:
     """A random part of each image, stretched to [3, size, size] (Szegedy et al. 2015).
 
     Area and the logarithm of the aspect ratio are uniform; a side longer than the image's is clipped to it.
     """
     result = np.empty((len(positions), 3, size, size), np.uint8)
     low, high = np.log(ranges.ratio)
-    for row, position, area, ratio, down, right in zip(range(len(positions)), positions,
-                                                       *draws("resized-crop", positions, 4), strict=True):
+    for row, position, area, ratio, down, right in zip(
+        range(len(positions)), positions, *draws("resized-crop", positions, 4), strict=True
+    ):
         image = read_image(position)
         height, width = image.shape[:2]
         pixels = height * width * (ranges.scale[0] + area * (ranges.scale[1] - ranges.scale[0]))
@@ -90,7 +100,7 @@ def random_resized_crops(positions: np.ndarray, draws: EpochRandom, ranges: Rand
         crop_width = max(1, min(width, round((pixels * aspect) ** 0.5)))
         crop_height = max(1, min(height, round((pixels / aspect) ** 0.5)))
         top, left = int(down * (height - crop_height + 1)), int(right * (width - crop_width + 1))
-        part = image[top:top + crop_height, left:left + crop_width]
+        part = image[top : top + crop_height, left : left + crop_width]
         result[row] = resize_image(part, size, size).transpose(2, 0, 1)
     return result
 

@@ -2,6 +2,7 @@
 
 A file is named by a hash of the images and of their processing; other data or another size is another file.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -41,9 +42,11 @@ def write_squares(dataset: Dataset, side: int, file: BinaryIO) -> None:
     def resized(chunk: range) -> np.ndarray:
         return np.stack([square(dataset.image(i), side) for i in chunk])
 
-    with ThreadPoolExecutor(usable_cores()) as pool, \
-            tqdm(total=len(dataset), unit="image", desc=f"caching {dataset.name}", disable=None) as bar:
+    with (
+        ThreadPoolExecutor(usable_cores()) as pool,
+        tqdm(total=len(dataset), unit="image", desc=f"caching {dataset.name}", disable=None) as bar,
+    ):
         for begin in range(0, len(chunks), 16):  # a few at a time, so that the results do not pile up
-            for pixels in pool.map(resized, chunks[begin:begin + 16]):
+            for pixels in pool.map(resized, chunks[begin : begin + 16]):
                 file.write(pixels.tobytes())
                 bar.update(len(pixels))

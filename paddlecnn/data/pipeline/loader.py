@@ -6,6 +6,7 @@ A batch is made in three steps, each a pure function of (seed, epoch, step):
     finish  normalise on the device, mix, attach labels
 So the batch of (seed, epoch, step) is the same, byte for byte, for any number of workers.
 """
+
 from __future__ import annotations
 
 import math
@@ -49,9 +50,18 @@ class Plan:
     mix: Mix | None
 
 
-def make_loader(dataset: Dataset, preprocess: Preprocess, batch_size: int, *, augment: Augment | None = None,
-                seed: int = 0, shuffle: bool = False, workers: int = 0, shard: tuple[int, int] = (0, 1),
-                cache: str | None = None) -> Loader:
+def make_loader(
+    dataset: Dataset,
+    preprocess: Preprocess,
+    batch_size: int,
+    *,
+    augment: Augment | None = None,
+    seed: int = 0,
+    shuffle: bool = False,
+    workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    cache: str | None = None,
+) -> Loader:
     """A loader over a data set.
 
     preprocess  every key filled (transforms.resolve)
@@ -71,8 +81,17 @@ def make_loader(dataset: Dataset, preprocess: Preprocess, batch_size: int, *, au
 class Loader:
     """Epochs of batches; see `make_loader`. `len` is the number of steps; the last batch may be short."""
 
-    def __init__(self, dataset: Dataset, preprocess: Preprocess, batch_size: int, augment: Augment | None,
-                 seed: int, shuffle: bool, workers: int, shard: tuple[int, int]):
+    def __init__(
+        self,
+        dataset: Dataset,
+        preprocess: Preprocess,
+        batch_size: int,
+        augment: Augment | None,
+        seed: int,
+        shuffle: bool,
+        workers: int,
+        shard: tuple[int, int],
+    ):
         self.dataset = dataset
         self.preprocess = preprocess
         self.batch_size = batch_size
@@ -90,8 +109,11 @@ class Loader:
     @property
     def is_in_memory(self) -> bool:
         """Whether a batch is one indexing of an array, with no image to decode or resize."""
-        return isinstance(self.dataset, ArrayDataset) and not (self.augment and self.augment.random_resized_crop) \
+        return (
+            isinstance(self.dataset, ArrayDataset)
+            and not (self.augment and self.augment.random_resized_crop)
             and self.dataset.images.shape[1:3] == (self.preprocess.resize,) * 2
+        )
 
     @cached_property
     def has_shared_memory(self) -> bool:
@@ -116,8 +138,9 @@ class Loader:
             return self.read(self.plan(number, step), number)
 
         if self.workers and steps:
-            pixels = read_in_workers(read_step, start, len(steps), self.preprocess.size, self.workers,
-                                     self.has_shared_memory)
+            pixels = read_in_workers(
+                read_step, start, len(steps), self.preprocess.size, self.workers, self.has_shared_memory
+            )
         else:
             pixels = map(read_step, steps)
         for step, images in zip(steps, pixels, strict=True):
@@ -126,7 +149,7 @@ class Loader:
     def plan(self, epoch: int, step: int) -> Plan:
         """This process's share of a step. The shares of all processes together are the batch of a single process."""
         order = epoch_order(self.seed, epoch, len(self.dataset), self.shuffle)
-        batch = order[step * self.batch_size:(step + 1) * self.batch_size]
+        batch = order[step * self.batch_size : (step + 1) * self.batch_size]
         share = slice(len(batch) * self.rank // self.world, len(batch) * (self.rank + 1) // self.world)
         own = batch[share]
         mix = self.augment and draw_mix(self.augment, self.preprocess.size, len(batch), self.seed, epoch, step)
@@ -142,8 +165,7 @@ class Loader:
         if self.augment is None:
             return centre_crop(self.read_squares(plan.needed), self.preprocess.size)
         draws = EpochRandom(self.seed, epoch, len(self.dataset))
-        return training_pixels(plan.needed, draws, self.augment, self.preprocess, self.read_squares,
-                               self.dataset.image)
+        return training_pixels(plan.needed, draws, self.augment, self.preprocess, self.read_squares, self.dataset.image)
 
     def finish(self, plan: Plan, pixels: np.ndarray) -> Batch:
         """From bytes to a batch on the device."""

@@ -1,4 +1,5 @@
 """Mixup and CutMix: each image of a batch is mixed with a partner from the same batch, and so are the labels."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Batches prepared while the previous training step runs."""
+
 from __future__ import annotations
 
 from collections.abc import Generator

@@ -1,4 +1,5 @@
 """Worker processes that read images, with `paddle.io.DataLoader` as the engine."""
+
 from __future__ import annotations
 
 import logging
@@ -45,8 +46,9 @@ class Steps:
         return (pixels, "") if pixels.size else (NO_PIXELS, "")
 
 
-def read_in_workers(read_step: ReadStep, start: int, count: int, side: int, workers: int,
-                    use_shared_memory: bool) -> Iterator[np.ndarray]:
+def read_in_workers(
+    read_step: ReadStep, start: int, count: int, side: int, workers: int, use_shared_memory: bool
+) -> Iterator[np.ndarray]:
     """The pixels of `count` steps from `start` on, uint8 [n, 3, side, side], in order, read by worker processes.
 
     The processes end with the iterator, also if it is closed early, and with this process, also if it is killed.
@@ -55,10 +57,17 @@ def read_in_workers(read_step: ReadStep, start: int, count: int, side: int, work
 
     parent = os.getpid()
     data_loader: Any = paddle.io.DataLoader  # its annotations leave out batch_size=None and data sets of other classes
-    engine = data_loader(Steps(read_step, start, count), batch_size=None, collate_fn=unchanged,
-                                  num_workers=min(workers, count), places=paddle.CPUPlace(), prefetch_factor=PREFETCH,
-                                  use_buffer_reader=False, use_shared_memory=use_shared_memory,
-                                  worker_init_fn=lambda _: end_with(parent))
+    engine = data_loader(
+        Steps(read_step, start, count),
+        batch_size=None,
+        collate_fn=unchanged,
+        num_workers=min(workers, count),
+        places=paddle.CPUPlace(),
+        prefetch_factor=PREFETCH,
+        use_buffer_reader=False,
+        use_shared_memory=use_shared_memory,
+        worker_init_fn=lambda _: end_with(parent),
+    )
     batches = iter(engine)
     try:
         for pixels, error in batches:
@@ -95,8 +104,12 @@ def shared_memory_needed(batch_bytes: int, workers: int) -> int:
 def allowed_workers(wanted: int, folder: str = SHARED_MEMORY) -> int:
     """`wanted`, or 0 with a warning if shared memory has no room for the semaphores of the workers' queues."""
     if wanted and shared_memory_free(folder) < SEMAPHORES:
-        logger.warning("%s: less than %.0f MiB free, too little for worker processes; images are read in this process "
-                       "(docker: --shm-size)", folder, SEMAPHORES / 2**20)
+        logger.warning(
+            "%s: less than %.0f MiB free, too little for worker processes; images are read in this process "
+            "(docker: --shm-size)",
+            folder,
+            SEMAPHORES / 2**20,
+        )
         return 0
     return wanted
 
@@ -106,8 +119,13 @@ def has_room(needed: int, folder: str = SHARED_MEMORY) -> bool:
     free = shared_memory_free(folder)
     if free >= needed:
         return True
-    logger.warning("%s: %s MiB free and the loader's workers need %s; batches go through pipes, which is slower "
-                   "(docker: --shm-size)", folder, f"{free / 2**20:,.0f}", f"{needed / 2**20:,.0f}")
+    logger.warning(
+        "%s: %s MiB free and the loader's workers need %s; batches go through pipes, which is slower "
+        "(docker: --shm-size)",
+        folder,
+        f"{free / 2**20:,.0f}",
+        f"{needed / 2**20:,.0f}",
+    )
     return False
 
 

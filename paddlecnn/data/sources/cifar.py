@@ -4,6 +4,7 @@ The batches are pickles. They are read by an unpickler that can build NumPy arra
 file cannot run code. Batches with the published MD5 are official; a folder of other batches in the same form is read
 with a warning.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -52,25 +53,35 @@ class Edition:
 
 
 CIFAR10 = Edition(
-    name="cifar10", folder="cifar-10-batches-py", archive="cifar-10-python.tar.gz",
+    name="cifar10",
+    folder="cifar-10-batches-py",
+    archive="cifar-10-python.tar.gz",
     archive_md5="c58f30108f718f92721af3b95e74349a",
-    train={"data_batch_1": "c99cafc152244af753f735de768cd75f",
-           "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-           "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-           "data_batch_4": "634d18415352ddfa80567beed471001a",
-           "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb"},
+    train={
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    },
     test={"test_batch": "40351d587109b95175f43aff81a1287e"},
     meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
     labels={"fine": (b"labels", b"label_names")},
     counts={"train": 50000, "test": 10000},
     # Over the 50,000 training images, scale 0..1 (tests/real/test_data.py computes them).
-    preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
-                          mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]),
-    mirrors=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-             "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz"))
+    preprocess=Preprocess(
+        size=32, resize=32, channels="rgb", scale=255.0, mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]
+    ),
+    mirrors=(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
+    ),
+)
 
 CIFAR100 = Edition(
-    name="cifar100", folder="cifar-100-python", archive="cifar-100-python.tar.gz",
+    name="cifar100",
+    folder="cifar-100-python",
+    archive="cifar-100-python.tar.gz",
     archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
     train={"train": "16019d7e3df5f24257cddd939b257f8d"},
     test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
@@ -78,10 +89,14 @@ CIFAR100 = Edition(
     labels={"fine": (b"fine_labels", b"fine_label_names"), "coarse": (b"coarse_labels", b"coarse_label_names")},
     counts={"train": 50000, "test": 10000},
     # Over the 50,000 training images, rounded from conf/global_settings.py of weiaicunzai/pytorch-cifar100.
-    preprocess=Preprocess(size=32, resize=32, channels="rgb", scale=255.0,
-                          mean=[0.5071, 0.4865, 0.4409], std=[0.2673, 0.2564, 0.2762]),
-    mirrors=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-             "https://dataset.bj.bcebos.com/cifar/cifar-100-python.tar.gz"))
+    preprocess=Preprocess(
+        size=32, resize=32, channels="rgb", scale=255.0, mean=[0.5071, 0.4865, 0.4409], std=[0.2673, 0.2564, 0.2762]
+    ),
+    mirrors=(
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        "https://dataset.bj.bcebos.com/cifar/cifar-100-python.tar.gz",
+    ),
+)
 
 # In the order of the labels, in the official batches.meta and in the competition.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -100,10 +115,11 @@ def load(config: DataConfig) -> PublishedSplits:
     label_key, names_key = edition.labels[config.labels if len(edition.labels) > 1 else "fine"]
     classes = class_names(edition, read, names_key)
     train = [read_batch(edition, read, name, label_key, len(classes), name) for name in edition.train]
-    test, = (read_batch(edition, read, name, label_key, len(classes), "test") for name in edition.test)
+    (test,) = (read_batch(edition, read, name, label_key, len(classes), "test") for name in edition.test)
     if not is_official:
-        logger.warning("%s: not the official batches of %s, by their MD5; they are read nevertheless", config.root,
-                       edition.name)
+        logger.warning(
+            "%s: not the official batches of %s, by their MD5; they are read nevertheless", config.root, edition.name
+        )
     return PublishedSplits(join(edition.name, classes, train), join(f"{edition.name} test", classes, [test]))
 
 
@@ -118,8 +134,10 @@ def open_source(edition: Edition, root: Path) -> Read:
         return folder_reader(root)
     if root.is_file() or (root / edition.archive).is_file():
         return archive_reader(root if root.is_file() else root / edition.archive, edition)
-    raise DataError(f"data.root: no {edition.name} in {looked_in(root, [edition.folder + '/', edition.archive])}; "
-                    f"get it by: python tools/download.py {edition.name} --dest {root}")
+    raise DataError(
+        f"data.root: no {edition.name} in {looked_in(root, [edition.folder + '/', edition.archive])}; "
+        f"get it by: python tools/download.py {edition.name} --dest {root}"
+    )
 
 
 def folder_reader(folder: Path) -> Read:
@@ -127,23 +145,33 @@ def folder_reader(folder: Path) -> Read:
         if not (folder / name).exists():
             raise DataError(f"{folder / name}: missing; extract the official archive again")
         return read_file(folder / name, "extract the official archive again"), str(folder / name)
+
     return read
 
 
 def archive_reader(archive: Path, edition: Edition) -> Read:
     """Reads from a tar.gz, unpacked once into memory (180 MB); members other than the edition's are ignored."""
     wanted = {f"{edition.folder}/{name}" for name in edition.md5}
-    with damage_named(archive, "not a complete tar.gz",
-                      f"get it again by: python tools/download.py {edition.name} --dest {archive.parent}"), \
-            opened_tar(archive) as tar:
-        files = {member.name: content_of(tar, member).read(MAX_FILE) for member in tar
-                 if member.name in wanted and member.isreg() and member.size <= MAX_FILE}
+    with (
+        damage_named(
+            archive,
+            "not a complete tar.gz",
+            f"get it again by: python tools/download.py {edition.name} --dest {archive.parent}",
+        ),
+        opened_tar(archive) as tar,
+    ):
+        files = {
+            member.name: content_of(tar, member).read(MAX_FILE)
+            for member in tar
+            if member.name in wanted and member.isreg() and member.size <= MAX_FILE
+        }
 
     def read(name: str) -> tuple[bytes, str]:
         member = f"{edition.folder}/{name}"
         if member not in files:
             raise DataError(f"{archive}: {member} is missing; get the official archive")
         return files[member], f"{archive}/{member}"
+
     return read
 
 
@@ -156,8 +184,10 @@ def check_official(edition: Edition, read: Read) -> bool:
     other = [name for name in names if md5_of(read(name)[0]) != edition.md5[name]]
     if other and len(other) < len(names):
         source = read(other[0])[1]
-        raise DataError(f"{source}: MD5 is not the published {edition.md5[other[0]]}, while other files are official; "
-                        "this file is damaged or foreign, get it again")
+        raise DataError(
+            f"{source}: MD5 is not the published {edition.md5[other[0]]}, while other files are official; "
+            "this file is damaged or foreign, get it again"
+        )
     return not other
 
 
@@ -168,8 +198,10 @@ def check_folder(edition: Edition, folder: Path) -> None:
         data, source = read(name)
         md5 = md5_of(data)
         if md5 != published:
-            raise DataError(f"{source}: {len(data):,} bytes with MD5 {md5}, not the published {published}; "
-                            "remove it and get it again")
+            raise DataError(
+                f"{source}: {len(data):,} bytes with MD5 {md5}, not the published {published}; "
+                "remove it and get it again"
+            )
 
 
 def unofficial_files(config: DataConfig) -> list[str]:
@@ -197,18 +229,19 @@ def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classe
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
         raise DataError(f"{source}: not a CIFAR batch; expected data of uint8 [n, 3072]")
     if not isinstance(labels, list) or len(labels) != len(rows) or not all(type(label) is int for label in labels):
-        raise DataError(f"{source}: not a {edition.name} batch; "
-                        f"expected {len(rows)} integers as {label_key.decode()}")
+        raise DataError(f"{source}: not a {edition.name} batch; expected {len(rows)} integers as {label_key.decode()}")
     outside = [i for i, label in enumerate(labels) if not 0 <= label < classes]
     if outside:
-        raise DataError(f"{source}: label {labels[outside[0]]} of image {outside[0]} is outside the range "
-                        f"0 to {classes - 1} ({len(outside)} such); the file is damaged")
+        raise DataError(
+            f"{source}: label {labels[outside[0]]} of image {outside[0]} is outside the range "
+            f"0 to {classes - 1} ({len(outside)} such); the file is damaged"
+        )
     images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # a view: batches are made fastest from separate planes
     return CifarBatch(images, np.array(labels, np.int64), [f"{prefix}/{i}" for i in range(len(images))])
 
 
 def class_names(edition: Edition, read: Read, key: bytes) -> list[str]:
-    name, = edition.meta
+    (name,) = edition.meta
     data, source = read(name)
     names = safe_unpickle(data, source).get(key)
     if not isinstance(names, list) or not names or not all(isinstance(n, bytes) for n in names):
@@ -221,9 +254,13 @@ def md5_of(data: bytes) -> str:
 
 
 def join(name: str, classes: list[str], batches: list[CifarBatch]) -> ArrayDataset:
-    return ArrayDataset(name, classes, [one for batch in batches for one in batch.ids],
-                        np.concatenate([batch.labels for batch in batches]),
-                        np.concatenate([batch.images for batch in batches]))
+    return ArrayDataset(
+        name,
+        classes,
+        [one for batch in batches for one in batch.ids],
+        np.concatenate([batch.labels for batch in batches]),
+        np.concatenate([batch.images for batch in batches]),
+    )
 
 
 def safe_unpickle(data: bytes, source: str) -> dict[Any, Any]:
@@ -231,8 +268,10 @@ def safe_unpickle(data: bytes, source: str) -> dict[Any, Any]:
     try:
         value = unpickle(data, encoding="bytes")
     except RefusedName as error:
-        raise DataError(f"{source}: refused: it asks for {error}, and only NumPy arrays are allowed in a CIFAR file; "
-                        "do not use this file") from None
+        raise DataError(
+            f"{source}: refused: it asks for {error}, and only NumPy arrays are allowed in a CIFAR file; "
+            "do not use this file"
+        ) from None
     except DamagedPickle as error:
         raise DataError(f"{source}: damaged or truncated after {len(data):,} bytes ({error}); get it again") from None
     if not isinstance(value, dict):

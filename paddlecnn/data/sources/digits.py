@@ -4,6 +4,7 @@ They are the test part of "Optical Recognition of Handwritten Digits" (Alpaydin 
 Nothing is downloaded. No test part is published, so a fixed fifth of each class is held out, independent of the
 seed; the rest is for training and validation.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -26,8 +27,13 @@ def load(config: DataConfig) -> PublishedSplits:
 
     raw = load_digits()
     images = np.stack([enlarge(image) for image in raw.images])
-    whole = ArrayDataset("digits", [str(name) for name in raw.target_names],
-                         [f"digits/{i}" for i in range(len(images))], raw.target, images)
+    whole = ArrayDataset(
+        "digits",
+        [str(name) for name in raw.target_names],
+        [f"digits/{i}" for i in range(len(images))],
+        raw.target,
+        images,
+    )
     held_out = quantiles(whole, seed=0, purpose="digits-test") < TEST_FRACTION
     return PublishedSplits(whole.subset(np.flatnonzero(~held_out)), whole.subset(np.flatnonzero(held_out)))
 

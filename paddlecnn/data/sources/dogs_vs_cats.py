@@ -3,6 +3,7 @@
 Two editions of the competition have the same images: Redux (test.zip, log loss) and that of 2013 (test1.zip).
 Each is read in place, without unpacking: as the bundle zip, as the inner zips, or as folders.
 """
+
 from __future__ import annotations
 
 import re
@@ -36,8 +37,10 @@ def load(config: DataConfig) -> PublishedSplits:
     train = first_with(TRAIN_NAME, sources)
     if train is None:
         names = [f"{COMPETITIONS[0]}.zip", "train.zip", "train/cat.0.jpg"]
-        raise DataError(f"data.root: no Dogs vs. Cats in {looked_in(root, names)}; "
-                        f"get it by: python tools/download.py dogs_vs_cats --dest {root}")
+        raise DataError(
+            f"data.root: no Dogs vs. Cats in {looked_in(root, names)}; "
+            f"get it by: python tools/download.py dogs_vs_cats --dest {root}"
+        )
     return PublishedSplits(train_part(*train), test_part(*test) if (test := first_with(TEST_NAME, sources)) else None)
 
 

@@ -6,6 +6,7 @@
 Classes are the folders' names in alphabetical order. `test` may contain images without class folders: they have
 no labels then.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -49,12 +50,14 @@ def labelled(root: Path, part: str, classes: list[str]) -> FileDataset:
             raise DataError(f"{folder / name}: not a class of {root / 'train'} ({', '.join(classes[:10])})")
         found = [f"{name}/{image}" for image in image_names(folder / name)]
         if not found:
-            raise DataError(f"{folder / name}: a class folder without images ({', '.join(SUFFIXES)}); "
-                            "add some or remove the folder")
+            raise DataError(
+                f"{folder / name}: a class folder without images ({', '.join(SUFFIXES)}); add some or remove the folder"
+            )
         images += [(f"{part}/{image}" if part else image, classes.index(name)) for image in found]
     ids = [image for image, _ in images]
-    return FileDataset(f"folder {part}".strip(), classes, ids, np.array([label for _, label in images]),
-                       FolderStorage(root), ids)
+    return FileDataset(
+        f"folder {part}".strip(), classes, ids, np.array([label for _, label in images]), FolderStorage(root), ids
+    )
 
 
 def test_part(root: Path, classes: list[str]) -> FileDataset | None:

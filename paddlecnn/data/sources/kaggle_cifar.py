@@ -7,6 +7,7 @@ The archives are solid: an image can only be reached through those before it. So
 archive in one pass into a memory-mapped array file, kept in `data.cache` if that is set, else nameless and
 temporary. Only one block is in memory at a time. Unpacked folders are read too.
 """
+
 from __future__ import annotations
 
 import csv
@@ -53,8 +54,10 @@ def load(config: DataConfig) -> PublishedSplits:
         if train:
             return PublishedSplits(train, open_part(place, "test", config.cache, None))
     names = [f"{COMPETITION}.zip", "train.7z and trainLabels.csv", "train/1.png and trainLabels.csv"]
-    raise DataError(f"data.root: no Kaggle CIFAR-10 in {looked_in(root, names)}; "
-                    f"get it by: python tools/download.py kaggle_cifar10 --dest {root}")
+    raise DataError(
+        f"data.root: no Kaggle CIFAR-10 in {looked_in(root, names)}; "
+        f"get it by: python tools/download.py kaggle_cifar10 --dest {root}"
+    )
 
 
 class Place:
@@ -136,8 +139,16 @@ def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.
 class PackedDataset(ArrayDataset):
     """The images of a 7z archive, decoded at first use: a run without a test never decodes the test part."""
 
-    def __init__(self, name: str, ids: list[str], labels: np.ndarray | None, archive: Path | FileSlice, source: str,
-                 members: list[str], cache: str | None):
+    def __init__(
+        self,
+        name: str,
+        ids: list[str],
+        labels: np.ndarray | None,
+        archive: Path | FileSlice,
+        source: str,
+        members: list[str],
+        cache: str | None,
+    ):
         Dataset.__init__(self, name, CLASSES, ids, labels)
         self.archive, self.source, self.members, self.cache = archive, source, members, cache
 
@@ -166,13 +177,18 @@ class PackedDataset(ArrayDataset):
         begin = file.tell()
         rows = {member: row for row, member in enumerate(self.members)}
         with tqdm(total=len(rows), unit="image", desc=f"decoding {self.source}", disable=None) as bar:
+
             def write(member: str, pixels: np.ndarray) -> None:
                 file.seek(begin + rows.pop(member) * pixels.size)
                 file.write(pixels.tobytes())
                 bar.update()
 
-            sevenzip.stream(self.archive, lambda member: DecodeSink(
-                f"{self.source}/{member}", partial(write, member) if member in rows else None))
+            sevenzip.stream(
+                self.archive,
+                lambda member: DecodeSink(
+                    f"{self.source}/{member}", partial(write, member) if member in rows else None
+                ),
+            )
         if rows:
             raise DataError(f"{self.source}: {len(rows):,} images are missing after unpacking; get it again")
         file.seek(0, io.SEEK_END)

@@ -7,6 +7,7 @@ One set of rules serves the three formats; for tar it is stricter than tarfile's
 The files go to a hidden folder beside the target, which is renamed at the end: a killed extraction is never taken
 for a complete one, and the next one clears it away.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -89,8 +90,10 @@ def refuse_unsafe(archive: Path, members: list[Member], room: int) -> None:
         raise DataError(f"{archive}: contains no files; get it again")
     needed = sum(member.size + PADDING for member in members)
     if needed > room:
-        raise DataError(f"{archive}: unpacks to {needed / 2**20:,.0f} MiB by its headers and {room / 2**20:,.0f} MiB "
-                        "are free; refused, nothing was unpacked")
+        raise DataError(
+            f"{archive}: unpacks to {needed / 2**20:,.0f} MiB by its headers and {room / 2**20:,.0f} MiB "
+            "are free; refused, nothing was unpacked"
+        )
 
 
 def fault_of_member(member: Member, files: set[PurePosixPath], folders: set[PurePosixPath]) -> str | None:
@@ -118,8 +121,14 @@ def shown(name: str) -> str:
 def leaves_folder(name: str) -> bool:
     """Whether a member's path points, on any system, outside of its folder."""
     windows = PureWindowsPath(name)
-    return not name or "\0" in name or name.startswith("/") or bool(windows.drive or windows.root) \
-        or ".." in windows.parts or not PurePosixPath(name).parts
+    return (
+        not name
+        or "\0" in name
+        or name.startswith("/")
+        or bool(windows.drive or windows.root)
+        or ".." in windows.parts
+        or not PurePosixPath(name).parts
+    )
 
 
 class Target:
@@ -200,8 +209,10 @@ def tar_members(archive: Path) -> list[Member]:
             members.append(Member(info.name, info.size, tar_kind(info)))
             total += info.size
             if total > MAX_TAR:  # the next header is only reached by decompressing all of it
-                raise DataError(f"{archive}: unpacks to more than {MAX_TAR / 2**30:,.0f} GiB by its headers; refused, "
-                                "nothing was unpacked")
+                raise DataError(
+                    f"{archive}: unpacks to more than {MAX_TAR / 2**30:,.0f} GiB by its headers; refused, "
+                    "nothing was unpacked"
+                )
     return members
 
 

@@ -3,6 +3,7 @@
 It is written aside, under a lock, and renamed: a kill leaves no file under the name, and of several processes one
 writes and the others wait.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -34,6 +35,8 @@ def array_file(path: Path, shape: tuple[int, ...], write: Callable[[BinaryIO], N
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{path}: damaged ({error}); remove it and run this again") from None
     if images.shape != shape or images.dtype != np.uint8:
-        raise DataError(f"{path}: expected uint8 {list(shape)}, found {images.dtype} {list(images.shape)}; "
-                        "remove it and run this again")
+        raise DataError(
+            f"{path}: expected uint8 {list(shape)}, found {images.dtype} {list(images.shape)}; "
+            "remove it and run this again"
+        )
     return images

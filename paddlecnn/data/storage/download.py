@@ -1,4 +1,5 @@
 """Download a published file from its mirrors: resumed, and checked by its MD5."""
+
 from __future__ import annotations
 
 import logging
@@ -32,8 +33,10 @@ def download(urls: Sequence[str], target: Path, md5: str) -> None:
         except requests.RequestException as error:
             failures.append(f"{url}: {reason_of(error)}")
     else:
-        raise ServiceError(f"{target.name} could not be downloaded ({'; '.join(failures)}); try again later, "
-                           "or download it by other means and name it with --from")
+        raise ServiceError(
+            f"{target.name} could not be downloaded ({'; '.join(failures)}); try again later, "
+            "or download it by other means and name it with --from"
+        )
     try:
         check_md5(part, md5)
     except DataError:
@@ -55,9 +58,17 @@ def fetch(url: str, part: Path) -> None:
         length = int(response.headers.get("Content-Length") or 0)
         require_space(part.parent, length, "choose another --dest")
         begin = have if resumed else 0
-        with open(part, "ab" if resumed else "wb") as file, \
-                tqdm(total=begin + length if length else None, initial=begin, unit="B", unit_scale=True,
-                     desc=part.stem, disable=None) as bar:
+        with (
+            open(part, "ab" if resumed else "wb") as file,
+            tqdm(
+                total=begin + length if length else None,
+                initial=begin,
+                unit="B",
+                unit_scale=True,
+                desc=part.stem,
+                disable=None,
+            ) as bar,
+        ):
             for block in response.iter_content(BLOCK):
                 file.write(block)
                 bar.update(len(block))
@@ -71,13 +82,18 @@ def check_md5(file: Path, md5: str) -> None:
         raise DataError(f"{file}: no such file; --from takes an archive or a folder on disk")
     found = file_digest(file, "md5")
     if found != md5:
-        raise DataError(f"{file}: {file.stat().st_size:,} bytes with MD5 {found}, not the published {md5}; remove it "
-                        "and get it again")
+        raise DataError(
+            f"{file}: {file.stat().st_size:,} bytes with MD5 {found}, not the published {md5}; remove it "
+            "and get it again"
+        )
 
 
 def reason_of(error: requests.RequestException) -> str:
     """A short reason without the address, which the message names already."""
     if error.response is not None:
         return f"{error.response.status_code} {error.response.reason}"
-    return {requests.ConnectTimeout: "no connection in time", requests.ReadTimeout: "no answer in time",
-            requests.exceptions.ChunkedEncodingError: "the connection ended early"}.get(type(error), "no connection")
+    return {
+        requests.ConnectTimeout: "no connection in time",
+        requests.ReadTimeout: "no answer in time",
+        requests.exceptions.ChunkedEncodingError: "the connection ended early",
+    }.get(type(error), "no connection")

@@ -1,4 +1,5 @@
 """Image files in a folder, a zip, or a zip inside a zip. Reading leaves nothing on disk."""
+
 from __future__ import annotations
 
 import errno
@@ -110,8 +111,10 @@ class ZipStorage:
         with damage_named(self.describe(member), "cannot be read", ADVICE):
             info = self.zip.getinfo(member)
             if info.file_size > MAX_FILE:
-                raise DataError(f"{self.describe(member)}: {info.file_size:,} bytes by its header, more than the limit "
-                                f"of {MAX_FILE:,}; {ADVICE}")
+                raise DataError(
+                    f"{self.describe(member)}: {info.file_size:,} bytes by its header, more than the limit "
+                    f"of {MAX_FILE:,}; {ADVICE}"
+                )
             return self.zip.read(info)  # checks the CRC
 
     def describe(self, member: str) -> str:
@@ -148,7 +151,7 @@ class FileSlice(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io.BufferedReader passes no other type
         wanted = max(0, min(len(buffer), self.size - self.position))
         data = os.pread(self.file.fileno(), wanted, self.offset + self.position)
-        buffer[:len(data)] = data
+        buffer[: len(data)] = data
         self.position += len(data)
         return len(data)
 

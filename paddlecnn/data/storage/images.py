@@ -1,4 +1,5 @@
 """Image files to RGB pixels."""
+
 from __future__ import annotations
 
 import io
@@ -13,8 +14,18 @@ from paddlecnn.data.storage.file_storage import ADVICE, read_file
 from paddlecnn.errors import DataError
 
 # The formats that are read, by file name suffix. Pillow knows more, some of which start other programs (EPS).
-FORMAT_OF = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF",
-             ".tiff": "TIFF", ".webp": "WEBP", ".ppm": "PPM", ".pgm": "PPM"}
+FORMAT_OF = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+}
 SUFFIXES = tuple(FORMAT_OF)
 FORMATS = tuple(dict.fromkeys(FORMAT_OF.values()))
 MAX_SIDE = 1 << 15  # pixels
@@ -69,8 +80,10 @@ def open_image(data: bytes, name: str) -> Image.Image:
             raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels; {ADVICE}") from None
     width, height = image.size
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise DataError(f"{name}: {width:,}x{height:,} pixels; at most {MAX_SIDE:,} on a side and {MAX_PIXELS:,} in "
-                        f"all are read; {ADVICE}")
+        raise DataError(
+            f"{name}: {width:,}x{height:,} pixels; at most {MAX_SIDE:,} on a side and {MAX_PIXELS:,} in "
+            f"all are read; {ADVICE}"
+        )
     return image
 
 

@@ -1,4 +1,5 @@
 """Stream a 7z archive, member by member, through py7zr. Only one block is in memory at a time."""
+
 from __future__ import annotations
 
 import contextlib

@@ -3,6 +3,7 @@
 Conversions go wrong silently in three places: the axes of a kernel, the axes of a fully connected matrix, and
 the order in which the last feature map was flattened before the first fully connected layer.
 """
+
 from __future__ import annotations
 
 import re
@@ -30,9 +31,13 @@ class Layout:
 
 
 TENSORFLOW = Layout(kernel=(3, 2, 0, 1), matrix=(0, 1), channels_last=True)
-LAYOUTS = {"npy": TENSORFLOW, "npz": TENSORFLOW, "keras": TENSORFLOW,
-           "torch": Layout(kernel=(0, 1, 2, 3), matrix=(1, 0), channels_last=False),
-           "paddle": Layout(kernel=(0, 1, 2, 3), matrix=(0, 1), channels_last=False)}
+LAYOUTS = {
+    "npy": TENSORFLOW,
+    "npz": TENSORFLOW,
+    "keras": TENSORFLOW,
+    "torch": Layout(kernel=(0, 1, 2, 3), matrix=(1, 0), channels_last=False),
+    "paddle": Layout(kernel=(0, 1, 2, 3), matrix=(0, 1), channels_last=False),
+}
 
 IMAGENET = IMAGENET_PREPROCESS.model_dump(include={"channels", "scale", "mean", "std"})
 ONES = [1.0, 1.0, 1.0]
@@ -44,8 +49,10 @@ PUBLISHED = {
     ("npy", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
     ("npz", "VGG"): {"channels": "rgb", "scale": 1.0, "mean": [123.68, 116.779, 103.939], "std": ONES},
     ("keras", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
-    ("torch", "AlexNet"): IMAGENET, ("torch", "VGG"): IMAGENET,
-    ("paddle", "AlexNet"): IMAGENET, ("paddle", "VGG"): IMAGENET,
+    ("torch", "AlexNet"): IMAGENET,
+    ("torch", "VGG"): IMAGENET,
+    ("paddle", "AlexNet"): IMAGENET,
+    ("paddle", "VGG"): IMAGENET,
 }
 IMAGENET_CLASSES = 1000
 
@@ -90,8 +97,7 @@ def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dic
 def with_our_axes(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
     """A layer's arrays, kernels and matrices transposed to ours."""
     axes = {4: layout.kernel, 2: layout.matrix}
-    return {role: array.transpose(axes.get(array.ndim) if role == "weight" else None)
-            for role, array in arrays.items()}
+    return {role: array.transpose(axes.get(array.ndim) if role == "weight" else None) for role, array in arrays.items()}
 
 
 def flattened_channels_first(matrix: np.ndarray, feature_shape: Sequence[int]) -> np.ndarray:
@@ -133,8 +139,10 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClass
         if any(names[name] in wanted for name in theirs):
             continue
         if len(theirs) != len(wanted) and (theirs or layer_type is not nn.Linear):
-            raise WeightsError(f"{file.path}: {kind}s: found {len(theirs)}, expected {len(wanted)} for {network.name}; "
-                               "is it of another network?")
+            raise WeightsError(
+                f"{file.path}: {kind}s: found {len(theirs)}, expected {len(wanted)} for {network.name}; "
+                "is it of another network?"
+            )
         names.update(zip(theirs, wanted, strict=False))
     return names
 

@@ -1,4 +1,5 @@
 """Load a weight file into a network; everything is checked before the first parameter is changed."""
+
 from __future__ import annotations
 
 import importlib
@@ -64,8 +65,10 @@ def load_weights(network: paddle.nn.Layer, path: str | Path, strict: bool = True
     Raises WeightsError; the network is then unchanged.
     """
     if not isinstance(network, ConvClassifier):
-        raise WeightsError(f"model.weights: {path}: only the package's own networks take weight files; "
-                           f"let the code of {network.name} load it")
+        raise WeightsError(
+            f"model.weights: {path}: only the package's own networks take weight files; "
+            f"let the code of {network.name} load it"
+        )
     source = download_from_paddle(network) if str(path) == "paddle" else Path(path)
     file = read_weight_file(source)
     layers, file_names = in_our_terms(file, network)
@@ -76,8 +79,9 @@ def load_weights(network: paddle.nn.Layer, path: str | Path, strict: bool = True
     return report
 
 
-def matched(network: ConvClassifier, layers: Layers, file_names: dict[str, str], report: WeightsReport,
-            strict: bool) -> list[tuple[paddle.Tensor, np.ndarray]]:
+def matched(
+    network: ConvClassifier, layers: Layers, file_names: dict[str, str], report: WeightsReport, strict: bool
+) -> list[tuple[paddle.Tensor, np.ndarray]]:
     """(parameter, new value) pairs; fills the report. Raises WeightsError for what may not differ."""
     ours = weighted_layers(network)
     pairs = []
@@ -88,8 +92,11 @@ def matched(network: ConvClassifier, layers: Layers, file_names: dict[str, str],
             report.replaced = f"{name}: {arrays['weight'].shape[1]} classes in the file, {network.num_classes} here"
             continue
         found = list(parameters_of(name, layer, arrays))
-        if wrong := [(full_name, list(value.shape), list(parameter.shape)) for full_name, parameter, value in found
-                     if value is not None and list(value.shape) != list(parameter.shape)]:
+        if wrong := [
+            (full_name, list(value.shape), list(parameter.shape))
+            for full_name, parameter, value in found
+            if value is not None and list(value.shape) != list(parameter.shape)
+        ]:
             full_name, shape, expected = wrong[0]
             shapes = f"{file_names[name]}: found {shape}, expected {expected}"
             if strict:
@@ -103,8 +110,9 @@ def matched(network: ConvClassifier, layers: Layers, file_names: dict[str, str],
     return pairs
 
 
-def parameters_of(name: str, layer: nn.Layer,
-                  arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, paddle.Tensor, np.ndarray | None]]:
+def parameters_of(
+    name: str, layer: nn.Layer, arrays: dict[str, np.ndarray]
+) -> Iterator[tuple[str, paddle.Tensor, np.ndarray | None]]:
     """(full name, parameter, the file's array or None) of a layer's parameters."""
     part = "classifier" if isinstance(layer, nn.Linear) else "features"
     for role, attribute in PARAMETERS.items():
@@ -127,23 +135,34 @@ def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool)
     if not report.loaded:
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
     if strict and (report.missing or report.unexpected):
-        what = [f"{title} {listed(names)}" for title, names in
-                (("lacks", report.missing), ("has, beyond the network,", report.unexpected)) if names]
-        raise WeightsError(f"{report.path}: {'; '.join(what)}; "
-                           "model.strict: false in a config loads what fits and lists the rest")
+        what = [
+            f"{title} {listed(names)}"
+            for title, names in (("lacks", report.missing), ("has, beyond the network,", report.unexpected))
+            if names
+        ]
+        raise WeightsError(
+            f"{report.path}: {'; '.join(what)}; model.strict: false in a config loads what fits and lists the rest"
+        )
 
 
 def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:
     """Whether a last layer differs in its number of outputs only."""
     weight = arrays.get("weight")
-    return (weight is not None and weight.ndim == 2 and weight.shape[0] == layer.weight.shape[0]
-            and weight.shape[1] != layer.weight.shape[1])
+    return (
+        weight is not None
+        and weight.ndim == 2
+        and weight.shape[0] == layer.weight.shape[0]
+        and weight.shape[1] != layer.weight.shape[1]
+    )
 
 
 def normalisation_note(file: WeightFile, network: ConvClassifier) -> list[str]:
     """A note if Caffe's weights meet another local response normalisation than they were trained with."""
-    used = {(layer.size, layer.alpha, layer.beta, layer.k) for layer in network.features.children()
-            if isinstance(layer, LocalResponseNorm)}
+    used = {
+        (layer.size, layer.alpha, layer.beta, layer.k)
+        for layer in network.features.children()
+        if isinstance(layer, LocalResponseNorm)
+    }
     if file.format == "npy" and type(network) is AlexNet and used - {CAFFE_LRN}:
         return ["trained with Caffe's normalisation (alpha 1e-4 / 5, k 1), which alexnet_caffe has"]
     return []
@@ -155,8 +174,10 @@ def download_from_paddle(network: ConvClassifier) -> Path:
     Raises WeightsError where Paddle publishes none for this network, ServiceError where it cannot be reached.
     """
     if network.name not in PADDLE:
-        raise WeightsError(f"weights: paddle: Paddle publishes none for {network.name}; "
-                           f"it has {', '.join(PADDLE)}; any other model takes a file")
+        raise WeightsError(
+            f"weights: paddle: Paddle publishes none for {network.name}; "
+            f"it has {', '.join(PADDLE)}; any other model takes a file"
+        )
     from paddle.utils.download import get_weights_path_from_url
 
     module, name = PADDLE[network.name]
@@ -164,5 +185,7 @@ def download_from_paddle(network: ConvClassifier) -> Path:
     try:
         return Path(get_weights_path_from_url(url, md5))
     except (RuntimeError, OSError) as error:
-        raise ServiceError(f"weights: paddle: {url} cannot be fetched ({error}); try again later, "
-                           "or fetch it elsewhere and give the file") from None
+        raise ServiceError(
+            f"weights: paddle: {url} cannot be fetched ({error}); try again later, "
+            "or fetch it elsewhere and give the file"
+        ) from None

@@ -1,4 +1,5 @@
 """Each weight file as layers of plain arrays: {"conv1": {"weight": ..., "bias": ...}}, axes as in the file."""
+
 from __future__ import annotations
 
 import re
@@ -18,10 +19,23 @@ from paddlecnn.restricted_unpickler import RefusedName, unpickle
 Layers = dict[str, dict[str, np.ndarray]]
 
 # The formats' names of a layer's arrays.
-ROLES = {"weight": "weight", "weights": "weight", "W": "weight", "kernel": "weight", "gamma": "weight",
-         "bias": "bias", "biases": "bias", "b": "bias", "beta": "bias",
-         "running_mean": "mean", "_mean": "mean", "moving_mean": "mean",
-         "running_var": "variance", "_variance": "variance", "moving_variance": "variance"}
+ROLES = {
+    "weight": "weight",
+    "weights": "weight",
+    "W": "weight",
+    "kernel": "weight",
+    "gamma": "weight",
+    "bias": "bias",
+    "biases": "bias",
+    "b": "bias",
+    "beta": "bias",
+    "running_mean": "mean",
+    "_mean": "mean",
+    "moving_mean": "mean",
+    "running_var": "variance",
+    "_variance": "variance",
+    "moving_variance": "variance",
+}
 MAX_BYTES = 4 << 30  # of a file and of its numbers; VGG19 with its float64 weights has 1.15e9
 SAFETENSORS_DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 # The end of a Keras weight's name: fc1/kernel:0, and of Keras 1 fc1_W_1:0.
@@ -41,8 +55,9 @@ def read_weight_file(path: Path) -> WeightFile:
     """Read a weight file of a format known by its ending, numbers as float32. Raises WeightsError, naming the file."""
     suffix = path.suffix.lower()
     if suffix not in READERS:
-        raise WeightsError(f"{path}: the ending {suffix or '(none)'} is no weight format known here; "
-                           f"known are {', '.join(READERS)}")
+        raise WeightsError(
+            f"{path}: the ending {suffix or '(none)'} is no weight format known here; known are {', '.join(READERS)}"
+        )
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     with open(path, "rb"):
@@ -53,8 +68,10 @@ def read_weight_file(path: Path) -> WeightFile:
             form, layers = READERS[suffix](path)
             return WeightFile(str(path), form, checked(layers))
     except RefusedName as error:
-        raise WeightsError(f"{path}: asks to run {error}, which plain weights never do; nothing of it was run. "
-                           "Save the state dict alone, or as .safetensors") from None
+        raise WeightsError(
+            f"{path}: asks to run {error}, which plain weights never do; nothing of it was run. "
+            "Save the state dict alone, or as .safetensors"
+        ) from None
     except Refused as error:
         raise WeightsError(f"{path}: {error}") from None
     except Exception as error:  # a damaged file can fail in any way that its format's reader can
@@ -78,8 +95,9 @@ def checked(layers: Layers) -> Layers:
     if not layers:
         raise Refused("no layers with weights in it")
     check_size(4 * sum(array.size for arrays in layers.values() for array in arrays.values()))
-    return {name: {role: numbers(name, role, array) for role, array in arrays.items()}
-            for name, arrays in layers.items()}
+    return {
+        name: {role: numbers(name, role, array) for role, array in arrays.items()} for name, arrays in layers.items()
+    }
 
 
 def numbers(layer: str, role: str, array: np.ndarray) -> np.ndarray:
@@ -106,8 +124,9 @@ def read_npy(path: Path) -> tuple[str, Layers]:
         named = dict(zip(("weights", "biases"), arrays, strict=False)) if isinstance(arrays, (list, tuple)) else arrays
         if not isinstance(named, dict):
             raise Refused(f"{name!s:.80}: expected weights and biases, found {type(arrays).__name__}")
-        layers[str(name)] = {ROLES[role]: array for role, array in named.items()
-                             if role in ROLES and isinstance(array, np.ndarray)}
+        layers[str(name)] = {
+            ROLES[role]: array for role, array in named.items() if role in ROLES and isinstance(array, np.ndarray)
+        }
     return "npy", layers
 
 
@@ -195,10 +214,26 @@ def read_safetensors(path: Path) -> tuple[str, Layers]:
     return form, state_dict_layers(tree)
 
 
-READERS = {".npy": read_npy, ".npz": read_npz, ".h5": read_h5, ".hdf5": read_h5, ".pth": read_pth, ".pt": read_pth,
-           ".pdparams": read_pdparams, ".safetensors": read_safetensors}
-FORMATS = {".npy": ".npy", ".npz": ".npz", ".h5": "Keras .h5", ".hdf5": "Keras .h5", ".pth": "PyTorch",
-           ".pt": "PyTorch", ".pdparams": ".pdparams", ".safetensors": "safetensors"}
+READERS = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".h5": read_h5,
+    ".hdf5": read_h5,
+    ".pth": read_pth,
+    ".pt": read_pth,
+    ".pdparams": read_pdparams,
+    ".safetensors": read_safetensors,
+}
+FORMATS = {
+    ".npy": ".npy",
+    ".npz": ".npz",
+    ".h5": "Keras .h5",
+    ".hdf5": "Keras .h5",
+    ".pth": "PyTorch",
+    ".pt": "PyTorch",
+    ".pdparams": ".pdparams",
+    ".safetensors": "safetensors",
+}
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -3,6 +3,7 @@
 Two containers: since PyTorch 1.6 a zip with `data.pkl` and a raw file for each storage; before, and still the
 one of torchvision's first weights, four pickles in a row followed by the storages.
 """
+
 from __future__ import annotations
 
 import zipfile
@@ -17,9 +18,18 @@ from paddlecnn.restricted_unpickler import NUMPY_NAMES, Names, StandIn, array_of
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 BFLOAT16 = "bfloat16"  # NumPy has none: read as 16 bits, then widened
-STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": BFLOAT16,
-            "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "<i1",
-            "ByteStorage": "<u1", "BoolStorage": "?"}
+STORAGES = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": BFLOAT16,
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "<i1",
+    "ByteStorage": "<u1",
+    "BoolStorage": "?",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Tensor:
         if last >= len(numbers) or np.prod(self.size, dtype=object) > len(numbers):
             raise ValueError("a tensor reaches beyond its storage")
         strides = [stride * numbers.itemsize for stride in self.stride]
-        return np.lib.stride_tricks.as_strided(numbers[self.offset:], self.size, strides, writeable=False)
+        return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.size, strides, writeable=False)
 
 
 def rebuild_tensor(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:

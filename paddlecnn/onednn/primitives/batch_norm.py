@@ -1,4 +1,5 @@
 """https://uxlfoundation.github.io/oneDNN/dev_guide_batch_normalization.html"""
+
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import Arg, NormalizationFlags, PropKind, Query
@@ -14,10 +15,12 @@ class BatchNormKernel:
     def __init__(self, operation: BatchNorm, builder: Builder):
         self.operation, self.builder = operation, builder
         flag = NormalizationFlags
-        self.flags = ((flag.USE_SCALE if operation.scale else flag.NONE) |
-                      (flag.USE_SHIFT if operation.shift else flag.NONE) |
-                      (flag.FUSE_NORM_RELU if operation.relu else flag.NONE) |
-                      (flag.USE_GLOBAL_STATS if operation.running else flag.NONE))
+        self.flags = (
+            (flag.USE_SCALE if operation.scale else flag.NONE)
+            | (flag.USE_SHIFT if operation.shift else flag.NONE)
+            | (flag.FUSE_NORM_RELU if operation.relu else flag.NONE)
+            | (flag.USE_GLOBAL_STATS if operation.running else flag.NONE)
+        )
         self.kept: dict[Arg, Value] = {}  # what the backward pass reads
 
     def forward(self, source: Value) -> Value:
@@ -25,8 +28,9 @@ class BatchNormKernel:
         if len(source.desc.shape) != 4 or source.desc.shape[1] != op.channels:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
         kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
-        self.hint = PrimitiveDesc.create("batch_normalization_forward", kind, source.desc, source.desc, op.epsilon,
-                                         self.flags)
+        self.hint = PrimitiveDesc.create(
+            "batch_normalization_forward", kind, source.desc, source.desc, op.epsilon, self.flags
+        )
         if self.hint is None:
             raise Unsupported("batch normalization: only a reference implementation")
         result = b.value(source.desc)
@@ -42,8 +46,7 @@ class BatchNormKernel:
             arguments[Arg.WORKSPACE] = b.value(workspace)
         b.execute(b.forward, "batch normalization forward", self.hint, arguments)
         if b.training:
-            self.kept = {arg: value for arg, value in arguments.items()
-                         if arg not in (Arg.DST, Arg.SHIFT)}
+            self.kept = {arg: value for arg, value in arguments.items() if arg not in (Arg.DST, Arg.SHIFT)}
         else:
             source.release()
         return result
@@ -52,8 +55,16 @@ class BatchNormKernel:
         op, b = self.operation, self.builder
         source = self.kept[Arg.SRC]
         gradient = b.to_layout(b.backward, "gradient", gradient, source.desc)
-        desc = PrimitiveDesc.create("batch_normalization_backward", PropKind.BACKWARD, gradient.desc, gradient.desc,
-                                    source.desc, op.epsilon, self.flags, self.hint)
+        desc = PrimitiveDesc.create(
+            "batch_normalization_backward",
+            PropKind.BACKWARD,
+            gradient.desc,
+            gradient.desc,
+            source.desc,
+            op.epsilon,
+            self.flags,
+            self.hint,
+        )
         result = b.value(gradient.desc)
         outputs = {Arg.DIFF_SRC: result}
         per_channel = MemoryDesc.plain([op.channels])

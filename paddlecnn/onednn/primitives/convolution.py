@@ -3,6 +3,7 @@
 Forward, data gradient and weight gradient each choose their own layouts ("any"); weights are reordered from Paddle's
 [O, I, H, W] at each call, for an optimizer may have changed them.
 """
+
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, DataType, PropKind, Query
@@ -28,8 +29,16 @@ class ConvolutionKernel:
         self.set_geometry(source.desc.shape)
         kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
         self.hint = PrimitiveDesc.create(
-            "convolution_forward", kind, AlgKind.CONVOLUTION_DIRECT, self.any(self.input_shape),
-            self.any(self.weight_shape), self.bias_desc, self.any(self.output_shape), *self.geometry, relu=op.relu)
+            "convolution_forward",
+            kind,
+            AlgKind.CONVOLUTION_DIRECT,
+            self.any(self.input_shape),
+            self.any(self.weight_shape),
+            self.bias_desc,
+            self.any(self.output_shape),
+            *self.geometry,
+            relu=op.relu,
+        )
         if self.hint is None:
             raise Unsupported("convolution forward: only a reference implementation")
         if self.taps.suit(SMALL):
@@ -119,8 +128,9 @@ class ConvolutionKernel:
         source = b.borrow(b.backward, "convolution source", self.source, hwnc(self.input_shape, b.activation))
         if op.weight_trains:
             result = self.taps.backward_weights(b, source, gradient)
-            b.reorder(b.backward, "weight gradient", result,
-                      b.gradient((op.layer, "weight"), self.plain_weights, wanted=True))
+            b.reorder(
+                b.backward, "weight gradient", result, b.gradient((op.layer, "weight"), self.plain_weights, wanted=True)
+            )
             result.release()
         source.release()
         if op.bias_trains:
@@ -139,9 +149,15 @@ class ConvolutionKernel:
         """With the source as it lies, or in the layout that the primitive likes best."""
         for source in (self.source.desc, self.any(self.input_shape)):
             desc = PrimitiveDesc.create(
-                "convolution_backward_weights", AlgKind.CONVOLUTION_DIRECT, source,
-                MemoryDesc.any(self.weight_shape, DataType.F32), self.bias_desc, self.any(self.output_shape),
-                *self.geometry, self.hint)
+                "convolution_backward_weights",
+                AlgKind.CONVOLUTION_DIRECT,
+                source,
+                MemoryDesc.any(self.weight_shape, DataType.F32),
+                self.bias_desc,
+                self.any(self.output_shape),
+                *self.geometry,
+                self.hint,
+            )
             if desc is not None:
                 return desc
         raise Unsupported("convolution backward weights: only a reference implementation")
@@ -149,15 +165,25 @@ class ConvolutionKernel:
     def backward_data(self, gradient: Value) -> Value:
         b = self.builder
         desc = PrimitiveDesc.create(
-            "convolution_backward_data", AlgKind.CONVOLUTION_DIRECT, self.any(self.input_shape),
-            self.any(self.weight_shape), self.any(self.output_shape), *self.geometry, self.hint)
+            "convolution_backward_data",
+            AlgKind.CONVOLUTION_DIRECT,
+            self.any(self.input_shape),
+            self.any(self.weight_shape),
+            self.any(self.output_shape),
+            *self.geometry,
+            self.hint,
+        )
         if desc is None:
             raise Unsupported("convolution backward data: only a reference implementation")
         gradient = b.to_layout(b.backward, "gradient", gradient, self.query(desc, Query.DIFF_DST_MD))
         weights = b.borrow(b.backward, "weights", self.weights, self.query(desc, Query.WEIGHTS_MD))
         result = b.value(self.query(desc, Query.DIFF_SRC_MD))
-        b.execute(b.backward, "convolution backward data", desc,
-                  {Arg.DIFF_DST: gradient, Arg.WEIGHTS: weights, Arg.DIFF_SRC: result})
+        b.execute(
+            b.backward,
+            "convolution backward data",
+            desc,
+            {Arg.DIFF_DST: gradient, Arg.WEIGHTS: weights, Arg.DIFF_SRC: result},
+        )
         weights.release()
         gradient.release()
         return result
@@ -166,8 +192,10 @@ class ConvolutionKernel:
         op = self.operation
         kernel = op.weight[2:]
         before, after = op.padding.resolve(shape[2:], kernel, op.stride)
-        size = tuple((n + p + q - d * (k - 1) - 1) // s + 1 for n, k, s, d, p, q in
-                     zip(shape[2:], kernel, op.stride, op.dilation, before, after, strict=True))
+        size = tuple(
+            (n + p + q - d * (k - 1) - 1) // s + 1
+            for n, k, s, d, p, q in zip(shape[2:], kernel, op.stride, op.dilation, before, after, strict=True)
+        )
         if min(size) < 1:
             raise Unsupported(f"an input of {shape[2]}x{shape[3]} is smaller than the kernel")
         self.input_shape, self.output_shape = shape, (shape[0], op.weight[0], *size)
@@ -184,6 +212,11 @@ class ConvolutionKernel:
         return MemoryDesc.any(shape, self.builder.activation)
 
     def query(self, desc: PrimitiveDesc, what: Query) -> MemoryDesc:
-        shape = {Query.SRC_MD: self.input_shape, Query.DIFF_SRC_MD: self.input_shape, Query.DST_MD: self.output_shape,
-                 Query.DIFF_DST_MD: self.output_shape, Query.WEIGHTS_MD: self.weight_shape}[what]
+        shape = {
+            Query.SRC_MD: self.input_shape,
+            Query.DIFF_SRC_MD: self.input_shape,
+            Query.DST_MD: self.output_shape,
+            Query.DIFF_DST_MD: self.output_shape,
+            Query.WEIGHTS_MD: self.weight_shape,
+        }[what]
         return desc.query(what, shape, self.builder.activation)

@@ -1,4 +1,5 @@
 """https://uxlfoundation.github.io/oneDNN/dev_guide_eltwise.html"""
+
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind
@@ -32,19 +33,25 @@ class ActivationKernel:
     def backward(self, gradient: Value, wanted: bool) -> Value:
         b = self.builder
         gradient = b.to_layout(b.backward, "gradient", gradient, self.source.desc)
-        desc = PrimitiveDesc.create("eltwise_backward", self.algorithm, gradient.desc, gradient.desc,
-                                    self.source.desc, 0.0, 0.0, self.hint)
+        desc = PrimitiveDesc.create(
+            "eltwise_backward", self.algorithm, gradient.desc, gradient.desc, self.source.desc, 0.0, 0.0, self.hint
+        )
         result = b.value(gradient.desc)
-        b.execute(b.backward, "activation backward", desc,
-                  {Arg.SRC: self.source, Arg.DIFF_DST: gradient, Arg.DIFF_SRC: result})
+        b.execute(
+            b.backward,
+            "activation backward",
+            desc,
+            {Arg.SRC: self.source, Arg.DIFF_DST: gradient, Arg.DIFF_SRC: result},
+        )
         self.source.release()
         gradient.release()
         return result
 
 
 def relu_in_place(builder: Builder, value: Value) -> None:
-    desc = PrimitiveDesc.create("eltwise_forward", PropKind.FORWARD_INFERENCE, AlgKind.RELU, value.desc, value.desc,
-                                0.0, 0.0)
+    desc = PrimitiveDesc.create(
+        "eltwise_forward", PropKind.FORWARD_INFERENCE, AlgKind.RELU, value.desc, value.desc, 0.0, 0.0
+    )
     builder.execute(builder.forward, "ReLU forward", desc, {Arg.SRC: value, Arg.DST: value})
 
 
@@ -52,12 +59,14 @@ def relu_backward(builder: Builder, gradient: Value, result: Value) -> Value:
     """The gradient where `result`, the output of a ReLU (or of a max pool behind it), is positive; 0 elsewhere."""
     b, algorithm = builder, AlgKind.RELU_USE_DST_FOR_BWD
     gradient = b.to_layout(b.backward, "gradient", gradient, result.desc)
-    hint = PrimitiveDesc.create("eltwise_forward", PropKind.FORWARD_TRAINING, algorithm, result.desc, result.desc,
-                                0.0, 0.0)
+    hint = PrimitiveDesc.create(
+        "eltwise_forward", PropKind.FORWARD_TRAINING, algorithm, result.desc, result.desc, 0.0, 0.0
+    )
     if hint is None:
         raise Unsupported("ReLU backward: only a reference implementation")
-    desc = PrimitiveDesc.create("eltwise_backward", algorithm, gradient.desc, gradient.desc, result.desc, 0.0, 0.0,
-                                hint)
+    desc = PrimitiveDesc.create(
+        "eltwise_backward", algorithm, gradient.desc, gradient.desc, result.desc, 0.0, 0.0, hint
+    )
     masked = b.value(gradient.desc) if gradient.lifetime is None else gradient  # never into the caller's tensor
     b.execute(b.backward, "ReLU backward", desc, {Arg.DST: result, Arg.DIFF_DST: gradient, Arg.DIFF_SRC: masked})
     return masked

@@ -1,4 +1,5 @@
 """[N, C, H, W] to [N, C * H * W]: a reorder to Paddle's layout, where the two are the same memory."""
+
 from __future__ import annotations
 
 from math import prod

@@ -3,6 +3,7 @@
 y = x W + b in plain layouts and float32, also where activations are bfloat16: a fully connected layer is bound by the
 traffic of its weights, and a reorder of the weights would double it.
 """
+
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import Arg, DataType
@@ -61,11 +62,22 @@ class LinearKernel:
         return result
 
 
-def matmul(b: Builder, program: Program, label: str, left: Value, right: Value, result: Value,
-           bias: Value | None = None, *, relu: bool = False, accumulate: bool = False) -> None:
+def matmul(
+    b: Builder,
+    program: Program,
+    label: str,
+    left: Value,
+    right: Value,
+    result: Value,
+    bias: Value | None = None,
+    *,
+    relu: bool = False,
+    accumulate: bool = False,
+) -> None:
     """result = left right + bias, or added to what `result` holds; then ReLU."""
-    desc = PrimitiveDesc.create("matmul", left.desc, right.desc, bias.desc if bias else None, result.desc, relu=relu,
-                                accumulate=accumulate)
+    desc = PrimitiveDesc.create(
+        "matmul", left.desc, right.desc, bias.desc if bias else None, result.desc, relu=relu, accumulate=accumulate
+    )
     arguments = {Arg.SRC: left, Arg.WEIGHTS: right, Arg.DST: result}
     if bias is not None:
         arguments[Arg.BIAS] = bias

@@ -1,4 +1,5 @@
 """https://uxlfoundation.github.io/oneDNN/dev_guide_pooling.html"""
+
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind, Query
@@ -26,8 +27,9 @@ class MaxPoolKernel:
         self.source_desc = source.desc
         kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
         target = MemoryDesc.any(shape, source.desc.type)
-        self.hint = PrimitiveDesc.create("pooling_forward", kind, AlgKind.POOLING_MAX, source.desc, target,
-                                         *self.geometry)
+        self.hint = PrimitiveDesc.create(
+            "pooling_forward", kind, AlgKind.POOLING_MAX, source.desc, target, *self.geometry
+        )
         if self.hint is None:
             raise Unsupported("max pooling: only a reference implementation")
         result = b.value(self.hint.query(Query.DST_MD, shape, source.desc.type))
@@ -47,8 +49,9 @@ class MaxPoolKernel:
             gradient = relu_backward(b, gradient, self.result)
             self.result.release()
         gradient = b.to_layout(b.backward, "gradient", gradient, self.result_desc)
-        desc = PrimitiveDesc.create("pooling_backward", AlgKind.POOLING_MAX, self.source_desc, self.result_desc,
-                                    *self.geometry, self.hint)
+        desc = PrimitiveDesc.create(
+            "pooling_backward", AlgKind.POOLING_MAX, self.source_desc, self.result_desc, *self.geometry, self.hint
+        )
         result = b.value(self.source_desc)
         arguments = {Arg.DIFF_DST: gradient, Arg.DIFF_SRC: result}
         if self.workspace is not None:

@@ -1,4 +1,5 @@
 """https://uxlfoundation.github.io/oneDNN/dev_guide_lrn.html"""
+
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind, Query
@@ -22,8 +23,9 @@ class ResponseNormKernel:
         if len(source.desc.shape) != 4:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
         kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
-        self.hint = PrimitiveDesc.create("lrn_forward", kind, AlgKind.LRN_ACROSS_CHANNELS, source.desc, source.desc,
-                                         *self.constants)
+        self.hint = PrimitiveDesc.create(
+            "lrn_forward", kind, AlgKind.LRN_ACROSS_CHANNELS, source.desc, source.desc, *self.constants
+        )
         if self.hint is None:
             raise Unsupported("local response normalisation: only a reference implementation")
         result = b.value(source.desc)
@@ -40,8 +42,15 @@ class ResponseNormKernel:
     def backward(self, gradient: Value, wanted: bool) -> Value:
         b = self.builder
         gradient = b.to_layout(b.backward, "gradient", gradient, self.source.desc)
-        desc = PrimitiveDesc.create("lrn_backward", AlgKind.LRN_ACROSS_CHANNELS, gradient.desc, gradient.desc,
-                                    self.source.desc, *self.constants, self.hint)
+        desc = PrimitiveDesc.create(
+            "lrn_backward",
+            AlgKind.LRN_ACROSS_CHANNELS,
+            gradient.desc,
+            gradient.desc,
+            self.source.desc,
+            *self.constants,
+            self.hint,
+        )
         result = b.value(gradient.desc)
         arguments = {Arg.SRC: self.source, Arg.DIFF_DST: gradient, Arg.DIFF_SRC: result}
         if self.workspace is not None:

@@ -6,6 +6,7 @@ In the layout [H, W, N, C] the pixels that one tap sees lie in rows of W * N * C
 is the product of an [W * N, I] matrix with the [I, O] matrix of its weights. The padding is skipped, which on a 2x2
 map is more than half of what oneDNN's convolution multiplies; on 4x4 it is a third.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -38,8 +39,13 @@ class Tap:
 class Taps:
     """The taps of a convolution with stride 1 whose output and input have the given sizes."""
 
-    def __init__(self, operation: Convolution, input_shape: tuple[int, ...], output_shape: tuple[int, ...],
-                 padding: tuple[int, int]):
+    def __init__(
+        self,
+        operation: Convolution,
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        padding: tuple[int, int],
+    ):
         self.input_shape, self.output_shape = input_shape, output_shape
         self.weight = operation.weight
         self.taps = list(find_taps(operation.weight[2:], input_shape[2:], output_shape[2:], padding))
@@ -112,8 +118,9 @@ class Taps:
         return (tap.y * self.weight[3] + tap.x) * self.weight[0] * self.weight[1]
 
 
-def find_taps(kernel: tuple[int, int], size: tuple[int, int], output: tuple[int, int],
-              padding: tuple[int, int]) -> Iterator[Tap]:
+def find_taps(
+    kernel: tuple[int, int], size: tuple[int, int], output: tuple[int, int], padding: tuple[int, int]
+) -> Iterator[Tap]:
     for y in range(kernel[0]):
         for x in range(kernel[1]):
             start = [max(0, p - k) for p, k in zip(padding, (y, x), strict=True)]
