@@ -10,21 +10,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.properties import PROPERTY
 from paddlecnn.__main__ import main
 from paddlecnn.config import Config
 from paddlecnn.configfile import key_paths
 from paddlecnn.runs.checkpoint import FILES, SUMS
 
-PROPERTY = settings(
-    max_examples=200,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 KEYS = sorted(key_paths(Config))
 NUMBERS = st.one_of(st.integers(), st.integers(-3, 40), st.floats(), st.sampled_from([10**9, 10**30, 1e308, 0.5, 1.0]))
 VALUES = st.recursive(

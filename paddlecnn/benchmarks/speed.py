@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import statistics
@@ -26,6 +27,8 @@ from typing import Any
 from paddlecnn.benchmarks.workloads import INFERENCE, TRAINING
 from paddlecnn.runs.provenance import PACKAGES, git_state, installed
 from paddlecnn.text_tables import text_table
+
+logger = logging.getLogger(__name__)
 
 OURS = ("onednn_float32", "onednn_bfloat16", "paddle")
 PADDLES = {"train": ("installed", "model_fit", *OURS), "infer": (*OURS, "onnxruntime"), "start": OURS}
@@ -107,16 +110,16 @@ def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
 
 
 def find_contenders(what: str, peers: str | None) -> Iterator[str]:
-    """The contenders that can run here; the others are named on stderr."""
+    """The contenders that can run here; the others are reported."""
     for name in PADDLES[what]:
         if name == "onnxruntime" and not (installed("onnxruntime") and installed("paddle2onnx")):
-            print("onnxruntime: not measured, onnxruntime and paddle2onnx are not installed", file=sys.stderr)
+            logger.warning("onnxruntime: not measured, onnxruntime and paddle2onnx are not installed")
         elif name.startswith("onednn_") and not engine_available(name.removeprefix("onednn_")):
-            print(f"{name}: not measured, impossible on this machine", file=sys.stderr)
+            logger.warning("%s: not measured, impossible on this machine", name)
         else:
             yield name
     if peers is None:
-        print("PyTorch: not measured; --peers-python names an interpreter that has it", file=sys.stderr)
+        logger.warning("PyTorch: not measured; --peers-python names an interpreter that has it")
     elif what != "start":
         yield from (f"torch {name}" for name in TORCHES)
 

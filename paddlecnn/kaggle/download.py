@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from paddlecnn.errors import DataError, ServiceError
-from paddlecnn.files import sync
+from paddlecnn.errors import ServiceError
+from paddlecnn.files import require_space, sync
 from paddlecnn.kaggle.client import CALL_FACTOR, SLOWEST, ask_kaggle, silence_limit
 
 MAX_PAGES = 1000  # of the list of files
@@ -28,7 +28,9 @@ def download_competition(competition: str, dest: Path) -> Path:
         return bundle
     partial = Path(dest) / f".{competition}.partial"
     sizes = ask_kaggle(competition, lambda api: file_sizes(api, competition))
-    check_free_space(sizes, Path(dest), partial)
+    present = sum(file.stat().st_size for file in partial.glob("*.zip")) if partial.is_dir() else 0
+    Path(dest).mkdir(parents=True, exist_ok=True)
+    require_space(Path(dest), sum(sizes.values()) - present, "choose a --dest on another disk")
     seconds = CALL_FACTOR * silence_limit() + sum(sizes.values()) / SLOWEST
     ask_kaggle(
         competition, lambda api: api.competition_download_files(competition, path=str(partial), quiet=False), seconds
@@ -53,18 +55,6 @@ def file_sizes(api: Any, competition: str) -> dict[str, int]:
         if not page:
             return sizes
     raise ServiceError(f"Kaggle's list of the files of {competition} does not end; run this again later")
-
-
-def check_free_space(sizes: dict[str, int], dest: Path, partial: Path) -> None:
-    """Raise DataError if the disk has less free space than the files need, before anything is written."""
-    dest.mkdir(parents=True, exist_ok=True)
-    present = sum(file.stat().st_size for file in partial.glob("*.zip")) if partial.is_dir() else 0
-    need, free = sum(sizes.values()) - present, shutil.disk_usage(dest).free
-    if need > free:
-        raise DataError(
-            f"{dest}: the download needs {need / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free; "
-            "free some space or choose a --dest on another disk"
-        )
 
 
 def check_bundle(bundle: Path, sizes: dict[str, int]) -> None:

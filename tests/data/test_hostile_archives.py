@@ -14,19 +14,17 @@ from pathlib import Path
 import py7zr
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.commands import run_command
 from helpers.images import encoded, inner_zips, photo, zipped
+from helpers.properties import PROPERTY
 from paddlecnn.data.install import install_competition
 from paddlecnn.data.sources.cifar import CIFAR10_CLASSES
 from paddlecnn.data.storage.archives import extract
 from paddlecnn.errors import DataError
 
-PROPERTY = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 REDUX = "dogs-vs-cats-redux-kernels-edition"
 
 Damage = st.tuples(

@@ -27,6 +27,14 @@ def test_the_examples_run(tmp_path, monkeypatch, capsys):
     assert "overrides: optim.learning_rate: unknown key; did you mean optim.lr?" in printed
 
 
+def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    (block,) = code_blocks(ROOT / "README.md", "python")
+    exec(compile(block, "README.md", "exec"), {})
+    assert 0 < float(capsys.readouterr().out.splitlines()[-1]) < 1
+
+
 def test_the_package_imports_without_paddle():
     code = "import sys, paddlecnn as pc; pc.list_models; assert 'paddle' in sys.modules"
     light = "import sys, paddlecnn; print(any(name.split('.')[0] in ('paddle', 'pandas') for name in sys.modules))"

@@ -12,24 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
 from helpers import weight_files as writers
+from helpers.properties import PROPERTY
 from paddlecnn.__main__ import main
 from paddlecnn.models import create_model
 from paddlecnn.restricted_unpickler import INSTRUCTIONS, DamagedPickle, RefusedName, unpickle
 
 ENDINGS = ["npy", "npz", "h5", "pth", "legacy.pth", "pdparams", "safetensors"]
-PROPERTY = settings(
-    max_examples=200,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 
 @functools.cache

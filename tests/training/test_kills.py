@@ -13,12 +13,35 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
 from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("PADDLECNN_KILLS", "5"))
 CHECKPOINTING = ["-o", "train.checkpoint.every_steps=3", "-o", "train.epochs=12"]
+
+
+@pytest.fixture(params=["memory", "workers"])
+def config(request, tiny, tmp_path) -> Path:
+    """A tiny run on images in memory, or on files that two worker processes read."""
+    if request.param == "memory":
+        return tiny
+    for number in range(160):
+        path = tmp_path / "images" / ("dark", "light")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 128, (32, 32, 3)) + 100 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    path = tmp_path / "workers.yaml"
+    path.write_text(
+        f"data: {{name: folder, root: {tmp_path / 'images'}, preprocess: {{size: 32, resize: 32}}, workers: 2}}\n"
+        "model: {name: lenet5}\noptim: {name: momentum, lr: 0.01}\n"
+        "train: {epochs: 3, batch_size: 16, log_every: 2}\n"
+    )
+    return path
 
 
 def start(config: Path, run: Path) -> subprocess.Popen:
@@ -63,24 +86,25 @@ def finish(config: Path, run: Path) -> None:
     assert process.returncode == 0, output
 
 
-def test_a_run_killed_again_and_again_ends_as_one_never_stopped(tiny, tmp_path, capsys):
+def test_a_run_killed_again_and_again_ends_as_one_never_stopped(config, tmp_path, capsys):
     whole = tmp_path / "whole"
-    finish(tiny, whole)
+    kills = KILLS if config.name == "tiny.yaml" else KILLS // 2
+    finish(config, whole)
     chance = random.Random(2012)
     hits, rounds = {"in a checkpoint": 0, "elsewhere": 0}, 0
-    while sum(hits.values()) < KILLS:
+    while sum(hits.values()) < kills:
         run = tmp_path / f"killed-{rounds}"
         rounds += 1
-        for _ in range(min(10, KILLS)):
-            where = kill_somewhere(process := start(tiny, run), run, bool(sum(hits.values()) % 2), chance)
+        for _ in range(min(10, kills)):
+            where = kill_somewhere(process := start(config, run), run, bool(sum(hits.values()) % 2), chance)
             output = process.stdout.read().decode()
             if where is None:
                 assert process.returncode == 0, output
                 break
             hits[where] += 1
-            if sum(hits.values()) >= KILLS:
+            if sum(hits.values()) >= kills:
                 break
-        finish(tiny, run)
+        finish(config, run)
         assert_same(run, whole)
     with capsys.disabled():
         print(
