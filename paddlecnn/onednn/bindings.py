@@ -14,6 +14,7 @@ from enum import IntEnum, IntFlag
 from pathlib import Path
 
 MAJOR_VERSION = 3
+OLDEST_MINOR = 6  # the 3.2 of Paddle 2.6 crashes in the backward pass of some networks
 MAX_DIMENSIONS = 12
 
 
@@ -302,8 +303,11 @@ class Library:
     def _read_version(self, path: Path) -> str:
         function = self._plain("dnnl_version", POINTER(Version))
         version = function().contents
-        if version.major != MAJOR_VERSION:
-            raise Unavailable(f"{path} is oneDNN {version.major}.{version.minor}, the engine needs {MAJOR_VERSION}.x")
+        if version.major != MAJOR_VERSION or version.minor < OLDEST_MINOR:
+            raise Unavailable(
+                f"{path} is oneDNN {version.major}.{version.minor}, the engine needs {MAJOR_VERSION}.{OLDEST_MINOR} "
+                f"or newer, below {MAJOR_VERSION + 1}.0"
+            )
         return f"{version.major}.{version.minor}.{version.patch}"
 
     def _plain(self, name: str, result, *arguments):
@@ -334,7 +338,7 @@ class Library:
 
 @functools.cache
 def library() -> Library:
-    """oneDNN, loaded once. Raises Unavailable without the library, or with one of another major version."""
+    """oneDNN, loaded once. Raises Unavailable without the library, or with an unsuitable version."""
     path = library_path()
     if not path.is_file():
         raise Unavailable(f"this PaddlePaddle carries no oneDNN: {path} does not exist")

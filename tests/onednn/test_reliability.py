@@ -112,7 +112,6 @@ def test_two_forward_passes_before_a_backward_pass():
             assert distance(p.grad, q.grad) < 1e-4
 
 
-@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="Paddle 2.6 crashes if a backward pass raises an error")
 def test_a_second_backward_pass_is_refused():
     script = """
 y = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3)))(paddle.randn([2, 3, 8, 8])).sum()
@@ -324,7 +323,6 @@ for _ in range(3):
     assert said.count("engine: Paddle runs the layers, not oneDNN: the input is float64") == 1
 
 
-@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="to_static of Paddle 2.6 cannot convert the engine")
 def test_a_static_graph_is_paddles(tmp_path):
     network = nn.Sequential(nn.Conv2D(3, 4, 3), nn.ReLU())
     network.eval()
