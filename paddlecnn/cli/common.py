@@ -53,10 +53,10 @@ def command_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     return CommandParser(name, doc)
 
 
-def config_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+def config_parser(name: str, doc: str | None, required: bool = True) -> argparse.ArgumentParser:
     """A parser for a command that takes a config: -c CONFIG and any number of -o key.path=value."""
     parser = command_parser(name, doc)
-    parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="a YAML file from configs/")
+    parser.add_argument("-c", "--config", required=required, metavar="CONFIG", help="a YAML file from configs/")
     parser.add_argument(
         "-o",
         "--override",

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import config_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError
@@ -21,16 +21,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    result = command_parser("train", __doc__)
-    result.add_argument("-c", "--config", type=Path, metavar="CONFIG", help="a YAML file from configs/")
-    result.add_argument(
-        "-o",
-        "--override",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set one key of the config, e.g. -o train.epochs=3; may be repeated",
-    )
+    result = config_parser("train", __doc__, required=False)
     result.add_argument("--run", type=Path, metavar="DIR", help="the folder of the run (default: runs/CONFIG/TIME)")
     result.add_argument(
         "--resume",
