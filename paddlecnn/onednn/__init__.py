@@ -10,7 +10,7 @@ plan, leases, call (autograd), selfcheck, executor, layer, choice (train.engine)
 from paddlecnn.onednn.bindings import Unavailable
 from paddlecnn.onednn.call import GradientError
 from paddlecnn.onednn.choice import Engine, choose_engine, engine_for_run
-from paddlecnn.onednn.layer import accelerate, available, describe_engine, require
+from paddlecnn.onednn.layer import accelerate, available, describe_engine, require, run_by_paddle
 
 __all__ = [
     "Engine",
@@ -22,4 +22,5 @@ __all__ = [
     "describe_engine",
     "engine_for_run",
     "require",
+    "run_by_paddle",
 ]

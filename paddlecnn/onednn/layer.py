@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import paddle
 from paddle import nn
 
@@ -28,6 +31,19 @@ def accelerate(model: nn.Layer, precision: str = "float32") -> nn.Layer:
             layer.__class__ = AcceleratedSequential
             layer.executor = Executor(precision)
     return model
+
+
+@contextlib.contextmanager
+def run_by_paddle(model: nn.Layer) -> Iterator[None]:
+    """Paddle's own kernels run the model while the context lasts, layer by layer: for hooks and for exports."""
+    chains = [layer for layer in model.sublayers(include_self=True) if type(layer) is AcceleratedSequential]
+    for layer in chains:
+        layer.__class__ = nn.Sequential
+    try:
+        yield
+    finally:
+        for layer in chains:
+            layer.__class__ = AcceleratedSequential
 
 
 def require(precision: str) -> None:
