@@ -32,11 +32,14 @@ def main(argv: list[str] | None = None) -> int:
 
     runtime.load_paddle()
     from paddlecnn.evaluation.evaluate import as_text, evaluate_run
-    from paddlecnn.reporting.figures import draw_confusion
+    from paddlecnn.files import save_png
+    from paddlecnn.reporting.figures import confusion_figure
 
     figures = evaluate_run(
         run, args.split, args.checkpoint, args.device, args.module, args.data_changed, args.engine, args.precision
     )
-    draw_confusion(run.path / f"confusion_{args.split}.png", figures["confusion"], list(figures["per_class"]))
+    title = f"{run.path.name}: {figures['top1']:.2%} of {figures['n']:,} {args.split} images"
+    figure = confusion_figure(figures["confusion"], list(figures["per_class"]), title)
+    save_png(figure, run.path / f"confusion_{args.split}.png", dpi=120)
     print(json.dumps(figures) if args.json else as_text(figures))
     return 0

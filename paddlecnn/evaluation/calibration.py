@@ -154,3 +154,25 @@ def cross_fitted(fit: Fit, logits: np.ndarray, labels: np.ndarray, seed: int) ->
         probabilities[part] = predictor(logits[part])
         smallest = min(smallest, predictor.eps)
     return probabilities, smallest
+
+
+def reliability_bins(said: np.ndarray, truth: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean probability, share of true cases and number of images of `bins` bins of equal numbers of images.
+
+    said: [N] predicted probabilities; truth: [N], 1 or 0. The images are divided by rank, so that a network that is
+    certain of nearly everything still has all its bins.
+    """
+    parts = np.array_split(np.argsort(said, kind="stable"), min(bins, len(said)))
+    means = [(said[part].mean(), truth[part].mean(), len(part)) for part in parts]
+    mean, share, count = map(np.array, zip(*means, strict=True))
+    return mean, share, count
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """The mean distance of confidence and accuracy over bins of equal numbers of images; [N, C], [N].
+
+    Guo et al. 2017 take bins of equal widths, most of which a certain network leaves nearly empty.
+    """
+    correct = probabilities.argmax(axis=1) == labels
+    said, share, count = reliability_bins(probabilities.max(axis=1), correct, bins)
+    return float(np.average(np.abs(said - share), weights=count))

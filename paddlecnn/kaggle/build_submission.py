@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from paddlecnn.evaluation.blending import Blend, fit_blend, mean_logits, plain_mean
 from paddlecnn.evaluation.calibration import (
@@ -25,11 +26,11 @@ from paddlecnn.evaluation.calibration import (
     worst_loss,
 )
 from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
-from paddlecnn.files import file_digest, write_json, written_aside
+from paddlecnn.files import file_digest, save_png, write_json, written_aside
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
 from paddlecnn.kaggle.submission import check_submission, in_order_of, submission_table, write_submission
-from paddlecnn.reporting.figures import clip_curve, reliability_diagram
+from paddlecnn.reporting.figures import clip_figure, reliability_figure
 
 
 @dataclass(frozen=True)
@@ -219,14 +220,18 @@ def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expecte
     name = written.competition.positive
     column = inputs.classes.index(name)
     plain = plain_mean(validation.logits.shape[1])(validation.logits)
-    reliability_diagram(
+    accuracy = (plain.argmax(axis=1) == validation.labels).mean()
+    title = f"{inputs.origin['runs']}: {accuracy:.2%} of {expected.images:,} validation images"
+    figure = reliability_figure(
         plain[:, column],
         expected.held_out[:, column],
         (validation.labels == column).astype(int),
-        name,
-        folder / "reliability.png",
+        title,
+        f"share of images whose label is {name}",
+        f"predicted probability of {name}",
     )
-    draw_clip_curve(validation, written.blend, folder / "clip.png")
+    save_png(figure, folder / "reliability.png")
+    save_png(draw_clip_curve(validation, written.blend, title), folder / "clip.png")
 
 
 def validation_table(inputs: SubmissionInputs, blend: Blend) -> pd.DataFrame:
@@ -238,7 +243,7 @@ def validation_table(inputs: SubmissionInputs, blend: Blend) -> pd.DataFrame:
     return pd.DataFrame({"id": inputs.validation.ids, "label": names} | columns)
 
 
-def draw_clip_curve(validation: Images, blend: Blend, path: Path) -> None:
+def draw_clip_curve(validation: Images, blend: Blend, title: str) -> Figure:
     """The log loss for clips from one in a million to 0.4, without and with the fitted temperature."""
     clips = np.geomspace(1e-6, 0.4, 80)
     logits, fitted = mean_logits(validation.logits, blend.weights), blend.calibration
@@ -249,4 +254,4 @@ def draw_clip_curve(validation: Images, blend: Blend, path: Path) -> None:
     ):
         probabilities = calibration(logits)
         curves[label] = np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in clips])
-    clip_curve(clips, curves, fitted.eps, path)
+    return clip_figure(clips, curves, fitted.eps, title)

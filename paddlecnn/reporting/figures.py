@@ -1,79 +1,145 @@
-"""Figures of an evaluation and of its calibration, written as PNG."""
+"""Figures of an evaluation, of its calibration and of a training; `theme.svg` or `files.save_png` writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from sklearn.calibration import calibration_curve
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from paddlecnn.files import save_png
+from paddlecnn.evaluation.calibration import reliability_bins
+from paddlecnn.reporting.fonts import fonts_for, labels_of
+from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, style
+from paddlecnn.runs.state import EpochRecord
 
-BEFORE, AFTER = "#c2571a", "#1f6f8b"
-BINS = 10
-
-
-def draw_confusion(path: Path, confusion: Sequence[Sequence[int]] | np.ndarray, classes: Sequence[str]) -> None:
-    """The confusion matrix [C, C]: rows are labels, columns predictions; coloured by the share of the row."""
-    counts = np.asarray(confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(max(3.5, 0.62 * len(classes)), 24)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))
-    axes.set_xticklabels(classes, rotation=90)
-    axes.set_yticklabels(classes)
-    if len(classes) <= 25:  # more would not be legible
-        for row, column in np.ndindex(*counts.shape):
-            if counts[row, column]:
-                axes.text(
-                    column,
-                    row,
-                    f"{counts[row, column]:,}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if shares[row, column] > 0.5 else "black",
-                )
-    figure.colorbar(image, label="share of the label's images", fraction=0.046, pad=0.04)
-    save_png(figure, path, dpi=120)
+FEW_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
 
 
-def reliability_diagram(before: np.ndarray, after: np.ndarray, truth: np.ndarray, name: str, path: Path) -> None:
-    """The share of images of the class `name` against its predicted probability, before and after calibration.
+def confusion_figure(
+    confusion: Sequence[Sequence[int]] | np.ndarray, classes: Sequence[str], title: str = ""
+) -> Figure:
+    """The confusion matrix [C, C]: rows are labels, columns predictions.
 
-    before, after: [N] probabilities of the class; truth: [N], 1 for images of the class. Ten bins of equal
-    numbers of images; below, a histogram of the probabilities on a logarithmic scale.
+    Correct predictions are blue, errors orange; the more opaque, the larger the share of the label's images. Errors
+    are scaled to the largest of them, or to 10 % if all are smaller.
     """
-    figure = Figure(figsize=(6, 7), layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    upper.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfectly calibrated")
-    for values, color, label in ((before, BEFORE, "before"), (after, AFTER, "after, cross-fitted")):
-        observed, said = calibration_curve(truth, values, n_bins=BINS, strategy="quantile")
-        upper.plot(said, observed, "o-", color=color, label=label, markersize=5)
-        lower.hist(values, bins=np.linspace(0, 1, 21), histtype="step", color=color, linewidth=1.5)
-    upper.set(ylabel=f"share of images whose label is {name}", title=f"Reliability on {len(truth):,} validation images")
-    upper.legend(loc="upper left")
-    lower.set(xlabel=f"predicted probability of {name}", ylabel="images", yscale="symlog", ylim=(0, None))
-    save_png(figure, path)
+    counts, few = np.asarray(confusion), len(classes) <= FEW_CLASSES
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    correct = np.eye(len(counts), dtype=bool)
+    worst = max(shares[~correct].max(initial=0), 0.1)
+    pixels = np.zeros((*counts.shape, 4))
+    pixels[..., :3] = np.where(correct[..., None], to_rgb(VAL), to_rgb(TRAIN))
+    pixels[..., 3] = np.where(correct, shares, 0.85 * shares / worst)
+    names = labels_of(classes)
+    size = 0.36 * len(classes) if few else 0.155 * len(classes)
+    with style([*names.fonts, *fonts_for([title])[0]]):
+        figure = Figure(figsize=(max(size, 2.4) + 1.6, max(size, 2.4) + 1.5), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(pixels, interpolation="none")
+        axes.set(xticks=range(len(classes)), yticks=range(len(classes)), ylabel="label")
+        axes.set_xlabel(
+            "predicted" if few else f"predicted (blue: correct; orange: errors, opaque at {worst:.0%} of the label)"
+        )
+        axes.set_xticklabels(names.texts, rotation=90)
+        axes.set_yticklabels(names.texts)
+        axes.tick_params(length=0, labelsize=8.5 if few else 7, labelcolor=INK)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        if not few:  # names on every side: a row can be read from both ends
+            axes.tick_params(labelright=True, labeltop=True)
+        for row, column in np.argwhere(counts) if few else ():
+            strong = pixels[row, column, 3] > (0.55 if row == column else 0.7)
+            axes.text(
+                column,
+                row,
+                f"{counts[row, column]:,}",
+                ha="center",
+                va="center",
+                fontsize=7.5 if counts.max() < 10_000 else 6,
+                color="white" if strong else INK,
+            )
+        set_title(figure, title, names.note)
+    return figure
 
 
-def clip_curve(clips: np.ndarray, losses: dict[str, np.ndarray], chosen: float, path: Path) -> None:
+def reliability_figure(
+    before: np.ndarray, after: np.ndarray, truth: np.ndarray, title: str, event: str, said: str
+) -> Figure:
+    """The share of images for which something is true against its predicted probability, before and after calibration.
+
+    before, after: [N] probabilities; truth: [N], 1 where it is true. Ten bins of equal numbers of images, which
+    spread over the probabilities that an overconfident network gives; below, a histogram on a logarithmic scale.
+    event, said: the axes in words, e.g. "share of correct predictions", "probability of the predicted class"
+    """
+    with style(fonts_for([title, event, said])[0]):
+        figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+        upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="perfectly calibrated")
+        for values, color, marker, label in (
+            (before, BEFORE, "s", "before calibration"),
+            (after, AFTER, "o", "after, cross-fitted"),
+        ):
+            mean, share, _ = reliability_bins(values, truth)
+            upper.plot(mean, share, marker=marker, color=color, label=label, markersize=4.5)
+            lower.hist(values, bins=np.linspace(0, 1, 21).tolist(), histtype="step", color=color, linewidth=1.4)
+        upper.set(ylabel=event, ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
+        upper.legend(loc="upper left")
+        for axis in (upper.yaxis, upper.xaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+        lower.set(xlabel=said, ylabel="images", yscale="symlog", ylim=(0, None))
+        lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        set_title(figure, title)
+    return figure
+
+
+def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: float, title: str) -> Figure:
     """Log loss on validation against the clip, one curve per name in `losses`; the chosen clip is marked."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for (label, values), color in zip(losses.items(), (BEFORE, AFTER), strict=False):
-        axes.plot(clips, values, color=color, label=label)
-    if chosen > 0:
-        axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1, label=f"chosen: {chosen:.3g}")
-    axes.set(
-        xscale="log",
-        xlabel="clip: least distance of a probability from 0 and 1",
-        ylabel="log loss on validation",
-        title="Log loss against the clip",
-    )
-    axes.legend()
-    save_png(figure, path)
+    with style(fonts_for([title])[0]):
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for (label, values), color in zip(losses.items(), SERIES, strict=False):
+            axes.plot(clips, values, color=color, label=label)
+        if chosen > 0:
+            axes.axvline(chosen, color=MUTED, linestyle="--", linewidth=1, label=f"chosen: {chosen:.3g}")
+        axes.set(xscale="log", xlabel="clip: least distance of a probability from 0 and 1", ylabel="log loss, nats")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.legend()
+        set_title(figure, title)
+    return figure
+
+
+def history_figure(history: Sequence[EpochRecord], best: int, quantity: str) -> Figure:
+    """Training and validation over the epochs: `loss` (in nats) or `top1` (in percent); the best epoch is marked."""
+    epochs = [one.epoch for one in history]
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+        axes = figure.subplots()
+        for part, color, line in (("train", TRAIN, "--"), ("val", VAL, "-")):
+            values = [getattr(getattr(one, part), quantity) for one in history]
+            name = {"train": "training", "val": "validation"}[part]
+            axes.plot(epochs, values, color=color, linestyle=line, label=name, marker="." if len(epochs) < 30 else "")
+            if part == "val" and best in epochs:
+                axes.plot(best, values[epochs.index(best)], "o", color=color, markersize=7, fillstyle="none")
+        epoch_axis(axes)
+        axes.set_ylabel({"loss": "loss, nats", "top1": "top-1 accuracy"}[quantity])
+        if quantity == "top1":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.legend()
+    return figure
+
+
+def epoch_axis(axes: Axes) -> None:
+    """Whole epochs on the horizontal axis."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def set_title(figure: Figure, title: str, note: str = "") -> None:
+    """A title above the axes that fits the width of the figure, with a note in ordinary weight below it."""
+    lines = textwrap.wrap(title, int(figure.get_figwidth() * 13)) + textwrap.wrap(note, int(figure.get_figwidth() * 14))
+    if lines:
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5)

@@ -1,0 +1,68 @@
+"""Names in any script in figures: a font with their characters if the system has one, otherwise their numbers."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from matplotlib.font_manager import FontEntry, fontManager
+from matplotlib.ft2font import FT2Font
+
+DEFAULT = "DejaVu Sans"  # matplotlib contains it
+INVISIBLE = ("Cc", "Cf", "Mn", "Zs")  # control and format characters, combining marks, spaces: no glyph of their own
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of classes in a figure, the fonts that draw them, and a note if they are numbers."""
+
+    texts: tuple[str, ...]
+    fonts: tuple[str, ...]
+    note: str = ""
+
+
+def labels_of(classes: Sequence[str]) -> Labels:
+    """The names of classes, or 1, 2, 3, ... if no installed font has all their characters."""
+    fonts, missing = fonts_for(classes)
+    if not missing:
+        return Labels(tuple(classes), fonts)
+    numbers = tuple(str(number) for number in range(1, len(classes) + 1))
+    some = " ".join(f"U+{ord(character):04X}" for character in sorted(missing)[:3])
+    return Labels(numbers, (DEFAULT,), f"classes by number, in the order of the run: no installed font has {some}")
+
+
+def fonts_for(texts: Iterable[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The families that draw all characters of the texts, and the characters that no installed font has."""
+    needed = {
+        character for text in texts for character in text if unicodedata.category(character) not in INVISIBLE
+    } - characters_of(default_file())
+    fonts = [DEFAULT]
+    for entry in fontManager.ttflist if needed else ():
+        if not needed:
+            break
+        found = needed & characters_of(entry.fname) if is_text_font(entry) else None
+        if found:
+            fonts.append(entry.name)
+            needed -= found
+    return tuple(fonts), frozenset(needed)
+
+
+def is_text_font(entry: FontEntry) -> bool:
+    """Whether a font has glyphs of its own: Last Resort, which matplotlib contains, has a box for every character."""
+    return not entry.name.startswith("Last Resort") and entry.style == "normal"
+
+
+@lru_cache(maxsize=1)
+def default_file() -> str:
+    return fontManager.findfont(DEFAULT)
+
+
+@lru_cache(maxsize=512)
+def characters_of(file: str) -> frozenset[str]:
+    """The characters of a font file; none if it cannot be read."""
+    try:
+        return frozenset(map(chr, FT2Font(file).get_charmap()))
+    except (OSError, RuntimeError):
+        return frozenset()

@@ -1,0 +1,105 @@
+"""Figures: class names in any script, many classes, and probabilities that are nearly all 1."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
+
+from paddlecnn.evaluation.calibration import expected_calibration_error, reliability_bins
+from paddlecnn.files import save_png
+from paddlecnn.reporting.figures import confusion_figure, reliability_figure
+from paddlecnn.reporting.fonts import labels_of
+from paddlecnn.reporting.theme import svg
+
+# Characters of the private use area stand for a script that no font of the system has.
+UNKNOWN = "\U0010e123\U0010e124"
+
+
+@pytest.fixture
+def font(tmp_path):
+    """A font with the two characters, known to matplotlib until the end of the test."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    pen.lineTo((500, 800))
+    pen.lineTo((600, 0))
+    pen.closePath()
+    glyphs = [".notdef", "one", "two"]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(glyphs)
+    builder.setupCharacterMap({ord(UNKNOWN[0]): "one", ord(UNKNOWN[1]): "two"})
+    builder.setupGlyf(dict.fromkeys(glyphs, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (700, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Planted", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "planted.ttf")
+    fontManager.addfont(tmp_path / "planted.ttf")
+    yield "Planted"
+    fontManager.ttflist = [entry for entry in fontManager.ttflist if entry.name != "Planted"]
+
+
+def test_names_are_drawn_in_a_font_that_has_their_characters(font, tmp_path):
+    labels = labels_of(["cat", UNKNOWN])
+    assert labels.texts == ("cat", UNKNOWN)
+    assert font in labels.fonts
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of each character that becomes a box
+        save_png(confusion_figure([[1, 2], [0, 3]], ["cat", UNKNOWN], f"{UNKNOWN}: 67 %"), tmp_path / "confusion.png")
+
+
+def test_names_without_a_font_become_numbers(tmp_path):
+    labels = labels_of(["cat", UNKNOWN])
+    assert labels.texts == ("1", "2")
+    assert "U+10E123" in labels.note
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = confusion_figure([[1, 2], [0, 3]], ["cat", UNKNOWN], "a run: 67 %")
+        save_png(figure, tmp_path / "confusion.png")
+    assert "by number" in figure.get_suptitle()
+
+
+def test_names_and_titles_are_taken_literally():
+    names = ["$x$", "<script>alert(1)</script>", "a & b", r"$\frac{"]
+    code = svg(confusion_figure(np.eye(4, dtype=int), names, "$y$"), "c", '"><script>')
+    assert "<script" not in code
+    for shown in ("$x$", "&lt;script&gt;alert(1)&lt;/script&gt;", "a &amp; b", r"$\frac{", "$y$"):
+        assert shown in code, shown
+
+
+def test_a_hundred_labels_are_legible():
+    figure = confusion_figure(np.eye(100, dtype=int), [f"a rather long name {i}" for i in range(100)], "run: 100 %")
+    figure.draw_without_rendering()
+    assert max(figure.get_size_inches()) * 120 < 4000
+    (axes,) = figure.axes
+    heights = [label.get_window_extent().height for label in axes.get_yticklabels()]
+    rows = axes.get_window_extent().height / 100
+    assert max(heights) <= 1.15 * rows, "labels overlap"
+    assert axes.get_yticklabels()[0].get_fontsize() >= 7
+
+
+def test_an_overconfident_network_has_all_its_bins():
+    random = np.random.default_rng(0)
+    said = np.where(random.random(2000) < 0.8, 1.0, random.uniform(0.5, 1, 2000))
+    truth = (random.random(2000) < 0.7).astype(int)
+    mean, share, count = reliability_bins(said, truth)
+    assert len(mean) == 10
+    assert count.tolist() == [200] * 10
+    assert (np.diff(mean) >= 0).all()
+    assert np.average(share, weights=count) == pytest.approx(truth.mean())
+    figure = reliability_figure(said, said * 0.7, truth, "run: 70 %", "share of correct predictions", "probability")
+    before = next(line for line in figure.axes[0].lines if line.get_label() == "before calibration")
+    assert len(before.get_xdata()) == 10
+
+
+def test_calibration_error_of_a_constant_confidence_is_its_distance_from_the_accuracy():
+    labels = np.array([0] * 70 + [1] * 30)
+    probabilities = np.tile([0.9, 0.1], (100, 1))
+    assert expected_calibration_error(probabilities, labels, bins=1) == pytest.approx(0.2)
+    mixed = labels.reshape(2, 50).T.ravel()  # the same share in each bin of ten, as far as it divides
+    assert expected_calibration_error(probabilities, mixed) >= 0.2 - 1e-12
