@@ -100,7 +100,7 @@ class DataConfig(Section):
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
     cache: str | None = None  # folder for resized images in one memory-mapped file
-    workers: Annotated[Count, Field(le=256)] = 0  # worker processes that read images; 0 reads in the training process
+    workers: Annotated[Count, Field(le=256)] = 0  # threads that read image files; 0 reads one batch at a time
 
     @model_validator(mode="after")
     def fold_exists(self) -> DataConfig:

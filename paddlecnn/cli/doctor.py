@@ -159,13 +159,13 @@ def check_threads(setting: str, cores: int) -> Finding:
 
 
 def check_shared_memory(folder: Path) -> Finding:
-    """Shared memory, through which the workers of data.workers send batches."""
+    """Shared memory, through which NCCL connects the processes of several GPUs."""
     if not folder.is_dir():
-        return Finding("/dev/shm", "absent", "set data.workers to 0")
+        return Finding("/dev/shm", "absent", "training on several GPUs needs it")
     free = shutil.disk_usage(folder).free
     state = f"{free / MIB:,.0f} MiB free"
     if free < 256 * MIB:
-        return Finding("/dev/shm", state, "start the container with --shm-size=1g, or set data.workers to 0")
+        return Finding("/dev/shm", state, "for several GPUs start the container with --shm-size=1g")
     return Finding("/dev/shm", state)
 
 

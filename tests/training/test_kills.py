@@ -27,7 +27,7 @@ CHECKPOINTING = ["-o", "train.checkpoint.every_steps=3", "-o", "train.epochs=12"
 
 @pytest.fixture(params=["memory", "workers"])
 def config(request, tiny, tmp_path) -> Path:
-    """A tiny run on images in memory, or on files that two worker processes read."""
+    """A tiny run on images in memory, or on files that two threads read."""
     if request.param == "memory":
         return tiny
     for number in range(160):

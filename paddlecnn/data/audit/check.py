@@ -13,11 +13,8 @@ from paddlecnn.config import Config
 from paddlecnn.data.audit.duplicates import MAX_IMAGES, exact_duplicates, near_duplicates
 from paddlecnn.data.audit.figures import contact_sheet, size_histogram
 from paddlecnn.data.audit.inspection import ImageInfo, inspect_all
-from paddlecnn.data.base import Dataset, Splits
-from paddlecnn.data.datasets import SOURCES, defaults, open_dataset, open_parts
-from paddlecnn.data.pipeline.loader import make_loader
-from paddlecnn.data.pipeline.transforms import resolve
-from paddlecnn.data.pipeline.workers import SHARED_MEMORY, shared_memory_free, shared_memory_needed
+from paddlecnn.data.base import Dataset
+from paddlecnn.data.datasets import SOURCES, open_dataset, open_parts
 from paddlecnn.errors import DataError
 
 TINY = 32  # pixels: a short side below it
@@ -175,7 +172,7 @@ def check_leaks(
 
 
 def check_split(report: Report, config: Config) -> None:
-    """The config's split, and the shared memory that the loader's workers need."""
+    """The config's split."""
     try:
         splits = open_dataset(config.data, config.seed)
     except DataError as error:
@@ -183,23 +180,6 @@ def check_split(report: Report, config: Config) -> None:
         return
     report.parts["split"] = {"train": len(splits.train), "val": len(splits.val)}
     check_leaks(report, "training", splits.train, "validation", splits.val, "error")
-    check_shared_memory(report, config, splits)
-
-
-def check_shared_memory(report: Report, config: Config, splits: Splits) -> None:
-    spec = resolve(config.data.preprocess, defaults(config.data.name))
-    loader = make_loader(splits.train, spec, config.train.batch_size, augment=config.data.augment)
-    workers = config.data.workers
-    if not workers or loader.is_in_memory or config.data.cache:
-        return
-    needed, free = shared_memory_needed(loader.batch_bytes, workers), shared_memory_free()
-    report.parts["shared memory"] = {"needed": needed, "free": free}
-    if free < needed:
-        report.add(
-            "error",
-            f"{SHARED_MEMORY} has {free / 2**20:,.0f} MiB free and {workers} workers need "
-            f"{needed / 2**20:,.0f}; enlarge it (docker: --shm-size) or use fewer workers",
-        )
 
 
 def summary_of(part: Dataset, infos: list[ImageInfo]) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 A batch is made in three steps, each a pure function of (seed, epoch, step):
     plan    which positions of the data set this process needs
-    read    their pixels, augmented in training: uint8; worker processes do this for files
+    read    their pixels, augmented in training: uint8; threads do this for files
     finish  normalise on the device, mix, attach labels
-So the batch of (seed, epoch, step) is the same, byte for byte, for any number of workers.
+So the batch of (seed, epoch, step) is the same, byte for byte, for any number of threads.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,8 @@ from paddlecnn.config import Augment, Preprocess
 from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.pipeline.augment import EpochRandom, resized_reader, training_pixels
 from paddlecnn.data.pipeline.mixup import Mix, draw_mix, soft_labels
+from paddlecnn.data.pipeline.prefetch import map_ahead
 from paddlecnn.data.pipeline.transforms import centre_crop, to_input
-from paddlecnn.data.pipeline.workers import allowed_workers, has_room, read_in_workers, shared_memory_needed
 from paddlecnn.errors import ConfigError
 from paddlecnn.randomness import generator
 
@@ -67,7 +68,7 @@ def make_loader(
     preprocess  every key filled (transforms.resolve)
     batch_size  over all processes together
     augment     None for evaluation
-    workers     processes that read files; images in memory are faster without them and ignore it
+    workers     threads that read files; images in memory are faster without them and ignore it
     shard       (rank, number of processes): this process's part of each batch
     cache       folder for the resized images of files in one memory-mapped file; None: no cache
     """
@@ -100,7 +101,7 @@ class Loader:
         self.shuffle = shuffle
         self.rank, self.world = shard
         self.read_squares = resized_reader(dataset, preprocess.resize)
-        self.workers = 0 if self.is_in_memory else allowed_workers(workers)
+        self.workers = 0 if self.is_in_memory else workers
         if augment and augment.cutout > preprocess.size:
             raise ConfigError(f"data.augment.cutout: {augment.cutout} is larger than the input of {preprocess.size}")
         if augment and augment.pad > preprocess.resize:
@@ -115,18 +116,6 @@ class Loader:
             and self.dataset.images.shape[1:3] == (self.preprocess.resize,) * 2
         )
 
-    @cached_property
-    def has_shared_memory(self) -> bool:
-        """Whether the workers may pass batches in shared memory; checked, and warned about, once."""
-        return has_room(shared_memory_needed(self.batch_bytes, self.workers))
-
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of a step's pixels in this process, mixing partners included."""
-        share = math.ceil(self.batch_size / self.world)
-        mixes = self.augment and (self.augment.mixup or self.augment.cutmix)
-        return min(self.batch_size, 2 * share if mixes else share) * 3 * self.preprocess.size**2
-
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
 
@@ -137,14 +126,9 @@ class Loader:
         def read_step(step: int) -> np.ndarray:
             return self.read(self.plan(number, step), number)
 
-        if self.workers and steps:
-            pixels = read_in_workers(
-                read_step, start, len(steps), self.preprocess.size, self.workers, self.has_shared_memory
-            )
-        else:
-            pixels = map(read_step, steps)
-        for step, images in zip(steps, pixels, strict=True):
-            yield self.finish(self.plan(number, step), images)
+        with closing(map_ahead(read_step, steps, self.workers)) as pixels:
+            for step, images in zip(steps, pixels, strict=True):
+                yield self.finish(self.plan(number, step), images)
 
     def plan(self, epoch: int, step: int) -> Plan:
         """This process's share of a step. The shares of all processes together are the batch of a single process."""

@@ -1,27 +1,55 @@
-"""Batches prepared while the previous training step runs."""
+"""Batches prepared by threads while the previous training step runs.
+
+Threads and not processes: decoding, resizing and NumPy's copies release the interpreter lock, so that threads share
+the work as well as processes do; and processes started with `fork` deadlock now and then, because a lock that one of
+Paddle's threads holds at that moment is never released in the child.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+AHEAD = 2  # items that each thread may be ahead of the caller
 END = object()
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
+    """`function` of each item, in order, computed by `threads` threads at most `AHEAD * threads` items ahead.
+
+    With 0 threads the caller's computes each item when it is asked for. An exception of the function is raised where
+    its result would be. The threads end with the iterator.
+    """
+    if not threads:
+        yield from map(function, items)
+        return
+    remaining = iter(items)
+    pool = ThreadPoolExecutor(threads, "paddlecnn-read")
+    try:
+        pending: deque[Future[Result]] = deque(pool.submit(function, i) for i in islice(remaining, AHEAD * threads))
+        while pending:
+            result = pending.popleft().result()
+            pending.extend(pool.submit(function, i) for i in islice(remaining, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """The items of a generator, each computed in a thread while the caller uses the one before it.
 
-    The first item is computed in the calling thread, because a generator may start worker processes with it. The
-    generator is closed with this iterator.
+    The generator is closed with this iterator.
     """
     with ThreadPoolExecutor(1, "paddlecnn-prefetch") as pool:
         try:
-            item = next(items, END)
-            while item is not END:
+            following = pool.submit(next, items, END)
+            while (item := following.result()) is not END:
                 following = pool.submit(next, items, END)
                 yield item  # type: ignore[misc]
-                item = following.result()
         finally:
             pool.submit(items.close).result()

@@ -33,7 +33,7 @@ MAX_PIXELS = 1 << 26  # 64 megapixels: 192 MiB as RGB
 JPEG_BEGIN, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
-cv2.setNumThreads(0)  # one image is too small to share; worker processes are the parallelism
+cv2.setNumThreads(0)  # one image is too small to share; threads that read one batch each are the parallelism
 
 
 def read_image(path: str | Path) -> np.ndarray:
