@@ -118,9 +118,9 @@ def overridden(tree: dict[str, Any], source: str, overrides: Sequence[str] | Map
     return check(tree, source, sources)
 
 
-def load_run_config(path: Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
-    """`load_config` for a run's config.yaml, which an earlier version may have written: old keys are accepted."""
-    tree = read_yaml(path)
+def load_run_config(source: Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
+    """`load_config` for the config of a run, which an earlier version may have written: old keys are accepted."""
+    tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(source)
     optim = tree.get("optim")
     if isinstance(optim, dict) and isinstance(optim.get("schedule"), dict):
         optim["schedule"] = {RENAMED.get(key, key): value for key, value in optim["schedule"].items()}
@@ -129,7 +129,7 @@ def load_run_config(path: Path, overrides: Sequence[str] | Mapping[str, Any] = (
         amp = train.pop("amp", "off")  # automatic mixed precision, on a GPU
         train.setdefault("precision", "float32" if amp in ("off", False) else amp)
         train.setdefault("engine", "paddle")
-    return overridden(tree, str(path), overrides)
+    return overridden(tree, "environment.json" if isinstance(source, Mapping) else str(source), overrides)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

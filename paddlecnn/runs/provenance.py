@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import resource
@@ -19,7 +18,6 @@ import paddle
 from paddlecnn import runtime
 from paddlecnn.config import Config
 from paddlecnn.configfile import config_hash
-from paddlecnn.errors import RunError
 
 PACKAGES = (
     "paddlecnn",
@@ -52,20 +50,6 @@ def describe_environment(config: Config, device: str, engine: str) -> dict[str, 
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "modes": runtime.numeric_modes(device),
     }
-
-
-def read_environment(path: Path) -> dict[str, Any]:
-    """The content of environment.json. Raises RunError if it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); restore the file, or "
-            "write {} into it if its content is lost"
-        ) from None
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: not a JSON object; restore the file, or write {{}} into it if its content is lost")
-    return content
 
 
 def installed(package: str) -> str | None:

@@ -1,7 +1,7 @@
 """The folder of a run. Everything that reads a run reads this folder and nothing else.
 
 config.yaml         the resolved config, every key written out
-environment.json    versions, device, commit, command line, wall time
+environment.json    the id of the run, its config as trained, versions, device, commit, command line, wall time
 checkpoints/        last, best and the ones before them (checkpoint.py)
 metrics.csv         every logged number; vdl/ has the same for VisualDL
 predictions_*.csv   written by `paddlecnn eval`
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +24,8 @@ from filelock import FileLock, Timeout
 
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_run_config, to_yaml
-from paddlecnn.errors import RunError
-from paddlecnn.files import sync, write_json
+from paddlecnn.errors import CheckpointError, RunError
+from paddlecnn.files import sync, write_json, write_text
 from paddlecnn.runs.checkpoint import Checkpoint, load_named
 
 
@@ -53,7 +55,8 @@ class RunDir:
             ) from None
         try:
             (aside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-            write_json(aside / "environment.json", environment)
+            identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
+            write_json(aside / "environment.json", identity | environment)
             (aside / "checkpoints").mkdir()
             sync(aside)
             os.rename(aside, path)
@@ -66,6 +69,35 @@ class RunDir:
     def config(self) -> Config:
         """The resolved config of the run."""
         return load_run_config(self.path / "config.yaml")
+
+    def recorded_config(self) -> Config | None:
+        """The config as the run was created or extended with it; None if environment.json does not have it."""
+        recorded = self.read_environment().get("config")
+        return load_run_config(recorded) if isinstance(recorded, dict) else None
+
+    def replace_config(self, config: Config) -> None:
+        """Write the config of a run that is extended."""
+        write_text(self.path / "config.yaml", to_yaml(config))
+        write_json(self.environment, self.read_environment() | {"config": config.model_dump(mode="json")})
+
+    @property
+    def id(self) -> str | None:
+        """A random number given to the run when it is created; None if environment.json does not have one."""
+        return self.read_environment().get("id") if self.environment.exists() else None
+
+    def read_environment(self) -> dict[str, Any]:
+        """The content of environment.json. Raises RunError if it is missing or damaged."""
+        path = self.environment
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("not a JSON object")
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(
+                f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); restore the file, or "
+                "write {} into it if its content is lost"
+            ) from None
+        return content
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -97,12 +129,25 @@ class RunDir:
         return self.path / "vdl"
 
     def load_checkpoint(self, name: str = "best") -> tuple[Checkpoint, Path]:
-        """The checkpoint best or last, and its place. Raises RunError if there is none, CheckpointError if damaged."""
+        """The checkpoint best or last, and its place.
+
+        Raises RunError if there is none, CheckpointError if it is damaged or of another run.
+        """
         found = load_named(self.checkpoints, name)
         if found is None:
             other = "; --checkpoint last uses the unfinished epoch" if (self.checkpoints / "last").is_dir() else ""
             raise RunError(f"{self.path}: has no checkpoint {name} yet; finish an epoch of training first{other}")
+        self.check_own(*found)
         return found
+
+    def check_own(self, checkpoint: Checkpoint, folder: Path) -> None:
+        """Raise CheckpointError for a checkpoint that another run wrote. Version 0.1 did not record which one did."""
+        writer = checkpoint.state.run
+        if writer is not None and self.id not in (None, writer):
+            raise CheckpointError(
+                f"{folder}: was written by another run (id {writer}, {self.path} is {self.id}); "
+                "restore the run's own checkpoint"
+            )
 
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability a class."""

@@ -143,6 +143,7 @@ class RunIdentity(Record):
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     data: DataIdentity
     config_hash: str
+    run: str | None = None  # the id of the run that wrote it; None in runs of version 0.1
     module: ModuleIdentity | None = None
     engine: str = "paddle"  # what ran the layers: paddle or onednn
     precision: str = "float32"  # of the activations

@@ -30,7 +30,7 @@ class Checkpointer:
     def __init__(self, run: RunDir, config: CheckpointConfig, identity: RunIdentity) -> None:
         self.folder = run.checkpoints
         self.config = config
-        self.identity = identity
+        self.identity = identity.model_copy(update={"run": run.id})
         self.saved_at = self.counted_from = time.perf_counter()
 
     def is_due_by_step(self, step: int) -> bool:
@@ -68,15 +68,17 @@ def checkpoint_to_resume(run: RunDir) -> Checkpoint | None:
         raise RunError(f"{damaged[0]}; no valid checkpoint is left, so there is nothing to resume")
     for line in damaged:
         logger.warning("%s; resuming from %s", line, folder)
-    if checkpoint is None:
+    if checkpoint is None or folder is None:
         logger.info("%s: no checkpoint yet; starting from the beginning", run.path)
+    else:
+        run.check_own(checkpoint, folder)
     return checkpoint
 
 
 def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> None:
     """Raise RunError, naming the keys, if `config` is another experiment than the run's own.
 
-    The keys in `extend` may differ.
+    The keys in `extend` may differ. An edit of the run's config.yaml since the run was created is refused likewise.
     """
     forbidden = [key for key in extend if not key.startswith(EXTENDABLE)]
     if forbidden:
@@ -84,16 +86,27 @@ def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> Non
             f"--extend {forbidden[0]}: only {', '.join(EXTENDABLE)} can be extended; "
             "anything else is another experiment: train it as a new run"
         )
-    differing = [
-        f"{key} ({old!r} in the run, {new!r} now)"
-        for key, old, new in differences(run.config, config)
-        if not key.startswith((*MAY_CHANGE, *extend))
-    ]
+    edited = list_differences(run.recorded_config() or run.config, run.config, extend)
+    if edited:
+        raise RunError(
+            f"{run.path}/config.yaml: edited since the run was trained, in {edited}; undo the change, extend the run "
+            "on purpose with --extend KEY=VALUE, or train a new run"
+        )
+    differing = list_differences(run.config, config, extend)
     if differing:
         raise RunError(
-            f"{run.path}: the config differs from the run's in {'; '.join(differing)}; resume with the "
+            f"{run.path}: the config differs from the run's in {differing}; resume with the "
             "run's own config, extend the run on purpose with --extend KEY=VALUE, or train a new run"
         )
+
+
+def list_differences(run: Config, now: Config, extend: Sequence[str]) -> str:
+    """The keys that make two configs different experiments, with both values; empty if there are none."""
+    return "; ".join(
+        f"{key} ({old!r} in the run, {new!r} now)"
+        for key, old, new in differences(run, now)
+        if not key.startswith((*MAY_CHANGE, *extend))
+    )
 
 
 def check_same_engine(run: RunDir, saved: RunIdentity, engine: Engine, extend: Sequence[str]) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 
 from paddlecnn import distributed, runtime
 from paddlecnn.config import Config
-from paddlecnn.configfile import to_yaml
 from paddlecnn.errors import ConfigError, RunError
-from paddlecnn.files import write_json, write_text
+from paddlecnn.files import write_json
 from paddlecnn.runs.checkpoint import Checkpoint
-from paddlecnn.runs.provenance import describe_environment, peak_memory_mib, read_environment
+from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import BestEpoch, Progress
 from paddlecnn.training.checkpointer import Checkpointer, check_same_config, check_same_engine, checkpoint_to_resume
@@ -58,7 +57,6 @@ def train_run(
     run = RunDir(path) if resume else None
     if run:
         check_same_config(run, config, extend)
-        read_environment(run.environment)
     setup = build_training(config)
     if run is None:
         if distributed.rank() == 0:
@@ -74,7 +72,7 @@ def train_run(
     if checkpoint:
         check_same_engine(run, checkpoint.state, setup.engine, extend)
     if extend and distributed.rank() == 0:
-        write_text(run.path / "config.yaml", to_yaml(config))
+        run.replace_config(config)
     if checkpoint and is_complete(checkpoint.state, config, extend):
         logger.info(
             "%s: already finished, after %d epochs; --extend train.epochs=N continues it",
@@ -88,7 +86,7 @@ def train_run(
             write_json(
                 run.environment,
                 {
-                    **read_environment(run.environment),
+                    **run.read_environment(),
                     "training_seconds": round(progress.seconds, 1),
                     "peak_memory_mib": peak_memory_mib(device),
                 },

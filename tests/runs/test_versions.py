@@ -11,7 +11,7 @@ import pytest
 from helpers.runs import weights_sha
 from paddlecnn.runs.checkpoint import FILES, SUMS, load_checkpoint
 
-ADDED = ("metrics", "module")  # keys of state.json since 0.2
+ADDED = ("metrics", "module", "run")  # keys of state.json since 0.2
 OLD_KEYS = {"step_size": "every", "gamma": "factor"}
 
 
@@ -32,6 +32,9 @@ def make_old(run: Path) -> None:
     for new, old in OLD_KEYS.items():
         text = text.replace(f"{new}:", f"{old}:")
     (run / "config.yaml").write_text(text)
+    environment = json.loads((run / "environment.json").read_text())
+    del environment["id"], environment["config"]
+    (run / "environment.json").write_text(json.dumps(environment))
     for folder in (run / "checkpoints").iterdir():
         state = json.loads((folder / "state.json").read_text())
         for key in ADDED:

@@ -6,6 +6,7 @@ import json
 import os
 import pickletools
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -381,6 +382,46 @@ def test_a_disk_made_read_only_is_one_line_and_harms_nothing(tool, tiny, small_d
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     assert weights_sha(run) == before
     assert tool("train", *extend) == 0
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_a_checkpoint_of_another_run_is_refused(tool, tiny, whole, tmp_path, capsys, name):
+    other = tmp_path / "other"
+    assert tool("train", "-c", tiny, "--run", other, "-o", "train.epochs=1") == 0
+    shutil.rmtree(whole / "checkpoints" / name)
+    shutil.copytree(other / "checkpoints" / name, whole / "checkpoints" / name)
+    assert tool("eval", whole, "--checkpoint", name) == 2
+    assert f"{whole}/checkpoints/{name}: was written by another run" in capsys.readouterr().err
+    for folder in (whole / "checkpoints").iterdir():  # the resume falls back to this one
+        if folder.name != name:
+            shutil.rmtree(folder)
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
+    assert f"{whole}/checkpoints/{name}: was written by another run" in capsys.readouterr().err
+
+
+def test_a_copied_or_renamed_run_is_still_the_run(tool, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "copy")
+    (tmp_path / "copy").rename(tmp_path / "renamed")
+    assert tool("eval", tmp_path / "renamed") == 0
+    assert tool("train", "--resume", tmp_path / "renamed", "--extend", "train.epochs=4") == 0
+
+
+def test_a_config_edited_by_hand_is_refused_with_the_difference(tool, whole, capsys):
+    path, before = whole / "config.yaml", weights_sha(whole)
+    original = path.read_text()
+    path.write_text(original.replace("epochs: 3", "epochs: 4").replace("lr: 0.01", "lr: 0.5"))
+    assert tool("train", "--resume", whole) == 2
+    assert (
+        f"{path}: edited since the run was trained, in optim.lr (0.01 in the run, 0.5 now); "
+        "train.epochs (3 in the run, 4 now)" in capsys.readouterr().err
+    )
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
+    assert "in optim.lr (0.01 in the run, 0.5 now); undo" in capsys.readouterr().err
+    assert weights_sha(whole) == before
+    path.write_text(original.replace("epochs: 3", "epochs: 4").replace("workers: 0", "workers: 1"))
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 0  # named on purpose; workers may change
+    assert tool("train", "--resume", whole) == 0
+    assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
 
 
 def test_a_damaged_environment_is_found_before_training_resumes(tool, tiny, whole, capsys):
