@@ -17,6 +17,7 @@ COMMANDS = {
     "split": "write a split as text files",
     "summary": "show layers, shapes, parameters and multiply-adds",
     "benchmark": "measure speed",
+    "results": "collect the figures of runs in docs/results.md",
     "doctor": "check the installation and this machine",
 }
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlecnn.benchmarks.workloads import INFERENCE, TRAINING
-from paddlecnn.runs.provenance import PACKAGES, git_state, installed
+from paddlecnn.runs.provenance import PACKAGES, cpu_name, git_state, installed
 from paddlecnn.text_tables import text_table
 
 logger = logging.getLogger(__name__)
@@ -195,12 +195,3 @@ def describe_machine() -> dict[str, Any]:
         "packages": {name: version for name in (*PACKAGES, "onnxruntime") if (version := installed(name))},
         "git": git_state(),
     }
-
-
-def cpu_name() -> str:
-    """The model name of /proc/cpuinfo, or the platform's."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )

@@ -45,7 +45,7 @@ def describe_environment(config: Config, device: str, engine: str) -> dict[str, 
         "packages": {name: version for name in PACKAGES if (version := installed(name))},
         "device": device,
         "engine": engine,
-        "device_name": paddle.device.cuda.get_device_name() if device.startswith("gpu") else platform.processor(),
+        "device_name": paddle.device.cuda.get_device_name() if device.startswith("gpu") else cpu_name(),
         "processes": paddle.distributed.get_world_size(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "modes": runtime.numeric_modes(device),
@@ -57,6 +57,15 @@ def installed(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def cpu_name() -> str:
+    """The model name of /proc/cpuinfo, or the platform's."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def git_state() -> dict[str, Any] | None:

@@ -1,0 +1,42 @@
+"""Write the page of results, docs/results.md, from the files of figures in a folder.
+
+    paddlecnn results docs/results                                          write the page, its figures, README's table
+    paddlecnn results docs/results --add RUN --out docs/results/NAME.json   first add the figures of a finished run
+    paddlecnn results docs/results --verify                                 compare page and README with the files
+
+Measure the test data of a run before it is added: paddlecnn eval RUN --split test
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paddlecnn.cli.common import command_parser
+from paddlecnn.runs.run_dir import find_run
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = command_parser("results", __doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of JSON files, usually docs/results")
+    parser.add_argument("--add", metavar="RUN", help="write the figures of a finished run to --out first")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the JSON file for --add")
+    parser.add_argument("--verify", action="store_true", help="change nothing; fail if a number has no source")
+    args = parser.parse_args(argv)
+    if bool(args.add) != bool(args.out):
+        parser.error("--add RUN and --out FILE belong together")
+    if args.verify and args.add:
+        parser.error("--verify changes nothing; leave out --add")
+
+    from paddlecnn import runtime
+
+    runtime.load_paddle()
+    from paddlecnn.files import write_json
+    from paddlecnn.reporting.records import training_record
+    from paddlecnn.reporting.results_page import verify_pages, write_pages
+
+    if args.add:
+        write_json(args.out, training_record(find_run(args.add)))
+        print(args.out)
+    for line in verify_pages(args.folder) if args.verify else write_pages(args.folder):
+        print(line)
+    return 0

@@ -1,0 +1,226 @@
+"""The figures of an experiment as a small JSON file; docs/results.md is generated from such files alone.
+
+A file is a list: the machine, then what was measured on it. `paddlecnn benchmark --json` writes speeds in this form,
+`training_record` gives a finished run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shlex
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from paddlecnn.configfile import config_hash, load_config, load_run_config
+from paddlecnn.errors import ConfigError, RunError, UserError
+from paddlecnn.evaluation.intervals import accuracy_estimate
+from paddlecnn.runs.provenance import cpu_name
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import EpochRecord, Scores
+from paddlecnn.training.checkpointer import MAY_CHANGE, differences, flat
+
+NOT_THE_EXPERIMENT = ("seed", "train.log_every", *MAY_CHANGE)
+
+
+class ResultError(UserError):
+    """A file of results that is damaged, or a page that does not agree with the files."""
+
+
+class Part(BaseModel):
+    """A part of a file. Keys that a table does not need are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Machine(Part):
+    """Where and with which versions was measured."""
+
+    cpu: str | None
+    cores: int | None = None
+    engine: str | None = None
+    threads: str | None = None
+    python: str
+    packages: dict[str, str]
+    git: dict[str, Any] | None
+
+    @property
+    def place(self) -> str:
+        """The processor and the number of threads, for a table."""
+        return f"{self.cpu or 'unknown CPU'}, {self.threads or '?'} thread{'' if self.threads == '1' else 's'}"
+
+
+class Accuracy(Part):
+    """Scores on a split, with the 95 % interval of Clopper and Pearson."""
+
+    n: int
+    loss: float
+    top1: float
+    low: float
+    high: float
+    epoch: int
+
+
+class Training(Part):
+    """A finished run."""
+
+    what: Literal["training"] = "training"
+    run: str  # the folder's name
+    config_file: str | None  # as named on the command line, from configs/ on if it is there
+    config_hash: str
+    seed: int
+    changed: dict[str, tuple[Any, Any]] | None  # key: its value in the file and in the run; None if the file is lost
+    model: str
+    parameters: int
+    data: str
+    epochs: int
+    seconds: float  # of training, all sessions together
+    images_per_second: float | None  # the median over the epochs
+    val: Accuracy  # of the best epoch
+    test: Accuracy | None  # of the checkpoint that `paddlecnn eval --split test` measured last
+    test_evaluations: int  # how often the test data were used
+    config: dict[str, Any]
+    history: list[EpochRecord]
+
+    @property
+    def experiment(self) -> str:
+        """A hash of the config without the seed and without what does not change a result: equal for its seeds."""
+        keys = flat(load_run_config(self.config).model_dump(mode="json"))
+        kept = {key: value for key, value in keys.items() if not key.startswith(NOT_THE_EXPERIMENT)}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Speed(Part):
+    """The figures of `paddlecnn benchmark train|infer|start` for one workload, by contender."""
+
+    what: Literal["train", "infer", "start"]
+    workload: str
+    contenders: dict[str, dict[str, Any]]
+
+
+class ResultFile(BaseModel):
+    """One file: the machine and what was measured on it."""
+
+    name: str
+    machine: Machine
+    results: list[Training | Speed]
+
+
+PARTS: TypeAdapter[list[Training | Speed]] = TypeAdapter(list[Training | Speed])
+
+
+def read_results(folder: Path) -> list[ResultFile]:
+    """All files of a folder, by name. Raises ResultError, naming the file, the key and the problem."""
+    return [read_result(path) for path in sorted(folder.glob("*.json")) if path.name != "published.json"]
+
+
+def read_result(path: Path) -> ResultFile:
+    try:
+        machine, *results = json.loads(path.read_text(encoding="utf-8"))
+        return ResultFile(name=path.stem, machine=machine, results=PARTS.validate_python(results))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ResultError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise ResultError(f"{path}: not a file of results ({error})") from None
+
+
+def training_record(run: RunDir) -> list[dict[str, Any]]:
+    """The content of a file for a finished run: the machine and the figures, as plain values.
+
+    Raises RunError for a run that is not finished.
+    """
+    checkpoint, _ = run.load_checkpoint("last")
+    state, environment = checkpoint.state, run.read_environment()
+    if not state.finished or state.best is None:
+        raise RunError(f"{run.path}: not finished (epoch {state.epoch} of {run.config.train.epochs}); resume it first")
+    config_file, changed = origin_of(run, environment)
+    speeds = [record.images_per_second for record in state.history if record.images_per_second is not None]
+    machine = Machine(
+        cpu=environment.get("device_name") or cpu_of_this_machine(environment),
+        engine=environment.get("engine"),
+        threads=environment.get("threads"),
+        python=environment.get("python", "unknown"),
+        packages=environment.get("packages", {}),
+        git=environment.get("git"),
+    )
+    training = Training(
+        run=run.path.name,
+        config_file=config_file,
+        config_hash=config_hash(run.config),
+        seed=run.config.seed,
+        changed=changed,
+        model=state.model.name,
+        parameters=sum(
+            array.size for name, array in checkpoint.model.items() if not name.endswith(("._mean", "._variance"))
+        ),
+        data=state.data.name,
+        epochs=state.epoch,
+        seconds=round(state.seconds, 1),
+        images_per_second=round(median(speeds), 1) if speeds else None,
+        val=with_interval(state.best, state.best.epoch),
+        test=test_scores(run),
+        test_evaluations=sum(entry.get("split") == "test" for entry in evaluations(run)),
+        config=run.config.model_dump(mode="json"),
+        history=state.history,
+    )
+    return [machine.model_dump(mode="json"), training.model_dump(mode="json")]
+
+
+def with_interval(scores: Scores, epoch: int) -> Accuracy:
+    """Scores of a split with the interval of their accuracy."""
+    correct = round(scores.top1 * scores.n)
+    estimate = accuracy_estimate(np.arange(scores.n) < correct)
+    return Accuracy(n=scores.n, loss=scores.loss, top1=scores.top1, low=estimate.low, high=estimate.high, epoch=epoch)
+
+
+def test_scores(run: RunDir) -> Accuracy | None:
+    """The figures of the run's last evaluation on test; None if there was none. Raises RunError for a damaged file."""
+    path = run.path / "evaluation_test.json"
+    if not path.exists():
+        return None
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        kept = {name: figures[name] for name in ("checkpoint", "log_loss", "top5")}
+        return with_interval(Scores.model_validate(figures), int(figures["epoch"])).model_copy(update=kept)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({error}); run `paddlecnn eval {run.path} --split test` again") from None
+
+
+def evaluations(run: RunDir) -> Iterator[dict[str, Any]]:
+    """The lines of evaluations.jsonl."""
+    path = run.path / "evaluations.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        yield json.loads(line)
+
+
+def origin_of(run: RunDir, environment: dict[str, Any]) -> tuple[str | None, dict[str, tuple[Any, Any]] | None]:
+    """The config file on the command line of a run, and the keys that the run changed, with both values."""
+    words = shlex.split(environment.get("command", ""))
+    named = [after for word, after in pairwise(words) if word in ("-c", "--config")]
+    if not named:
+        return None, None
+    path = Path(named[-1])
+    start = path.parts.index("configs") if "configs" in path.parts else len(path.parts) - 1
+    try:
+        written = load_config(path)
+    except ConfigError:
+        return str(Path(*path.parts[start:])), None
+    changed = {
+        key: (before, after)
+        for key, before, after in differences(written, run.config)
+        if not key.startswith(NOT_THE_EXPERIMENT)
+    }
+    return str(Path(*path.parts[start:])), changed
+
+
+def cpu_of_this_machine(environment: dict[str, Any]) -> str | None:
+    """The processor, for a run of version 0.1 that did not record it, if its platform is the one of this machine."""
+    return cpu_name() if environment.get("platform") == platform.platform() else None

@@ -1,0 +1,154 @@
+"""docs/results.md: made from the figures of runs, and compared with them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pytest
+
+from helpers.docs import ROOT
+from paddlecnn.files import file_digest
+
+CONFIG = """
+data: {name: digits, limit: 60}
+model: {name: MODEL, options: {hidden: [16]}}
+optim: {name: adam, lr: 0.001}
+train: {epochs: 4, batch_size: 30}
+"""
+README = "# A project\n\n<!-- results -->\n<!-- /results -->\n\nThe rest.\n"
+NETWORKS = ("alexnet_cifar", "alexnet_cifar_lrn")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """A project with two networks, each trained with two seeds and measured on test."""
+    from paddlecnn import api, configfile
+
+    project = tmp_path_factory.mktemp("project")
+    for name in NETWORKS:
+        (project / f"configs/{name}.yaml").parent.mkdir(exist_ok=True)
+        (project / f"configs/{name}.yaml").write_text(CONFIG.replace("MODEL", name))
+        for seed in (0, 1):
+            config = configfile.load_config(project / f"configs/{name}.yaml", [f"seed={seed}", "train.epochs=1"])
+            result = api.train(config, run=project / f"runs/{name}-{seed}")
+            result.run.evaluate("test")
+            path = result.run.path / "environment.json"
+            command = f"paddlecnn train -c {project}/configs/{name}.yaml -o train.epochs=1 -o seed={seed}"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
+    return project
+
+
+@pytest.fixture
+def project(runs, tmp_path, monkeypatch) -> Path:
+    """A copy of it, with an empty page."""
+    shutil.copytree(runs, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    Path("docs/results").mkdir(parents=True)
+    Path("README.md").write_text(README)
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def add(tool):
+    def call(name: str, seed: int) -> int:
+        out = f"docs/results/{name}_seed{seed}.json"
+        return tool("results", "docs/results", "--add", f"runs/{name}-{seed}", "--out", out)
+
+    return call
+
+
+def tops(name: str) -> list[float]:
+    return [json.loads(Path(f"runs/{name}-{seed}/evaluation_test.json").read_text())["top1"] for seed in (0, 1)]
+
+
+def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys):
+    for name in NETWORKS:
+        assert [add(name, seed) for seed in (0, 1)] == [0, 0]
+    page, readme = Path("docs/results.md").read_text(), Path("README.md").read_text()
+    for name in NETWORKS:
+        accuracy = f"{fmean(tops(name)):.2%} ± {stdev(tops(name)):.2%}"
+        (row,) = re.findall(rf"^\| \[{name}\]\(\.\./configs/{name}\.yaml\) \|.*", page, flags=re.M)
+        assert f"| 1 of 4 | 2 | {accuracy} |" in row
+        assert accuracy in readme
+    plain, normalised = map(tops, NETWORKS)
+    difference = 100 * fmean(b - a for a, b in zip(plain, normalised, strict=True))
+    assert f"a difference of {difference:+.2f} points (95 %: " in page
+    assert re.search(r"2 paired seeds\); a run takes [\d.]+ times as long", page)
+    for image in re.findall(r"\]\((images/[^)]+)\)", page):
+        assert (Path("docs") / image).stat().st_size > 5000
+    assert readme.endswith("<!-- /results -->\n\nThe rest.\n")
+    assert tool("results", "docs/results", "--verify") == 0
+
+
+def test_a_number_without_a_source_is_found(project, add, tool, capsys):
+    assert add(NETWORKS[0], 0) == 0
+    record = json.loads(Path(f"docs/results/{NETWORKS[0]}_seed0.json").read_text())
+    shown = f"{record[1]['test']['top1']:.2%} ("
+    for page in ("docs/results.md", "README.md"):
+        text = Path(page).read_text()
+        assert shown in text
+        Path(page).write_text(text.replace(shown, "99.99% ("))
+        assert tool("results", "docs/results", "--verify") == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"{page}: line ")
+        assert len(error.splitlines()) == 1
+        Path(page).write_text(text)
+    next(Path("docs/images").glob("*.png")).unlink()
+    assert tool("results", "docs/results", "--verify") == 2
+    assert "no such figure" in capsys.readouterr().err
+
+
+def test_a_record_has_all_that_the_figures_depend_on(project, add):
+    assert add(NETWORKS[0], 1) == 0
+    machine, record = json.loads(Path(f"docs/results/{NETWORKS[0]}_seed1.json").read_text())
+    assert machine["cpu"]
+    assert machine["git"] is None or re.fullmatch("[0-9a-f]{40}", machine["git"]["commit"])
+    assert machine["packages"]["paddlepaddle"]
+    assert (record["config_file"], record["seed"]) == ("configs/alexnet_cifar.yaml", 1)
+    assert record["changed"] == {"train.epochs": [4, 1]}
+    assert record["config"]["train"]["epochs"] == 1
+    assert record["history"][0]["val"]["top1"] == record["val"]["top1"]
+    assert record["test"]["low"] < record["test"]["top1"] < record["test"]["high"]
+    assert record["test_evaluations"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault", ["[", "{}", '[{"cpu": "x"}]', '[{"cpu": null, "python": "3", "packages": {}, "git": null}, {}]']
+)
+def test_a_damaged_file_is_one_line(tool, tmp_path, monkeypatch, capsys, fault):
+    monkeypatch.chdir(tmp_path)
+    Path("docs/results").mkdir(parents=True)
+    Path("docs/results/bad.json").write_text(fault)
+    assert tool("results", "docs/results") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("docs/results/bad.json: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_a_second_file_of_a_run_is_refused(project, add, tool, capsys):
+    assert add(NETWORKS[0], 0) == 0
+    shutil.copy(f"docs/results/{NETWORKS[0]}_seed0.json", "docs/results/again.json")
+    assert tool("results", "docs/results") == 2
+    assert "two files have the same config and seed" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_finished_is_no_result(project, tool, capsys):
+    run = Path("runs") / f"{NETWORKS[0]}-0"
+    state = run / "checkpoints/last/state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"finished": False}))
+    sums = state.parent / "SHA256SUMS"
+    kept = [line for line in sums.read_text().splitlines() if not line.endswith("state.json")]
+    sums.write_text("\n".join([*kept, f"{file_digest(state)}  state.json\n"]))
+    assert tool("results", "docs/results", "--add", run, "--out", "docs/results/x.json") == 2
+    assert f"{run}: not finished (epoch 1 of 1); resume it first" in capsys.readouterr().err
+    assert not Path("docs/results/x.json").exists()
+    for wrong in (["--add", run], ["--add", run, "--out", "docs/results/x.json", "--verify"]):
+        assert tool("results", "docs/results", *wrong) == 2
+
+
+def test_docs_results_md_agrees_with_its_files(tool, capsys):
+    assert tool("results", ROOT / "docs/results", "--verify") == 0, capsys.readouterr().err
