@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -131,7 +132,7 @@ def pages(folder: Path) -> dict[Path, str]:
     text = readme.read_text(encoding="utf-8") if readme.exists() else ""
     if README_BLOCK.search(text):
         best = sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests))[:README_ROWS]
-        table = markdown(README_COLUMNS, [[cell(one) for cell in README_COLUMNS.values()] for one in best])
+        table = markdown(list(README_COLUMNS), [[cell(one) for cell in README_COLUMNS.values()] for one in best])
         found[readme] = README_BLOCK.sub(lambda marks: f"{marks[1]}{table}\n{marks[2]}", text)
     return found
 
@@ -322,10 +323,10 @@ def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
     found: dict[Path, Callable[[], Figure]] = {}
     for data in sorted({one.first.data for one in experiments if one.tests}):
         points = [(one.label, one.minutes, one.tests) for one in experiments if one.first.data == data and one.tests]
-        found[images / f"results_{data}_time.png"] = lambda points=points: figures.accuracy_time(points)
+        found[images / f"results_{data}_time.png"] = partial(figures.accuracy_time, points)
     for number, pair in enumerate(lrn_pairs(experiments)):
         curves = {one.first.model: [[epoch.val.top1 for epoch in run.history] for run in one.runs] for one in pair}
-        found[images / f"results_lrn_{number}.png"] = lambda curves=curves: figures.curves(curves)
+        found[images / f"results_lrn_{number}.png"] = partial(figures.curves, curves)
     return found
 
 
@@ -336,5 +337,5 @@ def short(value: Any) -> str:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [header, ["---"] * len(list(header)), *rows]
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
