@@ -36,15 +36,18 @@ def options_of(command: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", done.stdout))
 
 
+def paths_in(text: str) -> list[str]:
+    """The paths of the repository that a text names, but for placeholders such as tools/NAME.py."""
+    return [path for path in NAMED.findall(text) if "..." not in path and "NAME" not in path]
+
+
 def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=named)
 def test_every_path_that_is_named_exists(source):
-    for path in NAMED.findall(source.read_text(encoding="utf-8")):
-        if "..." in path or path.endswith("NAME.py"):
-            continue
+    for path in paths_in(source.read_text(encoding="utf-8")):
         assert (ROOT / path).exists(), f"{named(source)} names {path}"
 
 
@@ -101,5 +104,5 @@ def test_paths_in_help_texts_exist(command):
         check=True,
         timeout=120,
     )
-    for path in NAMED.findall(done.stdout):
+    for path in paths_in(done.stdout):
         assert (ROOT / path).exists(), path
