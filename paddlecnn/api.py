@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,7 +66,7 @@ class Run:
             state = self._loaded.state
         except Exception as error:  # a repr must not fail
             return f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, {error})"
-        scores = f", val {state.history[-1].val}" if state.history else ""
+        scores = f", val {state.history[-1].val}" if state.history and state.history[-1].val else ""
         return (
             f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, checkpoint {self.checkpoint} "
             f"of epoch {state.epoch}{scores})"
@@ -108,8 +109,8 @@ class Run:
                 "images_per_second": one.images_per_second,
                 "train_loss": one.train.loss,
                 "train_top1": one.train.top1,
-                "val_loss": one.val.loss,
-                "val_top1": one.val.top1,
+                "val_loss": one.val.loss if one.val else math.nan,
+                "val_top1": one.val.top1 if one.val else math.nan,
             }
             for one in self._loaded.state.history
         ]

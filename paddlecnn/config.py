@@ -71,9 +71,12 @@ class Augment(Section):
     """Random changes of the training images. All are off by default."""
 
     crop: Bool = False  # cut the input out at a random place of the resized image, not at its centre
-    # Pixels of zeros put around the resized image before such a crop; above 0 it implies crop.
+    # Pixels put around the resized image before such a crop; above 0 it implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
-    flip: Bool = False  # mirror left and right with probability 1/2
+    pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding shows
+    # Mirror left and right with probability 1/2; alternating: a random half in the first epoch, the other half in the
+    # next, and so on (Jordan 2024), so that two epochs show both forms of each image.
+    flip: Bool | Literal["alternating"] = False
     random_resized_crop: RandomResizedCrop | None = None
     color_jitter: ColorJitter | None = None
     pca_noise: NonNegative = 0.0  # deviation of the paper's lighting noise (AlexNet, section 4.1: 0.1)
@@ -92,7 +95,8 @@ class DataConfig(Section):
     name: Annotated[str, Strict()]
     root: str = "data"  # folder that holds the data; for `folder`, the tree itself
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
-    val_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.15  # share of the training images kept for validation
+    # Share of the training images kept for validation. 0: all are trained on, and the last epoch counts as the best.
+    val_fraction: Fraction = 0.15
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
     split: str | None = None  # folder with train.txt and val.txt, in place of a split made here
@@ -101,6 +105,11 @@ class DataConfig(Section):
     augment: Augment = Augment()
     cache: str | None = None  # folder for resized images in one memory-mapped file
     workers: Annotated[Count, Field(le=256)] = 0  # threads that read image files; 0 reads one batch at a time
+
+    @property
+    def validates(self) -> bool:
+        """Whether images are kept for validation."""
+        return self.val_fraction > 0 or self.split is not None or self.folds is not None
 
     @model_validator(mode="after")
     def fold_exists(self) -> DataConfig:
@@ -171,6 +180,7 @@ class OneCycle(Section):
 
     name: Literal["onecycle"]
     warmup_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.3
+    shape: Literal["cosine", "linear"] = "cosine"  # of both parts
     initial_factor: PositiveFloat = 0.04  # first learning rate, as a share of lr
     final_factor: PositiveFloat = 1e-4  # last learning rate, as a share of lr
 
@@ -207,7 +217,10 @@ class OptimConfig(Section):
     weight_decay: NonNegative = 0.0  # adamw: decoupled; the others: added to the gradient
     decay_biases_and_norms: Bool = True  # False exempts biases and normalisation parameters
     clip_norm: PositiveFloat | None = None  # gradients are scaled down to this global norm
-    lr_scale: dict[str, NonNegative] = {}  # layers by the start of their name, e.g. {features: 0.1}
+    # Factors on the learning rate of parameters by the start of their name or a pattern ("features.norm*.bias"); the
+    # longest that fits counts. 0 leaves the parameters as they are.
+    lr_scale: dict[str, NonNegative] = {}
+    lr_scale_decay: Bool = True  # False: lr_scale changes the rate but not the strength of the weight decay
     schedule: Schedule = Constant()
 
 
@@ -253,3 +266,9 @@ class Config(Section):
     model: ModelConfig
     optim: OptimConfig = OptimConfig()
     train: TrainConfig
+
+    @model_validator(mode="after")
+    def early_stop_has_validation(self) -> Config:
+        if self.train.early_stop and not self.data.validates:
+            raise ValueError("train.early_stop: needs validation images; data.val_fraction is 0")
+        return self

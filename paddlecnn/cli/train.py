@@ -124,6 +124,8 @@ def print_seeds(path: Path, finished: list[FinishedRun]) -> None:
     print(path)
     for one in finished:
         print(f"seed {one.run.config.seed}: best epoch {one.best.epoch}, val {one.best}")
+    if not finished[0].best.n:
+        return
     top1, loss = (spread([getattr(one.best, name) for one in finished]) for name in ("top1", "loss"))
     print(
         f"val top-1 of {len(finished)} seeds: mean {top1['mean']:.4%}, standard deviation {top1['deviation']:.4%}, "

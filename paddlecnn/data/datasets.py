@@ -128,7 +128,7 @@ def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> tuple[
     if parts.val is not None and config.split is None and config.folds is None:
         return parts.train, parts.val
     train, val = split_positions(parts.train, config, seed)
-    if not len(train) or not len(val):
+    if not len(train) or (not len(val) and config.validates):
         raise DataError(
             f"{parts.train.name}: {len(train)} images for training and {len(val)} for validation; "
             "change data.val_fraction or data.folds, or add images"

@@ -178,7 +178,7 @@ class Predictions:
 def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none") -> Predictions:
     """The logits for the val or test split of a run's data. Raises DataError if the data set has no such split."""
     dataset = getattr(splits, split)
-    if dataset is None:
+    if dataset is None or not len(dataset):
         raise DataError(f"{run.config.data.name}: has no {split} split; nothing to predict")
     require_classes(dataset, run.classes, run.run.path.name)
     model, preprocess = with_views(tta, run.model, run.preprocess)

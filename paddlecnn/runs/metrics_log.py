@@ -124,9 +124,10 @@ def rebuilt(progress: Progress) -> bytes:
                 "top1": repr(record.train.top1),
                 **rate,
                 **speed,
-            },
-            {"kind": "val", **shared, "loss": repr(record.val.loss), "top1": repr(record.val.top1)},
+            }
         ]
+        if record.val is not None:
+            rows.append({"kind": "val", **shared, "loss": repr(record.val.loss), "top1": repr(record.val.top1)})
     return as_csv(rows)
 
 

@@ -54,11 +54,13 @@ class Scores(Record):
     top1: float  # share of images whose most probable class is the label, 0..1
 
     def __str__(self) -> str:
+        if not self.n:
+            return "without validation images; the last epoch counts"
         return f"loss {self.loss:.6f}  top-1 {self.top1:.4%}  ({self.n:,} images)"
 
 
 class BestEpoch(Scores):
-    """The best validation so far."""
+    """The best validation so far; without validation images (n = 0) the last epoch, with its scores in training."""
 
     epoch: Count
     step: Count
@@ -70,7 +72,7 @@ class EpochRecord(Record):
     epoch: Count
     step: Count
     train: Means
-    val: Scores
+    val: Scores | None  # None without validation images
     lr: float | None = None  # of the epoch's last step; None in runs of version 0.1
     seconds: float | None = None  # of training, without validation
     images_per_second: float | None = None
@@ -92,15 +94,16 @@ class Progress(Record):
     lr: float = 0.0  # learning rate of the last step
 
     def end_epoch(self, record: EpochRecord, monitor: Literal["top1", "loss"], min_delta: float) -> bool:
-        """Count a finished epoch; True if it is the best so far.
+        """Count a finished epoch; True if it is the best so far, as the last is without validation images.
 
         `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`.
         """
         self.epoch += 1
         self.history.append(record)
-        gain = math.inf if self.best is None else improvement(record.val, self.best, monitor)
+        scores = record.val or Scores(n=0, loss=record.train.loss, top1=record.train.top1)
+        gain = math.inf if self.best is None or not scores.n else improvement(scores, self.best, monitor)
         if gain > 0:
-            self.best = BestEpoch(epoch=self.epoch, step=self.step, **record.val.model_dump())
+            self.best = BestEpoch(epoch=self.epoch, step=self.step, **scores.model_dump())
         self.epochs_since_best = 0 if gain > min_delta else self.epochs_since_best + 1
         self.step_in_epoch = 0
         self.since_log, self.this_epoch = RunningMean(), RunningMean()

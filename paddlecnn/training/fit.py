@@ -16,7 +16,7 @@ from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.prefetch import one_ahead
 from paddlecnn.errors import UserError
 from paddlecnn.evaluation.metrics import predict_logits, score
-from paddlecnn.runs.state import EpochRecord
+from paddlecnn.runs.state import EpochRecord, Scores
 from paddlecnn.training.checkpointer import Checkpointer
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.profile import StepProfiler
@@ -57,10 +57,9 @@ def fit(
         started, done_before = time.perf_counter(), progress.this_epoch.images
         stopping = train_epoch(state, train, logger, checkpointer, stop, profiler)
         seconds, images = time.perf_counter() - started, progress.this_epoch.images - done_before
-        assert val.dataset.labels is not None  # validation images are a part of the labelled ones
-        with state.weights_for_prediction() as model:
-            scores = score(predict_logits(model, val, "validation", state.autocast), val.dataset.labels)
-        check_finite(scores.loss, "validation loss", state, checkpointer)
+        scores = validate(state, val)
+        value, name = (scores.loss, "validation loss") if scores else (state.largest_weight(), "largest weight")
+        check_finite(value, name, state, checkpointer)
         record = EpochRecord(
             epoch=progress.epoch + 1,
             step=progress.step,
@@ -79,6 +78,15 @@ def fit(
         if stopping and not progress.finished:
             raise stopped(state, logger, stop)
     profiler.finish()
+
+
+def validate(state: TrainState, val: Loader) -> Scores | None:
+    """The scores on the validation images; None if there are none."""
+    if not len(val):
+        return None
+    assert val.dataset.labels is not None  # validation images are a part of the labelled ones
+    with state.weights_for_prediction() as model:
+        return score(predict_logits(model, val, "validation", state.autocast), val.dataset.labels)
 
 
 def train_epoch(

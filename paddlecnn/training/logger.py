@@ -95,7 +95,7 @@ class MetricLogger:
 
     def log_validation(self, record: EpochRecord) -> None:
         """Log the validation of a finished epoch."""
-        if self.writes:
+        if self.writes and record.val is not None:
             self.curves.add(
                 self.metrics.add("val", record.epoch, record.step, loss=record.val.loss, top1=record.val.top1)
             )
@@ -106,18 +106,17 @@ class MetricLogger:
         if self.writes:
             left = (self.config.epochs - record.epoch) * seconds
             log.info(
-                "epoch %d/%d  train loss %.4g top-1 %.2f %%  val loss %.4g top-1 %.2f %%  lr %.4g  %s, %s images/s%s%s",
+                "epoch %d/%d  train loss %.4g top-1 %.2f %%%s  lr %.4g  %s, %s images/s%s%s",
                 record.epoch,
                 self.config.epochs,
                 record.train.loss,
                 100 * record.train.top1,
-                record.val.loss,
-                100 * record.val.top1,
+                f"  val loss {record.val.loss:.4g} top-1 {record.val.top1:.2%}" if record.val else "",
                 record.lr,
                 duration(seconds),
                 f"{record.images_per_second:,.0f}",
                 f", {duration(left)} left" if left else "",
-                "  best so far" if is_best else "",
+                "  best so far" if is_best and record.val else "",
             )
 
     def list_excluded(self, excluded: list[tuple[str, str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> sche
                 divide_factor=1 / spec.initial_factor,
                 end_learning_rate=spec.final_factor * lr,
                 phase_pct=spec.warmup_fraction,
+                anneal_strategy="cos" if spec.shape == "cosine" else "linear",
             )
         case Constant():
             main = schedules.LambdaDecay(lr, lambda step: 1.0)
@@ -99,20 +101,19 @@ def build_optimizer(
 
 
 def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[str, Any]]:
-    """Trained parameters, grouped by weight decay and by the factor on their learning rate."""
+    """Trained parameters, grouped by weight decay and the factor on their learning rate; 0 leaves them out."""
     spared = set() if config.decay_biases_and_norms else biases_and_norms(model)
-    unmatched = [
-        start for start in config.lr_scale if not any(name.startswith(start) for name, _ in model.named_parameters())
-    ]
+    unmatched = [key for key in config.lr_scale if not any(matches(name, key) for name, _ in model.named_parameters())]
     if unmatched:
         raise ConfigError(f"optim.lr_scale: no layer's name starts with {unmatched[0]!r}; tools/summary.py lists them")
     groups: dict[tuple[float, float], list[paddle.Tensor]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.stop_gradient:
+        scale = lr_scale(name, config.lr_scale)
+        if not parameter.stop_gradient and scale:
             decay = 0.0 if name in spared else config.weight_decay
-            groups.setdefault((lr_scale(name, config.lr_scale), decay), []).append(parameter)
+            groups.setdefault((scale, decay if config.lr_scale_decay else decay / scale), []).append(parameter)
     if not groups:
-        raise ConfigError("model.freeze: nothing is left to train")
+        raise ConfigError("model.freeze, optim.lr_scale: nothing is left to train")
     return [
         {"params": parameters, "learning_rate": scale, "weight_decay": decay}
         for (scale, decay), parameters in groups.items()
@@ -120,9 +121,14 @@ def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[s
 
 
 def lr_scale(name: str, scales: dict[str, float]) -> float:
-    """The factor of the longest key that the parameter's name starts with; 1 if there is none."""
-    matching = [start for start in scales if name.startswith(start)]
+    """The factor of the longest key that fits the parameter's name; 1 if there is none."""
+    matching = [key for key in scales if matches(name, key)]
     return scales[max(matching, key=len)] if matching else 1.0
+
+
+def matches(name: str, key: str) -> bool:
+    """Whether a parameter's name starts with a key or, where the key is a glob pattern, fits it."""
+    return name.startswith(key) or fnmatchcase(name, key)
 
 
 def gradient_norm(parameters: list[paddle.Tensor]) -> paddle.Tensor:

@@ -7,12 +7,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import paddle
 
 from paddlecnn import distributed
 from paddlecnn.config import Config, Preprocess
 from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.inspection import filter_readable
+from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import Splits, defaults, open_dataset
 from paddlecnn.data.pipeline.loader import Loader, make_loader
 from paddlecnn.data.pipeline.transforms import resolve
@@ -80,6 +82,8 @@ def build_training(config: Config) -> TrainingSetup:
         "shard": (distributed.rank(), distributed.world_size()),
         "cache": config.data.cache,
     }
+    if hasattr(model, "initialise_from") and not config.model.weights:
+        model.initialise_from(first_images(splits.train, preprocess))
     train = make_loader(
         splits.train,
         preprocess,
@@ -97,6 +101,11 @@ def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
     """The config's model with its initial weights, which depend on the seed alone."""
     paddle.seed(random_seed(config.seed, "initial weights"))
     return create_model(config.model.name, num_classes=num_classes, **config.model.options)
+
+
+def first_images(dataset: Dataset, preprocess: Preprocess, count: int = 5000) -> paddle.Tensor:
+    """The first images of a data set as the network sees them, without augmentation."""
+    return next(make_loader(dataset.subset(np.arange(min(count, len(dataset)))), preprocess, count).epoch(0)).images
 
 
 def resolve_preprocess(config: Config, model: paddle.nn.Layer, published: list[Preprocess]) -> Preprocess:

@@ -69,6 +69,23 @@ def test_half_the_images_are_mirrored():
     assert 70 < sum(mirrored) < 130
 
 
+def test_alternating_flips_show_both_forms_of_an_image_in_two_epochs():
+    epochs = [changed(Augment(flip="alternating"), epoch=epoch) for epoch in range(3)]
+    mirrored = [np.array([not np.array_equal(a, b) for a, b in zip(epoch, IMAGES, strict=True)]) for epoch in epochs]
+    assert 70 < mirrored[0].sum() < 130
+    assert np.array_equal(mirrored[1], ~mirrored[0])
+    assert np.array_equal(mirrored[2], mirrored[0])
+    assert np.array_equal(epochs[1][mirrored[1]], IMAGES[mirrored[1]][:, :, ::-1])
+
+
+def test_reflected_padding_shows_the_image_again():
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    windows = {padded[0, top : top + 32, left : left + 32].tobytes() for top in range(5) for left in range(5)}
+    found = {changed(Augment(pad=2, pad_mode="reflect"), epoch=epoch)[0].tobytes() for epoch in range(40)}
+    assert found <= windows
+    assert len(found) > 10
+
+
 def test_a_whole_random_resized_crop_is_the_image():
     whole = Augment(random_resized_crop=RandomResizedCrop(scale=(1.0, 1.0), ratio=(1.0, 1.0)))
     assert np.array_equal(changed(whole), IMAGES)

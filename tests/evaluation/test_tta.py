@@ -51,6 +51,15 @@ def test_flip_takes_the_mean_of_the_image_and_its_mirror_image(pictures):
     np.testing.assert_allclose(logits_of("flip", pictures), np.stack([mean, mean], axis=1), rtol=1e-6)
 
 
+def test_shift_gives_half_of_the_weight_to_images_moved_by_a_pixel(pictures):
+    red = pictures.images[:, 2:30, 2:30, 0] / 255
+    padded = np.pad(red, ((0, 0), (1, 1), (1, 1)), mode="reflect")
+    views = [red, padded[:, :-2, :-2], padded[:, 2:, 2:]]
+    both = [(view[:, 0, 0] + view[:, 0, -1]) / 2 for view in views]
+    mean = 0.5 * both[0] + 0.25 * both[1] + 0.25 * both[2]
+    np.testing.assert_allclose(logits_of("shift", pictures), np.stack([mean, mean], axis=1), rtol=1e-6)
+
+
 def test_ten_crops_are_the_papers_out_of_an_image_of_8_7_the_side(pictures):
     red = pictures.images[..., 0] / 255  # 32 is 8/7 of 28, so nothing is resized
     corners = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]

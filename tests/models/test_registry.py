@@ -23,7 +23,7 @@ def test_names_match_a_glob():
     assert list_models("lenet*") == ["lenet5"]
     assert set(list_models("vgg1?")) == {"vgg11", "vgg13", "vgg16", "vgg19"}
     assert list_models("resnet*") == []
-    assert {"vgg11_lrn", "vgg16_c"} | {
+    assert {"vgg11_lrn", "vgg16_c", "vgg_fast"} | {
         f"vgg{net}{bn}{size}" for net in (11, 13, 16, 19) for bn in ("", "_bn") for size in ("", "_cifar")
     } == set(list_models("vgg*"))
 

@@ -10,7 +10,7 @@ from paddlecnn.config import Config, OptimConfig
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model, freeze_features
-from paddlecnn.training.optim import build_optimizer, build_schedule
+from paddlecnn.training.optim import build_optimizer, build_schedule, optimizer_arrays
 from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import StepSums, TrainState
 
@@ -49,6 +49,16 @@ def test_one_cycle_rises_to_lr_and_falls_to_almost_nothing():
     assert max(values) == pytest.approx(0.1)
     assert values.index(max(values)) in (5, 6)
     assert values[-1] == pytest.approx(1e-5)
+
+
+def test_one_cycle_can_be_a_triangle():
+    values = rates(
+        {"name": "onecycle", "shape": "linear", "warmup_fraction": 0.25, "initial_factor": 0.2, "final_factor": 0.07}
+    )
+    rise = np.linspace(0.02, 0.1, 5)  # Paddle reaches the top one step before the quarter is over
+    np.testing.assert_allclose(values[:5], rise, rtol=1e-6)
+    assert np.allclose(np.diff(values[5:], n=2), 0, atol=1e-9)
+    assert values[-1] == pytest.approx(0.007)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +103,28 @@ def test_a_layer_has_its_own_share_of_the_learning_rate():
     for name, factor in factors.items():
         scale = 0.0 if name.startswith("features.conv1") else 0.1 if name.startswith("features") else 1.0
         assert factor == pytest.approx(1 - scale * 0.1 * 0.5), name
+
+
+def test_a_pattern_names_parameters_and_the_longest_key_counts():
+    factors = change_by_decay_alone(lr_scale={"features": 0.5, "features.norm*.bias": 2.0})
+    for name, factor in factors.items():
+        scale = 2.0 if "norm" in name and name.endswith("bias") else 0.5 if name.startswith("features") else 1.0
+        assert factor == pytest.approx(1 - scale * 0.1 * 0.5), name
+
+
+def test_a_scale_can_leave_the_decay_alone():
+    factors = change_by_decay_alone(lr_scale={"features": 64.0}, lr_scale_decay=False)
+    assert list(factors.values()) == pytest.approx([1 - 0.1 * 0.5] * len(factors))
+
+
+def test_a_parameter_with_scale_0_has_no_optimizer_state():
+    model = create_model("lenet5")
+    config = OptimConfig(lr_scale={"features.conv1": 0})
+    optimizer = build_optimizer(model, config, build_schedule(config, 1, 1))
+    model(paddle.ones([1, 3, 32, 32])).sum().backward()
+    optimizer.step()
+    owners = {name.partition("/")[0] for name in optimizer_arrays(model, optimizer)}
+    assert owners == {name for name, _ in model.named_parameters() if not name.startswith("features.conv1")}
 
 
 def test_a_scale_for_no_layer_is_an_error():

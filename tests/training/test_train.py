@@ -208,6 +208,23 @@ def test_no_file_of_a_checkpoint_is_a_pickle(whole):
             list(pickletools.genops(path.read_bytes()))
 
 
+def test_without_validation_images_the_last_epoch_counts(tool, tiny, tmp_path, capsys):
+    options = ("-c", tiny, "-o", "data.val_fraction=0", "--run", tmp_path / "run")
+    assert tool("train", *options) == 0
+    out = capsys.readouterr().out
+    assert "best epoch 3: val without validation images; the last epoch counts" in out
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "best").state
+    assert state.epoch == 3
+    assert weights_sha(tmp_path / "run", "best") == weights_sha(tmp_path / "run")
+    assert tool("eval", tmp_path / "run", "--split", "test") == 0
+    assert tool("eval", tmp_path / "run", "--split", "val") == 2
+    assert "digits: has no val split" in capsys.readouterr().err
+    assert tool("train", *options, "--resume", "--extend", "train.epochs=4") == 0
+    assert "best epoch 4" in capsys.readouterr().out
+    assert tool("train", *options[:-1], tmp_path / "other", "-o", "train.early_stop={patience: 1}") == 2
+    assert "train.early_stop: needs validation images" in capsys.readouterr().err
+
+
 def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
     run = tmp_path / "run"
     frozen = ["-o", "optim.lr=1e-12", "-o", "train.epochs=20", "-o", "train.early_stop.patience=2"]

@@ -58,7 +58,7 @@ def training_pixels(
     else:
         images = random_crops(read_squares(positions), positions, draws, augment, spec.size)
     if augment.flip:
-        mirrored = draws("flip", positions, 1)[0] < 0.5
+        mirrored = mirrored_in(draws, positions, augment.flip == "alternating")
         images[mirrored] = images[mirrored, :, :, ::-1]
     if augment.color_jitter is not None:
         images = color_jitter(images, draws("jitter", positions, 3), augment.color_jitter)
@@ -78,7 +78,15 @@ def random_crops(
         tops, lefts = (draws("crop", positions, 2) * places).astype(np.int64)
     else:
         tops = lefts = np.full(len(images), places // 2)
-    return crop(images, tops, lefts, size, augment.pad)
+    return crop(images, tops, lefts, size, augment.pad, augment.pad_mode)
+
+
+def mirrored_in(draws: EpochRandom, positions: np.ndarray, alternating: bool) -> np.ndarray:
+    """bool [n]: which images are mirrored in this epoch; alternating: the half of the first epoch, then the other."""
+    if not alternating:
+        return draws("flip", positions, 1)[0] < 0.5
+    first = uniforms(draws.seed, "flip", 0, draws.count, 1)[0, positions] < 0.5
+    return first if draws.epoch % 2 == 0 else ~first
 
 
 def random_resized_crops(

@@ -109,14 +109,20 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def crop(images: np.ndarray, tops: np.ndarray, lefts: np.ndarray, size: int, pad: int = 0) -> np.ndarray:
+def crop(
+    images: np.ndarray, tops: np.ndarray, lefts: np.ndarray, size: int, pad: int = 0, mode: str = "zeros"
+) -> np.ndarray:
     """Cut a square out of each image: uint8 [n, R, R, 3] to [n, 3, size, size].
 
-    tops, lefts  int [n], corners in the image with `pad` zeros around it
+    tops, lefts  int [n], corners in the image with `pad` pixels around it, which are zeros or its reflection
     """
     count, side = images.shape[:2]
-    padded = np.zeros((count, 3, side + 2 * pad, side + 2 * pad), np.uint8)
-    padded[:, :, pad : pad + side, pad : pad + side] = images.transpose(0, 3, 1, 2)
+    if mode == "reflect":
+        around = ((0, 0), (0, 0), (pad, pad), (pad, pad))
+        padded = np.pad(images.transpose(0, 3, 1, 2), around, mode="reflect")
+    else:
+        padded = np.zeros((count, 3, side + 2 * pad, side + 2 * pad), np.uint8)
+        padded[:, :, pad : pad + side, pad : pad + side] = images.transpose(0, 3, 1, 2)
     # Every window of every image, without a copy: [n, top, left, 3, size, size].
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5)
     return windows[np.arange(count), tops, lefts]
