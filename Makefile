@@ -36,7 +36,7 @@ quickstart: install  ## train on handwritten digits, evaluate, write a submissio
 	$(BIN)/python tools/eval.py $(RUN) --split test
 	$(BIN)/python tools/submit.py $(RUN) --out submissions/quickstart.csv
 	@echo
-	@echo "Made: $(RUN) (checkpoints, metrics.csv, evaluation_test.json, confusion_test.png)"
+	@echo "Made: $(RUN) (report.html, checkpoints, metrics.csv, evaluation_test.json, confusion_test.png)"
 	@echo "      submissions/quickstart.csv"
 	@echo "See the curves: $(BIN)/visualdl --logdir $(RUN)/vdl --host 127.0.0.1 --port 8040 --language en --disable-telemetry"
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 COMMANDS = {
     "train": "train a network",
     "eval": "measure a run on validation or test data",
+    "report": "write one HTML page that shows a run",
+    "compare": "compare runs and seeds, with intervals",
     "predict": "classify images",
     "submit": "make, blend, upload and list submissions",
     "download": "get a data set",

@@ -255,6 +255,9 @@ class TrainConfig(Section):
     )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
     log_every: PositiveInt = 10  # steps between two logged steps
+    # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false turns the
+    # default off.
+    report: Bool = Field(default_factory=lambda: os.environ.get("PADDLECNN_REPORT", "true") == "true")
     checkpoint: CheckpointConfig = CheckpointConfig()
 
 

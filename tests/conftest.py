@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["PADDLECNN_REPORT"] = "false"  # a report takes longer than most trainings here; tests/reporting writes some
+
 from paddlecnn.__main__ import main
 from paddlecnn.cli.common import EXIT_BUG
 

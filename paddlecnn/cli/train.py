@@ -1,23 +1,26 @@
 """Train a network: paddlecnn train -c configs/cifar10/alexnet_lrn.yaml
 
-The run's folder, runs/CONFIG/TIME unless --run names another, then contains checkpoints, curves for VisualDL
-and metrics.csv. The best epoch is chosen on validation data; measure the test data at the end with `paddlecnn eval`.
-A run continues with --resume RUN, to the same weights as if it had never stopped.
+The run's folder, runs/CONFIG/TIME unless --run names another, then contains checkpoints, curves for VisualDL,
+metrics.csv and report.html. The best epoch is chosen on validation data; measure the test data at the end with
+`paddlecnn eval`. A run continues with --resume RUN, to the same weights as if it had never stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paddlecnn.cli.common import config_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
-from paddlecnn.errors import ConfigError
+from paddlecnn.errors import ConfigError, RunError, UserError
 
 if TYPE_CHECKING:
     from paddlecnn.training.train import FinishedRun
+
+logger = logging.getLogger(__name__)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,11 +78,29 @@ def main(argv: list[str] | None = None) -> int:
         "profile": args.profile or 0,
     }
     if args.seeds is not None:
-        print_seeds(path, train_seeds(config, path, args.seeds, **options))
+        finished = train_seeds(config, path, args.seeds, **options)
+        print_seeds(path, finished)
     else:
-        finished = train_run(config, path, **options)
-        print(f"{finished.run.path}\nbest epoch {finished.best.epoch}: val {finished.best}")
+        finished = [train_run(config, path, **options)]
+        print(f"{finished[0].run.path}\nbest epoch {finished[0].best.epoch}: val {finished[0].best}")
+    if config.train.report:
+        write_reports(finished, config.model.module, args.device)
     return 0
+
+
+def write_reports(finished: list[FinishedRun], module: str | None, device: str) -> None:
+    """Write the report of each run. The training is done, so whatever prevents a report is a warning."""
+    from paddlecnn import distributed
+    from paddlecnn.reporting.report import write_report
+
+    for one in finished:
+        try:
+            if distributed.world_size() > 1:
+                raise RunError("several processes have trained it")
+            print(f"report: {write_report(one.run, module, device)}")
+        except (UserError, OSError) as error:
+            if distributed.rank() == 0:
+                logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, one.run.path)
 
 
 def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:

@@ -20,7 +20,7 @@ from paddlecnn.evaluation.metrics import report
 from paddlecnn.evaluation.predict import Predictions, check_same_data, predict_split
 from paddlecnn.files import write_json, written_aside
 from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.runs.state import Scores
+from paddlecnn.runs.state import RunState, Scores
 from paddlecnn.text_tables import text_table
 
 
@@ -83,6 +83,27 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     )
     with written_aside(path) as aside:
         pd.concat([fixed, probabilities], axis=1).to_csv(aside, index=False)
+
+
+def stored_predictions(run: RunDir, split: str, state: RunState) -> tuple[dict[str, Any], Predictions] | None:
+    """The figures and predictions that `evaluate_run` wrote for a checkpoint; None if they are absent or another's.
+
+    The logits are the logarithms of the stored probabilities: equal to the network's but for a constant per image.
+    """
+    try:
+        figures = json.loads((run.path / f"evaluation_{split}.json").read_text(encoding="utf-8"))
+        if (figures["epoch"], figures["step"]) != (state.epoch, state.step):
+            return None
+        table = pd.read_csv(run.predictions(split), dtype={0: str, 1: str, 2: str}, keep_default_na=False)
+        places = {name: place for place, name in enumerate(state.classes)}
+        labels = np.array([places[name] for name in table["label"]], np.int64)
+        probabilities = table.iloc[:, 3:].to_numpy(np.float64)
+        if probabilities.shape != (figures["n"], len(places)):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return figures, Predictions(table["id"].tolist(), state.classes, logits, labels)
 
 
 def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:

@@ -7,10 +7,11 @@ interval accounts for: whoever prints one says so (EPOCH_NOTE).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 
 from paddlecnn.randomness import generator
 
@@ -69,3 +70,37 @@ def log_loss_estimate(losses: np.ndarray, worst: float, seed: int) -> Estimate:
         float(np.percentile(np.concatenate(lows), tail)),
         float(np.percentile(np.concatenate(highs), 100 - tail)),
     )
+
+
+def paired_seeds_estimate(differences: Sequence[float]) -> Estimate:
+    """The mean of differences between pairs of trainings, two or more, with Student's t interval.
+
+    It describes the luck of the seeds, that is of the initial weights, the order of the images and their split.
+    """
+    values = np.asarray(differences)
+    reach = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Estimate(float(values.mean()), float(values.mean() - reach), float(values.mean() + reach))
+
+
+def paired_images_estimate(differences: Sequence[Mapping[str, int]]) -> Estimate:
+    """The difference of two accuracies on the same images, with an interval for the luck in the choice of images.
+
+    differences: for each pair of networks, from an image's id to 1 (only the second is right), -1 (only the first) or
+        0. Images of several pairs count once: the variance is that of sums over the pairs (cluster-robust).
+
+    The interval is that of Agresti and Min, "Simple improved confidence intervals for comparing matched proportions",
+    Statistics in Medicine 24, 2005: normal, after half an image is added to each cell of the 2x2 table. So it has a
+    width where the two networks agree on every image.
+    """
+    sums: dict[str, list[int]] = {}
+    for pair in differences:
+        for name, value in pair.items():
+            one = sums.setdefault(name, [0, 0])
+            one[0] += value
+            one[1] += 1
+    total, count = np.array(list(sums.values()), np.float64).T
+    size = count.sum() + 2
+    centre = total.sum() / size
+    variance = (((total - count * centre) ** 2).sum() + 1 + 2 * centre**2) / size**2
+    reach = norm.ppf((1 + LEVEL) / 2) * np.sqrt(variance)
+    return Estimate(float(total.sum() / count.sum()), float(centre - reach), float(centre + reach))

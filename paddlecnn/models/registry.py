@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints
@@ -109,6 +110,13 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
 def is_published(name: str) -> bool:
     """Whether the name is one of the package's networks, not a user's own."""
     return name in NETWORKS and NETWORKS[name].variant is not None
+
+
+def default_options(name: str) -> dict[str, Any]:
+    """The options of a published network as plain values, without the number of classes; empty for a user's own."""
+    variant = NETWORKS[name].variant if name in NETWORKS else None
+    options = json.loads(json.dumps(asdict(variant.config))) if variant else {}
+    return {key: value for key, value in options.items() if key != "num_classes"}
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -12,10 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from paddlecnn.evaluation.calibration import reliability_bins
+from paddlecnn.evaluation.intervals import Estimate
+from paddlecnn.reporting.activations import Suppression
 from paddlecnn.reporting.fonts import fonts_for, labels_of
 from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, style
 from paddlecnn.runs.state import EpochRecord
 
+ON_COLOUR = "#fdfdfd"  # text on an opaque cell, in both themes
+LONGEST = 40  # characters of a class name in a figure
 FEW_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
 
 
@@ -34,10 +38,11 @@ def confusion_figure(
     pixels = np.zeros((*counts.shape, 4))
     pixels[..., :3] = np.where(correct[..., None], to_rgb(VAL), to_rgb(TRAIN))
     pixels[..., 3] = np.where(correct, shares, 0.85 * shares / worst)
-    names = labels_of(classes)
-    size = 0.36 * len(classes) if few else 0.155 * len(classes)
+    names = labels_of([name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..." for name in classes])
+    size = max(2.4, 0.36 * len(classes) if few else 0.155 * len(classes))
+    margin = 0.7 + 0.075 * max(map(len, names.texts))
     with style([*names.fonts, *fonts_for([title])[0]]):
-        figure = Figure(figsize=(max(size, 2.4) + 1.6, max(size, 2.4) + 1.5), layout="constrained")
+        figure = Figure(figsize=(size + margin, size + margin), layout="constrained")
         axes = figure.subplots()
         axes.imshow(pixels, interpolation="none")
         axes.set(xticks=range(len(classes)), yticks=range(len(classes)), ylabel="label")
@@ -60,7 +65,7 @@ def confusion_figure(
                 ha="center",
                 va="center",
                 fontsize=7.5 if counts.max() < 10_000 else 6,
-                color="white" if strong else INK,
+                color=ON_COLOUR if strong else INK,
             )
         set_title(figure, title, names.note)
     return figure
@@ -129,6 +134,58 @@ def history_figure(history: Sequence[EpochRecord], best: int, quantity: str) -> 
         if quantity == "top1":
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend()
+    return figure
+
+
+def speed_figure(history: Sequence[EpochRecord]) -> Figure:
+    """Images per second of each epoch's training."""
+    with style():
+        figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")
+        axes = figure.subplots()
+        speeds = [one.images_per_second or 0.0 for one in history]
+        axes.plot([one.epoch for one in history], speeds, color=VAL, marker=".")
+        axes.set(ylabel="images/s", ylim=(0, None))
+        epoch_axis(axes)
+    return figure
+
+
+def anchor_figure(own: Sequence[tuple[str, Estimate]], published: Sequence[tuple[str, float]]) -> Figure:
+    """Accuracies of this run with their intervals above published ones, on one axis."""
+    names = [f"this run, {name}" for name, _ in own] + [name for name, _ in published]
+    with style(fonts_for(names)[0]):
+        figure = Figure(figsize=(WIDTH, 0.6 + 0.27 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        for row, (_, estimate) in enumerate(own):
+            axes.plot(
+                [estimate.low, estimate.high], [row, row], color=VAL, linewidth=3, solid_capstyle="butt", alpha=0.4
+            )
+            axes.plot(estimate.mean, row, "o", color=VAL, markersize=6)
+        for row, (_, value) in enumerate(published, start=len(own)):
+            axes.plot(value, row, "D", color=MUTED, markersize=4.5, fillstyle="none")
+        axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlabel="top-1 accuracy")
+        axes.set_yticklabels(names)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.grid(False, axis="y")
+        axes.spines["left"].set_visible(False)
+    return figure
+
+
+def suppression_figure(layer: Suppression) -> Figure:
+    """One LRN layer: how much the neighbours add to the denominators, and all channels where they add most."""
+    with style():
+        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+        upper, lower = figure.subplots(2, 1)
+        upper.hist(layer.extra, bins=40, color=VAL, log=True)
+        upper.set(xlabel="added to the denominator by the neighbours, share of the constant", ylabel="activations")
+        upper.xaxis.set_major_formatter(PercentFormatter(1))
+        upper.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        channels = np.arange(len(layer.before))
+        lower.bar(channels, layer.before, width=1, color=TRAIN, alpha=0.45, label="divided by the constant alone")
+        lower.bar(channels, layer.after, width=1, color=VAL, label="divided by the denominator")
+        lower.axvspan(layer.channel - 2, layer.channel + 2, color=MUTED, alpha=0.15, linewidth=0)
+        lower.set(xlabel=f"channel, at the place where channel {layer.channel} loses most", ylabel="activation")
+        lower.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
 
 

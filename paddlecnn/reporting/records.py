@@ -19,13 +19,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from paddlecnn.configfile import config_hash, load_config, load_run_config
+from paddlecnn.configfile import config_hash, differences, flat, load_config, load_run_config
 from paddlecnn.errors import ConfigError, RunError, UserError
 from paddlecnn.evaluation.intervals import accuracy_estimate
 from paddlecnn.runs.provenance import cpu_name
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import EpochRecord, Scores
-from paddlecnn.training.checkpointer import MAY_CHANGE, differences, flat
+from paddlecnn.training.checkpointer import MAY_CHANGE
 
 NOT_THE_EXPERIMENT = ("seed", "train.log_every", *MAY_CHANGE)
 

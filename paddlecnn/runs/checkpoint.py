@@ -11,14 +11,16 @@ can run code: safetensors hold numbers, JSON holds text.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -33,6 +35,7 @@ SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 ATTEMPTS, PAUSE = 5, 0.01  # of a reader whose checkpoint is being replaced; seconds
 Arrays = dict[str, np.ndarray]
+Loaded = TypeVar("Loaded")
 
 
 @dataclass
@@ -126,10 +129,11 @@ def step_of(folder: Path) -> int:
         return -1
 
 
-def load_named(folder: Path, name: str) -> tuple[Checkpoint, Path] | None:
-    """The checkpoint `best` or `last` of a run and its place, also while training replaces it; None if there is none.
+def load_named(folder: Path, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path] | None:
+    """What `load` reads of the checkpoint `best` or `last` of a run, and its place; None if there is none.
 
-    A replacement takes two renames, and a reader may come between them or find the files gone: it looks again.
+    A replacement by training takes two renames, and a reader may come between them or find the files gone: it looks
+    again.
     """
     places = [folder / name] if name == "last" else [folder / "best", folder / "best.new"]
     for _ in range(ATTEMPTS):
@@ -138,7 +142,7 @@ def load_named(folder: Path, name: str) -> tuple[Checkpoint, Path] | None:
             if before is None:
                 continue
             try:
-                return load_checkpoint(place), place
+                return load(place), place
             except CheckpointError:
                 if identity_of(place) == before:
                     raise
@@ -159,10 +163,28 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
     Raises CheckpointError, which names the folder and the file, for one that is torn, altered or not ours.
     """
-    try:
-        verify(folder)
-        state = RunState.model_validate(json.loads((folder / "state.json").read_bytes()))
+    with explained(folder):
+        verify(folder, FILES)
         model, optimizer = (safetensors.numpy.load((folder / name).read_bytes()) for name in FILES[:2])
+        return Checkpoint(model, optimizer, parse_state(folder))
+
+
+def load_state(folder: Path) -> RunState:
+    """Read state.json alone, after checking it. Raises CheckpointError."""
+    with explained(folder):
+        verify(folder, ("state.json",))
+        return parse_state(folder)
+
+
+def parse_state(folder: Path) -> RunState:
+    return RunState.model_validate(json.loads((folder / "state.json").read_bytes()))
+
+
+@contextlib.contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Raise every error of reading a checkpoint as CheckpointError."""
+    try:
+        yield
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -173,11 +195,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn ({error})") from None
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read ({error.strerror})") from None
-    return Checkpoint(model, optimizer, state)
 
 
-def verify(folder: Path) -> None:
-    """Check each file of a checkpoint against its SHA-256. Raises CheckpointError naming the first that differs."""
+def verify(folder: Path, names: Sequence[str]) -> None:
+    """Check files of a checkpoint against their SHA-256. Raises CheckpointError naming the first that differs."""
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such checkpoint")
     try:
@@ -185,7 +206,7 @@ def verify(folder: Path) -> None:
         sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     except (OSError, ValueError):
         sums = {}
-    for name in FILES:
+    for name in names:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: {name} is missing")
         if name not in sums:

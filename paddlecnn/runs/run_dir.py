@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import load_run_config, to_yaml
 from paddlecnn.errors import CheckpointError, RunError
 from paddlecnn.files import sync, write_json, write_text
-from paddlecnn.runs.checkpoint import Checkpoint, load_named
+from paddlecnn.runs.checkpoint import Checkpoint, Loaded, load_checkpoint, load_named, load_state
+from paddlecnn.runs.state import RunState
 
 
 class RunDir:
@@ -133,16 +134,27 @@ class RunDir:
 
         Raises RunError if there is none, CheckpointError if it is damaged or of another run.
         """
-        found = load_named(self.checkpoints, name)
+        checkpoint, folder = self.read_checkpoint(name, load_checkpoint)
+        self.check_own(checkpoint.state, folder)
+        return checkpoint, folder
+
+    def load_state(self, name: str = "best") -> RunState:
+        """The state of the checkpoint best or last, without its weights. Raises as `load_checkpoint`."""
+        state, folder = self.read_checkpoint(name, load_state)
+        self.check_own(state, folder)
+        return state
+
+    def read_checkpoint(self, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path]:
+        """What `load` reads of the checkpoint best or last, and its place. Raises RunError if there is none."""
+        found = load_named(self.checkpoints, name, load)
         if found is None:
             other = "; --checkpoint last uses the unfinished epoch" if (self.checkpoints / "last").is_dir() else ""
             raise RunError(f"{self.path}: has no checkpoint {name} yet; finish an epoch of training first{other}")
-        self.check_own(*found)
         return found
 
-    def check_own(self, checkpoint: Checkpoint, folder: Path) -> None:
+    def check_own(self, state: RunState, folder: Path) -> None:
         """Raise CheckpointError for a checkpoint that another run wrote. Version 0.1 did not record which one did."""
-        writer = checkpoint.state.run
+        writer = state.run
         if writer is not None and self.id not in (None, writer):
             raise CheckpointError(
                 f"{folder}: was written by another run (id {writer}, {self.path} is {self.id}); "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from paddlecnn import distributed
 from paddlecnn.config import CheckpointConfig, Config
+from paddlecnn.configfile import differences
 from paddlecnn.errors import RunError
 from paddlecnn.onednn import Engine
 from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first, restore_best, save_checkpoint
@@ -20,7 +20,7 @@ from paddlecnn.training.state import TrainState
 logger = logging.getLogger(__name__)
 
 # Keys that change where or how fast a run computes, not the result.
-MAY_CHANGE = ("data.root", "data.workers", "data.cache", "train.checkpoint.", "model.module")
+MAY_CHANGE = ("data.root", "data.workers", "data.cache", "train.checkpoint.", "train.report", "model.module")
 EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule", "train.engine", "train.precision")
 
 
@@ -71,7 +71,7 @@ def checkpoint_to_resume(run: RunDir) -> Checkpoint | None:
     if checkpoint is None or folder is None:
         logger.info("%s: no checkpoint yet; starting from the beginning", run.path)
     else:
-        run.check_own(checkpoint, folder)
+        run.check_own(checkpoint.state, folder)
     return checkpoint
 
 
@@ -118,19 +118,3 @@ def check_same_engine(run: RunDir, saved: RunIdentity, engine: Engine, extend: S
             f"{engine.name} in {engine.precision} would continue it; change it on purpose with "
             f"--extend train.engine={engine.name}"
         )
-
-
-def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
-    """(key path, old value, new value) for each key in which two configs differ."""
-    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
-    for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
-            yield key, before.get(key), after.get(key)
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one from key paths to values."""
-    result: dict[str, Any] = {}
-    for key, value in tree.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
 from collections import defaultdict
@@ -11,18 +12,20 @@ from pathlib import Path
 
 import paddle
 
+from paddlecnn.files import write_json
 from paddlecnn.text_tables import text_table
 
 logger = logging.getLogger(__name__)
 PHASES = ("data", "forward", "backward", "optimizer", "logging")
+PHASES_FILE = "phases.json"
 
 
 class StepProfiler:
     """`with profiler("forward"):` around each part of a step. Costs nothing unless steps are measured."""
 
     def __init__(self, steps: int = 0, trace: Path | None = None) -> None:
-        """Measure the first `steps` steps; a Chrome trace of them is written to the folder `trace`."""
-        self.left, self.done = steps, 0
+        """Measure the first `steps` steps; a Chrome trace of them and phases.json are written to the folder `trace`."""
+        self.left, self.done, self.folder = steps, 0, trace
         self.seconds: dict[str, float] = defaultdict(float)
         self.profiler = None
         if steps and trace:
@@ -63,9 +66,12 @@ class StepProfiler:
             self.report()
 
     def report(self) -> None:
-        """Write the trace and log a table."""
+        """Write the trace and the mean time of each phase, and log a table."""
         if self.profiler:
             self.profiler.stop()
+        if self.folder:
+            self.folder.mkdir(exist_ok=True)
+            write_json(self.folder / PHASES_FILE, {name: self.seconds[name] / self.done for name in PHASES})
         logger.info("%s", self.table())
 
     def table(self) -> str:
@@ -77,3 +83,12 @@ class StepProfiler:
             for name in PHASES
         ]
         return text_table([*rows, ["whole step", f"{total / self.done * 1e3:.2f}", f"{1:.1%}"]])
+
+
+def read_phases(folder: Path) -> dict[str, float]:
+    """Seconds per step of each phase, as a StepProfiler wrote them; empty if no step was measured."""
+    try:
+        content = json.loads((folder / PHASES_FILE).read_text(encoding="utf-8"))
+        return {name: float(content[name]) for name in PHASES}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

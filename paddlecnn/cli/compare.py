@@ -1,0 +1,41 @@
+"""Compare runs: paddlecnn compare runs/cifar10/alexnet runs/cifar10/alexnet_lrn --html lrn.html
+
+Each RUN is a run or a folder with runs in it. Runs that differ in their seed alone are one row; the first row is the
+reference. A difference is that of pairs with equal seeds, which have the same validation images, with its interval.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paddlecnn.cli.common import command_parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = command_parser("compare", __doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run (folder, config, or latest), or a folder of runs")
+    parser.add_argument("--split", choices=("val", "test"), default="val", help="test: as `paddlecnn eval` measured it")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="predict where predictions are not stored, for the confusion matrices"
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with curves and confusion matrices")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
+    args = parser.parse_args(argv)
+
+    from paddlecnn import runtime
+
+    runtime.load_paddle()
+    from paddlecnn.files import write_json, write_text
+    from paddlecnn.reporting.compare import as_csv, as_records, as_text, compare_runs
+    from paddlecnn.reporting.compare_page import write_comparison
+
+    comparison = compare_runs(args.runs, args.split, args.evaluate)
+    if args.csv:
+        write_text(args.csv, as_csv(comparison))
+    if args.json:
+        write_json(args.json, as_records(comparison))
+    if args.html:
+        write_comparison(comparison, args.html)
+    print(as_text(comparison))
+    return 0

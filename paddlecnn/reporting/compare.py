@@ -1,0 +1,379 @@
+"""Several runs side by side: what differs in their configs, in their accuracy, time and size, and how surely."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from safetensors import safe_open
+
+from paddlecnn.config import Config
+from paddlecnn.configfile import flat
+from paddlecnn.errors import RunError
+from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
+from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, paired_images_estimate, paired_seeds_estimate
+from paddlecnn.evaluation.predict import Predictions
+from paddlecnn.models import create_model
+from paddlecnn.models.registry import default_options, is_published
+from paddlecnn.models.summary import summarize
+from paddlecnn.reporting.page import points
+from paddlecnn.reporting.records import NOT_THE_EXPERIMENT
+from paddlecnn.runs.run_dir import RunDir, find_run
+from paddlecnn.runs.state import RunState
+from paddlecnn.text_tables import text_table
+from paddlecnn.training.logger import duration
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run: its best checkpoint, its whole history, and what was stored of its predictions."""
+
+    run: RunDir
+    best: RunState
+    last: RunState
+    predictions: Predictions | None
+    top1: float
+    loss: float
+    images: int
+
+    @property
+    def seed(self) -> int:
+        return self.run.config.seed
+
+    @cached_property
+    def correct(self) -> dict[str, bool]:
+        """Whether each image is predicted correctly, by its id; empty without stored predictions."""
+        if self.predictions is None:
+            return {}
+        right = self.predictions.logits.argmax(axis=1) == self.predictions.labels
+        return dict(zip(self.predictions.ids, right.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one config, which differ in their seed alone."""
+
+    settings: dict[str, Any]  # of the config, by key path
+    members: tuple[Member, ...]
+
+    @property
+    def top1(self) -> float:
+        """The mean over the seeds."""
+        return statistics.fmean(one.top1 for one in self.members)
+
+    @property
+    def deviation(self) -> float | None:
+        """The sample standard deviation of top-1 over the seeds; None for a single run."""
+        return statistics.stdev(one.top1 for one in self.members) if len(self.members) > 1 else None
+
+    @property
+    def loss(self) -> float:
+        return statistics.fmean(one.loss for one in self.members)
+
+    @property
+    def seconds(self) -> float:
+        """Mean duration of a training."""
+        return statistics.fmean(one.last.seconds for one in self.members)
+
+    @property
+    def speed(self) -> float | None:
+        """Mean images per second of training steps, over all epochs."""
+        speeds = [e.images_per_second for one in self.members for e in one.last.history if e.images_per_second]
+        return statistics.fmean(speeds) if speeds else None
+
+    @cached_property
+    def parameters(self) -> int:
+        """Trained numbers, as the weight file has them."""
+        _, folder = self.members[0].run.read_checkpoint("best", Path)
+        with safe_open(folder / "model.safetensors", "numpy") as file:
+            names = [name for name in file.keys() if not name.endswith(("_mean", "_variance"))]  # noqa: SIM118 (no dict)
+            return sum(prod(file.get_slice(name).get_shape()) for name in names)
+
+    @cached_property
+    def multiply_adds(self) -> int | None:
+        """Of a forward pass of one image; None for a network that is not the package's."""
+        model = self.members[0].best.model
+        if not is_published(model.name):
+            return None
+        with paddle.LazyGuard():
+            return summarize(create_model(model.name, model.num_classes, **model.options)).multiply_adds
+
+    @property
+    def confusion(self) -> np.ndarray | None:
+        """Counts [C, C] summed over the seeds; None unless all have stored predictions."""
+        parts = [one.predictions for one in self.members]
+        total = np.zeros((len(self.members[0].best.classes),) * 2, np.int64)
+        for part in parts:
+            if part is None or part.labels is None:
+                return None
+            np.add.at(total, (part.labels, part.logits.argmax(axis=1)), 1)
+        return total
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The accuracy of a row minus that of the reference, over pairs of equal seeds."""
+
+    pairs: int
+    mean: float
+    seeds: Estimate | None  # 95 % interval over the seeds, with two pairs or more
+    images: Estimate | None  # 95 % interval over the images, with stored predictions of the same images
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The interval that counts: over the seeds, or over the images if there is a single pair."""
+        return self.seeds or self.images
+
+    @property
+    def basis(self) -> str:
+        """What the interval describes, in words."""
+        if self.seeds:
+            return f"{self.pairs} pairs of equal seeds, Student's t"
+        return "images of one pair of runs; says nothing about other seeds" if self.images else "one pair, no interval"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows beside the first, the reference."""
+
+    rows: tuple[Row, ...]
+    names: tuple[str, ...]  # what sets each row apart
+    keys: tuple[str, ...]  # key paths in which the rows differ
+    differences: tuple[Difference | None, ...]  # None for the reference and for a row without an equal seed
+    split: str
+
+    def answer(self, number: int) -> str:
+        """In a sentence or two, what a row buys over the reference."""
+        row, reference, difference = self.rows[number], self.rows[0], self.differences[number]
+        if difference is None:
+            return f"{self.names[number]} has no run with a seed of {self.names[0]}, so they cannot be paired."
+        change = 100 * difference.mean
+        text = (
+            f"{self.names[number]} classifies {abs(change):.2f} percentage points {'more' if change >= 0 else 'fewer'} "
+            f"of the {self.split} images correctly than {self.names[0]}"
+        )
+        if difference.estimate:
+            low, high = difference.estimate.low, difference.estimate.high
+            text += f" (95 % interval {points(low)} to {points(high)}; {difference.basis})"
+            verdict = "it is better" if low > 0 else "it is worse" if high < 0 else "which of them is better"
+            text += f": these runs {'show that' if low > 0 or high < 0 else 'do not show'} {verdict}."
+        else:
+            text += " in a single run; more seeds would show whether that is luck."
+        ratio = row.parameters / reference.parameters
+        size = "as many parameters" if ratio == 1 else f"{ratio:.2f} times the parameters"
+        return (
+            f"{text} Its training took {row.seconds / max(reference.seconds, 1e-9):.2f} times as long; it has {size}."
+        )
+
+
+def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = False) -> Comparison:
+    """Compare runs: each name is a run, as the commands take it, or a folder with runs in it.
+
+    evaluate: predict the images of runs whose predictions are not stored, as `evaluate_run` does
+    Runs that differ in their seed alone are one row; the first row is the reference. Raises RunError for a folder
+    without a finished epoch, for runs of different data, and for a single run.
+    """
+    members: dict[Path, Member] = {}
+    for name in names:
+        for run, is_named in runs_in(name):
+            member = read_member(run, split, is_named, evaluate)
+            if member is not None:
+                members.setdefault(run.path.resolve(), member)
+    rows = grouped(list(members.values()))
+    if len(members) < 2:
+        raise RunError(f"{', '.join(map(str, names))}: only one run with a finished epoch; name two or more")
+    differing = [key for key in {key: None for row in rows for key in row.settings} if is_differing(key, rows)]
+    # The model first: it is what most comparisons are about.
+    keys = tuple(sorted(differing, key=lambda key: (key != "model.name", key)))
+    return Comparison(
+        rows,
+        tuple(row_names(rows, keys)),
+        keys,
+        tuple(None if row is rows[0] else difference(rows[0], row) for row in rows),
+        {"val": "validation", "test": "test"}[split],
+    )
+
+
+def runs_in(name: str) -> Iterator[tuple[RunDir, bool]]:
+    """The runs that a name stands for, and whether it names the run itself."""
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "config.yaml").is_file():
+        yield find_run(name), True
+        return
+    found = sorted(path.parent for path in folder.rglob("config.yaml") if not path.parent.name.startswith("."))
+    if not found:
+        raise RunError(f"{folder}: contains no run")
+    for path in found:
+        yield RunDir(path), False
+
+
+def read_member(run: RunDir, split: str, is_named: bool, evaluate: bool) -> Member | None:
+    """One run; None, with a warning, for a run of a folder that has not finished what is compared."""
+    try:
+        best, last = run.load_state("best"), run.load_state("last")
+        stored = stored_predictions(run, split, best)
+        if stored is None and evaluate:
+            logger.info("%s: predicting the %s images", run.path, split)
+            evaluate_run(run, split)
+            stored = stored_predictions(run, split, best)
+        if split == "test" and stored is None:
+            raise RunError(f"{run.path}: not measured on test images; run `paddlecnn eval {run.path} --split test`")
+    except RunError as error:
+        if is_named:
+            raise
+        logger.warning("%s; left out", error)
+        return None
+    if stored is not None:
+        figures, predictions = stored
+        return Member(run, best, last, predictions, figures["top1"], figures["loss"], figures["n"])
+    assert best.best is not None  # of a checkpoint that was written because it was the best
+    return Member(run, best, last, None, best.best.top1, best.best.loss, best.best.n)
+
+
+def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
+    """The rows in the order of their first runs. Raises RunError for different data sets or classes."""
+    groups: dict[str, list[Member]] = {}
+    for member in members:
+        first = members[0].best
+        if (member.best.data.name, member.best.classes) != (first.data.name, first.classes):
+            raise RunError(
+                f"{member.run.path}: its data are {member.best.data.name} with {len(member.best.classes)} classes, and "
+                f"those of {members[0].run.path} are {first.data.name} with {len(first.classes)}; compare runs of "
+                "the same data"
+            )
+        groups.setdefault(repr(settings_of(member.run.config)), []).append(member)
+    return tuple(
+        Row(settings_of(group[0].run.config), tuple(sorted(group, key=lambda one: one.seed)))
+        for group in groups.values()
+    )
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The keys that make an experiment, without the seed; a published network's options are complete."""
+    options = default_options(config.model.name) | config.model.options
+    complete = config.model_copy(update={"model": config.model.model_copy(update={"options": options})})
+    is_folder = config.data.name == "folder"  # its root is the data, not a place where they may lie
+    return {
+        key: value
+        for key, value in flat(complete.model_dump(mode="json")).items()
+        if not key.startswith(NOT_THE_EXPERIMENT) or (is_folder and key == "data.root")
+    }
+
+
+def is_differing(key: str, rows: Sequence[Row]) -> bool:
+    return len({repr(row.settings.get(key)) for row in rows}) > 1
+
+
+def row_names(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[str]:
+    """A short name for each row, made of what sets it apart; a number is added where two would be equal."""
+    named = [key for key in keys if not (keys[0] == "model.name" and key.startswith("model.options"))]
+    seen: dict[str, int] = {}
+    for row in rows:
+        parts = [
+            str(row.settings.get(key)) if key == "model.name" else f"{key.rpartition('.')[2]}={row.settings.get(key)}"
+            for key in named
+        ]
+        name = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "") or str(row.settings["model.name"])
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name} ({seen[name]})"
+
+
+def difference(reference: Row, row: Row) -> Difference | None:
+    """The paired difference over the seeds that both rows have; None if there are none."""
+    theirs = {one.seed: one for one in reference.members}
+    pairs = [(theirs[one.seed], one) for one in row.members if one.seed in theirs]
+    if not pairs:
+        return None
+    changes = [after.top1 - before.top1 for before, after in pairs]
+    images: Estimate | None = None
+    if all(before.correct and before.correct.keys() == after.correct.keys() for before, after in pairs):
+        images = paired_images_estimate(
+            [{name: after.correct[name] - before.correct[name] for name in before.correct} for before, after in pairs]
+        )
+    seeds = paired_seeds_estimate(changes) if len(pairs) > 1 else None
+    return Difference(len(pairs), statistics.fmean(changes), seeds, images)
+
+
+def as_records(comparison: Comparison) -> list[dict[str, Any]]:
+    """Plain values, one record a row, for CSV and JSON. Accuracies and differences are shares of 1."""
+    records = []
+    for name, row, change in zip(comparison.names, comparison.rows, comparison.differences, strict=True):
+        record: dict[str, Any] = {
+            "name": name,
+            "runs": len(row.members),
+            "seeds": [one.seed for one in row.members],
+            "images": row.members[0].images,
+            "top1_mean": row.top1,
+            "top1_deviation": row.deviation,
+            "loss_mean": row.loss,
+            "difference": change.mean if change else None,
+            "pairs": change.pairs if change else None,
+        }
+        for kind in ("seeds", "images"):
+            estimate = getattr(change, kind) if change else None
+            record |= {
+                f"low_over_{kind}": estimate.low if estimate else None,
+                f"high_over_{kind}": estimate.high if estimate else None,
+            }
+        records.append(
+            record
+            | {
+                "seconds_mean": row.seconds,
+                "images_per_second": row.speed,
+                "parameters": row.parameters,
+                "multiply_adds": row.multiply_adds,
+                **{key: row.settings.get(key) for key in comparison.keys},
+                "folders": [str(one.run.path) for one in row.members],
+            }
+        )
+    return records
+
+
+def as_csv(comparison: Comparison) -> str:
+    """The records as CSV; lists are separated by spaces."""
+    records = as_records(comparison)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({key: " ".join(map(str, v)) if isinstance(v, list) else v for key, v in record.items()})
+    return text.getvalue()
+
+
+def as_text(comparison: Comparison) -> str:
+    """A table and an answer for each row but the reference."""
+    rows = [["", "runs", "top-1", "deviation", "difference", "95 % interval", "time", "images/s", "parameters"]]
+    for name, row, change in zip(comparison.names, comparison.rows, comparison.differences, strict=True):
+        estimate = change.estimate if change else None
+        rows.append(
+            [
+                name,
+                str(len(row.members)),
+                f"{row.top1:.2%}",
+                "" if row.deviation is None else f"{row.deviation:.2%}",
+                points(change.mean) if change else "",
+                f"{points(estimate.low)} to {points(estimate.high)}" if estimate else "",
+                duration(row.seconds),
+                f"{row.speed:,.0f}" if row.speed else "",
+                f"{row.parameters:,}",
+            ]
+        )
+    answers = [comparison.answer(number) for number in range(1, len(comparison.rows))]
+    return "\n\n".join([text_table(rows), *answers])
+
+
+def own_interval(member: Member) -> Estimate | None:
+    """The interval of a single run's accuracy; None without stored predictions."""
+    return accuracy_estimate(np.array(list(member.correct.values()))) if member.correct else None

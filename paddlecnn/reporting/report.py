@@ -1,0 +1,367 @@
+"""report.html: one file in which a run explains itself."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import paddle
+from matplotlib import colormaps
+from scipy.special import softmax
+
+from paddlecnn import runtime
+from paddlecnn.config import Config
+from paddlecnn.configfile import differences, flat
+from paddlecnn.data.base import Dataset
+from paddlecnn.data.datasets import open_dataset
+from paddlecnn.data.pipeline.transforms import centre_crop, normalise, square
+from paddlecnn.errors import DataError
+from paddlecnn.evaluation.blending import fit_blend
+from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, image_losses, worst_loss
+from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
+from paddlecnn.evaluation.gradcam import grad_cam
+from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
+from paddlecnn.evaluation.load_run import LoadedRun, load_run
+from paddlecnn.evaluation.predict import Predictions
+from paddlecnn.models.layers import LocalResponseNorm
+from paddlecnn.models.registry import default_options
+from paddlecnn.models.summary import Summary, summarize
+from paddlecnn.reporting.activations import feature_maps, first_filters, record, suppressions
+from paddlecnn.reporting.anchors import anchors_for
+from paddlecnn.reporting.figures import (
+    anchor_figure,
+    confusion_figure,
+    history_figure,
+    reliability_figure,
+    speed_figure,
+    suppression_figure,
+)
+from paddlecnn.reporting.fonts import labels_of
+from paddlecnn.reporting.page import data_uri, write_page
+from paddlecnn.reporting.theme import svg
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import RunState
+from paddlecnn.training.profile import read_phases
+
+logger = logging.getLogger(__name__)
+
+MISTAKES = 8  # images in each of the two groups of mistakes
+LRN_IMAGES = 32  # whose activations are examined
+PICTURE = 144  # least side in pixels of a picture in the page
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the sections of a report are made from."""
+
+    loaded: LoadedRun
+    history: RunState  # of the last checkpoint, whose history is the longest
+    figures: dict[str, Any]  # of the validation images
+    predictions: Predictions
+    images: Dataset | None  # the validation images, None if they are not there
+    missing: str  # the reason, if they are not there
+    environment: dict[str, Any]
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+    @property
+    def labels(self) -> np.ndarray:
+        assert self.predictions.labels is not None  # validation images are a part of the labelled ones
+        return self.predictions.labels
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        return softmax(self.predictions.logits, axis=1)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        return self.predictions.logits.argmax(axis=1)
+
+    @cached_property
+    def summary(self) -> Summary:
+        return summarize(self.loaded.model, self.loaded.preprocess.size, self.config.model.name)
+
+    def pixels(self, position: int) -> np.ndarray:
+        """The part of a validation image that the network sees, uint8 [3, S, S]."""
+        assert self.images is not None
+        spec = self.loaded.preprocess
+        assert spec.resize is not None
+        assert spec.size is not None
+        return centre_crop(square(self.images.image(position), spec.resize)[None], spec.size)[0]
+
+    def inputs(self, positions: np.ndarray) -> np.ndarray:
+        """Network inputs of validation images, float32 [n, 3, S, S]."""
+        return normalise(np.stack([self.pixels(position) for position in positions]), self.loaded.preprocess)
+
+
+def write_report(run: RunDir, module: str | None = None, device: str = "auto", data_changed: bool = False) -> Path:
+    """Write RUN/report.html, for the best epoch, and return its path.
+
+    Validation images are predicted unless `evaluate_run` has stored their predictions already. Without the images the
+    sections that show some are left out; the page and a warning say so.
+
+    module: the file with the run's own networks or data sets, if it was trained with one
+    data_changed: use the validation images that are there, even if they are not those of the training
+    """
+    evidence = gather(run, module, device, data_changed)
+    path = run.path / "report.html"
+    write_page(
+        path,
+        "report.html",
+        run=run.path,
+        title=f"{evidence.config.model.name} on {evidence.config.data.name}",
+        state=evidence.loaded.state,
+        config=evidence.config,
+        **outcome(evidence),
+        changes=config_changes(evidence.config),
+        **curves(evidence),
+        **classes_section(evidence),
+        **calibration_section(evidence),
+        **network_section(evidence),
+        **pictures_section(evidence),
+        **time_section(evidence),
+        environment=flat({key: value for key, value in evidence.environment.items() if key != "config"}),
+        missing=evidence.missing,
+    )
+    return path
+
+
+def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> Evidence:
+    """Load the run, and predict its validation images unless that was done."""
+    runtime.choose_device(device)
+    loaded = load_run(run, "best", module)
+    stored = stored_predictions(run, "val", loaded.state)
+    if stored is None:
+        logger.info("%s: predicting the validation images", run.path)
+        evaluate_run(run, "val", "best", device, module, data_changed)
+        stored = stored_predictions(run, "val", loaded.state)
+        assert stored is not None
+    images, missing = validation_images(loaded, data_changed)
+    if missing:
+        logger.warning("%s: no pictures in the report: %s", run.path, missing)
+    return Evidence(loaded, run.load_state("last"), *stored, images, missing, run.read_environment())
+
+
+def validation_images(loaded: LoadedRun, data_changed: bool) -> tuple[Dataset | None, str]:
+    """The validation images of a run, or the reason why there are none."""
+    try:
+        images = open_dataset(loaded.config.data, loaded.config.seed).val
+    except DataError as error:
+        return None, str(error)
+    if images.fingerprint != loaded.state.data.val and not data_changed:
+        return None, "the validation images have changed since the training"
+    return images, ""
+
+
+def outcome(evidence: Evidence) -> dict[str, Any]:
+    """The first screen: accuracy and log loss with their intervals, published results beside them."""
+    losses = image_losses(evidence.probabilities, evidence.labels)
+    worst = worst_loss(0, len(evidence.loaded.classes))
+    accuracy = accuracy_estimate(evidence.predicted == evidence.labels)
+    test = tested(evidence)
+    published = anchors_for(evidence.config.data.name, evidence.config.model.name)
+    own = [("validation", accuracy), *([("test", test)] if test else [])]
+    return {
+        "accuracy": accuracy,
+        "log_loss": log_loss_estimate(losses, worst, evidence.config.seed),
+        "top5": evidence.figures["top5"],
+        "images": len(losses),
+        "test": test,
+        "epoch_note": EPOCH_NOTE,
+        "published": published,
+        "most_frequent": np.bincount(evidence.labels).max() / len(losses),
+        "anchor_chart": svg(
+            anchor_figure(own, [(one.network, one.top1) for one in published]),
+            "anchors",
+            "Top-1 accuracy of this run with its 95 % interval beside published results, as in the table",
+        ),
+    }
+
+
+def tested(evidence: Evidence) -> Estimate | None:
+    """The accuracy on the test images, if `paddlecnn eval --split test` has measured this checkpoint."""
+    stored = stored_predictions(evidence.loaded.run, "test", evidence.loaded.state)
+    if stored is None:
+        return None
+    _, predictions = stored
+    return accuracy_estimate(predictions.logits.argmax(axis=1) == predictions.labels)
+
+
+def config_changes(config: Config) -> list[tuple[str, Any, Any]]:
+    """(key, value, default) for each key that differs from its default; keys without a default have None there."""
+    plain = Config.model_validate(
+        {
+            "data": {"name": config.data.name},
+            "model": {"name": config.model.name, "options": default_options(config.model.name)},
+            "train": {"epochs": config.train.epochs, "engine": "paddle"},
+        }
+    )
+    required = [(key, flat(config.model_dump())[key], None) for key in ("data.name", "model.name", "train.epochs")]
+    options = {"options": default_options(config.model.name) | config.model.options}
+    complete = config.model_copy(update={"model": config.model.model_copy(update=options)})
+    return [*required, *((key, new, old) for key, old, new in differences(plain, complete))]
+
+
+def curves(evidence: Evidence) -> dict[str, Any]:
+    """Loss and accuracy over the epochs."""
+    history, best = evidence.history.history, evidence.loaded.state.epoch
+    final = history[-1]
+    described = (
+        f"Training ends at loss {final.train.loss:.3f} and accuracy {final.train.top1:.1%}, validation at "
+        f"{final.val.loss:.3f} and {final.val.top1:.1%}; the best epoch is {best} of {len(history)}."
+    )
+    return {
+        "curves": [svg(history_figure(history, best, name), name, described) for name in ("loss", "top1")],
+        "epochs": len(history),
+    }
+
+
+def classes_section(evidence: Evidence) -> dict[str, Any]:
+    """Precision and recall of each class, the confusion matrix, and the most frequent confusions."""
+    classes, confusion = evidence.loaded.classes, np.array(evidence.figures["confusion"])
+    wrong = confusion * ~np.eye(len(classes), dtype=bool)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:5]
+    pairs = [
+        (classes[row], classes[column], int(wrong[row, column]))
+        for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)
+    ]
+    described = f"Confusion matrix of {len(classes)} classes; " + "; ".join(
+        f"{count} images of {label} predicted as {other}" for label, other, count in pairs if count
+    )
+    return {
+        "per_class": evidence.figures["per_class"],
+        "confusion": svg(confusion_figure(confusion, classes), "confusion", described),
+        "numbered": classes if labels_of(classes).note else (),
+        "pairs": [pair for pair in pairs if pair[2]],
+    }
+
+
+def calibration_section(evidence: Evidence) -> dict[str, Any]:
+    """Reliability and ECE before and after calibration; each image is calibrated by a fit on other images."""
+    logits = evidence.predictions.logits[:, None, :]
+
+    def fit(part: np.ndarray, labels: np.ndarray) -> Any:
+        return fit_blend(part, labels, eps=0.0)
+
+    try:
+        after, _ = cross_fitted(fit, logits, evidence.labels, evidence.config.seed)
+    except DataError as error:
+        return {"reliability": None, "uncalibrated": str(error)}
+    before, truth = evidence.probabilities, evidence.labels
+    errors = [expected_calibration_error(one, truth) for one in (before, after)]
+    figure = reliability_figure(
+        before.max(axis=1),
+        after.max(axis=1),
+        (evidence.predicted == truth).astype(int),
+        "",
+        "share of correct predictions",
+        "probability of the predicted class",
+    )
+    described = f"Expected calibration error {errors[0]:.2%} before and {errors[1]:.2%} after calibration"
+    return {
+        "reliability": svg(figure, "reliability", described),
+        "calibration_errors": errors,
+        "temperature": fit(logits, truth).calibration.temperature,
+        "calibrated_loss": float(image_losses(after, truth).mean()),
+    }
+
+
+def network_section(evidence: Evidence) -> dict[str, Any]:
+    """Layers with their costs, and the first filters."""
+    filters = first_filters(evidence.loaded.model, evidence.loaded.preprocess.channels)
+    return {"summary": evidence.summary, "filters": None if filters is None else data_uri(filters)}
+
+
+def pictures_section(evidence: Evidence) -> dict[str, Any]:
+    """What needs images: feature maps of one, what LRN suppresses, and the mistakes."""
+    if evidence.images is None:
+        return {"sample": None, "maps": [], "lrn": [], "mistakes": [], "has_heat": False}
+    model, correct = evidence.loaded.model, np.flatnonzero(evidence.predicted == evidence.labels)
+    first = int(correct[0]) if len(correct) else 0
+    maps = feature_maps(record(model, evidence.inputs(np.array([first]))))
+    several = np.array([first, *(i for i in range(min(LRN_IMAGES, len(evidence.labels))) if i != first)])
+    suppressed = suppressions(record(model, evidence.inputs(several), LocalResponseNorm))
+    wrong = mistakes(evidence)
+    return {
+        "sample": picture(evidence, first),
+        "maps": [(one, data_uri(one.picture)) for one in maps],
+        "lrn_images": len(several),
+        "lrn": [
+            (one, data_uri(one.picture), svg(suppression_figure(one), f"lrn-{one.name}", f"LRN layer {one.name}"))
+            for one in suppressed
+        ],
+        "mistakes": wrong,
+        "has_heat": any("heat" in card for _, cards in wrong for card in cards),
+    }
+
+
+def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
+    """A validation image with its label and prediction, and with a heat map over a second copy if one is given."""
+    pixels = evidence.pixels(position).transpose(1, 2, 0)
+    factor = max(1, -(-PICTURE // len(pixels)))
+    enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    classes, row = evidence.loaded.classes, evidence.probabilities[position]
+    shown = {
+        "id": evidence.predictions.ids[position],
+        "label": classes[evidence.labels[position]],
+        "predicted": classes[evidence.predicted[position]],
+        "confidence": row.max(),
+        "own": row[evidence.labels[position]],
+        "image": data_uri(enlarged, "JPEG"),
+    }
+    if heat is not None:
+        smooth = cv2.resize(heat, enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
+        grey = enlarged.mean(axis=2, keepdims=True)
+        blended = (1 - 0.6 * smooth) * grey + 0.6 * smooth * 255 * colormaps["inferno"](smooth[..., 0])[..., :3]
+        shown["heat"] = data_uri(blended.clip(0, 255).astype(np.uint8), "JPEG")
+    return shown
+
+
+def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The most certain wrong predictions, and of the other images those with the largest loss, with Grad-CAM."""
+    confidence, own = (
+        evidence.probabilities.max(axis=1),
+        evidence.probabilities[range(len(evidence.labels)), evidence.labels],
+    )
+    wrong = np.flatnonzero(evidence.predicted != evidence.labels)
+    certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    others = np.setdiff1d(np.arange(len(own)), certain)
+    hardest = others[np.argsort(own[others], kind="stable")][:MISTAKES]
+    groups = []
+    for name, positions in (("Most certain mistakes", certain), ("Largest losses among the others", hardest)):
+        if len(positions):
+            heats = heat_maps(evidence, positions)
+            groups.append((name, [picture(evidence, *pair) for pair in zip(positions, heats, strict=True)]))
+    return groups
+
+
+def heat_maps(evidence: Evidence, positions: np.ndarray) -> list[np.ndarray | None]:
+    """Grad-CAM of the predicted class for each image; None for all if the last convolution's maps show no place."""
+    maps = [layer.output_shape[1:] for layer in evidence.summary.layers if layer.kind == "Conv"]
+    if not maps or min(maps[-1]) < 2:
+        return [None] * len(positions)
+    inputs = paddle.to_tensor(evidence.inputs(positions))
+    return list(grad_cam(evidence.loaded.model, inputs, evidence.predicted[positions]))
+
+
+def time_section(evidence: Evidence) -> dict[str, Any]:
+    """Duration and speed of the training, and the phases of a step if `train --profile` has measured them."""
+    history, phases = evidence.history.history, read_phases(evidence.loaded.run.path / "profile")
+    timed = [one for one in history if one.images_per_second is not None and one.seconds is not None]
+    training = sum(one.seconds or 0 for one in timed)
+    return {
+        "seconds": evidence.history.seconds,
+        "training_seconds": training,
+        "speed": sum((one.seconds or 0) * (one.images_per_second or 0) for one in timed) / training
+        if training
+        else None,
+        "speed_chart": svg(speed_figure(timed), "speed", "Training speed of each epoch") if len(timed) > 1 else None,
+        "phases": phases,
+    }

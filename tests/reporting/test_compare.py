@@ -1,0 +1,181 @@
+"""Comparisons of real runs: the numbers against independent ones, and the page in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.stats import norm, ttest_rel
+
+from paddlecnn.configfile import load_config
+from paddlecnn.evaluation.evaluate import evaluate_run
+from paddlecnn.evaluation.intervals import paired_images_estimate
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.training.train import train_seeds
+
+CONFIG = {
+    "data": {"name": "digits", "limit": 200},
+    "model": {"name": "lenet5"},
+    "train": {"epochs": 2, "batch_size": 32},
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> list[Path]:
+    """Two configs with three seeds each, their validation images predicted."""
+    root = tmp_path_factory.mktemp("compare")
+    for lr in (0.003, 0.05):
+        config = load_config(CONFIG, {"optim.lr": lr})
+        for one in train_seeds(config, root / f"lr-{lr}", 3):
+            evaluate_run(one.run)
+    return sorted(root.iterdir())
+
+
+@pytest.fixture
+def records(tool, folders, tmp_path, capsys) -> list[dict]:
+    assert tool("compare", *folders, "--json", tmp_path / "table.json", "--csv", tmp_path / "table.csv") == 0
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2
+    return json.loads((tmp_path / "table.json").read_text())
+
+
+def accuracies(folder: Path) -> np.ndarray:
+    """The accuracy of each seed from its predictions file."""
+    tables = [pd.read_csv(folder / f"seed-{seed}" / "predictions_val.csv") for seed in range(3)]
+    return np.array([(table["label"] == table["predicted"]).mean() for table in tables])
+
+
+def test_the_paired_difference_over_seeds_is_students(records, folders):
+    before, after = map(accuracies, folders)
+    interval = ttest_rel(after, before).confidence_interval(0.95)
+    first, second = records
+    assert first["name"] == "lr=0.003"
+    assert (first["difference"], second["pairs"], second["seeds"]) == (None, 3, [0, 1, 2])
+    assert first["top1_mean"] == pytest.approx(before.mean())
+    assert second["top1_deviation"] == pytest.approx(after.std(ddof=1))
+    assert second["difference"] == pytest.approx((after - before).mean())
+    assert (second["low_over_seeds"], second["high_over_seeds"]) == pytest.approx((interval.low, interval.high))
+    assert second["low_over_images"] < second["difference"] < second["high_over_images"]
+    assert second["parameters"] == 62_006
+
+
+def test_the_interval_over_images_of_one_pair_is_that_of_agresti_and_min(tool, folders, tmp_path):
+    single = [folder / "seed-1" for folder in folders]
+    assert tool("compare", *single, "--json", tmp_path / "one.json") == 0
+    _, record = json.loads((tmp_path / "one.json").read_text())
+    tables = [pd.read_csv(run / "predictions_val.csv", index_col="id") for run in single]
+    right = [table["label"] == table["predicted"] for table in tables]
+    b, c, n = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum(), len(right[0])
+    centre = (c - b) / (n + 2)
+    reach = norm.ppf(0.975) * np.sqrt((b + c + 1) - (c - b) ** 2 / (n + 2)) / (n + 2)
+    assert (record["low_over_images"], record["high_over_images"]) == pytest.approx((centre - reach, centre + reach))
+    assert record["low_over_seeds"] is None
+
+
+def test_networks_that_agree_everywhere_still_have_an_interval():
+    estimate = paired_images_estimate([dict.fromkeys(map(str, range(100)), 0)])
+    assert estimate.mean == 0
+    assert estimate.low == pytest.approx(-estimate.high)
+    assert 0.01 < estimate.high < 0.03
+
+
+def test_the_interval_over_images_of_several_pairs_covers_the_truth():
+    """95 % of the intervals contain the difference, for images that several pairs share."""
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(300):
+        hard = random.random(200)  # images differ in how often the second network alone is right
+        pairs = [(random.random(200) < 0.2 * hard).astype(int) - (random.random(200) < 0.05) for _ in range(3)]
+        found = paired_images_estimate([dict(zip(map(str, range(200)), pair.tolist(), strict=True)) for pair in pairs])
+        hits += found.low <= 0.05 <= found.high
+    assert hits / 300 > 0.91
+
+
+def test_the_answer_is_printed(tool, folders, capsys):
+    assert tool("compare", *folders) == 0
+    text = capsys.readouterr().out
+    assert "lr=0.05 classifies" in text
+    assert "3 pairs of equal seeds, Student's t" in text
+    assert text.splitlines()[1].startswith("lr=0.003  ")
+
+
+def test_a_row_selects_its_curve_difference_and_matrix(tool, folders, tmp_path, browser, requests):
+    page = tmp_path / "lr.html"
+    assert tool("compare", *folders, "--html", page) == 0
+    browser.get(page.as_uri())
+    answer = browser.execute_script("return document.getElementById('answer').innerText")
+    assert "lr=0.05 classifies" in answer
+
+    def shown() -> tuple[list[str], list[str], int]:
+        return browser.execute_script(
+            """
+            const panels = [...document.querySelectorAll('.panel')].filter(one => !one.hidden);
+            return [panels.map(one => one.querySelector('h3').innerText),
+                    [...document.querySelectorAll('svg .dim')].map(one => one.id),
+                    panels[0].querySelectorAll('svg').length];
+            """
+        )
+
+    names, dimmed, matrices = shown()
+    assert (names, matrices) == (["lr=0.05"], 1)
+    assert dimmed
+    assert all(name.endswith("-0") for name in dimmed)
+    browser.find_element("css selector", "tr.row[data-row='0'] td:nth-child(3)").click()
+    names, dimmed, matrices = shown()
+    assert (names, matrices) == (["lr=0.003"], 1)
+    assert dimmed
+    assert all(name.endswith("-1") for name in dimmed)
+    keys = pytest.importorskip("selenium.webdriver").Keys
+    browser.find_element("id", "row-0").send_keys(keys.ARROW_DOWN)
+    assert shown()[0] == ["lr=0.05"]
+    assert browser.get_log("browser") == []
+    assert requests() == [page.as_uri()]
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+
+
+def test_a_folder_of_runs_may_contain_an_unfinished_one(tool, folders, tmp_path, capsys):
+    for number, folder in enumerate(folders):
+        shutil.copytree(folder / "seed-0", tmp_path / "all" / str(number))
+    RunDir.create(tmp_path / "all" / "unfinished", RunDir(folders[0] / "seed-0").config, {})
+    assert tool("compare", tmp_path / "all", "--json", tmp_path / "table.json") == 0
+    assert "unfinished: has no checkpoint best yet" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "table.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{0}/seed-0"], "only one run with a finished epoch; name two or more"),
+        (["{0}/seed-0", "{0}/seed-0"], "only one run with a finished epoch; name two or more"),
+        (["{0}", "--split", "test"], "only one run"),
+        (["{0}/seed-0", "{1}/seed-0", "--split", "test"], "not measured on test images; run `paddlecnn eval"),
+        (["{0}/nothing", "{1}"], "no such run folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(tool, folders, capsys, arguments, message):
+    assert tool("compare", *(argument.format(*folders) for argument in arguments)) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_runs_of_different_data_are_refused(tool, folders, tmp_path, capsys):
+    for number in range(20):
+        path = tmp_path / "data" / "train" / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
+    other = {
+        "data": {"name": "folder", "root": str(tmp_path / "data"), "preprocess": {"size": 32}},
+        "model": {"name": "lenet5"},
+        "train": {"epochs": 1},
+    }
+    (tmp_path / "other.yaml").write_text(json.dumps(other))
+    assert tool("train", "-c", tmp_path / "other.yaml", "--run", tmp_path / "run") == 0
+    assert tool("compare", folders[0], tmp_path / "run") == 2
+    assert "its data are folder with 2 classes" in capsys.readouterr().err
