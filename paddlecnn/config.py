@@ -71,6 +71,9 @@ class Augment(Section):
     """Random changes of the training images. All are off by default."""
 
     crop: Bool = False  # cut the input out at a random place of the resized image, not at its centre
+    # With crop, the number of fixed places that it chooses from: centre, corners, then others; 0: any place. Features
+    # of frozen layers can be computed once for each of a few places, but not for any place.
+    crop_places: Annotated[Count, Field(le=64)] = 0
     # Pixels put around the resized image before such a crop; above 0 it implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
     pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding shows
@@ -126,7 +129,9 @@ class ModelConfig(Section):
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
     weights: str | None = None  # a weight file (docs/weights.md), or "paddle" for Paddle's own download
     strict: Bool = True  # False: load what fits and list the rest
-    freeze: Literal["none", "features"] = "none"  # features: the convolutions keep their weights
+    # Layers that keep their weights: none; features (all convolutions); a layer's name (pool4): it and all before it;
+    # or a list of names.
+    freeze: str | list[str] = "none"
 
     @model_validator(mode="after")
     def options_leave_the_rest(self) -> ModelConfig:
@@ -254,6 +259,9 @@ class TrainConfig(Section):
         default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "paddle"), validate_default=True
     )
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
+    # Where the outputs of frozen layers are kept, so that they are computed once: a folder; off: nowhere; auto: in
+    # cache/features, if the augmentation leaves few enough views of each image.
+    feature_cache: Annotated[str, Strict(), Field(min_length=1)] = "auto"
     log_every: PositiveInt = 10  # steps between two logged steps
     # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false turns the
     # default off.

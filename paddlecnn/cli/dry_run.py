@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from typing import Any
 
 from paddlecnn.config import Config
@@ -33,6 +34,7 @@ def dry_run_report(setup: TrainingSetup, device: str) -> str:
             f"device: {device}",
             f"learning rate at the start of each epoch: {learning_rates(config, steps)}",
             "preprocessing: " + ", ".join(f"{key} {json.dumps(value)}" for key, value in preprocess.items()),
+            *frozen_layers(setup),
             "",
             layer_table(summary),
             "",
@@ -41,6 +43,21 @@ def dry_run_report(setup: TrainingSetup, device: str) -> str:
             "nothing was trained or written (--dry-run)",
         ]
     )
+
+
+def frozen_layers(setup: TrainingSetup) -> list[str]:
+    """The layers that keep their weights, and the features that would be kept of them; nothing if there are none."""
+    frozen = {name for name, parameter in setup.model.named_parameters() if parameter.stop_gradient}
+    layers = list(dict.fromkeys(name.split(".")[-2] for name, _ in setup.model.named_parameters() if name in frozen))
+    if not layers:
+        return []
+    numbers = sum(prod(value.shape) for name, value in setup.model.named_parameters() if name in frozen)
+    lines = [f"frozen: {', '.join(layers)} ({numbers:,} parameters)"]
+    if setup.features:
+        units = setup.missing_features()
+        size = setup.features.bytes_of(units) / 2**30
+        lines.append(f"features: {len(units):,} views to compute, {size:.2f} GiB in {setup.features.store.folder}")
+    return lines
 
 
 def learning_rates(config: Config, steps: int) -> str:

@@ -46,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     make = result.add_argument_group("making a submission")
     make.add_argument("--out", type=Path, help="the CSV to write (default: in submissions/, named after the run)")
     make.add_argument("--split", choices=("val", "test"), default="test", help="the split to predict")
-    make.add_argument("--tta", choices=("none", "flip", "shift", "crops"), default="none", help="views of each image")
+    views = ("none", "flip", "shift", "crops", "scales")
+    make.add_argument("--tta", choices=views, default="none", help="views of each image")
     make.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
     make.add_argument(
         "--data-changed",

@@ -23,6 +23,7 @@ class LoadedRun:
     config: Config
     model: paddle.nn.Layer
     state: RunState
+    engine: Engine
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -56,4 +57,4 @@ def load_run(
     model.eval()
     trained = Engine(checkpoint.state.engine, checkpoint.state.precision)
     chosen = engine_for_run(trained, engine, precision, paddle.get_device())
-    return LoadedRun(run, run.config, chosen.apply(model), checkpoint.state)
+    return LoadedRun(run, run.config, chosen.apply(model), checkpoint.state, chosen)

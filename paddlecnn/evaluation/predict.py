@@ -17,14 +17,15 @@ from tqdm import tqdm
 from paddlecnn.config import Preprocess
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import Splits, require_classes
+from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
 from paddlecnn.data.pipeline.loader import make_loader
 from paddlecnn.data.pipeline.transforms import preprocess_image, resolve
+from paddlecnn.data.pipeline.views import prediction_views
 from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
 from paddlecnn.errors import DataError, WeightsError
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.metrics import predict_logits
-from paddlecnn.evaluation.tta import with_views
-from paddlecnn.models import create_model
+from paddlecnn.models import create_model, freeze
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, engine_for_run
@@ -176,15 +177,32 @@ class Predictions:
 
 
 def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none") -> Predictions:
-    """The logits for the val or test split of a run's data. Raises DataError if the data set has no such split."""
+    """The logits for the val or test split of a run's data: the weighted mean over `prediction_views`.
+
+    The features of frozen layers come from the run's cache, and are added to it where it lacks them.
+    Raises DataError if the data set has no such split.
+    """
     dataset = getattr(splits, split)
     if dataset is None or not len(dataset):
         raise DataError(f"{run.config.data.name}: has no {split} split; nothing to predict")
     require_classes(dataset, run.classes, run.run.path.name)
-    model, preprocess = with_views(tta, run.model, run.preprocess)
-    data = run.config.data
-    loader = make_loader(dataset, preprocess, run.config.train.batch_size, workers=data.workers, cache=data.cache)
-    logits = predict_logits(model, loader, progress=f"{run.run.path.name} {split}").astype(np.float64)
+    freeze(run.model, run.config.model.freeze)
+    model, features = frozen_features(run.model, run.config, run.preprocess, run.engine, training=False)
+    views = prediction_views(tta, run.preprocess)
+    if features:
+        features.compute(features.missing([dataset], list(views)))
+    logits = np.zeros((len(dataset), len(run.classes)))
+    for view, weight in views.items():
+        loader = make_loader(
+            dataset,
+            run.preprocess,
+            run.config.train.batch_size,
+            workers=run.config.data.workers,
+            cache=None if features else run.config.data.cache,
+            view=view,
+        )
+        loader = FeatureLoader(loader, features) if features else loader
+        logits += weight * predict_logits(model, loader, progress=f"{run.run.path.name} {split}")
     return Predictions(dataset.ids, run.classes, logits, dataset.labels)
 
 

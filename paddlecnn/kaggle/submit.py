@@ -37,7 +37,7 @@ def submit_runs(
     its own validation part, for the runs of a cross-validation the out-of-fold predictions.
 
     out: the CSV; submissions/FAMILY-RUN.csv if not given
-    tta: views at test time: none, flip, shift or crops
+    tta: views at test time: none, flip, shift, crops or scales
     slug: Kaggle's name of the competition; the data set's own if not given
     module: the file with the runs' own networks or data sets, if they were trained with one
     data_changed: predict even if the data are not those that the runs were trained with

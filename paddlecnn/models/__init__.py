@@ -1,8 +1,8 @@
 """The networks of the papers. Nothing here knows of data, of training or of Kaggle."""
 
 from paddlecnn.models import alexnet, lenet, vgg, vgg_fast  # noqa: F401  (they register their networks)
+from paddlecnn.models.freezing import freeze
 from paddlecnn.models.layers import LocalResponseNorm
-from paddlecnn.models.network import freeze_features
 from paddlecnn.models.registry import create_model, list_models, register
 
-__all__ = ["LocalResponseNorm", "create_model", "freeze_features", "list_models", "register"]
+__all__ = ["LocalResponseNorm", "create_model", "freeze", "list_models", "register"]

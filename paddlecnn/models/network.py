@@ -57,30 +57,6 @@ def check_images(images: paddle.Tensor, size: int) -> None:
         )
 
 
-def freeze_features(network: nn.Layer) -> None:
-    """Keep `network.features` as it is: no gradients, and no new batch statistics either, also in training mode.
-
-    Raises ModelError for a network without the attribute `features`.
-    """
-    features = getattr(network, "features", None)
-    if not isinstance(features, nn.Layer):
-        raise ModelError(
-            f"model.freeze: features: {getattr(network, 'name', type(network).__name__)} has no layer "
-            "`features` to freeze; give its convolutions that name, or set model.freeze: none"
-        )
-    for parameter in features.parameters():
-        parameter.stop_gradient = True
-    train = network.train
-
-    def train_the_rest(*mode: bool) -> nn.Layer:
-        train(*mode)
-        features.eval()
-        return network
-
-    network.train = train_the_rest  # type: ignore[assignment, method-assign]
-    features.eval()
-
-
 def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias: float = 0.0) -> nn.Conv2D:
     """A convolution with its initial weights and bias."""
     check_weight([outputs, inputs // window.groups, window.kernel, window.kernel])

@@ -20,7 +20,15 @@ from paddlecnn.training.state import TrainState
 logger = logging.getLogger(__name__)
 
 # Keys that change where or how fast a run computes, not the result.
-MAY_CHANGE = ("data.root", "data.workers", "data.cache", "train.checkpoint.", "train.report", "model.module")
+MAY_CHANGE = (
+    "data.root",
+    "data.workers",
+    "data.cache",
+    "train.checkpoint.",
+    "train.feature_cache",
+    "train.report",
+    "model.module",
+)
 EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule", "train.engine", "train.precision")
 
 

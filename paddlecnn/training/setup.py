@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,11 @@ from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import Splits, defaults, open_dataset
+from paddlecnn.data.pipeline.features import FeatureLoader, FrozenFeatures, Unit, frozen_features
 from paddlecnn.data.pipeline.loader import Loader, make_loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError
-from paddlecnn.models import create_model, freeze_features
+from paddlecnn.models import create_model, freeze
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine
 from paddlecnn.randomness import random_seed
@@ -42,6 +44,19 @@ class TrainingSetup:
     excluded: list[tuple[str, str]]  # (id, reason) of each training image that cannot be read
     engine: Engine
     module: ModuleIdentity | None
+    trained: paddle.nn.Layer  # what a step runs: the model, or the layers of it that read cached features
+    features: FrozenFeatures | None  # the cache of the frozen layers in front of them
+    fresh: tuple[paddle.nn.Layer, ...] = ()  # layers that the loaded weights left at their random values
+
+    def missing_features(self) -> list[Unit]:
+        """The features to compute: all views of training, also of the validation images, which are training images of
+        the other folds."""
+        if self.features is None:
+            return []
+        assert isinstance(self.train, FeatureLoader)
+        assert isinstance(self.val, FeatureLoader)
+        views = list(dict.fromkeys([*self.train.views, *self.val.views]))
+        return self.features.missing([self.train.dataset, self.val.dataset], views)
 
     @property
     def identity(self) -> RunIdentity:
@@ -68,22 +83,24 @@ def build_training(config: Config) -> TrainingSetup:
     report_excluded(excluded)
     splits = dataclasses.replace(splits, train=readable)
     model = build_model(config, len(readable.classes))
-    published = []
+    published: list[Preprocess] = []
+    fresh: tuple[paddle.nn.Layer, ...] = ()
     if config.model.weights:
         weights = load_weights(model, config.model.weights, strict=config.model.strict)
+        fresh = layers_without(model, weights.loaded)
         published = [Preprocess(**weights.preprocess)] if weights.preprocess else []
         for line in weights.lines():
             logger.info("%s", line)
-    if config.model.freeze == "features":
-        freeze_features(model)
+    freeze(model, config.model.freeze)
     preprocess = resolve_preprocess(config, model, published)
+    if hasattr(model, "initialise_from") and not config.model.weights:
+        model.initialise_from(first_images(splits.train, preprocess))
+    trained, features = frozen_features(model, config, preprocess, engine, training=True)
     shared: dict[str, Any] = {
         "workers": config.data.workers,
         "shard": (distributed.rank(), distributed.world_size()),
-        "cache": config.data.cache,
+        "cache": None if features else config.data.cache,
     }
-    if hasattr(model, "initialise_from") and not config.model.weights:
-        model.initialise_from(first_images(splits.train, preprocess))
     train = make_loader(
         splits.train,
         preprocess,
@@ -94,7 +111,11 @@ def build_training(config: Config) -> TrainingSetup:
         **shared,
     )
     val = make_loader(splits.val, preprocess, config.train.batch_size, **shared)
-    return TrainingSetup(config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module)
+    if features:
+        train, val = FeatureLoader(train, features), FeatureLoader(val, features)
+    return TrainingSetup(
+        config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module, trained, features, fresh
+    )
 
 
 def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
@@ -106,6 +127,15 @@ def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
 def first_images(dataset: Dataset, preprocess: Preprocess, count: int = 5000) -> paddle.Tensor:
     """The first images of a data set as the network sees them, without augmentation."""
     return next(make_loader(dataset.subset(np.arange(min(count, len(dataset)))), preprocess, count).epoch(0)).images
+
+
+def layers_without(model: paddle.nn.Layer, loaded: Sequence[str]) -> tuple[paddle.nn.Layer, ...]:
+    """The convolutions and fully connected layers whose weights are not among the loaded ones."""
+    return tuple(
+        layer
+        for name, layer in model.named_sublayers()
+        if isinstance(layer, (paddle.nn.Conv2D, paddle.nn.Linear)) and f"{name}.weight" not in loaded
+    )
 
 
 def resolve_preprocess(config: Config, model: paddle.nn.Layer, published: list[Preprocess]) -> Preprocess:

@@ -51,15 +51,24 @@ class TrainState:
     """
 
     def __init__(
-        self, model: paddle.nn.Layer, config: Config, steps_per_epoch: int, checkpoint: Checkpoint | None = None
+        self,
+        model: paddle.nn.Layer,
+        config: Config,
+        steps_per_epoch: int,
+        checkpoint: Checkpoint | None = None,
+        trained: paddle.nn.Layer | None = None,
     ) -> None:
-        """A new state, or the state that `checkpoint` saved. Raises CheckpointError if it does not fit the config."""
+        """A new state, or the state that `checkpoint` saved. Raises CheckpointError if it does not fit the config.
+
+        trained: the layers of the model that a batch runs through, if they are not all
+        """
         self.model = model
+        self.layers = trained or model
         self.config = config
         self.progress = progress_of(checkpoint, steps_per_epoch * config.train.epochs)
         self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done=self.progress.step)
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
-        self.parallel_model = distributed.wrap(model)
+        self.parallel_model = distributed.wrap(self.layers)
         self.trained = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
         on_gpu = paddle.get_device().startswith("gpu")
         self.autocast_type = config.train.precision if on_gpu and config.train.precision != "float32" else None
@@ -137,14 +146,14 @@ class TrainState:
 
     @contextlib.contextmanager
     def weights_for_prediction(self) -> Iterator[paddle.nn.Layer]:
-        """The model, with the averaged weights in it while the context lasts if an average is kept."""
+        """What a batch runs through, with the averaged weights in it while the context lasts if an average is kept."""
         if self.average is None:
-            yield self.model
+            yield self.layers
             return
         raw = copy_of(self.model)
         self.model.set_state_dict(self.average)
         try:
-            yield self.model
+            yield self.layers
         finally:
             self.model.set_state_dict(raw)
 

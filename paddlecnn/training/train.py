@@ -19,7 +19,8 @@ from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import BestEpoch, Progress
 from paddlecnn.training.checkpointer import Checkpointer, check_same_config, check_same_engine, checkpoint_to_resume
-from paddlecnn.training.fit import fit, stop_on_signals
+from paddlecnn.training.fit import TrainingStopped, fit, stop_on_signals
+from paddlecnn.training.initial_scale import scale_fresh_layers
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.profile import StepProfiler
@@ -107,7 +108,10 @@ def is_complete(progress: Progress, config: Config, extend: Sequence[str]) -> bo
 
 def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint | None, profile: int) -> Progress:
     """Train from the checkpoint, or from the beginning. Returns the final progress."""
-    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint)
+    compute_features(setup)
+    if checkpoint is None and setup.fresh:
+        scale_fresh_layers(setup)
+    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)
     state.progress.finished = False
     checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
     position = checkpoint.state.metrics if checkpoint else None
@@ -124,6 +128,20 @@ def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint |
             StepProfiler(profile, run.path / "profile"),
         )
     return state.progress
+
+
+def compute_features(setup: TrainingSetup) -> None:
+    """Fill the cache of frozen layers. Raises TrainingStopped after the batch in work on SIGINT or SIGTERM."""
+    if setup.features is None:
+        return
+    with stop_on_signals() as stop:
+        setup.features.compute(setup.missing_features(), lambda: bool(stop.signal_number))
+        if stop.signal_number:
+            raise TrainingStopped(
+                f"stopped with {len(setup.missing_features()):,} views of images left to compute; what is computed is "
+                f"kept in {setup.features.store.folder}",
+                exit_code=128 + stop.signal_number,
+            )
 
 
 def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False, **options: Any) -> list[FinishedRun]:

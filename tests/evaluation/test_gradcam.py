@@ -10,7 +10,7 @@ from paddle import nn
 from paddlecnn import onednn
 from paddlecnn.errors import ModelError
 from paddlecnn.evaluation.gradcam import grad_cam
-from paddlecnn.models import create_model, freeze_features
+from paddlecnn.models import create_model, freeze
 
 SIZE = 12
 
@@ -74,7 +74,7 @@ def test_networks_of_the_package_in_any_mode_frozen_or_not(name):
     assert heat.max() == pytest.approx(1)
     assert network.training
     assert all(parameter.grad is None for parameter in network.parameters())
-    freeze_features(network)
+    freeze(network, "features")
     network.eval()
     assert (grad_cam(network, batch, [1, 5, 9]) == heat).all()
     assert not network.training

@@ -10,10 +10,10 @@ from paddle import nn
 from paddlecnn.config import Preprocess
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.views import View, prediction_views
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.metrics import predict_logits
 from paddlecnn.evaluation.predict import Predictions, merge
-from paddlecnn.evaluation.tta import ten_crops, with_views
 from paddlecnn.randomness import generator
 
 SPEC = Preprocess(size=28, resize=32, channels="rgb", scale=255.0, mean=[0.0] * 3, std=[1.0] * 3)
@@ -36,8 +36,10 @@ def pictures() -> ArrayDataset:
 
 
 def logits_of(kind: str, pictures: ArrayDataset) -> np.ndarray:
-    model, spec = with_views(kind, CornersOf(), SPEC)
-    return predict_logits(model, make_loader(pictures, spec, 2))
+    total = np.zeros((len(pictures), 2))
+    for view, weight in prediction_views(kind, SPEC).items():
+        total += weight * predict_logits(CornersOf(), make_loader(pictures, SPEC, 2, view=view))
+    return total
 
 
 def test_one_view_is_the_image_itself(pictures):
@@ -53,8 +55,7 @@ def test_flip_takes_the_mean_of_the_image_and_its_mirror_image(pictures):
 
 def test_shift_gives_half_of_the_weight_to_images_moved_by_a_pixel(pictures):
     red = pictures.images[:, 2:30, 2:30, 0] / 255
-    padded = np.pad(red, ((0, 0), (1, 1), (1, 1)), mode="reflect")
-    views = [red, padded[:, :-2, :-2], padded[:, 2:, 2:]]
+    views = [red, *(pictures.images[:, first : first + 28, first : first + 28, 0] / 255 for first in (1, 3))]
     both = [(view[:, 0, 0] + view[:, 0, -1]) / 2 for view in views]
     mean = 0.5 * both[0] + 0.25 * both[1] + 0.25 * both[2]
     np.testing.assert_allclose(logits_of("shift", pictures), np.stack([mean, mean], axis=1), rtol=1e-6)
@@ -65,9 +66,17 @@ def test_ten_crops_are_the_papers_out_of_an_image_of_8_7_the_side(pictures):
     corners = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
     mean = np.mean([(red[:, y, x] + red[:, y, x + 27]) / 2 for y, x in corners], axis=0)
     np.testing.assert_allclose(logits_of("crops", pictures), np.stack([mean, mean], axis=1), rtol=1e-5)
-    assert len(ten_crops(28, 32)) == 10
-    assert with_views("crops", CornersOf(), SPEC.model_copy(update={"resize": 28}))[1].size == 32
-    assert with_views("crops", CornersOf(), SPEC.model_copy(update={"resize": 40}))[1].size == 40
+    assert len(prediction_views("crops", SPEC)) == 10
+    assert {view.resize for view in prediction_views("crops", SPEC.model_copy(update={"resize": 28}))} == {32}
+    assert {view.resize for view in prediction_views("crops", SPEC.model_copy(update={"resize": 40}))} == {40}
+
+
+def test_three_scales_are_vggs_224_256_and_288_each_also_mirrored():
+    assert prediction_views("scales", SPEC.model_copy(update={"size": 224, "resize": 256})) == {
+        View(side, offset, offset, mirrored): pytest.approx(1 / 6)
+        for mirrored in (False, True)
+        for side, offset in ((224, 0), (256, 16), (288, 32))
+    }
 
 
 def test_folds_merge_into_out_of_fold_predictions_and_equal_ids_into_a_mean():

@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 from paddlecnn.errors import ModelError
-from paddlecnn.models import LocalResponseNorm, create_model, freeze_features
+from paddlecnn.models import LocalResponseNorm, create_model, freeze
 from paddlecnn.models.registry import NETWORKS
 from paddlecnn.models.summary import count_parameters
 
@@ -198,7 +198,7 @@ def test_training_is_repeatable_from_its_seeds():
 
 def test_frozen_features_stay_as_they_are_in_training():
     network = create_model("vgg11_bn_cifar", num_classes=3)
-    freeze_features(network)
+    freeze(network, "features")
     network.train()
     before = {name: value.numpy().copy() for name, value in network.state_dict().items()}
     optimizer = paddle.optimizer.Momentum(0.1, parameters=network.parameters(), weight_decay=0.1)

@@ -10,7 +10,7 @@ import yaml
 from paddle import nn
 
 from paddlecnn.errors import ModelError, WeightsError
-from paddlecnn.models import create_model, freeze_features, list_models, register
+from paddlecnn.models import create_model, freeze, list_models, register
 from paddlecnn.models.registry import FORMER
 from paddlecnn.models.summary import summarize, summarize_by_name
 from paddlecnn.models.weights import load_weights
@@ -160,7 +160,7 @@ def test_logits_of_another_width_are_refused_at_the_first_call():
 
 def test_a_users_features_freeze():
     network = create_model("Tiny", 5)
-    freeze_features(network)
+    freeze(network, "features")
     network.train()
     before = network.features[1]._mean.numpy().copy()
     network(paddle.randn([4, 3, 8, 8]) + 3.0).sum().backward()
@@ -173,7 +173,7 @@ def test_freezing_needs_features():
     network = create_model("Tiny", 5)
     del network.features
     with pytest.raises(ModelError, match=r"model\.freeze: features: Tiny has no layer `features`"):
-        freeze_features(network)
+        freeze(network, "features")
 
 
 def test_a_users_network_is_summed_up_by_running_it():

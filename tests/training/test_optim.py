@@ -9,7 +9,7 @@ import pytest
 from paddlecnn.config import Config, OptimConfig
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.errors import ConfigError
-from paddlecnn.models import create_model, freeze_features
+from paddlecnn.models import create_model, freeze
 from paddlecnn.training.optim import build_optimizer, build_schedule, optimizer_arrays
 from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import StepSums, TrainState
@@ -136,7 +136,7 @@ def test_a_scale_for_no_layer_is_an_error():
 
 def test_frozen_convolutions_do_not_move():
     model = create_model("lenet5")
-    freeze_features(model)
+    freeze(model, "features")
     before = [parameter.numpy() for parameter in model.features.parameters()]
     config = OptimConfig(lr=0.1, weight_decay=0.5)
     optimizer = build_optimizer(model, config, build_schedule(config, 1, 1))

@@ -14,6 +14,7 @@ import numpy as np
 from paddlecnn.config import Augment, ColorJitter, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.pipeline.transforms import crop, resize_image, square
+from paddlecnn.data.pipeline.views import crop_places
 from paddlecnn.randomness import generator
 
 # Principal components of ImageNet's RGB pixels, scale 0..1: deviations and, in columns, directions.
@@ -73,11 +74,13 @@ def random_crops(
     images: np.ndarray, positions: np.ndarray, draws: EpochRandom, augment: Augment, size: int
 ) -> np.ndarray:
     """[n, R, R, 3] to [n, 3, size, size], at a random place with `crop` or `pad`, else at the centre."""
-    places = images.shape[1] + 2 * augment.pad - size + 1
-    if augment.crop or augment.pad:
-        tops, lefts = (draws("crop", positions, 2) * places).astype(np.int64)
+    room = images.shape[1] + 2 * augment.pad - size
+    if augment.crop and augment.crop_places:
+        tops, lefts = np.array(crop_places(augment.crop_places, room))[place_numbers(positions, draws, augment)].T
+    elif augment.crop or augment.pad:
+        tops, lefts = (draws("crop", positions, 2) * (room + 1)).astype(np.int64)
     else:
-        tops = lefts = np.full(len(images), places // 2)
+        tops = lefts = np.full(len(images), room // 2)
     return crop(images, tops, lefts, size, augment.pad, augment.pad_mode)
 
 
@@ -87,6 +90,18 @@ def mirrored_in(draws: EpochRandom, positions: np.ndarray, alternating: bool) ->
         return draws("flip", positions, 1)[0] < 0.5
     first = uniforms(draws.seed, "flip", 0, draws.count, 1)[0, positions] < 0.5
     return first if draws.epoch % 2 == 0 else ~first
+
+
+def place_numbers(positions: np.ndarray, draws: EpochRandom, augment: Augment) -> np.ndarray:
+    """int64 [n]: which of the `crop_places` each image is cropped at."""
+    return (draws("crop", positions, 2)[0] * augment.crop_places).astype(np.int64)
+
+
+def view_numbers(positions: np.ndarray, draws: EpochRandom, augment: Augment, views: int) -> np.ndarray:
+    """int64 [n]: which of `training_views` each image is seen in: what `training_pixels` would cut out."""
+    places = views // 2 if augment.flip else views
+    numbers = place_numbers(positions, draws, augment) if places > 1 else np.zeros(len(positions), np.int64)
+    return numbers + places * mirrored_in(draws, positions, augment.flip == "alternating") if augment.flip else numbers
 
 
 def random_resized_crops(

@@ -23,7 +23,8 @@ from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.pipeline.augment import EpochRandom, resized_reader, training_pixels
 from paddlecnn.data.pipeline.mixup import Mix, draw_mix, soft_labels
 from paddlecnn.data.pipeline.prefetch import map_ahead
-from paddlecnn.data.pipeline.transforms import centre_crop, to_input
+from paddlecnn.data.pipeline.transforms import to_input
+from paddlecnn.data.pipeline.views import View, centre
 from paddlecnn.errors import ConfigError
 from paddlecnn.randomness import generator
 
@@ -62,6 +63,7 @@ def make_loader(
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
     cache: str | None = None,
+    view: View | None = None,
 ) -> Loader:
     """A loader over a data set.
 
@@ -71,12 +73,14 @@ def make_loader(
     workers     threads that read files; images in memory are faster without them and ignore it
     shard       (rank, number of processes): this process's part of each batch
     cache       folder for the resized images of files in one memory-mapped file; None: no cache
+    view        what evaluation sees of an image; None: the central crop
     """
+    view = view or centre(preprocess.resize, preprocess.size)
     if cache is not None and not isinstance(dataset, ArrayDataset):
         from paddlecnn.data.pipeline.cache import cached
 
-        dataset = cached(dataset, preprocess.resize, cache)
-    return Loader(dataset, preprocess, batch_size, augment, seed, shuffle, workers, shard)
+        dataset = cached(dataset, view.resize, cache)
+    return Loader(dataset, preprocess, batch_size, augment, seed, shuffle, workers, shard, view)
 
 
 class Loader:
@@ -92,6 +96,7 @@ class Loader:
         shuffle: bool,
         workers: int,
         shard: tuple[int, int],
+        view: View,
     ):
         self.dataset = dataset
         self.preprocess = preprocess
@@ -100,7 +105,8 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self.rank, self.world = shard
-        self.read_squares = resized_reader(dataset, preprocess.resize)
+        self.view = view
+        self.read_squares = resized_reader(dataset, view.resize)
         self.workers = 0 if self.is_in_memory else workers
         if augment and augment.cutout > preprocess.size:
             raise ConfigError(f"data.augment.cutout: {augment.cutout} is larger than the input of {preprocess.size}")
@@ -113,7 +119,7 @@ class Loader:
         return (
             isinstance(self.dataset, ArrayDataset)
             and not (self.augment and self.augment.random_resized_crop)
-            and self.dataset.images.shape[1:3] == (self.preprocess.resize,) * 2
+            and self.dataset.images.shape[1:3] == (self.view.resize,) * 2
         )
 
     def __len__(self) -> int:
@@ -147,7 +153,7 @@ class Loader:
         if not len(plan.needed):
             return np.empty((0, 3, self.preprocess.size, self.preprocess.size), np.uint8)
         if self.augment is None:
-            return centre_crop(self.read_squares(plan.needed), self.preprocess.size)
+            return self.view.cut(self.read_squares(plan.needed), self.preprocess.size)
         draws = EpochRandom(self.seed, epoch, len(self.dataset))
         return training_pixels(plan.needed, draws, self.augment, self.preprocess, self.read_squares, self.dataset.image)
 
