@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from paddle import nn
+from paddle.nn.initializer import Uniform
 from pydantic import Field
 
 from paddlecnn.models.layers import LocalResponseNorm
@@ -34,6 +35,13 @@ Pool = tuple[Side, Side] | None  # kernel, stride
 Real = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 PositiveReal = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
+KERAS_UNIFORM = Uniform(-0.05, 0.05)
+INITIALISERS = {  # weights, weights of the output layer, biases of conv 2, 4, 5 and the hidden layers
+    "he": (HE_NORMAL, NORMAL_001, 0.0),
+    "paper": (NORMAL_001, NORMAL_001, 1.0),
+    "uniform": (KERAS_UNIFORM, KERAS_UNIFORM, 0.0),
+}
+
 
 @dataclass(frozen=True)
 class AlexNetConfig:
@@ -52,15 +60,15 @@ class AlexNetConfig:
     hidden: Hidden = (4096, 4096)  # units of fc6 and fc7, section 3.5
     dropout: Dropout = 0.5  # on the outputs of fc6 and fc7, section 4.2
     # "he": He et al. 2015, biases 0. "paper", section 5: N(0, 0.01), biases 1 in conv 2, 4, 5 and the hidden layers.
-    # The output layer has N(0, 0.01) in both.
-    init: Literal["he", "paper"] = "he"
+    # The output layer has N(0, 0.01) in both. "uniform": U(-0.05, 0.05) everywhere, Keras' RandomUniform, biases 0.
+    init: Literal["he", "paper", "uniform"] = "he"
 
 
 class AlexNet(ConvClassifier):
     """Five convolutions, two hidden fully connected layers with dropout, and the output layer (section 3.5)."""
 
     def __init__(self, config: AlexNetConfig):
-        weight, one = {"he": (HE_NORMAL, 0.0), "paper": (NORMAL_001, 1.0)}[config.init]
+        weight, last, one = INITIALISERS[config.init]
         pools = dict(zip((1, 2, 5), config.pools, strict=True))
         features: list[NamedLayer] = []
         channels = 3
@@ -79,13 +87,7 @@ class AlexNet(ConvClassifier):
             channels = width
         super().__init__(features, config.input_size, config.num_classes)
         self.classifier = classifier(
-            self.feature_shape,
-            config.hidden,
-            config.num_classes,
-            config.dropout,
-            weight=weight,
-            last=NORMAL_001,
-            bias=one,
+            self.feature_shape, config.hidden, config.num_classes, config.dropout, weight=weight, last=last, bias=one
         )
 
 

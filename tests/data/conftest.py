@@ -27,6 +27,27 @@ def cifar_folder(tmp_path) -> Path:
 
 
 @pytest.fixture
+def cifar100_folder(tmp_path) -> Path:
+    """tmp_path/cifar-100-python with 200 random images in each part."""
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("train", "test"):
+        batch = {
+            b"data": random.integers(0, 256, (200, 3072), np.uint8),
+            b"fine_labels": [i % 100 for i in range(200)],
+            b"coarse_labels": [i % 20 for i in range(200)],
+        }
+        (folder / name).write_bytes(pickled(batch))
+    names = {
+        b"fine_label_names": [b"f%d" % i for i in range(100)],
+        b"coarse_label_names": [b"c%d" % i for i in range(20)],
+    }
+    (folder / "meta").write_bytes(pickled(names))
+    return folder
+
+
+@pytest.fixture
 def cifar_tar(cifar_folder, tmp_path) -> Path:
     """A folder that contains only cifar-10-python.tar.gz."""
     root = tmp_path / "packed"

@@ -42,29 +42,8 @@ def test_pixels_labels_and_ids_are_those_of_the_batch(cifar_folder):
 
 
 @pytest.mark.parametrize(("labels", "classes"), [("fine", 100), ("coarse", 20)])
-def test_cifar100_has_fine_and_coarse_labels(tmp_path, labels, classes):
-    folder = tmp_path / "cifar-100-python"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for name in ("train", "test"):
-        (folder / name).write_bytes(
-            pickled(
-                {
-                    b"data": random.integers(0, 256, (200, 3072), np.uint8),
-                    b"fine_labels": [i % 100 for i in range(200)],
-                    b"coarse_labels": [i % 20 for i in range(200)],
-                }
-            )
-        )
-    (folder / "meta").write_bytes(
-        pickled(
-            {
-                b"fine_label_names": [b"f%d" % i for i in range(100)],
-                b"coarse_label_names": [b"c%d" % i for i in range(20)],
-            }
-        )
-    )
-    splits = opened("cifar100", tmp_path, labels=labels, val_fraction=0.5)
+def test_cifar100_has_fine_and_coarse_labels(cifar100_folder, labels, classes):
+    splits = opened("cifar100", cifar100_folder, labels=labels, val_fraction=0.5)
     assert len(splits.train.classes) == classes
     assert splits.test.labels[150] == 150 % classes
 

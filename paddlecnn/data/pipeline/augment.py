@@ -55,6 +55,9 @@ def training_pixels(
 ) -> np.ndarray:
     """The training images at these positions, augmented: uint8 [n, 3, S, S]."""
     if augment.random_resized_crop is not None:
+        if augment.crop or augment.pad:  # a part of the random crop
+            crops = random_crops(read_squares(positions), positions, draws, augment, spec.size).transpose(0, 2, 3, 1)
+            read_image = dict(zip(positions.tolist(), crops, strict=True)).__getitem__
         images = random_resized_crops(positions, draws, augment.random_resized_crop, spec.size, read_image)
     else:
         images = random_crops(read_squares(positions), positions, draws, augment, spec.size)
