@@ -138,6 +138,12 @@ class Run:
             raise ConfigError(f"split {split!r}: must be 'val' or 'test'")
         return evaluate_run(self._run, split, self.checkpoint, device, module=self._module)
 
+    def report(self, device: str = "auto") -> Path:
+        """Write report.html, the page that shows the best epoch (docs/report.md), into the run's folder."""
+        from paddlecnn.reporting.report import write_report  # here, because matplotlib takes a second to import
+
+        return write_report(self._run, self._module, device)
+
 
 @dataclass(frozen=True)
 class TrainingResult:

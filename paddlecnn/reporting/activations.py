@@ -100,12 +100,12 @@ class FeatureMaps:
 
 
 def feature_maps(outputs: Sequence[LayerOutput]) -> list[FeatureMaps]:
-    """The maps of each layer with [C, H, W] outputs; a convolution is shown after its normalisation and ReLU."""
+    """The maps of each layer with [C, H, W] outputs; a convolution is shown after its normalisation and activation."""
     layers = [one for one in outputs if one.after.ndim == 4 and not isinstance(one.layer, nn.Dropout)]
     rows, names = [], []
     for one, following in zip(layers, [*layers[1:], None], strict=True):
         names.append(one.name)
-        if following is not None and isinstance(following.layer, (nn.BatchNorm2D, nn.ReLU)):
+        if following is not None and isinstance(following.layer, (nn.BatchNorm2D, nn.ReLU, nn.GELU)):
             continue
         maps = one.after[0]
         strongest = np.argsort(-np.abs(maps).mean(axis=(1, 2)), kind="stable")[:MAPS]

@@ -223,6 +223,8 @@ def read_member(run: RunDir, split: str, is_named: bool, evaluate: bool) -> Memb
     """One run; None, with a warning, for a run of a folder that has not finished what is compared."""
     try:
         best, last = run.load_state("best"), run.load_state("last")
+        if split == "val" and best.best is not None and not best.best.n:
+            raise RunError(f"{run.path}: was trained without validation images; compare with --split test")
         stored = stored_predictions(run, split, best)
         if stored is None and evaluate:
             logger.info("%s: predicting the %s images", run.path, split)

@@ -16,21 +16,24 @@ INVISIBLE = ("Cc", "Cf", "Mn", "Zs")  # control and format characters, combining
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of classes in a figure, the fonts that draw them, and a note if they are numbers."""
+    """The labels of classes in a figure, the fonts that draw them, and which classes are numbers."""
 
     texts: tuple[str, ...]
     fonts: tuple[str, ...]
-    note: str = ""
+    numbered: tuple[int, ...]  # classes shown by their number, the first of the run is 1
+
+    @property
+    def note(self) -> str:
+        """What the numbers mean; empty if there are none."""
+        return "numbers: places of classes in the run, whose names no installed font can show" if self.numbered else ""
 
 
 def labels_of(classes: Sequence[str]) -> Labels:
-    """The names of classes, or 1, 2, 3, ... if no installed font has all their characters."""
+    """The names of classes; a name with a character that no installed font has becomes its number."""
     fonts, missing = fonts_for(classes)
-    if not missing:
-        return Labels(tuple(classes), fonts)
-    numbers = tuple(str(number) for number in range(1, len(classes) + 1))
-    some = " ".join(f"U+{ord(character):04X}" for character in sorted(missing)[:3])
-    return Labels(numbers, (DEFAULT,), f"classes by number, in the order of the run: no installed font has {some}")
+    numbered = tuple(number for number, name in enumerate(classes, start=1) if missing.intersection(name))
+    texts = tuple(str(number) if number in numbered else name for number, name in enumerate(classes, start=1))
+    return Labels(texts, fonts, numbered)
 
 
 def fonts_for(texts: Iterable[str]) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -118,7 +118,7 @@ PARTS: TypeAdapter[list[Training | Speed]] = TypeAdapter(list[Training | Speed])
 
 def read_results(folder: Path) -> list[ResultFile]:
     """All files of a folder, by name. Raises ResultError, naming the file, the key and the problem."""
-    return [read_result(path) for path in sorted(folder.glob("*.json")) if path.name != "published.json"]
+    return [read_result(path) for path in sorted(folder.glob("*.json"))]
 
 
 def read_result(path: Path) -> ResultFile:

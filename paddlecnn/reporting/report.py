@@ -20,7 +20,7 @@ from paddlecnn.configfile import differences, flat
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.data.pipeline.transforms import centre_crop, normalise, square
-from paddlecnn.errors import DataError
+from paddlecnn.errors import DataError, RunError
 from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, image_losses, worst_loss
 from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
@@ -32,7 +32,6 @@ from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.registry import default_options
 from paddlecnn.models.summary import Summary, summarize
 from paddlecnn.reporting.activations import feature_maps, first_filters, record, suppressions
-from paddlecnn.reporting.anchors import anchors_for
 from paddlecnn.reporting.figures import (
     anchor_figure,
     confusion_figure,
@@ -43,6 +42,7 @@ from paddlecnn.reporting.figures import (
 )
 from paddlecnn.reporting.fonts import labels_of
 from paddlecnn.reporting.page import data_uri, write_page
+from paddlecnn.reporting.published import published_for
 from paddlecnn.reporting.theme import svg
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import RunState
@@ -137,6 +137,8 @@ def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> 
     """Load the run, and predict its validation images unless that was done."""
     runtime.choose_device(device)
     loaded = load_run(run, "best", module)
+    if loaded.state.best is not None and not loaded.state.best.n:
+        raise RunError(f"{run.path}: was trained without validation images, from which a report is made")
     stored = stored_predictions(run, "val", loaded.state)
     if stored is None:
         logger.info("%s: predicting the validation images", run.path)
@@ -166,7 +168,7 @@ def outcome(evidence: Evidence) -> dict[str, Any]:
     worst = worst_loss(0, len(evidence.loaded.classes))
     accuracy = accuracy_estimate(evidence.predicted == evidence.labels)
     test = tested(evidence)
-    published = anchors_for(evidence.config.data.name, evidence.config.model.name)
+    published = published_for(evidence.config.data.name, evidence.config.model.name)
     own = [("validation", accuracy), *([("test", test)] if test else [])]
     return {
         "accuracy": accuracy,
@@ -212,10 +214,11 @@ def config_changes(config: Config) -> list[tuple[str, Any, Any]]:
 def curves(evidence: Evidence) -> dict[str, Any]:
     """Loss and accuracy over the epochs."""
     history, best = evidence.history.history, evidence.loaded.state.epoch
-    final = history[-1]
+    train, val = history[-1].train, history[-1].val
+    assert val is not None  # of a run with validation images
     described = (
-        f"Training ends at loss {final.train.loss:.3f} and accuracy {final.train.top1:.1%}, validation at "
-        f"{final.val.loss:.3f} and {final.val.top1:.1%}; the best epoch is {best} of {len(history)}."
+        f"Training ends at loss {train.loss:.3f} and accuracy {train.top1:.1%}, validation at {val.loss:.3f} and "
+        f"{val.top1:.1%}; the best epoch is {best} of {len(history)}."
     )
     return {
         "curves": [svg(history_figure(history, best, name), name, described) for name in ("loss", "top1")],
@@ -238,7 +241,7 @@ def classes_section(evidence: Evidence) -> dict[str, Any]:
     return {
         "per_class": evidence.figures["per_class"],
         "confusion": svg(confusion_figure(confusion, classes), "confusion", described),
-        "numbered": classes if labels_of(classes).note else (),
+        "numbered": [(number, classes[number - 1]) for number in labels_of(classes).numbered],
         "pairs": [pair for pair in pairs if pair[2]],
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +12,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from matplotlib.figure import Figure
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import t as student
 
 from paddlecnn.files import save_png, write_text
 from paddlecnn.reporting import results_figures as figures
+from paddlecnn.reporting.published import published_results
 from paddlecnn.reporting.records import Machine, ResultError, ResultFile, Speed, Training, read_results
 
 HEAD = """# Results
@@ -36,20 +35,6 @@ Measured by `paddlecnn benchmark`; how, and what limits it: [performance.md](per
 """
 README_BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 README_ROWS = 5
-
-
-class Published(BaseModel):
-    """A published accuracy beside which ours are set; published.json is a list of them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    data: str
-    network: str
-    top1: float
-    how: str
-    chosen_on_test: str  # yes, no, or not stated: whether the epoch was chosen on the test images
-    source: str  # Markdown
-    config: str | None = None  # our config to compare, as in `config_file`
 
 
 @dataclass(frozen=True)
@@ -125,9 +110,9 @@ REWRITE = "run `paddlecnn results` to write it again"
 
 def pages(folder: Path) -> dict[Path, str]:
     """The text of each page: docs/results.md and, if it has the marks of a table, the README above it."""
-    files, published = read_results(folder), read_published(folder)
+    files = read_results(folder)
     experiments = grouped(files)
-    found = {folder.with_suffix(".md"): page_text(folder, experiments, published, files)}
+    found = {folder.with_suffix(".md"): page_text(folder, experiments, files)}
     readme = folder.parent.parent / "README.md"
     text = readme.read_text(encoding="utf-8") if readme.exists() else ""
     if README_BLOCK.search(text):
@@ -137,22 +122,10 @@ def pages(folder: Path) -> dict[Path, str]:
     return found
 
 
-def page_text(folder: Path, experiments: list[Experiment], published: list[Published], files: list[ResultFile]) -> str:
+def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFile]) -> str:
     """The whole page; a section without figures is left out."""
     parts = [HEAD, *training_sections(folder, experiments), *lrn_section(experiments)]
-    if published:
-        parts.append(published_section(published, experiments))
-    return "\n".join([*parts, *speed_section(files)])
-
-
-def read_published(folder: Path) -> list[Published]:
-    """The content of published.json; none without the file. Raises ResultError."""
-    path = folder / "published.json"
-    try:
-        text = path.read_text(encoding="utf-8") if path.exists() else "[]"
-        return TypeAdapter(list[Published]).validate_python(json.loads(text))
-    except (ValueError, ValidationError) as error:
-        raise ResultError(f"{path}: not a list of published results ({' '.join(str(error).split())[:200]})") from None
+    return "\n".join([*parts, published_section(experiments), *speed_section(files)])
 
 
 def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
@@ -272,10 +245,10 @@ def paired_sentence(without: Experiment, with_lrn: Experiment) -> str:
     )
 
 
-def published_section(published: list[Published], experiments: list[Experiment]) -> str:
+def published_section(experiments: list[Experiment]) -> str:
     """Published accuracies beside ours."""
     rows = []
-    for one in published:
+    for one in published_results():
         ours = [other for other in experiments if other.tests and one.config and other.name == one.config]
         best = max(ours, key=lambda other: fmean(other.tests), default=None)
         rows.append(
@@ -286,7 +259,7 @@ def published_section(published: list[Published], experiments: list[Experiment])
                 one.how,
                 one.chosen_on_test,
                 f"{test_accuracy(best)}, {best.label}, {best.epochs} epochs" if best else "",
-                one.source,
+                f"[{one.source}]({one.link})" if one.link else one.source,
             ]
         )
     header = ["data", "network", "published", "how", "epoch chosen on test images", "ours", "source"]
@@ -325,7 +298,10 @@ def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
         points = [(one.label, one.minutes, one.tests) for one in experiments if one.first.data == data and one.tests]
         found[images / f"results_{data}_time.png"] = partial(figures.accuracy_time, points)
     for number, pair in enumerate(lrn_pairs(experiments)):
-        curves = {one.first.model: [[epoch.val.top1 for epoch in run.history] for run in one.runs] for one in pair}
+        curves = {
+            one.first.model: [[epoch.val.top1 for epoch in run.history if epoch.val] for run in one.runs]
+            for one in pair
+        }
         found[images / f"results_lrn_{number}.png"] = partial(figures.curves, curves)
     return found
 

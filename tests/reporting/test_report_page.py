@@ -167,6 +167,18 @@ def test_a_report_without_the_images_says_so(tool, tmp_path, photos, capsys):
     assert 'id="mistakes"' not in page
 
 
+def test_a_run_without_validation_images_has_no_report(tool, tmp_path, capsys):
+    (tmp_path / "all.yaml").write_text(
+        "data: {name: digits, limit: 60, val_fraction: 0}\nmodel: {name: lenet5}\ntrain: {epochs: 1, report: true}\n"
+    )
+    assert (
+        tool("train", "-c", tmp_path / "all.yaml", "--run", tmp_path / "run") == 0
+    )  # the training is done all the same
+    assert "no report yet" in capsys.readouterr().err
+    assert tool("report", tmp_path / "run") == 2
+    assert "was trained without validation images" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_run_is_one_line(tool, tmp_path, capsys):
     assert tool("report", tmp_path) == 2
     assert capsys.readouterr().err == f"{tmp_path}: not a run folder (it has no config.yaml)\n"
