@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 
 def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Rows of cells as aligned columns: the first `left` columns flush left, the others flush right."""
+    from tabulate import tabulate  # slow to import, and many commands print no table
+
     alignment = ["left" if column < left else "right" for column in range(len(rows[0]))]
     table = tabulate(rows, tablefmt="plain", colalign=alignment, disable_numparse=True)
     return "\n".join(line.rstrip() for line in table.splitlines())

@@ -1,12 +1,14 @@
 """Paddle's side of a measurement: `python -m paddlecnn.benchmarks.paddle_worker REQUEST`, in a process of its own.
 
 The contenders: installed (Paddle without the variables of runtime.py), model_fit (paddle.Model.fit), paddle (this
-package's environment), onednn_float32, onednn_bfloat16.
+package's environment), onednn_float32, onednn_bfloat16; for inference also predictor_float32 and predictor_bfloat16
+(paddle.inference with oneDNN) and onnxruntime.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -90,10 +92,40 @@ def inference_step(network: Any, images: Any, contender: str) -> Callable[[], fl
     network.eval()
     if contender == "onnxruntime":
         return onnx_step(network, images)
+    if contender.startswith("predictor_"):
+        return predictor_step(network, images, contender.removeprefix("predictor_"))
 
     def step() -> float:
         with paddle.no_grad():
             return float(network(images).numpy().ravel()[0])
+
+    return step
+
+
+def predictor_step(network: Any, images: Any, precision: str) -> Callable[[], float]:
+    """paddle.inference, as its manual sets it up for a CPU."""
+    import paddle
+    from paddle import inference
+
+    with tempfile.TemporaryDirectory() as folder:
+        specification = paddle.static.InputSpec([None, *images.shape[1:]], "float32")
+        paddle.jit.save(network, str(Path(folder) / "network"), input_spec=[specification])
+        config = inference.Config(folder, "network")
+        config.disable_gpu()
+        config.disable_glog_info()
+        config.enable_mkldnn()
+        if precision == "bfloat16":
+            config.enable_mkldnn_bfloat16()
+        config.set_cpu_math_library_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        predictor = inference.create_predictor(config)
+    array = images.numpy()
+    source = predictor.get_input_handle(predictor.get_input_names()[0])
+    result = predictor.get_output_handle(predictor.get_output_names()[0])
+
+    def step() -> float:
+        source.copy_from_cpu(array)
+        predictor.run()
+        return float(result.copy_to_cpu().ravel()[0])
 
     return step
 
@@ -106,7 +138,9 @@ def onnx_step(network: Any, images: Any) -> Callable[[], float]:
         path = str(Path(folder) / "network")
         specification = paddle.static.InputSpec([None, *images.shape[1:]], "float32")
         paddle.onnx.export(network, path, input_spec=[specification], opset_version=13)
-        session = onnxruntime.InferenceSession(f"{path}.onnx", providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
+        session = onnxruntime.InferenceSession(f"{path}.onnx", options, providers=["CPUExecutionProvider"])
     array, name = images.numpy(), session.get_inputs()[0].name
     return lambda: float(session.run(None, {name: array})[0].ravel()[0])
 

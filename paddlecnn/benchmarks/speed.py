@@ -31,7 +31,11 @@ from paddlecnn.text_tables import text_table
 logger = logging.getLogger(__name__)
 
 OURS = ("onednn_float32", "onednn_bfloat16", "paddle")
-PADDLES = {"train": ("installed", "model_fit", *OURS), "infer": (*OURS, "onnxruntime"), "start": OURS}
+PADDLES = {
+    "train": ("installed", "model_fit", *OURS),
+    "infer": (*OURS, "predictor_float32", "predictor_bfloat16", "onnxruntime"),
+    "start": OURS,
+}
 TORCHES = ("eager", "channels_last", "bfloat16")
 REFERENCE = "torch eager"  # ratios are to this contender, or to "installed" without PyTorch
 VARIABLES = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
@@ -114,6 +118,8 @@ def find_contenders(what: str, peers: str | None) -> Iterator[str]:
     for name in PADDLES[what]:
         if name == "onnxruntime" and not (installed("onnxruntime") and installed("paddle2onnx")):
             logger.warning("onnxruntime: not measured, onnxruntime and paddle2onnx are not installed")
+        elif name.endswith("_bfloat16") and not engine_available("bfloat16"):
+            logger.warning("%s: not measured, this CPU does not compute in bfloat16", name)
         elif name.startswith("onednn_") and not engine_available(name.removeprefix("onednn_")):
             logger.warning("%s: not measured, impossible on this machine", name)
         else:

@@ -57,5 +57,5 @@ TRAINING = {
     "vgg16_bn_cifar": Workload((*vgg16(True), ("flatten",), ("linear", 512, 10)), 128, 32),
     "alexnet_lrn": Workload(ALEXNET_LRN, 32, 227, 1000),
 }
-INFERENCE = {"vgg16_features": Workload(vgg16(False), 16, 224)}
+INFERENCE = {"vgg16_features": Workload(vgg16(False), 16, 224), "vgg16_bn_cifar": TRAINING["vgg16_bn_cifar"]}
 WORKLOADS = TRAINING | INFERENCE

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import softmax
-from sklearn.model_selection import KFold
 
 from paddlecnn.errors import DataError
 from paddlecnn.randomness import random_seed
@@ -116,6 +114,8 @@ def fit_calibration(
 
 def lowest(function: Callable[[float], float], low: float, high: float) -> float:
     """The minimum of a function of a positive number between two bounds, to a relative precision of 0.001."""
+    from scipy.optimize import minimize_scalar  # slow to import, and training needs only the losses above
+
     return float(
         np.exp(
             minimize_scalar(
@@ -146,6 +146,8 @@ def cross_fitted(fit: Fit, logits: np.ndarray, labels: np.ndarray, seed: int) ->
             f"{len(labels)} validation images are too few to calibrate on; "
             "use --temperature 1 --clip none, or a larger validation part"
         )
+    from sklearn.model_selection import KFold  # slow to import
+
     probabilities = np.empty((len(labels), logits.shape[-1]))
     smallest = 1.0
     folds = KFold(PARTS, shuffle=True, random_state=random_seed(seed, "calibration parts") % 2**32)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import paddle
 from scipy.special import log_softmax, softmax
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 from tqdm import tqdm
 
 from paddlecnn import distributed
@@ -71,6 +70,9 @@ def report(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
     confusion (rows: labels, columns: predictions). log_loss clips probabilities at 1e-15, as Kaggle does; the other
     metrics are scikit-learn's.
     """
+    # Slow to import, and validation during training does without.
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
+
     every = np.arange(len(classes))
     probabilities = softmax(logits.astype(np.float64), axis=1)
     scores = score(logits, labels)

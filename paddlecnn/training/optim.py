@@ -14,6 +14,7 @@ from paddle.optimizer import lr as schedules
 from paddlecnn.config import Constant, Cosine, Custom, Exponential, MultiStep, OneCycle, OptimConfig, Step
 from paddlecnn.errors import ConfigError, did_you_mean
 from paddlecnn.runs.checkpoint import Arrays
+from paddlecnn.training.momentum import BlockedMomentum, scale_gradients
 
 NORMS = (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm1D, paddle.nn.LayerNorm, paddle.nn.GroupNorm)
 
@@ -95,7 +96,7 @@ def build_optimizer(
     if config.name == "sgd":
         return paddle.optimizer.SGD(**shared)
     if config.name in ("momentum", "nesterov"):
-        return paddle.optimizer.Momentum(momentum=config.momentum, use_nesterov=config.name == "nesterov", **shared)
+        return BlockedMomentum(momentum=config.momentum, use_nesterov=config.name == "nesterov", **shared)
     kind = paddle.optimizer.AdamW if config.name == "adamw" else paddle.optimizer.Adam
     return kind(beta1=config.betas[0], beta2=config.betas[1], epsilon=config.eps, **shared)
 
@@ -141,12 +142,15 @@ def gradient_norm(parameters: list[paddle.Tensor]) -> paddle.Tensor:
     return paddle.stack([paddle.matmul(gradient, gradient) for gradient in flat]).astype("float64").sum().sqrt()
 
 
-@paddle.no_grad()
-def clip_gradients(parameters: list[paddle.Tensor], norm: paddle.Tensor, limit: float) -> None:
-    """Scale all gradients by min(1, limit / norm) in place (Pascanu et al. 2013), without reading the norm."""
+def clip_gradients(
+    optimizer: paddle.optimizer.Optimizer, parameters: list[paddle.Tensor], norm: paddle.Tensor, limit: float
+) -> None:
+    """Scale all gradients by min(1, limit / norm) (Pascanu et al. 2013), at the optimizer's next step if it can."""
     factor = paddle.clip(limit / norm, max=1.0).astype("float32")
-    for gradient in gradients_of(parameters):
-        gradient.multiply_(factor.astype(gradient.dtype))
+    if isinstance(optimizer, BlockedMomentum):
+        optimizer.gradient_factor = factor
+    else:
+        scale_gradients(parameters, factor)
 
 
 def gradients_of(parameters: list[paddle.Tensor]) -> list[paddle.Tensor]:

@@ -19,6 +19,7 @@ from paddlecnn.errors import CheckpointError
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint
 from paddlecnn.runs.state import LogPosition, Progress, RunIdentity, RunState
+from paddlecnn.training.momentum import move_average
 from paddlecnn.training.optim import (
     build_optimizer,
     build_schedule,
@@ -112,7 +113,7 @@ class TrainState:
             self.scaler.unscale_(self.optimizer)
         norm = gradient_norm(self.trained) if want_norm or clip else None
         if clip and norm is not None:
-            clip_gradients(self.trained, norm, clip)
+            clip_gradients(self.optimizer, self.trained, norm, clip)
         if self.scaler:
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -140,7 +141,7 @@ class TrainState:
         with paddle.no_grad():
             for name, value in self.model.state_dict().items():
                 if value.name in trained:
-                    average[name].scale_(decay).add_(value.detach() * (1 - decay))
+                    move_average(average[name], value, decay)
                 else:
                     average[name] = value.detach().clone()
 

@@ -54,6 +54,8 @@ def train_run(
     Raises a UserError for everything that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
+    if device == "cpu" and runtime.flush_denormals():
+        logger.info("denormal numbers (below 1.2e-38) are taken for zero in this process: they slow a CPU down")
     distributed.start()
     run = RunDir(path) if resume else None
     if run:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickletools
+import platform
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -46,6 +48,8 @@ def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
     assert environment["config_hash"] == load_checkpoint(whole / "checkpoints/best").state.config_hash
     assert environment["packages"]["paddlepaddle"]
     assert environment["peak_memory_mib"]["process"] > 0
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        assert environment["modes"] == {"denormals_are_zero": True}
 
 
 def test_curves_and_metrics_hold_the_same_numbers(whole):

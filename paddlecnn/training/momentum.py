@@ -1,0 +1,102 @@
+"""Stochastic gradient descent with momentum for weights in a CPU's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import paddle
+
+from paddlecnn.onednn.plan import floats
+
+BLOCK = 16384  # numbers: the blocks of weights, gradient and velocity and two of scratch stay in a core's cache
+
+
+class BlockedMomentum(paddle.optimizer.Momentum):
+    """`paddle.optimizer.Momentum`, to the bit, in one pass over the memory of all tensors; state and names are its own.
+
+        g = factor * gradient + decay * p
+        v = momentum * v + g
+        p = p - lr * v                        with Nesterov's form: p - lr * (g + momentum * v)
+
+    Paddle's kernel reads weights and velocities twice, and clipping before it gradients once more. Tensors that are
+    not float32 in the CPU's memory are left to Paddle.
+    """
+
+    gradient_factor: paddle.Tensor | None = None  # float32 []; clips the gradients of the next step
+
+    @paddle.no_grad()
+    def step(self) -> None:
+        """Update all weights that have a gradient."""
+        trained = [(group, p) for group in self._param_groups for p in group["params"] if p.grad is not None]
+        factor, self.gradient_factor = self.gradient_factor, None
+        if not all(is_plain(p) and is_plain(p.grad) for _, p in trained):
+            if factor is not None:
+                scale_gradients([p for _, p in trained], factor)
+            super().step()
+            return
+        block = paddle.static.default_main_program().global_block()
+        self._create_accumulators(block, [p for _, p in trained])  # type: ignore[no-untyped-call]
+        lr = np.float32(self.get_lr())
+        scale = np.float32(1) if factor is None else floats(factor.data_ptr(), 1)[0]
+        for group, p in trained:
+            tensors = (p, p.grad, self._get_accumulator_master(self._velocity_acc_str, p))
+            decay = np.float32(group["regularization_coeff"])
+            self.update(tensors, lr * np.float32(group["learning_rate"]), decay, scale)
+
+    def update(self, tensors: tuple[paddle.Tensor, ...], lr: np.float32, decay: np.float32, scale: np.float32) -> None:
+        """One tensor's step. tensors: weight, gradient and velocity of equal shape."""
+        momentum = np.float32(self._momentum)
+        for (p, gradient, v), g, rest in blocks(tensors):
+            if scale == 1:
+                np.multiply(p, decay, out=g)
+                g += gradient
+            else:
+                np.multiply(gradient, scale, out=g)
+                np.multiply(p, decay, out=rest)
+                g += rest
+            v *= momentum
+            v += g
+            if self._use_nesterov:
+                np.multiply(v, momentum, out=rest)
+                g += rest
+                g *= lr
+            else:
+                np.multiply(v, lr, out=g)
+            p -= g
+
+
+def move_average(average: paddle.Tensor, value: paddle.Tensor, decay: float) -> None:
+    """average = decay * average + (1 - decay) * value, in place; to the bit what Paddle's operations give."""
+    if not (is_plain(average) and is_plain(value)):
+        average.scale_(decay).add_(value.detach() * (1 - decay))
+        return
+    for (a, new), rest, _ in blocks((average, value)):
+        a *= np.float32(decay)
+        np.multiply(new, np.float32(1 - decay), out=rest)
+        a += rest
+
+
+def blocks(tensors: tuple[paddle.Tensor, ...]) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray]]:
+    """The memory of tensors of one size, block by block, and two blocks of scratch."""
+    arrays = [floats(tensor.data_ptr(), tensor.size) for tensor in tensors]
+    size = arrays[0].size
+    scratch = np.empty((2, min(size, BLOCK)), np.float32)
+    for start in range(0, size, BLOCK):
+        first, second = scratch[:, : size - start]
+        yield [array[start : start + BLOCK] for array in arrays], first, second
+
+
+def is_plain(tensor: paddle.Tensor) -> bool:
+    """Whether a tensor's numbers lie one after the other, in float32, in the CPU's memory."""
+    return (
+        tensor.dtype == paddle.float32 and tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous()
+    )
+
+
+@paddle.no_grad()
+def scale_gradients(parameters: list[paddle.Tensor], factor: paddle.Tensor) -> None:
+    """Multiply all gradients by a factor in place, without reading it."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.multiply_(factor.astype(parameter.grad.dtype))
