@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a network",
+    "find-lr": "find a learning rate by a range test",
     "eval": "measure a run on validation or test data",
     "report": "write one HTML page that shows a run",
     "compare": "compare runs and seeds, with intervals",
     "predict": "classify images",
+    "export": "write a run's network as a Paddle program, ONNX or safetensors",
     "submit": "make, blend, upload and list submissions",
     "download": "get a data set",
     "check-data": "look for faults in a data set",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,6 +49,10 @@ class CheckpointError(UserError):
     """A checkpoint that is torn, altered or foreign."""
 
 
+class ExportError(UserError):
+    """A network that cannot be exported, or whose export differs from it."""
+
+
 class SubmissionError(UserError):
     """A submission that breaks the competition's rules."""
 
@@ -70,6 +75,13 @@ def how_to_install() -> str:
 def not_installed(module: str | None) -> str:
     """One line for a package that cannot be imported."""
     return f"{module}: not installed for {sys.executable}; {how_to_install()}"
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Raise UserError, with the command that installs the extra, if one of its modules is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{missing[0]}: not installed for {sys.executable}; run `pip install -e '{ROOT}[{extra}]'`")
 
 
 def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:

@@ -1,6 +1,7 @@
 """Classify images.
 
     paddlecnn predict runs/dogs_vs_cats/RUN cat.jpg photos/               with a trained run
+    paddlecnn predict model.onnx cat.jpg                                  with what `paddlecnn export` wrote
     paddlecnn predict --model vgg16 --weights vgg16_weights.npz cat.jpg   with published ImageNet weights
 
 The exit code is 1 if an image cannot be read; the others are classified all the same.
@@ -12,10 +13,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paddlecnn.cli.common import add_engine_arguments, command_parser
+from paddlecnn.errors import ConfigError
 from paddlecnn.runs.run_dir import find_run
 from paddlecnn.runtime import choose_device, load_paddle
+
+if TYPE_CHECKING:
+    from paddlecnn.evaluation.predict import Classifier
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -25,7 +31,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help="a run (its folder, a config, or latest) unless --model is given; then images or folders",
+        help="a run (its folder, a config, or latest) or an exported network, unless --model is given; then images "
+        "or folders",
     )
     parser.add_argument("--model", help="name of a network, for --weights")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (docs/weights.md), or paddle")
@@ -39,28 +46,40 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--model and --weights go together")
     if args.topk is not None and args.topk < 1:
         parser.error("--topk takes 1 or more")
-    args.run, args.images = (None, args.paths) if args.model else (args.paths[0], args.paths[1:])
+    args.source, args.images = (None, args.paths) if args.model else (args.paths[0], args.paths[1:])
     if not args.images:
         parser.error("give at least one image after the run")
     return args
+
+
+def open_classifier(args: argparse.Namespace) -> Classifier:
+    """The network that the arguments name: published weights, an exported network, or a run."""
+    from paddlecnn.evaluation.exported import form_of, open_exported
+    from paddlecnn.evaluation.load_run import load_run
+    from paddlecnn.evaluation.predict import Classifier, published_classifier
+
+    engine = {"engine": args.engine, "precision": args.precision}
+    if args.model:
+        classifier = published_classifier(args.model, args.weights, **engine)
+        for note in classifier.notes:
+            print(f"{args.weights}: {note}", file=sys.stderr)
+        return classifier
+    if form := form_of(args.source):
+        if args.engine or args.precision:
+            raise ConfigError(f"{args.source}: --engine and --precision are for a run or published weights")
+        return open_exported(args.source, form, args.module)
+    run = load_run(find_run(args.source), module=args.module, **engine)
+    return Classifier(run.model, run.classes, run.preprocess)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     load_paddle()
     choose_device(args.device)
-    from paddlecnn.evaluation.load_run import load_run
-    from paddlecnn.evaluation.predict import Classifier, image_files, predict_files, published_classifier
+    from paddlecnn.evaluation.predict import image_files, predict_files
 
     files = image_files(args.images)
-    engine = {"engine": args.engine, "precision": args.precision}
-    if args.model:
-        classifier = published_classifier(args.model, args.weights, **engine)
-        for note in classifier.notes:
-            print(f"{args.weights}: {note}", file=sys.stderr)
-    else:
-        run = load_run(find_run(args.run), module=args.module, **engine)
-        classifier = Classifier(run.model, run.classes, run.preprocess)
+    classifier = open_classifier(args)
     predictions = []
     for prediction in predict_files(classifier, files, args.topk or (5 if args.model else 1)):
         predictions.append(prediction)

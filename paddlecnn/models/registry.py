@@ -184,6 +184,8 @@ def complete(network: Any, name: str, factory: Callable[..., Any], options: Mapp
 
 def check_logits(network: nn.Layer, _: Any, logits: Any) -> None:
     """Raise ModelError where a network returned anything but [N, num_classes]."""
+    if not paddle.in_dynamic_mode():  # traced for an export: a variable of the program, not a tensor
+        return
     found = list(logits.shape) if isinstance(logits, paddle.Tensor) else type(logits).__name__
     if not isinstance(found, list) or found[1:] != [network.num_classes]:
         raise ModelError(f"{network.name}: forward must return logits [N, {network.num_classes}], not {found}")

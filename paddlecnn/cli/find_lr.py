@@ -1,0 +1,46 @@
+"""Find a learning rate by a range test (Smith 2017): paddlecnn find-lr -c configs/cifar10/alexnet_lrn.yaml
+
+A fresh network is trained for a few steps while the rate grows from --start to --end by the same factor at each step.
+The test stops when the loss diverges. The curve is written as a PNG; no run is read or written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from paddlecnn.cli.common import config_of, config_parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = config_parser("find-lr", __doc__)
+    parser.add_argument("--start", type=float, default=1e-6, help="the first rate")
+    parser.add_argument("--end", type=float, default=10.0, help="the last rate")
+    parser.add_argument("--steps", type=int, default=100, help="the number of steps, at most")
+    parser.add_argument("--out", type=Path, metavar="PNG", help="the curve (default: find_lr_CONFIG.png)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
+    args = parser.parse_args(argv)
+    config = config_of(args)
+
+    from paddlecnn import runtime
+
+    runtime.load_paddle()
+    from paddlecnn.reporting.figures import draw_range_test
+    from paddlecnn.training.find_lr import RULE, find_lr
+
+    found = find_lr(config, args.start, args.end, args.steps, args.device)
+    out = args.out or Path(f"find_lr_{Path(args.config).stem}.png")
+    draw_range_test(out, found, title=f"{config.model.name} on {config.data.name}, {config.optim.name}")
+    if args.json:
+        print(json.dumps({**asdict(found), "suggestion": found.suggestion, "rule": RULE}))
+        return 0
+    ending = "then it diverged" if found.diverged else "it did not diverge; a larger --end shows more"
+    print(
+        f"{len(found.rates)} steps, rates {found.rates[0]:.3g} to {found.rates[-1]:.3g}: the smoothed loss went from "
+        f"{found.smoothed[0]:.4g} to {min(found.smoothed):.4g} at rate {found.lowest:.2g}; {ending}"
+    )
+    print(f"suggested: optim.lr={found.suggestion:.2g} ({RULE})")
+    print(out)
+    return 0

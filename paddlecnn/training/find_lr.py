@@ -1,0 +1,95 @@
+"""The learning-rate range test: a short training whose rate grows, to see where the loss falls and where it diverges.
+
+Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3. There the rate grows linearly
+and accuracy is read; here it grows by the same factor at each step, which covers many orders of magnitude, and the
+smoothed training loss is read, which needs no validation.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from itertools import chain, count, islice
+
+from paddle.optimizer.lr import LambdaDecay
+from tqdm import tqdm
+
+from paddlecnn import runtime
+from paddlecnn.config import Config, Constant
+from paddlecnn.errors import ConfigError
+from paddlecnn.training.memory import out_of_memory_explained
+from paddlecnn.training.optim import build_optimizer
+from paddlecnn.training.profile import StepProfiler
+from paddlecnn.training.setup import TrainingSetup, build_training
+from paddlecnn.training.state import StepSums, TrainState
+
+logger = logging.getLogger(__name__)
+
+SMOOTHING = 0.95  # decay of the moving average of the loss
+DIVERGED = 3.0  # the test ends when the smoothed loss exceeds its minimum by this factor
+RULE = "a tenth of the rate at which the smoothed loss is lowest"
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """A finished range test; the lists have one value per step."""
+
+    rates: list[float]
+    losses: list[float]  # mean loss of the step's batch, before the update with the step's rate
+    smoothed: list[float]
+    diverged: bool
+
+    @property
+    def lowest(self) -> float:
+        """The rate at which the smoothed loss is lowest."""
+        return self.rates[min(range(len(self.rates)), key=self.smoothed.__getitem__)]
+
+    @property
+    def suggestion(self) -> float:
+        """See RULE: at `lowest` itself, the loss is about to stop falling."""
+        return self.lowest / 10
+
+
+def find_lr(
+    config: Config, start: float = 1e-6, end: float = 10.0, steps: int = 100, device: str = "auto"
+) -> RangeTest:
+    """Train a fresh network of the config for at most `steps` steps with rates from `start` to `end`; write nothing.
+
+    The config's own rate and schedule are not used, everything else is. Raises ConfigError for impossible bounds.
+    """
+    if not 0 < start < end:
+        raise ConfigError(f"--start {start:g} --end {end:g}: the first rate must be above 0 and below the last one")
+    if steps < 10:
+        raise ConfigError(f"--steps {steps}: at least 10 are needed for a curve")
+    runtime.choose_device(device)
+    optim = config.optim.model_copy(update={"lr": start, "schedule": Constant()})
+    setup = build_training(config.model_copy(update={"optim": optim}))
+    with out_of_memory_explained(setup):
+        return range_test(setup, start, (end / start) ** (1 / (steps - 1)), steps)
+
+
+def range_test(setup: TrainingSetup, start: float, factor: float, steps: int) -> RangeTest:
+    """Multiply the rate by `factor` after each step, from `start` on, until the loss diverges or `steps` are done."""
+    state = TrainState(setup.model, setup.config, len(setup.train))
+    state.schedule = LambdaDecay(start, lambda step: factor**step)
+    state.optimizer = build_optimizer(setup.model, setup.config.optim, state.schedule)
+    setup.model.train()
+    batches = islice(chain.from_iterable(map(setup.train.epoch, count())), steps)
+    rates: list[float] = []
+    losses: list[float] = []
+    smoothed: list[float] = []
+    average = 0.0
+    for batch in tqdm(batches, total=steps, unit="step", leave=False, disable=None):
+        sums = StepSums()
+        state.step(batch, len(batch.indices), sums, StepProfiler())
+        loss = float(sums.loss.numpy()) / len(batch.indices)
+        if not math.isfinite(loss):
+            return RangeTest(rates, losses, smoothed, diverged=True)
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        rates.append(state.progress.lr)
+        losses.append(loss)
+        smoothed.append(average / (1 - SMOOTHING ** len(losses)))  # an average of few steps would be too small
+        if smoothed[-1] > DIVERGED * min(smoothed):
+            return RangeTest(rates, losses, smoothed, diverged=True)
+    return RangeTest(rates, losses, smoothed, diverged=False)
