@@ -27,12 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn import runtime
 
     runtime.load_paddle()
-    from paddlecnn.reporting.figures import draw_range_test
+    from paddlecnn.files import save_png
+    from paddlecnn.reporting.figures import range_test_figure
     from paddlecnn.training.find_lr import RULE, find_lr
 
     found = find_lr(config, args.start, args.end, args.steps, args.device)
     out = args.out or Path(f"find_lr_{Path(args.config).stem}.png")
-    draw_range_test(out, found, title=f"{config.model.name} on {config.data.name}, {config.optim.name}")
+    title = f"Range test of {config.model.name} on {config.data.name} with {config.optim.name}"
+    save_png(range_test_figure(found, title), out, dpi=120)
     if args.json:
         print(json.dumps({**asdict(found), "suggestion": found.suggestion, "rule": RULE}))
         return 0

@@ -112,7 +112,7 @@ def largest_difference(expected: np.ndarray, found: np.ndarray) -> float:
 
 def manifest_of(run: LoadedRun) -> Manifest:
     identity = {name: getattr(run.state, name) for name in RunIdentity.model_fields}
-    return Manifest(**identity, paddle=paddle.__version__, run=run.run.path.resolve().name, epoch=run.state.epoch)
+    return Manifest(**identity, paddle=paddle.__version__, source=run.run.path.resolve().name, epoch=run.state.epoch)
 
 
 def write_paddle(model: nn.Layer, manifest: Manifest, folder: Path) -> None:

@@ -36,7 +36,7 @@ class Manifest(RunIdentity):
     """What travels with exported weights: network, classes, preprocessing, and where they come from."""
 
     paddle: str  # version of PaddlePaddle
-    run: str  # name of the run's folder
+    source: str  # name of the run's folder
     epoch: Annotated[int, Field(ge=0)]
     sha256: dict[str, str] = Field(default_factory=dict)  # of each file of a folder
 

@@ -11,17 +11,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-<<<<<<< HEAD
 from paddlecnn.evaluation.calibration import reliability_bins
 from paddlecnn.evaluation.intervals import Estimate
 from paddlecnn.reporting.activations import Suppression
 from paddlecnn.reporting.fonts import fonts_for, labels_of
 from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, style
 from paddlecnn.runs.state import EpochRecord
-=======
-from paddlecnn.files import save_png
 from paddlecnn.training.find_lr import RangeTest
->>>>>>> c1b1c5a (Exports: Paddle programs, ONNX and weights alone, checked against the run; a learning-rate range test)
 
 ON_COLOUR = "#fdfdfd"  # text on an opaque cell, in both themes
 LONGEST = 40  # characters of a class name in a figure
@@ -108,7 +104,6 @@ def reliability_figure(
 
 def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: float, title: str) -> Figure:
     """Log loss on validation against the clip, one curve per name in `losses`; the chosen clip is marked."""
-<<<<<<< HEAD
     with style(fonts_for([title])[0]):
         figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -119,6 +114,22 @@ def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: flo
         axes.set(xscale="log", xlabel="clip: least distance of a probability from 0 and 1", ylabel="log loss, nats")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.legend()
+        set_title(figure, title)
+    return figure
+
+
+def range_test_figure(test: RangeTest, title: str) -> Figure:
+    """The loss of a learning-rate range test against the rate, with the suggested rate."""
+    low, high = min(test.losses), test.smoothed[0]
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(test.rates, test.losses, ".", color=MUTED, markersize=3, alpha=0.6, label="each batch")
+        axes.plot(test.rates, test.smoothed, color=VAL, label="smoothed")
+        axes.axvline(test.suggestion, color=TRAIN, linestyle="--", label=f"suggested: {test.suggestion:.2g}")
+        margin = 0.1 * high + 0.3 * (high - low)  # a diverging loss leaves the figure
+        axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, nats", ylim=(low - margin, high + margin))
+        axes.legend(loc="upper left")
         set_title(figure, title)
     return figure
 
@@ -206,38 +217,3 @@ def set_title(figure: Figure, title: str, note: str = "") -> None:
     lines = textwrap.wrap(title, int(figure.get_figwidth() * 13)) + textwrap.wrap(note, int(figure.get_figwidth() * 14))
     if lines:
         figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5)
-=======
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for (label, values), color in zip(losses.items(), (BEFORE, AFTER), strict=False):
-        axes.plot(clips, values, color=color, label=label)
-    if chosen > 0:
-        axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1, label=f"chosen: {chosen:.3g}")
-    axes.set(
-        xscale="log",
-        xlabel="clip: least distance of a probability from 0 and 1",
-        ylabel="log loss on validation",
-        title="Log loss against the clip",
-    )
-    axes.legend()
-    save_png(figure, path)
-
-
-def draw_range_test(path: Path, test: RangeTest, title: str) -> None:
-    """The loss of a range test against the learning rate, with the suggested rate."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(test.rates, test.losses, ".", color="0.75", markersize=4, label="loss of each batch")
-    axes.plot(test.rates, test.smoothed, color=AFTER, label="smoothed")
-    axes.axvline(test.suggestion, color=BEFORE, linestyle="--", label=f"suggested: {test.suggestion:.2g}")
-    low, high = min(test.smoothed), test.smoothed[0]
-    axes.set(
-        xscale="log",
-        xlabel="learning rate",
-        ylabel="training loss",
-        title=f"Learning-rate range test: {title}",
-        ylim=(min(low, *test.losses) - 0.1 * high, high + (high - low) + 0.3 * high),
-    )
-    axes.legend()
-    save_png(figure, path)
->>>>>>> c1b1c5a (Exports: Paddle programs, ONNX and weights alone, checked against the run; a learning-rate range test)
