@@ -83,7 +83,7 @@ class Training(Part):
     epochs: int
     seconds: float  # of training, all sessions together
     images_per_second: float | None  # the median over the epochs
-    val: Accuracy  # of the best epoch
+    val: Accuracy | None  # of the best epoch; None without validation images
     test: Accuracy | None  # of the checkpoint that `paddlecnn eval --split test` measured last
     test_evaluations: int  # how often the test data were used
     config: dict[str, Any]
@@ -165,7 +165,7 @@ def training_record(run: RunDir) -> list[dict[str, Any]]:
         epochs=state.epoch,
         seconds=round(state.seconds, 1),
         images_per_second=round(median(speeds), 1) if speeds else None,
-        val=with_interval(state.best, state.best.epoch),
+        val=with_interval(state.best, state.best.epoch) if state.best.n else None,
         test=test_scores(run),
         test_evaluations=sum(entry.get("split") == "test" for entry in evaluations(run)),
         config=run.config.model_dump(mode="json"),

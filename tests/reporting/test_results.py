@@ -152,3 +152,11 @@ def test_a_run_that_is_not_finished_is_no_result(project, tool, capsys):
 
 def test_docs_results_md_agrees_with_its_files(tool, capsys):
     assert tool("results", ROOT / "docs/results", "--verify") == 0, capsys.readouterr().err
+
+
+def test_a_run_without_validation_images_is_a_result(project, tool, tiny, capsys):
+    options = ["-o", "data.val_fraction=0", "-o", "data.limit=64", "-o", "train.epochs=1"]
+    assert tool("train", "-c", tiny, "--run", "runs/all", *options) == 0
+    assert tool("results", "docs/results", "--add", "runs/all", "--out", "docs/results/all.json") == 0
+    assert json.loads(Path("docs/results/all.json").read_text())[1]["val"] is None
+    assert "| not measured | none: trained on all images, last epoch taken |" in Path("docs/results.md").read_text()
