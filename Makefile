@@ -16,7 +16,7 @@ RUN := runs/quickstart/$(shell date +%Y-%m-%d_%H-%M-%S)
 PADDLE ?= 2.6.2
 PADDLE_VENV := .venv-paddle-$(PADDLE)
 
-.PHONY: install quickstart test test-paddle lint hooks chaos bench clean help
+.PHONY: install quickstart test test-paddle lint hooks chaos docs wheel bench clean help
 
 install: $(STAMP)  ## make .venv with the CPU build; GPU=1 takes the GPU build, for CUDA=cu126 unless given
 
@@ -67,6 +67,19 @@ chaos: install  ## kill a training run 100 times; fill and lock disks
 	PADDLECNN_KILLS=100 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training -k "killed_again or disk"
 	PADDLECNN_EXAMPLES=2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_config_property.py \
 		tests/data/test_hostile_archives.py tests/models/test_weights_property.py
+
+wheel: install  ## build the wheel, install it with its dependencies into a new environment, train with it
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet $(INDEX) "$$(ls build/wheel/*.whl)[$(EXTRA)]"
+	cd build/wheel && venv/bin/paddlecnn train -c ../../configs/quickstart.yaml -o train.epochs=1 --run run
+
+docs: install  ## build the pages and the API reference as a site in build/site
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python docs/pages.py
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 bench: install  ## measure speed
 	$(BIN)/python tools/benchmark.py lrn

@@ -92,7 +92,7 @@ def test_the_readme_lists_every_command():
 
 def test_every_page_is_linked_from_the_readme():
     links = set(re.findall(r"\]\((docs/[^)]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
-    assert links == {named(page) for page in PAGES if page.parent.name == "docs"}
+    assert links == {named(page) for page in PAGES if page.parent.name == "docs" and page.name != "index.md"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -149,7 +149,7 @@ def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> 
 def lighting_noise(images: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
     """Add to every pixel the same multiple of the principal components of colour (AlexNet, section 4.1).
 
-    [p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T with each a normal, mean 0 and the given deviation.
+    `[p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T` with each a normal, mean 0 and the given deviation.
     images  uint8 [n, 3, S, S]
     draws   float64 [4, n], made normal by Box and Muller's transform
     """

@@ -1,0 +1,46 @@
+"""What MkDocs does beyond the pages in this folder: the API reference, and links that leave the folder."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+# The modules that a reader of the reference looks for; the rest is found from the sources.
+REFERENCE = {
+    "The Python interface": ["paddlecnn.api"],
+    "Networks": [
+        "paddlecnn.models.alexnet",
+        "paddlecnn.models.vgg",
+        "paddlecnn.models.lenet",
+        "paddlecnn.models.layers",
+    ],
+    "Weights": ["paddlecnn.models.weights.load"],
+    "Data": ["paddlecnn.data.base", "paddlecnn.data.datasets", "paddlecnn.data.pipeline.augment"],
+    "Training": ["paddlecnn.training.fit", "paddlecnn.training.state", "paddlecnn.training.optim"],
+    "Runs": ["paddlecnn.runs.run_dir", "paddlecnn.runs.checkpoint"],
+    "Evaluation": [
+        "paddlecnn.evaluation.metrics",
+        "paddlecnn.evaluation.intervals",
+        "paddlecnn.evaluation.calibration",
+    ],
+    "The CPU engine": ["paddlecnn.onednn"],
+    "Config": ["paddlecnn.config"],
+    "Errors": ["paddlecnn.errors"],
+}
+OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)[^)\s]+\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add reference.md: the docstrings of the modules above."""
+    parts = ["# API reference"]
+    for title, modules in REFERENCE.items():
+        parts += [f"## {title}", *(f"::: {module}" for module in modules)]
+    files.append(File.generated(config, "reference.md", content="\n\n".join(parts)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """A link to a file of the repository outside of docs/ becomes its text: the site does not have the file."""
+    return OUTSIDE.sub(r"\1", markdown)

@@ -1,0 +1,63 @@
+"""The pages that are made from the code agree with it, and the site builds without a warning."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from helpers.docs import ROOT
+from paddlecnn.config import Config
+from paddlecnn.configfile import key_paths
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """docs/pages.py as a module."""
+    spec = importlib.util.spec_from_file_location("pages", ROOT / "docs/pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["config.md", "images/architecture.svg", "index.md"])
+def test_the_page_is_what_the_code_generates(pages, name):
+    if name.endswith(".svg"):
+        pytest.importorskip("grimp", reason="the picture of the imports needs grimp (extra lint or docs)")
+    written = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert written == pages.PAGES[name](), "run python docs/pages.py"
+
+
+def test_the_page_of_keys_has_every_key_of_the_schema(pages):
+    text = pages.config_page()
+    for key in key_paths(Config):
+        assert f"| `{key}` |" in text
+
+
+def test_the_site_builds_without_warnings_and_every_link_in_it_leads_somewhere(tmp_path):
+    pytest.importorskip("mkdocstrings", reason="the site needs the extra docs: pip install -e '.[docs]'")
+    for name in ("docs", "paddlecnn"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING -" not in done.stderr
+    site = tmp_path / "build/site"
+    assert "paddlecnn.training.state.TrainState" in (site / "reference.html").read_text(encoding="utf-8")
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"(?:href|src)=[\"']?([^\"'\s>]+)", text):
+            path, _, anchor = target.partition("#")
+            if re.match(r"[a-z]+:|//", target) or page.name == "404.html":
+                continue
+            other = (page.parent / path.partition("?")[0]).resolve() if path else page
+            assert other.exists(), f"{page.name} links to {target}"
+            if anchor and other.suffix == ".html" and not anchor.startswith("__"):
+                ids = re.findall(r"(?:id|name)=[\"']?([^\"'\s>]+)", other.read_text(encoding="utf-8"))
+                assert anchor in ids, f"{page.name} links to {target}"
