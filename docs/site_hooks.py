@@ -1,8 +1,9 @@
-"""What MkDocs does beyond the pages in this folder: the API reference, and links that leave the folder."""
+"""What MkDocs does beyond the pages in this folder: navigation, the API reference, links that leave the folder."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -30,6 +31,13 @@ REFERENCE = {
     "Errors": ["paddlecnn.errors"],
 }
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)[^)\s]+\)")
+
+
+def on_config(config: Any) -> Any:
+    """The navigation: the pages in the order of index.md, then the reference."""
+    index = (Path(config.docs_dir) / "index.md").read_text(encoding="utf-8")
+    config.nav = ["index.md", *re.findall(r"\]\((\w+\.md)\)", index), "reference.md"]
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
