@@ -48,6 +48,10 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     if request["what"] == "start":
         step()
         return {"finished": time.time()}
+    if request["what"] == "loop":
+        from paddlecnn.benchmarks.loop import measure_loop
+
+        return measure_loop(network, step, workload, contender.removeprefix("onednn_"), request["seconds"])
     return measure(step, workload.batch, request["seconds"]) | {"version": paddle.__version__}
 
 

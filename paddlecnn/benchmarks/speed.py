@@ -3,6 +3,7 @@
     train   a training step with momentum, four networks
     infer   the features of VGG16 at 224 pixels
     start   from the start of a process to the end of the first training step
+    loop    the whole training loop against its bare step
 
 A round measures every contender once (A B A B ...), so that a slow minute of the machine falls on all. Contenders
 that are not installed are named. --peers-python names the interpreter of an environment with PyTorch.
@@ -35,7 +36,9 @@ PADDLES = {
     "train": ("installed", "model_fit", *OURS),
     "infer": (*OURS, "predictor_float32", "predictor_bfloat16", "onnxruntime"),
     "start": OURS,
+    "loop": ("onednn_float32", "onednn_bfloat16"),
 }
+WORKLOADS_OF = {"infer": INFERENCE, "loop": {name: one for name, one in TRAINING.items() if one.size == 32}}
 TORCHES = ("eager", "channels_last", "bfloat16")
 REFERENCE = "torch eager"  # ratios are to this contender, or to "installed" without PyTorch
 VARIABLES = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
@@ -100,7 +103,7 @@ class Result:
 
 def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
     """The machine, then each network as soon as it is measured."""
-    workloads = args.only or list(INFERENCE if args.what == "infer" else TRAINING)
+    workloads = args.only or list(WORKLOADS_OF.get(args.what, TRAINING))
     contenders = [
         one for one in find_contenders(args.what, args.peers_python) if not args.contenders or one in args.contenders
     ]
@@ -126,7 +129,7 @@ def find_contenders(what: str, peers: str | None) -> Iterator[str]:
             yield name
     if peers is None:
         logger.warning("PyTorch: not measured; --peers-python names an interpreter that has it")
-    elif what != "start":
+    elif what not in ("start", "loop"):
         yield from (f"torch {name}" for name in TORCHES)
 
 
@@ -168,12 +171,14 @@ def summarize(figures: dict[str, list[dict[str, Any]]], what: str) -> dict[str, 
             key: values,
             "median": statistics.median(values),
             "range": [min(values), max(values)],
-            **medians(found, "best", "images_per_cpu_second"),
+            **medians(found, "best", "images_per_cpu_second", "bare_step", "to_bare_step"),
             **{extra: found[0][extra] for extra in ("peak_memory_mib", "version") if extra in found[0]},
         }
     reference = next((name for name in (REFERENCE, "installed", "paddle") if "median" in rows.get(name, {})), None)
     for row in rows.values():
-        if reference and "median" in row:
+        if "to_bare_step" in row:
+            row["ratio"], row["ratio_to"] = row["to_bare_step"], "bare step"
+        elif reference and "median" in row:
             row["ratio"], row["ratio_to"] = round(row["median"] / rows[reference]["median"], 3), reference
     return rows
 

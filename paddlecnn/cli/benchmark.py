@@ -2,7 +2,7 @@
 
     python tools/benchmark.py lrn     local response normalisation against paddle.nn's
     python tools/benchmark.py data    input pipelines against paddle.vision.transforms and Pillow
-    python tools/benchmark.py train   training steps by engine and framework; infer and start likewise
+    python tools/benchmark.py train   training steps by engine and framework; infer, start and loop likewise
 
 Each has its own options: python tools/benchmark.py lrn --help
 """
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "train": SPEED,
     "infer": SPEED,
     "start": SPEED,
+    "loop": SPEED,
 }
 
 

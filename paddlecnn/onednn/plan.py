@@ -89,7 +89,7 @@ class Plan:
 
     @staticmethod
     def prepare(b: Builder, operation: Operation, value: Value) -> Value:
-        """The input as activations: a convolution reorders it itself, a linear layer takes float32."""
+        """The input as activations; a convolution and a linear layer reorder it themselves."""
         if isinstance(operation, (Convolution, Linear)) or value.desc.type == b.activation:
             return value
         if value.lifetime is None:

@@ -9,7 +9,7 @@ import paddle
 
 from paddlecnn.onednn.plan import floats
 
-BLOCK = 16384  # numbers: the blocks of weights, gradient and velocity and two of scratch stay in a core's cache
+BLOCK = 32768  # numbers: a block of weights, gradient and velocity and two of scratch stay in a core's cache
 
 
 class BlockedMomentum(paddle.optimizer.Momentum):

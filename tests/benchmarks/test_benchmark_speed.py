@@ -79,3 +79,15 @@ def test_the_measured_network_is_the_package_s_own():
     measured, own = build(TRAINING["alexnet_cifar_lrn"], plain=False), create_model("alexnet_cifar_lrn")
     shapes = [[list(p.shape) for p in network.parameters()] for network in (measured, own)]
     assert shapes[0] == shapes[1]
+
+
+def test_the_whole_loop_beside_its_bare_step(tool, tmp_path):
+    if not onednn.available():
+        pytest.skip("this PaddlePaddle carries no oneDNN 3")
+    path = tmp_path / "result.json"
+    options = ["--rounds", "1", "--seconds", "0.1", "--only", "small_alexnet", "--contenders", "onednn_float32"]
+    assert tool("benchmark", "loop", *options, "--json", path) == 0
+    row = json.loads(path.read_text())[1]["contenders"]["onednn_float32"]
+    assert row["ratio"] == row["to_bare_step"] > 0
+    assert row["ratio_to"] == "bare step"
+    assert row["bare_step"] > 0

