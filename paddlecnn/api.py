@@ -26,6 +26,7 @@ from paddlecnn.evaluation.evaluate import evaluate_run  # noqa: E402
 from paddlecnn.evaluation.load_run import LoadedRun  # noqa: E402
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run  # noqa: E402
 from paddlecnn.evaluation.predict import ImageLike, probabilities_of  # noqa: E402
+from paddlecnn.kaggle.competitions import competition_of  # noqa: E402
 from paddlecnn.models import create_model, list_models  # noqa: E402
 from paddlecnn.models import register as register_model  # noqa: E402
 from paddlecnn.runs.metrics_log import read_metrics  # noqa: E402
@@ -138,11 +139,15 @@ class Run:
             raise ConfigError(f"split {split!r}: must be 'val' or 'test'")
         return evaluate_run(self._run, split, self.checkpoint, device, module=self._module)
 
-    def report(self, device: str = "auto") -> Path:
-        """Write report.html, the page that shows the best epoch (docs/report.md), into the run's folder."""
+    def report(self, device: str = "auto", data_changed: bool = False) -> Path:
+        """Write report.html, the page that shows the best epoch (docs/report.md), into the run's folder.
+
+        data_changed: use the validation images that are there, even if they are not those of the training
+        """
         from paddlecnn.reporting.report import write_report  # here, because matplotlib takes a second to import
 
-        return write_report(self._run, self._module, device)
+        references = competition_of(self.config.data.name).reference_scores
+        return write_report(self._run, self._module, device, data_changed, references)
 
 
 @dataclass(frozen=True)

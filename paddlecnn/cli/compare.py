@@ -27,8 +27,9 @@ def main(argv: list[str] | None = None) -> int:
 
     runtime.load_paddle()
     from paddlecnn.files import write_json, write_text
-    from paddlecnn.reporting.compare import as_csv, as_records, as_text, compare_runs
+    from paddlecnn.reporting.compare import compare_runs
     from paddlecnn.reporting.compare_page import write_comparison
+    from paddlecnn.reporting.compare_tables import as_csv, as_records, as_text
 
     comparison = compare_runs(args.runs, args.split, args.evaluate)
     if args.csv:

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn import runtime
 
     runtime.load_paddle()
-    from paddlecnn.reporting.report import write_report
+    from paddlecnn.api import Run
 
-    print(write_report(run, args.module, args.device, args.data_changed))
+    print(Run(run, module=args.module).report(args.device, args.data_changed))
     return 0

@@ -91,13 +91,13 @@ def main(argv: list[str] | None = None) -> int:
 def write_reports(finished: list[FinishedRun], module: str | None, device: str) -> None:
     """Write the report of each run. The training is done, so whatever prevents a report is a warning."""
     from paddlecnn import distributed
-    from paddlecnn.reporting.report import write_report
+    from paddlecnn.api import Run
 
     for one in finished:
         try:
             if distributed.world_size() > 1:
                 raise RunError("several processes have trained it")
-            print(f"report: {write_report(one.run, module, device)}")
+            print(f"report: {Run(one.run, module=module).report(device)}")
         except (UserError, OSError) as error:
             if distributed.rank() == 0:
                 logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, one.run.path)

@@ -162,8 +162,11 @@ def reliability_bins(said: np.ndarray, truth: np.ndarray, bins: int = 10) -> tup
     """Mean probability, share of true cases and number of images of `bins` bins of equal numbers of images.
 
     said: [N] predicted probabilities; truth: [N], 1 or 0. The images are divided by rank, so that a network that is
-    certain of nearly everything still has all its bins.
+    certain of nearly everything still has all its bins. Images with equal probabilities share their truth, so that
+    their order does not matter.
     """
+    _, group, size = np.unique(said, return_inverse=True, return_counts=True)
+    truth = (np.bincount(group, truth) / size)[group]
     parts = np.array_split(np.argsort(said, kind="stable"), min(bins, len(said)))
     means = [(said[part].mean(), truth[part].mean(), len(part)) for part in parts]
     mean, share, count = map(np.array, zip(*means, strict=True))

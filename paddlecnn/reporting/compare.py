@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import statistics
 from collections.abc import Iterator, Sequence
@@ -30,8 +28,6 @@ from paddlecnn.reporting.page import points
 from paddlecnn.reporting.records import NOT_THE_EXPERIMENT
 from paddlecnn.runs.run_dir import RunDir, find_run
 from paddlecnn.runs.state import RunState
-from paddlecnn.text_tables import text_table
-from paddlecnn.training.logger import duration
 
 logger = logging.getLogger(__name__)
 
@@ -306,74 +302,6 @@ def difference(reference: Row, row: Row) -> Difference | None:
         )
     seeds = paired_seeds_estimate(changes) if len(pairs) > 1 else None
     return Difference(len(pairs), statistics.fmean(changes), seeds, images)
-
-
-def as_records(comparison: Comparison) -> list[dict[str, Any]]:
-    """Plain values, one record a row, for CSV and JSON. Accuracies and differences are shares of 1."""
-    records = []
-    for name, row, change in zip(comparison.names, comparison.rows, comparison.differences, strict=True):
-        record: dict[str, Any] = {
-            "name": name,
-            "runs": len(row.members),
-            "seeds": [one.seed for one in row.members],
-            "images": row.members[0].images,
-            "top1_mean": row.top1,
-            "top1_deviation": row.deviation,
-            "loss_mean": row.loss,
-            "difference": change.mean if change else None,
-            "pairs": change.pairs if change else None,
-        }
-        for kind in ("seeds", "images"):
-            estimate = getattr(change, kind) if change else None
-            record |= {
-                f"low_over_{kind}": estimate.low if estimate else None,
-                f"high_over_{kind}": estimate.high if estimate else None,
-            }
-        records.append(
-            record
-            | {
-                "seconds_mean": row.seconds,
-                "images_per_second": row.speed,
-                "parameters": row.parameters,
-                "multiply_adds": row.multiply_adds,
-                **{key: row.settings.get(key) for key in comparison.keys},
-                "folders": [str(one.run.path) for one in row.members],
-            }
-        )
-    return records
-
-
-def as_csv(comparison: Comparison) -> str:
-    """The records as CSV; lists are separated by spaces."""
-    records = as_records(comparison)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({key: " ".join(map(str, v)) if isinstance(v, list) else v for key, v in record.items()})
-    return text.getvalue()
-
-
-def as_text(comparison: Comparison) -> str:
-    """A table and an answer for each row but the reference."""
-    rows = [["", "runs", "top-1", "deviation", "difference", "95 % interval", "time", "images/s", "parameters"]]
-    for name, row, change in zip(comparison.names, comparison.rows, comparison.differences, strict=True):
-        estimate = change.estimate if change else None
-        rows.append(
-            [
-                name,
-                str(len(row.members)),
-                f"{row.top1:.2%}",
-                "" if row.deviation is None else f"{row.deviation:.2%}",
-                points(change.mean) if change else "",
-                f"{points(estimate.low)} to {points(estimate.high)}" if estimate else "",
-                duration(row.seconds),
-                f"{row.speed:,.0f}" if row.speed else "",
-                f"{row.parameters:,}",
-            ]
-        )
-    answers = [comparison.answer(number) for number in range(1, len(comparison.rows))]
-    return "\n\n".join([text_table(rows), *answers])
 
 
 def own_interval(member: Member) -> Estimate | None:

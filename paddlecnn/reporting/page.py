@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "short": short, "sides": sides, "duration": duration}
+    filters = {"percent": percent, "points": points, "plain": plain}
+    environment.filters |= {**filters, "short": short, "sides": sides, "duration": duration}
     return environment
 
 
@@ -50,6 +52,11 @@ def percent(value: float, digits: int = 1) -> str:
 def points(value: float, digits: int = 2) -> str:
     """A difference of accuracies in percentage points with its sign: 0.0123 as `+1.23`."""
     return f"{100 * value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def plain(value: Any) -> str:
+    """A value of a config as YAML has it; `not set` for null."""
+    return "not set" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def data_uri(pixels: np.ndarray, format: str = "PNG") -> str:

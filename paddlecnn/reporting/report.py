@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import paddle
-from matplotlib import colormaps
-from scipy.special import softmax
 
-from paddlecnn import runtime
 from paddlecnn.config import Config
 from paddlecnn.configfile import differences, flat
-from paddlecnn.data.base import Dataset
-from paddlecnn.data.datasets import open_dataset
-from paddlecnn.data.pipeline.transforms import centre_crop, normalise, square
-from paddlecnn.errors import DataError, RunError
+from paddlecnn.errors import DataError
 from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, image_losses, worst_loss
-from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
-from paddlecnn.evaluation.gradcam import grad_cam
+from paddlecnn.evaluation.evaluate import stored_predictions
 from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
-from paddlecnn.evaluation.load_run import LoadedRun, load_run
-from paddlecnn.evaluation.predict import Predictions
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.registry import default_options
-from paddlecnn.models.summary import Summary, summarize
 from paddlecnn.reporting.activations import feature_maps, first_filters, record, suppressions
+from paddlecnn.reporting.evidence import Evidence, gather
 from paddlecnn.reporting.figures import (
     anchor_figure,
     confusion_figure,
@@ -41,67 +28,23 @@ from paddlecnn.reporting.figures import (
     suppression_figure,
 )
 from paddlecnn.reporting.fonts import labels_of
+from paddlecnn.reporting.mistakes import mistakes, picture
 from paddlecnn.reporting.page import data_uri, write_page
 from paddlecnn.reporting.published import published_for
 from paddlecnn.reporting.theme import svg
 from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.runs.state import RunState
 from paddlecnn.training.profile import read_phases
 
-logger = logging.getLogger(__name__)
-
-MISTAKES = 8  # images in each of the two groups of mistakes
 LRN_IMAGES = 32  # whose activations are examined
-PICTURE = 144  # least side in pixels of a picture in the page
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """All that the sections of a report are made from."""
-
-    loaded: LoadedRun
-    history: RunState  # of the last checkpoint, whose history is the longest
-    figures: dict[str, Any]  # of the validation images
-    predictions: Predictions
-    images: Dataset | None  # the validation images, None if they are not there
-    missing: str  # the reason, if they are not there
-    environment: dict[str, Any]
-
-    @property
-    def config(self) -> Config:
-        return self.loaded.config
-
-    @property
-    def labels(self) -> np.ndarray:
-        assert self.predictions.labels is not None  # validation images are a part of the labelled ones
-        return self.predictions.labels
-
-    @cached_property
-    def probabilities(self) -> np.ndarray:
-        return softmax(self.predictions.logits, axis=1)
-
-    @cached_property
-    def predicted(self) -> np.ndarray:
-        return self.predictions.logits.argmax(axis=1)
-
-    @cached_property
-    def summary(self) -> Summary:
-        return summarize(self.loaded.model, self.loaded.preprocess.size, self.config.model.name)
-
-    def pixels(self, position: int) -> np.ndarray:
-        """The part of a validation image that the network sees, uint8 [3, S, S]."""
-        assert self.images is not None
-        spec = self.loaded.preprocess
-        assert spec.resize is not None
-        assert spec.size is not None
-        return centre_crop(square(self.images.image(position), spec.resize)[None], spec.size)[0]
-
-    def inputs(self, positions: np.ndarray) -> np.ndarray:
-        """Network inputs of validation images, float32 [n, 3, S, S]."""
-        return normalise(np.stack([self.pixels(position) for position in positions]), self.loaded.preprocess)
-
-
-def write_report(run: RunDir, module: str | None = None, device: str = "auto", data_changed: bool = False) -> Path:
+def write_report(
+    run: RunDir,
+    module: str | None = None,
+    device: str = "auto",
+    data_changed: bool = False,
+    reference_losses: Sequence[tuple[float, str]] = (),
+) -> Path:
     """Write RUN/report.html, for the best epoch, and return its path.
 
     Validation images are predicted unless `evaluate_run` has stored their predictions already. Without the images the
@@ -109,6 +52,7 @@ def write_report(run: RunDir, module: str | None = None, device: str = "auto", d
 
     module: the file with the run's own networks or data sets, if it was trained with one
     data_changed: use the validation images that are there, even if they are not those of the training
+    reference_losses: log losses of the competition on the same data, each with its meaning
     """
     evidence = gather(run, module, device, data_changed)
     path = run.path / "report.html"
@@ -120,6 +64,7 @@ def write_report(run: RunDir, module: str | None = None, device: str = "auto", d
         state=evidence.loaded.state,
         config=evidence.config,
         **outcome(evidence),
+        reference_losses=reference_losses,
         changes=config_changes(evidence.config),
         **curves(evidence),
         **classes_section(evidence),
@@ -131,35 +76,6 @@ def write_report(run: RunDir, module: str | None = None, device: str = "auto", d
         missing=evidence.missing,
     )
     return path
-
-
-def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> Evidence:
-    """Load the run, and predict its validation images unless that was done."""
-    runtime.choose_device(device)
-    loaded = load_run(run, "best", module)
-    if loaded.state.best is not None and not loaded.state.best.n:
-        raise RunError(f"{run.path}: was trained without validation images, from which a report is made")
-    stored = stored_predictions(run, "val", loaded.state)
-    if stored is None:
-        logger.info("%s: predicting the validation images", run.path)
-        evaluate_run(run, "val", "best", device, module, data_changed)
-        stored = stored_predictions(run, "val", loaded.state)
-        assert stored is not None
-    images, missing = validation_images(loaded, data_changed)
-    if missing:
-        logger.warning("%s: no pictures in the report: %s", run.path, missing)
-    return Evidence(loaded, run.load_state("last"), *stored, images, missing, run.read_environment())
-
-
-def validation_images(loaded: LoadedRun, data_changed: bool) -> tuple[Dataset | None, str]:
-    """The validation images of a run, or the reason why there are none."""
-    try:
-        images = open_dataset(loaded.config.data, loaded.config.seed).val
-    except DataError as error:
-        return None, str(error)
-    if images.fingerprint != loaded.state.data.val and not data_changed:
-        return None, "the validation images have changed since the training"
-    return images, ""
 
 
 def outcome(evidence: Evidence) -> dict[str, Any]:
@@ -303,55 +219,6 @@ def pictures_section(evidence: Evidence) -> dict[str, Any]:
         "mistakes": wrong,
         "has_heat": any("heat" in card for _, cards in wrong for card in cards),
     }
-
-
-def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
-    """A validation image with its label and prediction, and with a heat map over a second copy if one is given."""
-    pixels = evidence.pixels(position).transpose(1, 2, 0)
-    factor = max(1, -(-PICTURE // len(pixels)))
-    enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-    classes, row = evidence.loaded.classes, evidence.probabilities[position]
-    shown = {
-        "id": evidence.predictions.ids[position],
-        "label": classes[evidence.labels[position]],
-        "predicted": classes[evidence.predicted[position]],
-        "confidence": row.max(),
-        "own": row[evidence.labels[position]],
-        "image": data_uri(enlarged, "JPEG"),
-    }
-    if heat is not None:
-        smooth = cv2.resize(heat, enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-        grey = enlarged.mean(axis=2, keepdims=True)
-        blended = (1 - 0.6 * smooth) * grey + 0.6 * smooth * 255 * colormaps["inferno"](smooth[..., 0])[..., :3]
-        shown["heat"] = data_uri(blended.clip(0, 255).astype(np.uint8), "JPEG")
-    return shown
-
-
-def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The most certain wrong predictions, and of the other images those with the largest loss, with Grad-CAM."""
-    confidence, own = (
-        evidence.probabilities.max(axis=1),
-        evidence.probabilities[range(len(evidence.labels)), evidence.labels],
-    )
-    wrong = np.flatnonzero(evidence.predicted != evidence.labels)
-    certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
-    others = np.setdiff1d(np.arange(len(own)), certain)
-    hardest = others[np.argsort(own[others], kind="stable")][:MISTAKES]
-    groups = []
-    for name, positions in (("Most certain mistakes", certain), ("Largest losses among the others", hardest)):
-        if len(positions):
-            heats = heat_maps(evidence, positions)
-            groups.append((name, [picture(evidence, *pair) for pair in zip(positions, heats, strict=True)]))
-    return groups
-
-
-def heat_maps(evidence: Evidence, positions: np.ndarray) -> list[np.ndarray | None]:
-    """Grad-CAM of the predicted class for each image; None for all if the last convolution's maps show no place."""
-    maps = [layer.output_shape[1:] for layer in evidence.summary.layers if layer.kind == "Conv"]
-    if not maps or min(maps[-1]) < 2:
-        return [None] * len(positions)
-    inputs = paddle.to_tensor(evidence.inputs(positions))
-    return list(grad_cam(evidence.loaded.model, inputs, evidence.predicted[positions]))
 
 
 def time_section(evidence: Evidence) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""All that the report of a run is made from: network, history, predictions and images."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from paddlecnn import runtime
+from paddlecnn.config import Config
+from paddlecnn.data.base import Dataset
+from paddlecnn.data.datasets import open_dataset
+from paddlecnn.data.pipeline.transforms import centre_crop, normalise, square
+from paddlecnn.errors import DataError, RunError
+from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
+from paddlecnn.evaluation.load_run import LoadedRun, load_run
+from paddlecnn.evaluation.predict import Predictions
+from paddlecnn.models.summary import Summary, summarize
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import RunState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run has left, and its validation images."""
+
+    loaded: LoadedRun
+    history: RunState  # of the last checkpoint, whose history is the longest
+    figures: dict[str, Any]  # of the validation images
+    predictions: Predictions
+    images: Dataset | None  # the validation images, None if they are not there
+    missing: str  # the reason, if they are not there
+    environment: dict[str, Any]
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+    @property
+    def labels(self) -> np.ndarray:
+        assert self.predictions.labels is not None  # validation images are a part of the labelled ones
+        return self.predictions.labels
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        return softmax(self.predictions.logits, axis=1)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        return self.predictions.logits.argmax(axis=1)
+
+    @cached_property
+    def summary(self) -> Summary:
+        return summarize(self.loaded.model, self.loaded.preprocess.size, self.config.model.name)
+
+    def pixels(self, position: int) -> np.ndarray:
+        """The part of a validation image that the network sees, uint8 [3, S, S]."""
+        assert self.images is not None
+        spec = self.loaded.preprocess
+        assert spec.resize is not None
+        assert spec.size is not None
+        return centre_crop(square(self.images.image(position), spec.resize)[None], spec.size)[0]
+
+    def inputs(self, positions: np.ndarray) -> np.ndarray:
+        """Network inputs of validation images, float32 [n, 3, S, S]."""
+        return normalise(np.stack([self.pixels(position) for position in positions]), self.loaded.preprocess)
+
+
+def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> Evidence:
+    """Load the run, and predict its validation images unless that was done."""
+    runtime.choose_device(device)
+    loaded = load_run(run, "best", module)
+    if loaded.state.best is not None and not loaded.state.best.n:
+        raise RunError(f"{run.path}: was trained without validation images, from which a report is made")
+    stored = stored_predictions(run, "val", loaded.state)
+    if stored is None:
+        logger.info("%s: predicting the validation images", run.path)
+        evaluate_run(run, "val", "best", device, module, data_changed)
+        stored = stored_predictions(run, "val", loaded.state)
+        assert stored is not None
+    images, missing = validation_images(loaded, data_changed)
+    if missing:
+        logger.warning("%s: no pictures in the report: %s", run.path, missing)
+    return Evidence(loaded, run.load_state("last"), *stored, images, missing, run.read_environment())
+
+
+def validation_images(loaded: LoadedRun, data_changed: bool) -> tuple[Dataset | None, str]:
+    """The validation images of a run, or the reason why there are none."""
+    try:
+        images = open_dataset(loaded.config.data, loaded.config.seed).val
+    except DataError as error:
+        return None, str(error)
+    if images.fingerprint != loaded.state.data.val and not data_changed:
+        return None, "the validation images have changed since the training"
+    return images, ""

@@ -1,0 +1,66 @@
+"""Images of a report: enlarged for a page, and the mistakes with Grad-CAM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import paddle
+from matplotlib import colormaps
+
+from paddlecnn.evaluation.gradcam import grad_cam
+from paddlecnn.reporting.evidence import Evidence
+from paddlecnn.reporting.page import data_uri
+
+MISTAKES = 8  # images in each of the two groups
+PICTURE = 144  # least side in pixels of a picture in the page
+
+
+def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
+    """A validation image with its label and prediction, and with a heat map over a second copy if one is given."""
+    pixels = evidence.pixels(position).transpose(1, 2, 0)
+    factor = max(1, -(-PICTURE // len(pixels)))
+    enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    classes, row = evidence.loaded.classes, evidence.probabilities[position]
+    shown = {
+        "id": evidence.predictions.ids[position],
+        "label": classes[evidence.labels[position]],
+        "predicted": classes[evidence.predicted[position]],
+        "confidence": row.max(),
+        "own": row[evidence.labels[position]],
+        "image": data_uri(enlarged, "JPEG"),
+    }
+    if heat is not None:
+        smooth = cv2.resize(heat, enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
+        grey = enlarged.mean(axis=2, keepdims=True)
+        blended = (1 - 0.6 * smooth) * grey + 0.6 * smooth * 255 * colormaps["inferno"](smooth[..., 0])[..., :3]
+        shown["heat"] = data_uri(blended.clip(0, 255).astype(np.uint8), "JPEG")
+    return shown
+
+
+def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The most certain wrong predictions, and of the other images those with the largest loss, with Grad-CAM."""
+    confidence, own = (
+        evidence.probabilities.max(axis=1),
+        evidence.probabilities[range(len(evidence.labels)), evidence.labels],
+    )
+    wrong = np.flatnonzero(evidence.predicted != evidence.labels)
+    certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    others = np.setdiff1d(np.arange(len(own)), certain)
+    hardest = others[np.argsort(own[others], kind="stable")][:MISTAKES]
+    groups = []
+    for name, positions in (("Most certain mistakes", certain), ("Largest losses among the others", hardest)):
+        if len(positions):
+            heats = heat_maps(evidence, positions)
+            groups.append((name, [picture(evidence, *pair) for pair in zip(positions, heats, strict=True)]))
+    return groups
+
+
+def heat_maps(evidence: Evidence, positions: np.ndarray) -> list[np.ndarray | None]:
+    """Grad-CAM of the predicted class for each image; None for all if the last convolution's maps show no place."""
+    maps = [layer.output_shape[1:] for layer in evidence.summary.layers if layer.kind == "Conv"]
+    if not maps or min(maps[-1]) < 2:
+        return [None] * len(positions)
+    inputs = paddle.to_tensor(evidence.inputs(positions))
+    return list(grad_cam(evidence.loaded.model, inputs, evidence.predicted[positions]))
