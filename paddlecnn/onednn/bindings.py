@@ -9,9 +9,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Callable
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from enum import IntEnum, IntFlag
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 MAJOR_VERSION = 3
 OLDEST_MINOR = 6  # the 3.2 of Paddle 2.6 crashes in the backward pass of some networks
@@ -282,6 +284,10 @@ class Library:
     that returns a status raises OneDNNError for any but success.
     """
 
+    if TYPE_CHECKING:  # the functions of PROTOTYPES
+
+        def __getattr__(self, name: str) -> Callable[..., None]: ...
+
     def __init__(self, path: Path):
         try:
             self.dll = ctypes.CDLL(str(path))
@@ -310,14 +316,14 @@ class Library:
             )
         return f"{version.major}.{version.minor}.{version.patch}"
 
-    def _plain(self, name: str, result, *arguments):
-        function = getattr(self.dll, name)
+    def _plain(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+        function: Any = getattr(self.dll, name)
         function.restype, function.argtypes = result, arguments
         return function
 
     @staticmethod
-    def _checked(name: str, function):
-        def call(*arguments):
+    def _checked(name: str, function: Callable[..., int]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
             if status := function(*arguments):
                 raise OneDNNError(f"{name}: status {status}")
 

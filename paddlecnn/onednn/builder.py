@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import c_void_p
+from ctypes import Array, c_void_p
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,21 +15,17 @@ from paddlecnn.onednn.memory import Arena, Lifetime, Slot, Value
 BFLOAT16_ONE = 0x3F80
 
 
-class Unsupported(Exception):
-    """An operation that oneDNN cannot run here, or only by a reference implementation: it stays Paddle's."""
-
-
 class Program:
     """Primitives executed in order, with their arguments ready as C arrays."""
 
-    def __init__(self):
-        self.steps: list[tuple[c_void_p, int, ExecArg]] = []
+    def __init__(self) -> None:
+        self.steps: list[tuple[c_void_p, int, Array[ExecArg]]] = []
         self.labels: list[str] = []  # "convolution forward: brgconv:avx512_core", for profiles and tests
         self._alive: list[object] = []
 
     def append(self, label: str, desc: PrimitiveDesc, arguments: dict[Arg, Memory]) -> None:
         primitive = Primitive(desc)
-        array = (ExecArg * len(arguments))(*((arg, memory.pointer) for arg, memory in arguments.items()))
+        array = (ExecArg * len(arguments))(*(ExecArg(arg, memory.pointer) for arg, memory in arguments.items()))
         self.steps.append((primitive.pointer, len(arguments), array))
         self.labels.append(f"{label}: {desc.implementation}")
         self._alive += [primitive, arguments]
@@ -83,10 +79,8 @@ class Builder:
         slot.bind(array.ctypes.data)
         return Value(MemoryDesc.plain([1, count], data_type), slot)
 
-    def execute(self, program: Program, label: str, desc: PrimitiveDesc | None, arguments: dict[Arg, Value]) -> None:
+    def execute(self, program: Program, label: str, desc: PrimitiveDesc, arguments: dict[Arg, Value]) -> None:
         """Append a primitive. Its scratchpad is a block that is free again for the next primitive."""
-        if desc is None:
-            raise Unsupported(f"{label}: oneDNN has no implementation but the reference one here")
         memories = {arg: value.memory for arg, value in arguments.items()}
         if scratchpad := desc.query_bytes(Query.SCRATCHPAD_MD):
             value = self.value(scratchpad)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import paddle
 from paddle import nn
 from paddle.autograd import PyLayer
 
-from paddlecnn.onednn.leases import Lease
+from paddlecnn.onednn.bindings import DataType
+from paddlecnn.onednn.leases import Lease, Pool
 from paddlecnn.onednn.operations import BatchNorm, Convolution, Linear, Operation
-from paddlecnn.onednn.plan import Name, Plan, floats
+from paddlecnn.onednn.plan import Name, PlanKey, floats
 from paddlecnn.onednn.recognise import fuse
 
 
@@ -25,24 +27,47 @@ class Call:
     trained: those that want a gradient
     """
 
-    def __init__(self, executor, layers: Sequence[nn.Layer], run: Sequence[Operation], x: paddle.Tensor):
+    x: paddle.Tensor  # kept for the backward pass
+
+    def __init__(
+        self, pool: Pool, activation: DataType, layers: Sequence[nn.Layer], run: Sequence[Operation], x: paddle.Tensor
+    ):
         self.positions = [operation.layer for operation in run]
         self.layers = [layers[position] for position in self.positions]
         operations = fuse(run)
         self.trained = [(operation.layer, name) for operation in operations for name in trained_names(operation)]
         self.with_gradient = paddle.is_grad_enabled() and (bool(self.trained) or not x.stop_gradient)
         statistics = any(isinstance(operation, BatchNorm) and not operation.running for operation in operations)
-        settings = {
-            "training": self.with_gradient or statistics,
-            "activation": executor.activation,
-            "input_gradient": self.with_gradient and not x.stop_gradient,
-        }
-        self.key = (operations, tuple(x.shape), *settings.values())
-        self.lease: Lease | None = executor.pool.lend(self.key, lambda: Plan(operations, x.shape, **settings))
+        self.key = PlanKey(
+            operations,
+            tuple(x.shape),
+            activation,
+            training=self.with_gradient or statistics,
+            input_gradient=self.with_gradient and not x.stop_gradient,
+        )
+        self._lease: Lease | None = pool.lend(self.key)
         plan = self.lease.plan
         self.tensors = {name: getattr(layers[name[0]], name[1]) for name in plan.parameters}
         self.running = [(layers[layer], momentum) for layer, momentum, *_ in plan.statistics]
-        self.x: paddle.Tensor | None = None
+
+    @property
+    def lease(self) -> Lease:
+        assert self._lease is not None, "the backward pass is over"
+        return self._lease
+
+    def refuse_second_pass(self, gradient: paddle.Tensor) -> None:
+        """A hook of the output."""
+        if self._lease is None:
+            raise GradientError(
+                "a second backward pass through one forward pass (retain_graph) is not possible with "
+                "train.engine onednn; take engine paddle"
+            )
+
+    def end(self) -> None:
+        """Give plan and buffer back: no backward pass follows."""
+        self.lease.end()
+        self._lease = None
+        del self.x
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         self.x = x.contiguous()  # the strides of a view are not in its address
@@ -53,7 +78,7 @@ class Call:
                 stored *= momentum
                 stored += (1 - momentum) * batch
         if not self.with_gradient:
-            self.lease.end()
+            self.end()
         return y
 
     def compute(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -89,18 +114,17 @@ class Differentiable(PyLayer):
     """A call with a gradient. `apply_call` adds the guard that Paddle's PyLayer lacks."""
 
     @staticmethod
-    def forward(ctx, call: Call, x: paddle.Tensor, *trained: paddle.Tensor) -> paddle.Tensor:
+    def forward(ctx: Any, call: Call, x: paddle.Tensor, *trained: paddle.Tensor) -> paddle.Tensor:
         ctx.call = call
         return call.forward(x)
 
     @staticmethod
-    def backward(ctx, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
+    def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:  # type: ignore[override]
         call = ctx.call
         if paddle.is_grad_enabled():
             raise GradientError("second-order gradients are not possible with train.engine onednn; take engine paddle")
         of_input, gradients = call.compute_gradients(call.x, gradient)
-        call.lease.end()
-        call.lease = call.x = None
+        call.end()
         return of_input, *gradients.values()
 
 
@@ -110,16 +134,9 @@ def apply_call(call: Call, x: paddle.Tensor) -> paddle.Tensor:
     Paddle 3.3 drops a PyLayer's context after its first backward pass and crashes in the second (retain_graph); a hook
     of the output runs before that and raises.
     """
-    y = Differentiable.apply(call, x, *(call.tensors[name] for name in call.trained))
-
-    def refuse_second_pass(gradient: paddle.Tensor) -> None:
-        if call.lease is None:
-            raise GradientError(
-                "a second backward pass through one forward pass (retain_graph) is not possible with "
-                "train.engine onednn; take engine paddle"
-            )
-
-    y.register_hook(refuse_second_pass)
+    trained = (call.tensors[name] for name in call.trained)
+    y: paddle.Tensor = Differentiable.apply(call, x, *trained)  # type: ignore[no-untyped-call]
+    y.register_hook(call.refuse_second_pass)
     return y
 
 

@@ -12,7 +12,7 @@ from paddlecnn.onednn.bindings import DataType
 from paddlecnn.onednn.call import Call, apply_call
 from paddlecnn.onednn.leases import Pool
 from paddlecnn.onednn.operations import BatchNorm, Convolution, Linear, Operation
-from paddlecnn.onednn.plan import UnsupportedOperation
+from paddlecnn.onednn.plan import PlanKey, UnsupportedOperation
 from paddlecnn.onednn.recognise import NotRunnable, describe
 from paddlecnn.onednn.selfcheck import SelfCheckFailed, check
 
@@ -33,13 +33,13 @@ class Executor:
         self.activation = ACTIVATIONS[precision]
         self.pool = Pool()
         self.refused: set[tuple[int, tuple[int, ...]]] = set()  # layer, shape of one sample that enters its run
-        self.checked: set = set()
+        self.checked: set[PlanKey] = set()
         self.logged: set[str] = set()
 
-    def __deepcopy__(self, memo) -> Executor:
+    def __deepcopy__(self, memo: object) -> Executor:
         return Executor(self.precision)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Executor], tuple[str]]:
         return Executor, (self.precision,)
 
     def run(self, layers: Sequence[nn.Layer], x: paddle.Tensor) -> paddle.Tensor:
@@ -78,7 +78,7 @@ class Executor:
                 x = layers[operation.layer](x)
                 return self.run_operations(layers, run[position + 1 :], x)
         try:
-            call = Call(self, layers, run, x)
+            call = Call(self.pool, self.activation, layers, run, x)
             if call.key not in self.checked:
                 check(call, x)
                 self.checked.add(call.key)

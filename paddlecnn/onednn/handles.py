@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_float, c_void_p, cast
+from typing import Any
 
 from paddlecnn.onednn.bindings import (
     FORMAT_ANY,
@@ -16,6 +17,11 @@ from paddlecnn.onednn.bindings import (
     Query,
     library,
 )  # fmt: skip
+
+
+class Unsupported(Exception):
+    """An operation that oneDNN cannot run here, or only by a reference implementation: it stays Paddle's."""
+
 
 # How many objects of each kind exist: what a test of leaks looks at.
 live: collections.Counter[str] = collections.Counter()
@@ -31,7 +37,7 @@ class Handle:
         self.pointer = pointer
         live[self.kind] += 1
 
-    def __del__(self):
+    def __del__(self) -> None:
         pointer = getattr(self, "pointer", None)  # absent if the constructor of a subclass raised
         if pointer:
             getattr(library(), self.kind + "_destroy")(pointer)
@@ -105,10 +111,11 @@ class PrimitiveDesc(Handle):
 
     __slots__ = ("implementation",)
     kind = "primitive_desc"
+    implementation: str
 
     @classmethod
-    def create(cls, operation: str, *arguments, relu: bool = False, accumulate: bool = False) -> PrimitiveDesc | None:
-        """The first implementation that is not a reference one; None if there is none.
+    def create(cls, operation: str, *arguments: Any, relu: bool = False, accumulate: bool = False) -> PrimitiveDesc:
+        """The first implementation that is not a reference one. Raises Unsupported if there is none.
 
         operation: as in dnnl_<operation>_primitive_desc_create; arguments: those between `engine` and `attr`
         relu, accumulate: post-operations; accumulate adds to what the destination holds
@@ -125,7 +132,7 @@ class PrimitiveDesc(Handle):
         try:
             function(byref(pointer), *map(unwrap, arguments), attributes)
         except OneDNNError:
-            return None
+            raise Unsupported(f"oneDNN has no {operation.replace('_', ' ')} for its shapes") from None
         finally:
             library().primitive_attr_destroy(attributes)
         desc = cls(pointer)
@@ -133,14 +140,14 @@ class PrimitiveDesc(Handle):
             while "ref" in desc.query_implementation():
                 library().primitive_desc_next_impl(desc.pointer)
         except OneDNNError:  # no further implementation
-            return None
+            raise Unsupported(f"oneDNN has only a reference kernel of {operation.replace('_', ' ')} here") from None
         desc.implementation = desc.query_implementation()
         return desc
 
     def query_implementation(self) -> str:
         text = c_char_p()
         library().primitive_desc_query(self.pointer, Query.IMPL_INFO_STR, 0, cast(byref(text), c_void_p))
-        return text.value.decode()
+        return (text.value or b"").decode()
 
     def query(self, what: Query, shape: Sequence[int], data_type: DataType) -> MemoryDesc:
         """The memory descriptor that the primitive expects."""
@@ -170,7 +177,7 @@ class Primitive(Handle):
         super().__init__(pointer)
 
 
-def unwrap(value):
+def unwrap(value: Any) -> Any:
     """A C argument: pointers of handles, arrays of tuples."""
     if isinstance(value, Handle):
         return value.pointer

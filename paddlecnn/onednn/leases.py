@@ -6,11 +6,10 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
 
 import numpy as np
 
-from paddlecnn.onednn.plan import Plan
+from paddlecnn.onednn.plan import Plan, PlanKey
 
 IDLE_PLANS = 8  # kept for reuse: training, evaluation, and the smaller last batch of each, with room to spare
 IDLE_BUFFERS = 2
@@ -19,7 +18,7 @@ IDLE_BUFFERS = 2
 class Lease:
     """A plan with the buffer that holds its activations. Both return to the pool when this object goes."""
 
-    def __init__(self, pool: Pool, key: Hashable, plan: Plan, buffer: np.ndarray):
+    def __init__(self, pool: Pool, key: PlanKey, plan: Plan, buffer: np.ndarray):
         self.key, self.plan, self.buffer = key, plan, buffer
         self._finalizer = weakref.finalize(self, pool.give_back, key, plan, buffer)
         self._finalizer.atexit = False
@@ -35,8 +34,8 @@ class Pool:
     threads; a forked child starts with the parent's idle plans and a lock of its own.
     """
 
-    def __init__(self):
-        self.plans: OrderedDict[tuple[Hashable, int], Plan] = OrderedDict()
+    def __init__(self) -> None:
+        self.plans: OrderedDict[tuple[PlanKey, int], Plan] = OrderedDict()
         self.buffers: list[np.ndarray] = []
         self.renew_lock()
         pools.add(self)
@@ -44,12 +43,12 @@ class Pool:
     def renew_lock(self) -> None:
         self.lock = threading.RLock()  # reentrant: a collection of garbage may end a lease inside `lend`
 
-    def lend(self, key: Hashable, build: Callable[[], Plan]) -> Lease:
+    def lend(self, key: PlanKey) -> Lease:
         """An idle plan of this key, or a new one."""
         with self.lock:
             found = next((entry for entry in self.plans if entry[0] == key), None)
             plan = self.plans.pop(found) if found else None
-        plan = plan or build()
+        plan = plan or Plan(key)
         with self.lock:
             fitting = [buffer for buffer in self.buffers if buffer.nbytes >= plan.buffer_bytes]
             buffer = min(fitting, key=lambda buffer: buffer.nbytes, default=None)
@@ -61,7 +60,7 @@ class Pool:
                 self.buffers = [other for other in self.buffers if other is not buffer]
         return Lease(self, key, plan, buffer)
 
-    def give_back(self, key: Hashable, plan: Plan, buffer: np.ndarray) -> None:
+    def give_back(self, key: PlanKey, plan: Plan, buffer: np.ndarray) -> None:
         with self.lock:
             self.plans[key, id(plan)] = plan
             while len(self.plans) > IDLE_PLANS:

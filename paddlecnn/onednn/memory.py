@@ -14,7 +14,7 @@ PAGE = 4096
 class Slot:
     """A base address that changes from call to call, and the memory objects that lie at offsets from it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.address = 0
         self.memories: list[tuple[Memory, int]] = []
 
@@ -41,7 +41,7 @@ class Arena:
     smallest free block that is large enough.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.size = 0
         self.free: list[tuple[int, int]] = []  # (offset, bytes), ordered by offset
 

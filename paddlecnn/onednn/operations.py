@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Pair = tuple[int, int]
+Shape4 = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Padding:
     right: int = 0
     same: bool = False
 
-    def resolve(self, size: Pair, kernel: Pair, stride: Pair) -> tuple[Pair, Pair]:
+    def resolve(self, size: Sequence[int], kernel: Pair, stride: Pair) -> tuple[Pair, Pair]:
         """((top, left), (bottom, right)) for an input of `size` rows and columns."""
         if not self.same:
             return (self.top, self.left), (self.bottom, self.right)
@@ -46,7 +48,7 @@ class Convolution(Operation):
     relu_gradient: the gradient of the ReLU is taken here; False where the max pool that follows takes it
     """
 
-    weight: tuple[int, int, int, int]
+    weight: Shape4
     stride: Pair
     dilation: Pair
     padding: Padding

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ctypes import c_float
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from paddlecnn.onednn.bindings import DataType
-from paddlecnn.onednn.builder import Builder, Unsupported
-from paddlecnn.onednn.handles import MemoryDesc
+from paddlecnn.onednn.builder import Builder
+from paddlecnn.onednn.handles import MemoryDesc, Unsupported
 from paddlecnn.onednn.memory import ALIGNMENT, Slot, Value
 from paddlecnn.onednn.operations import (
     Activation,
@@ -29,7 +32,17 @@ from paddlecnn.onednn.primitives.linear import LinearKernel
 from paddlecnn.onednn.primitives.pooling import MaxPoolKernel
 from paddlecnn.onednn.primitives.response_norm import ResponseNormKernel
 
-KERNELS = {
+
+class Kernel(Protocol):
+    """The primitives of one operation. A method appends to a program and takes over the caller's use of its value."""
+
+    def forward(self, source: Value) -> Value: ...
+
+    def backward(self, gradient: Value, wanted: bool) -> Value | None:
+        """The gradient of the source, if it is wanted."""
+
+
+KERNELS: dict[type[Operation], Callable[[Any, Builder], Kernel]] = {
     Convolution: ConvolutionKernel,
     Linear: LinearKernel,
     BatchNorm: BatchNormKernel,
@@ -50,37 +63,42 @@ class UnsupportedOperation(Unsupported):
         self.layer = layer
 
 
-class Plan:
-    """Built once, run many times; one run at a time, since its buffer holds the activations until the backward pass.
+@dataclass(frozen=True)
+class PlanKey:
+    """All that a plan depends on.
 
     input_shape: of a contiguous float32 tensor; activation: element type between the operations
     training: whether a backward pass follows; input_gradient: whether it ends with the gradient of the input
+    """
+
+    operations: tuple[Operation, ...]
+    input_shape: tuple[int, ...]
+    activation: DataType
+    training: bool
+    input_gradient: bool
+
+
+class Plan:
+    """Built once, run many times; one run at a time, since its buffer holds the activations until the backward pass.
+
     Raises UnsupportedOperation if an operation cannot be run.
     """
 
-    def __init__(
-        self,
-        operations: Sequence[Operation],
-        input_shape: Sequence[int],
-        *,
-        training: bool,
-        input_gradient: bool,
-        activation: DataType,
-    ):
-        b = Builder(activation, training)
+    def __init__(self, key: PlanKey):
+        b = Builder(key.activation, key.training)
         self.input, self.output = Slot(), Slot()
-        self.output_gradient, self.input_gradient = Slot(), Slot() if input_gradient else None
-        kernels = []
-        value = Value(MemoryDesc.plain(input_shape), self.input)
-        for operation in operations:
+        self.output_gradient, self.input_gradient = Slot(), Slot() if key.input_gradient else None
+        kernels: list[tuple[Operation, Kernel]] = []
+        value = Value(MemoryDesc.plain(key.input_shape), self.input)
+        for operation in key.operations:
             kernel = KERNELS[type(operation)](operation, b)
-            value = attempt(operation, kernel.forward, self.prepare(b, operation, value))
+            value = attempt(operation, partial(kernel.forward, self.prepare(b, operation, value)))
             kernels.append((operation, kernel))
         self.output_shape = value.desc.shape
         result = Value(MemoryDesc.plain(self.output_shape), self.output)
         b.reorder(b.forward, "output", value, result)
         value.release()
-        if training:
+        if key.training:
             self.build_backward(b, kernels)
         self.forward, self.backward = b.forward, b.backward
         self.parameters, self.gradients, self.statistics = b.inputs, b.gradients, b.statistics
@@ -96,14 +114,15 @@ class Plan:
             return b.to_layout(b.forward, "input", value, b.plain(value.desc.shape))
         return value
 
-    def build_backward(self, b: Builder, kernels: list[tuple[Operation, object]]) -> None:
+    def build_backward(self, b: Builder, kernels: list[tuple[Operation, Kernel]]) -> None:
         gradient = Value(MemoryDesc.plain(self.output_shape), self.output_gradient)
         for position in reversed(range(len(kernels))):
             operation, kernel = kernels[position]
             wanted = self.input_gradient is not None or any(earlier.trains for earlier, _ in kernels[:position])
-            gradient = attempt(operation, lambda g, k=kernel, w=wanted: k.backward(g, w), gradient)
-            if not wanted:
-                break
+            of_source = attempt(operation, partial(kernel.backward, gradient, wanted))
+            if not wanted or of_source is None:
+                return
+            gradient = of_source
         if self.input_gradient is not None:
             target = Value(MemoryDesc.plain(gradient.desc.shape), self.input_gradient)
             b.reorder(b.backward, "input gradient", gradient, target)
@@ -127,7 +146,7 @@ class Plan:
         self.bind(buffer, addresses)
         self.input.bind(source)
         self.output_gradient.bind(output_gradient)
-        if self.input_gradient is not None:
+        if self.input_gradient is not None and input_gradient is not None:
             self.input_gradient.bind(input_gradient)
         for name, slot in self.gradients.items():
             slot.bind(gradients[name])
@@ -149,11 +168,14 @@ class Plan:
 
 def floats(address: int, count: int) -> np.ndarray:
     """The float32 numbers at an address, without a copy."""
-    return np.frombuffer((c_float * count).from_address(address), np.float32)
+    return np.ctypeslib.as_array((c_float * count).from_address(address))
 
 
-def attempt(operation: Operation, build: Callable[[Value], Value | None], value: Value) -> Value | None:
+Result = TypeVar("Result")
+
+
+def attempt(operation: Operation, build: Callable[[], Result]) -> Result:
     try:
-        return build(value)
+        return build()
     except Unsupported as error:
         raise UnsupportedOperation(operation.layer, str(error)) from error

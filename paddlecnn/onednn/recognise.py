@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
+import paddle
 from paddle import nn
 
 from paddlecnn.onednn.operations import (
@@ -120,7 +122,7 @@ def describe_dropout(layer: nn.Dropout, index: int) -> Identity:
     return Identity(index)
 
 
-DESCRIBERS: dict[type, Callable[[nn.Layer, int], Operation]] = {
+DESCRIBERS: dict[type, Callable[[Any, int], Operation]] = {
     nn.Conv2D: describe_convolution,
     nn.Linear: describe_linear,
     nn.BatchNorm2D: describe_batch_norm,
@@ -134,15 +136,15 @@ DESCRIBERS: dict[type, Callable[[nn.Layer, int], Operation]] = {
 }
 
 
-def trains(parameter) -> bool:
+def trains(parameter: paddle.Tensor | None) -> bool:
     return parameter is not None and not parameter.stop_gradient
 
 
 def pair(value: int | Sequence[int]) -> Pair:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def parse_padding(padding) -> Padding:
+def parse_padding(padding: Any) -> Padding:
     """Paddle's forms: n, [rows, columns], [top, bottom, left, right], [[0, 0], [0, 0], [t, b], [l, r]], a name."""
     if isinstance(padding, str):
         return Padding(same=padding.upper() == "SAME")

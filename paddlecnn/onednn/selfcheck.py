@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import paddle
+from paddle import nn
 
 from paddlecnn.onednn.bindings import DataType
 from paddlecnn.onednn.call import Call
@@ -32,7 +33,7 @@ def check(call: Call, x: paddle.Tensor) -> None:
     tiled = paddle.tile(few, [repeats] + [1] * (len(x.shape) - 1))
     few.stop_gradient = not call.with_gradient
     layers = copies(call)
-    activation = call.key[3]
+    activation = call.key.activation
     with paddle.set_grad_enabled(call.with_gradient):
         expected = few
         for layer in layers.values():
@@ -58,7 +59,7 @@ def check(call: Call, x: paddle.Tensor) -> None:
     compare("gradient", found, target.grad, GRADIENT_BOUND[activation])
 
 
-def copies(call: Call) -> dict:
+def copies(call: Call) -> dict[int, nn.Layer]:
     """Copies of the call's layers by position: their hooks, gradients and running statistics stay untouched."""
     with paddle.utils.unique_name.guard():
         return dict(zip(call.positions, copy.deepcopy(call.layers), strict=True))

@@ -7,8 +7,8 @@ Forward, data gradient and weight gradient each choose their own layouts ("any")
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, DataType, PropKind, Query
-from paddlecnn.onednn.builder import Builder, Unsupported
-from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
+from paddlecnn.onednn.builder import Builder
+from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
 from paddlecnn.onednn.operations import Convolution
 from paddlecnn.onednn.primitives.eltwise import relu_backward, relu_in_place
@@ -16,9 +16,10 @@ from paddlecnn.onednn.primitives.taps import SMALL, SMALL_BFLOAT16_WEIGHTS, Taps
 
 
 class ConvolutionKernel:
+    source: Value  # for the gradient of the weights
+
     def __init__(self, operation: Convolution, builder: Builder):
         self.operation, self.builder = operation, builder
-        self.source: Value | None = None
         self.tap_weights: Value | None = None
         self.result: Value | None = None
 
@@ -26,7 +27,7 @@ class ConvolutionKernel:
         op, b = self.operation, self.builder
         if len(source.desc.shape) != 4 or source.desc.shape[1] != op.weight[1] * op.groups:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
-        self.set_geometry(source.desc.shape)
+        self.set_geometry(*source.desc.shape)
         kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
         self.hint = PrimitiveDesc.create(
             "convolution_forward",
@@ -39,15 +40,13 @@ class ConvolutionKernel:
             *self.geometry,
             relu=op.relu,
         )
-        if self.hint is None:
-            raise Unsupported("convolution forward: only a reference implementation")
         if self.taps.suit(SMALL):
             return self.forward_by_taps(source)
         source = b.to_layout(b.forward, "convolution source", source, self.query(self.hint, Query.SRC_MD))
         weights = b.borrow(b.forward, "weights", self.weights, self.query(self.hint, Query.WEIGHTS_MD))
         result = b.value(self.query(self.hint, Query.DST_MD))
         arguments = {Arg.SRC: source, Arg.WEIGHTS: weights, Arg.DST: result}
-        if op.bias:
+        if self.bias_desc:
             arguments[Arg.BIAS] = b.parameter((op.layer, "bias"), self.bias_desc)
         b.execute(b.forward, "convolution forward", self.hint, arguments)
         weights.release()
@@ -91,7 +90,7 @@ class ConvolutionKernel:
             self.source.release()
         result = None
         if wanted and self.tap_weights is not None:
-            result = self.backward_data_by_taps(gradient)
+            result = self.backward_data_by_taps(gradient, self.tap_weights)
         elif wanted:
             result = self.backward_data(gradient)
         else:
@@ -111,7 +110,7 @@ class ConvolutionKernel:
         result = target if direct else b.value(layout)
         arguments = {Arg.SRC: source, Arg.DIFF_DST: gradient, Arg.DIFF_WEIGHTS: result}
         bias = None
-        if op.bias:
+        if self.bias_desc:
             bias = arguments[Arg.DIFF_BIAS] = b.gradient((op.layer, "bias"), self.bias_desc, op.bias_trains)
         b.execute(b.backward, "convolution backward weights", desc, arguments)
         if not direct:
@@ -138,17 +137,18 @@ class ConvolutionKernel:
             self.taps.backward_bias(b, gradient, target)
         return gradient
 
-    def backward_data_by_taps(self, gradient: Value) -> Value:
+    def backward_data_by_taps(self, gradient: Value, weights: Value) -> Value:
         b = self.builder
         gradient = b.to_layout(b.backward, "gradient", gradient, hwnc(self.output_shape, b.activation))
-        result = self.taps.backward_data(b, gradient, self.tap_weights)
+        result = self.taps.backward_data(b, gradient, weights)
         gradient.release()
         return result
 
     def choose_backward_weights(self) -> PrimitiveDesc:
         """With the source as it lies, or in the layout that the primitive likes best."""
-        for source in (self.source.desc, self.any(self.input_shape)):
-            desc = PrimitiveDesc.create(
+
+        def create(source: MemoryDesc) -> PrimitiveDesc:
+            return PrimitiveDesc.create(
                 "convolution_backward_weights",
                 AlgKind.CONVOLUTION_DIRECT,
                 source,
@@ -158,9 +158,11 @@ class ConvolutionKernel:
                 *self.geometry,
                 self.hint,
             )
-            if desc is not None:
-                return desc
-        raise Unsupported("convolution backward weights: only a reference implementation")
+
+        try:
+            return create(self.source.desc)
+        except Unsupported:
+            return create(self.any(self.input_shape))
 
     def backward_data(self, gradient: Value) -> Value:
         b = self.builder
@@ -173,8 +175,6 @@ class ConvolutionKernel:
             *self.geometry,
             self.hint,
         )
-        if desc is None:
-            raise Unsupported("convolution backward data: only a reference implementation")
         gradient = b.to_layout(b.backward, "gradient", gradient, self.query(desc, Query.DIFF_DST_MD))
         weights = b.borrow(b.backward, "weights", self.weights, self.query(desc, Query.WEIGHTS_MD))
         result = b.value(self.query(desc, Query.DIFF_SRC_MD))
@@ -188,21 +188,21 @@ class ConvolutionKernel:
         gradient.release()
         return result
 
-    def set_geometry(self, shape: tuple[int, ...]) -> None:
+    def set_geometry(self, samples: int, channels: int, height: int, width: int) -> None:
         op = self.operation
-        kernel = op.weight[2:]
-        before, after = op.padding.resolve(shape[2:], kernel, op.stride)
-        size = tuple(
+        before, after = op.padding.resolve((height, width), op.weight[2:], op.stride)
+        rows, columns = (
             (n + p + q - d * (k - 1) - 1) // s + 1
-            for n, k, s, d, p, q in zip(shape[2:], kernel, op.stride, op.dilation, before, after, strict=True)
+            for n, k, s, d, p, q in zip(
+                (height, width), op.weight[2:], op.stride, op.dilation, before, after, strict=True
+            )
         )
-        if min(size) < 1:
-            raise Unsupported(f"an input of {shape[2]}x{shape[3]} is smaller than the kernel")
-        self.input_shape, self.output_shape = shape, (shape[0], op.weight[0], *size)
+        if min(rows, columns) < 1:
+            raise Unsupported(f"an input of {height}x{width} is smaller than the kernel")
+        self.input_shape, self.output_shape = (samples, channels, height, width), (samples, op.weight[0], rows, columns)
         self.geometry = (op.stride, tuple(d - 1 for d in op.dilation), before, after)
-        self.weight_shape = op.weight
-        if op.groups > 1:
-            self.weight_shape = (op.groups, op.weight[0] // op.groups, *op.weight[1:])
+        grouped = (op.groups, op.weight[0] // op.groups, *op.weight[1:])
+        self.weight_shape: tuple[int, ...] = grouped if op.groups > 1 else op.weight
         self.plain_weights = MemoryDesc.plain(self.weight_shape)
         self.bias_desc = MemoryDesc.plain(op.weight[:1]) if op.bias else None
         self.taps = Taps(op, self.input_shape, self.output_shape, before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind
-from paddlecnn.onednn.builder import Builder, Unsupported
+from paddlecnn.onednn.builder import Builder
 from paddlecnn.onednn.handles import PrimitiveDesc
 from paddlecnn.onednn.memory import Value
 from paddlecnn.onednn.operations import Activation
@@ -14,9 +14,10 @@ ALGORITHMS = {"relu": AlgKind.RELU, "gelu_erf": AlgKind.GELU_ERF, "gelu_tanh": A
 class ActivationKernel:
     """A ReLU or GELU that no operation before it takes along."""
 
+    source: Value  # for the backward pass
+
     def __init__(self, operation: Activation, builder: Builder):
         self.algorithm, self.builder = ALGORITHMS[operation.kind], builder
-        self.source: Value | None = None
 
     def forward(self, source: Value) -> Value:
         b = self.builder
@@ -62,8 +63,6 @@ def relu_backward(builder: Builder, gradient: Value, result: Value) -> Value:
     hint = PrimitiveDesc.create(
         "eltwise_forward", PropKind.FORWARD_TRAINING, algorithm, result.desc, result.desc, 0.0, 0.0
     )
-    if hint is None:
-        raise Unsupported("ReLU backward: only a reference implementation")
     desc = PrimitiveDesc.create(
         "eltwise_backward", algorithm, gradient.desc, gradient.desc, result.desc, 0.0, 0.0, hint
     )

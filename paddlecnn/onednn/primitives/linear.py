@@ -8,17 +8,18 @@ of float32 at 4096 to 4096 and batch 128, and 0.75 at 9216 to 4096 and batch 32.
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import Arg, DataType
-from paddlecnn.onednn.builder import Builder, Program, Unsupported
-from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
+from paddlecnn.onednn.builder import Builder, Program
+from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
 from paddlecnn.onednn.operations import Linear
 from paddlecnn.onednn.primitives.eltwise import relu_backward
 
 
 class LinearKernel:
+    source: Value  # for the backward pass
+
     def __init__(self, operation: Linear, builder: Builder):
         self.operation, self.builder = operation, builder
-        self.source: Value | None = None
         self.result: Value | None = None
 
     def forward(self, source: Value) -> Value:

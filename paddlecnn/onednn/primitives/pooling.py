@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind, Query
-from paddlecnn.onednn.builder import Builder, Unsupported
-from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
+from paddlecnn.onednn.builder import Builder
+from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
-from paddlecnn.onednn.operations import MaxPool
+from paddlecnn.onednn.operations import MaxPool, Pair
 from paddlecnn.onednn.primitives.eltwise import relu_backward
 
 NO_DILATION = (0, 0)
@@ -22,7 +22,7 @@ class MaxPoolKernel:
         op, b = self.operation, self.builder
         if len(source.desc.shape) != 4:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
-        shape, before, after = self.shapes(source.desc.shape)
+        shape, before, after = self.shapes(*source.desc.shape)
         self.geometry = (op.stride, op.kernel, NO_DILATION, before, after)
         self.source_desc = source.desc
         kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
@@ -30,8 +30,6 @@ class MaxPoolKernel:
         self.hint = PrimitiveDesc.create(
             "pooling_forward", kind, AlgKind.POOLING_MAX, source.desc, target, *self.geometry
         )
-        if self.hint is None:
-            raise Unsupported("max pooling: only a reference implementation")
         result = b.value(self.hint.query(Query.DST_MD, shape, source.desc.type))
         arguments = {Arg.SRC: source, Arg.DST: result}
         if b.training and (workspace := self.hint.query_bytes(Query.WORKSPACE_MD)):
@@ -62,15 +60,15 @@ class MaxPoolKernel:
             self.workspace.release()
         return result
 
-    def shapes(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]:
+    def shapes(self, samples: int, channels: int, height: int, width: int) -> tuple[tuple[int, ...], Pair, Pair]:
         """Output shape and padding before and after; in ceil mode the last window may hang over the edge."""
         op = self.operation
-        before, after = op.padding.resolve(shape[2:], op.kernel, op.stride)
+        before, after = op.padding.resolve((height, width), op.kernel, op.stride)
         sides, reach = [], []
-        for n, k, s, p, q in zip(shape[2:], op.kernel, op.stride, before, after, strict=True):
+        for n, k, s, p, q in zip((height, width), op.kernel, op.stride, before, after, strict=True):
             side = (n + p + q - k + (s - 1 if op.ceil_mode else 0)) // s + 1
             sides.append(side)
             reach.append((side - 1) * s + k - n - p)
             if side < 1 or max(p, reach[-1]) >= k:
                 raise Unsupported("a pooling window that sees nothing but padding")
-        return (*shape[:2], *sides), before, tuple(max(0, r) for r in reach)
+        return (samples, channels, *sides), before, (max(0, reach[0]), max(0, reach[1]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind, Query
-from paddlecnn.onednn.builder import Builder, Unsupported
-from paddlecnn.onednn.handles import PrimitiveDesc
+from paddlecnn.onednn.builder import Builder
+from paddlecnn.onednn.handles import PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
 from paddlecnn.onednn.operations import ResponseNorm
 
@@ -12,10 +12,11 @@ from paddlecnn.onednn.operations import ResponseNorm
 class ResponseNormKernel:
     """Across channels; oneDNN divides alpha by the size of the window."""
 
+    source: Value  # for the backward pass
+
     def __init__(self, operation: ResponseNorm, builder: Builder):
         self.builder = builder
         self.constants = (operation.size, operation.alpha, operation.beta, operation.k)
-        self.source: Value | None = None
         self.workspace: Value | None = None
 
     def forward(self, source: Value) -> Value:
@@ -26,8 +27,6 @@ class ResponseNormKernel:
         self.hint = PrimitiveDesc.create(
             "lrn_forward", kind, AlgKind.LRN_ACROSS_CHANNELS, source.desc, source.desc, *self.constants
         )
-        if self.hint is None:
-            raise Unsupported("local response normalisation: only a reference implementation")
         result = b.value(source.desc)
         arguments = {Arg.SRC: source, Arg.DST: result}
         if b.training and (workspace := self.hint.query_bytes(Query.WORKSPACE_MD)):

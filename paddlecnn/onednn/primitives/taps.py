@@ -16,7 +16,7 @@ from paddlecnn.onednn.bindings import DataType
 from paddlecnn.onednn.builder import Builder
 from paddlecnn.onednn.handles import MemoryDesc
 from paddlecnn.onednn.memory import Value
-from paddlecnn.onednn.operations import Convolution
+from paddlecnn.onednn.operations import Convolution, Pair, Shape4
 from paddlecnn.onednn.primitives.linear import matmul
 
 SMALL = 4  # rows or columns up to which all three passes are faster by taps
@@ -30,8 +30,8 @@ class Tap:
 
     y: int
     x: int
-    output: tuple[int, int]
-    input: tuple[int, int]
+    output: Pair
+    input: Pair
     rows: int
     columns: int
 
@@ -39,13 +39,7 @@ class Tap:
 class Taps:
     """The taps of a convolution with stride 1 whose output and input have the given sizes."""
 
-    def __init__(
-        self,
-        operation: Convolution,
-        input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
-        padding: tuple[int, int],
-    ):
+    def __init__(self, operation: Convolution, input_shape: Shape4, output_shape: Shape4, padding: Pair):
         self.input_shape, self.output_shape = input_shape, output_shape
         self.weight = operation.weight
         self.taps = list(find_taps(operation.weight[2:], input_shape[2:], output_shape[2:], padding))
@@ -118,20 +112,17 @@ class Taps:
         return (tap.y * self.weight[3] + tap.x) * self.weight[0] * self.weight[1]
 
 
-def find_taps(
-    kernel: tuple[int, int], size: tuple[int, int], output: tuple[int, int], padding: tuple[int, int]
-) -> Iterator[Tap]:
+def find_taps(kernel: Pair, size: Pair, output: Pair, padding: Pair) -> Iterator[Tap]:
     for y in range(kernel[0]):
         for x in range(kernel[1]):
-            start = [max(0, p - k) for p, k in zip(padding, (y, x), strict=True)]
-            end = [min(out, n + p - k) for out, n, p, k in zip(output, size, padding, (y, x), strict=True)]
-            seen = tuple(begin + k - p for begin, k, p in zip(start, (y, x), padding, strict=True))
-            yield Tap(y, x, tuple(start), seen, end[0] - start[0], end[1] - start[1])
+            top, left = max(0, padding[0] - y), max(0, padding[1] - x)
+            bottom, right = min(output[0], size[0] + padding[0] - y), min(output[1], size[1] + padding[1] - x)
+            yield Tap(y, x, (top, left), (top + y - padding[0], left + x - padding[1]), bottom - top, right - left)
 
 
-def covering_first(taps: list[Tap], size: tuple[int, int]) -> list[Tap]:
+def covering_first(taps: list[Tap], size: Pair) -> list[Tap]:
     """A tap that reaches every pixel first: it writes what the others add to."""
-    return sorted(taps, key=lambda tap: (tap.rows, tap.columns) != tuple(size))
+    return sorted(taps, key=lambda tap: (tap.rows, tap.columns) != size)
 
 
 def hwnc(shape: tuple[int, ...], data_type: DataType) -> MemoryDesc:
