@@ -28,7 +28,7 @@ from paddlecnn.evaluation.metrics import predict_logits
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights import load_weights
-from paddlecnn.onednn import Engine, engine_for_run
+from paddlecnn.onednn import choose_engine
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def published_classifier(
             "folder; other weights can be trained further with data.preprocess in a config"
         )
     model.eval()
-    model = engine_for_run(Engine(), engine, precision, paddle.get_device()).apply(model)
+    model = choose_engine(engine or "auto", precision or "float32", paddle.get_device()).apply(model)
     return Classifier(model, imagenet_classes(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
 
 

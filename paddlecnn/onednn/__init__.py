@@ -11,6 +11,7 @@ from paddlecnn.onednn.bindings import Unavailable
 from paddlecnn.onednn.call import GradientError
 from paddlecnn.onednn.choice import Engine, choose_engine, engine_for_run
 from paddlecnn.onednn.layer import accelerate, available, describe_engine, require, run_by_paddle
+from paddlecnn.onednn.recognise import loses_gradient
 
 __all__ = [
     "Engine",
@@ -21,6 +22,7 @@ __all__ = [
     "choose_engine",
     "describe_engine",
     "engine_for_run",
+    "loses_gradient",
     "require",
     "run_by_paddle",
 ]

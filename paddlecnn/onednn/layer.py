@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 import paddle
@@ -10,6 +11,8 @@ from paddle import nn
 
 from paddlecnn.onednn.bindings import Unavailable, library
 from paddlecnn.onednn.executor import ACTIVATIONS, Executor
+
+logger = logging.getLogger(__name__)
 
 
 class AcceleratedSequential(nn.Sequential):
@@ -26,10 +29,14 @@ def accelerate(model: nn.Layer, precision: str = "float32") -> nn.Layer:
     Raises Unavailable without oneDNN 3, and for bfloat16 on a CPU that has no instructions for it.
     """
     require(precision)
-    for layer in model.sublayers(include_self=True):
-        if type(layer) in (nn.Sequential, AcceleratedSequential):
-            layer.__class__ = AcceleratedSequential
-            layer.executor = Executor(precision)
+    chains = [
+        layer for layer in model.sublayers(include_self=True) if type(layer) in (nn.Sequential, AcceleratedSequential)
+    ]
+    for chain in chains:
+        chain.__class__ = AcceleratedSequential
+        chain.executor = Executor(precision)
+    if not chains:
+        logger.warning("engine: Paddle, not oneDNN: %s has no nn.Sequential", type(model).__name__)
     return model
 
 

@@ -140,6 +140,11 @@ def trains(parameter: paddle.Tensor | None) -> bool:
     return parameter is not None and not parameter.stop_gradient
 
 
+def loses_gradient(layer: nn.Layer) -> bool:
+    """Whether Paddle 3.3 trains nothing of it: a batch normalisation of which only the scale or the shift trains."""
+    return isinstance(layer, nn.BatchNorm2D) and trains(layer.weight) != trains(layer.bias)
+
+
 def pair(value: int | Sequence[int]) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 

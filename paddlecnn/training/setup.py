@@ -23,7 +23,7 @@ from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.weights import load_weights
-from paddlecnn.onednn import Engine, choose_engine
+from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
 from paddlecnn.runs.user_module import load_module
@@ -92,6 +92,8 @@ def build_training(config: Config) -> TrainingSetup:
         for line in weights.lines():
             logger.info("%s", line)
     freeze(model, config.model.freeze)
+    if engine.name == "paddle":
+        report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
     if hasattr(model, "initialise_from") and not config.model.weights:
         model.initialise_from(first_images(splits.train, preprocess))
@@ -149,6 +151,17 @@ def resolve_preprocess(config: Config, model: paddle.nn.Layer, published: list[P
             f"{input_size}; leave it out, or set model.options.input_size too"
         )
     return preprocess
+
+
+def report_lost_gradients(model: paddle.nn.Layer) -> None:
+    """Report the batch normalisations of which Paddle 3.3 trains neither scale nor shift, though one of them should."""
+    lost = [name for name, layer in model.named_sublayers() if loses_gradient(layer)]
+    if lost:
+        logger.warning(
+            "engine: Paddle gives a batch normalisation no gradient unless both its scale and its shift train: "
+            "%s will not learn; engine onednn trains them",
+            ", ".join(lost),
+        )
 
 
 def report_excluded(excluded: list[tuple[str, str]]) -> None:

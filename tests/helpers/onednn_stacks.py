@@ -75,8 +75,8 @@ def random_layers(draw: np.random.Generator, shape: list[int]) -> list[nn.Layer]
 
 
 def in_float64(network: nn.Layer) -> nn.Layer:
-    """A copy in float64. Paddle 3.3.1 gives a batch normalisation's shift no gradient where the scale is absent or
-    frozen, and the other way round; the copy has parameters in their place."""
+    """A copy in float64. Paddle 3.3.1 gives a batch normalisation's shift no gradient if the scale is absent or frozen,
+    and the other way round: the copy has both, and both get gradients."""
     copied = copy.deepcopy(network)
     for layer in copied.sublayers():
         if isinstance(layer, nn.BatchNorm2D):
@@ -84,6 +84,7 @@ def in_float64(network: nn.Layer) -> nn.Layer:
                 if getattr(layer, name) is None:
                     added = layer.create_parameter(layer._mean.shape, default_initializer=Constant(value))
                     setattr(layer, name, added)
+                getattr(layer, name).stop_gradient = False
     return copied.to(dtype="float64")
 
 

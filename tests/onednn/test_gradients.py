@@ -28,6 +28,12 @@ def test_random_stacks_in_bfloat16_stay_near(seed, bfloat16):
     assert_equal_to_float64(network, x, bound=0.06, precision=bfloat16)
 
 
+def frozen_scale(channels: int) -> nn.BatchNorm2D:
+    layer = nn.BatchNorm2D(channels)
+    layer.weight.stop_gradient = True
+    return layer
+
+
 LAYERS = {
     "grouped convolution": lambda: [nn.Conv2D(16, 32, 3, padding=1, groups=2), nn.ReLU()],
     "depthwise convolution": lambda: [nn.Conv2D(16, 16, 3, padding=1, groups=16)],
@@ -42,6 +48,8 @@ LAYERS = {
     "batch norm without scale": lambda: [nn.Conv2D(16, 8, 3), nn.BatchNorm2D(8, weight_attr=False), nn.GELU()],
     "batch norm without shift": lambda: [nn.Conv2D(16, 8, 3), nn.BatchNorm2D(8, bias_attr=False), nn.ReLU()],
     "batch norm alone": lambda: [nn.BatchNorm2D(16)],
+    "batch norm alone without shift": lambda: [nn.BatchNorm2D(16, bias_attr=False)],
+    "batch norm with frozen scale": lambda: [nn.Conv2D(16, 8, 3), frozen_scale(8), nn.ReLU()],
     "global statistics": lambda: [nn.Conv2D(16, 8, 3), nn.BatchNorm2D(8, use_global_stats=True), nn.ReLU()],
     "response norm": lambda: [nn.Conv2D(16, 32, 3), nn.ReLU(), LocalResponseNorm(5, 1e-2, 0.75, 2.0)],
     "paddle's response norm": lambda: [nn.Conv2D(16, 32, 3), nn.ReLU(), nn.LocalResponseNorm(5, 1e-2, 0.75, 2.0)],
@@ -100,6 +108,48 @@ def test_frozen_first_convolution_gets_no_gradient_and_the_rest_the_same():
     for name, parameter in accelerated.named_parameters():
         if name not in ("0.weight", "2.bias") and not parameter.stop_gradient:
             assert distance(parameter.grad, dict(reference.named_parameters())[name].grad) < 1e-4, name
+
+
+@pytest.mark.parametrize("norm", [frozen_scale, lambda channels: nn.BatchNorm2D(channels, weight_attr=False)])
+def test_a_whitened_network_without_scales_trains_as_in_float64(norm, caplog):
+    """The layers of a fast CIFAR network: a frozen whitening convolution with a trained bias, batch norms that only
+    shift, GELU, convolutions and a classifier without bias. Ten steps with momentum."""
+    caplog.set_level(logging.WARNING, "paddlecnn.onednn")
+    paddle.seed(5)
+    network = nn.Sequential(
+        nn.Conv2D(3, 24, 2),
+        nn.GELU(),
+        nn.Conv2D(24, 16, 3, padding=1, bias_attr=False),
+        nn.MaxPool2D(2, 2),
+        norm(16),
+        nn.GELU(),
+        nn.Conv2D(16, 32, 3, padding=1, bias_attr=False),
+        norm(32),
+        nn.GELU(),
+        nn.MaxPool2D(3, 3),
+        nn.Flatten(),
+        nn.Linear(32 * 4, 10, bias_attr=False),
+    )
+    network[0].weight.stop_gradient = True
+    trained = [name for name, parameter in network.named_parameters() if not parameter.stop_gradient]
+    start = {name: value.numpy() for name, value in network.state_dict().items()}
+    reference, accelerated = in_float64(network), onednn.accelerate(network)
+    reference[0].weight.stop_gradient = True
+    x, labels = paddle.randn([16, 3, 16, 16]), paddle.arange(16) % 10
+    for net, batch in ((reference, x.astype("float64")), (accelerated, x)):
+        parameters = [parameter for name, parameter in net.named_parameters() if name in trained]
+        optimizer = paddle.optimizer.Momentum(0.02, parameters=parameters)
+        for _ in range(10):
+            nn.functional.cross_entropy(net(batch), labels).backward()
+            optimizer.step()
+            net.clear_gradients()
+    expected = reference.state_dict()
+    assert {"0.bias", "4.bias", "7.bias"} <= set(trained)
+    for name, value in accelerated.state_dict().items():
+        changed = float((expected[name] - paddle.to_tensor(start[name]).astype("float64")).norm())
+        assert (changed > 1e-3) == (name in trained or name.endswith(("_mean", "_variance"))), name
+        assert float((value.astype("float64") - expected[name]).norm()) <= 1e-4 * changed, name
+    assert not caplog.records
 
 
 def test_evaluation_with_gradients_uses_the_running_statistics():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,26 @@ def test_a_run_predicts_on_a_machine_that_lacks_its_engine(tool, tiny, tmp_path,
     )
     assert done.returncode == 2
     assert "does not exist" in done.stderr
+
+
+def test_a_batch_norm_that_only_shifts_learns_by_onednn_and_is_named_with_paddle(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("shifting.py").write_text(
+        "from paddle import nn\nfrom paddlecnn.models import register\n\n\n@register\n"
+        "def shifting(num_classes):\n    norm = nn.BatchNorm2D(8, weight_attr=False)\n"
+        "    return nn.Sequential(nn.Conv2D(3, 8, 3), norm, nn.GELU(), nn.Flatten(), nn.Linear(288, num_classes))\n"
+    )
+    Path("own.yaml").write_text(
+        "data: {name: digits, limit: 200, preprocess: {size: 8}}\n"
+        "model: {name: shifting, module: shifting.py}\ntrain: {epochs: 1, batch_size: 32}\n"
+    )
+    for engine in ("onednn", "paddle"):
+        if engine == "onednn" and not onednn.available():
+            continue
+        assert tool("train", "-c", "own.yaml", "--run", engine, "-o", f"train.engine={engine}") == 0
+        learned = load_checkpoint(Path(engine, "checkpoints/last")).model["1.bias"].any()
+        named = "1 will not learn; engine onednn trains them" in capsys.readouterr().err
+        assert (learned, named) == ((True, False) if engine == "onednn" else (False, True))
 
 
 def test_the_environment_variable_is_another_default(tool, tiny, tmp_path, monkeypatch, precision):
