@@ -43,7 +43,9 @@ def accelerate(model: nn.Layer, precision: str = "float32") -> nn.Layer:
 @contextlib.contextmanager
 def run_by_paddle(model: nn.Layer) -> Iterator[None]:
     """Paddle's own kernels run the model while the context lasts, layer by layer: for hooks and for exports."""
-    chains = [layer for layer in model.sublayers(include_self=True) if type(layer) is AcceleratedSequential]
+    chains: list[nn.Layer] = [
+        layer for layer in model.sublayers(include_self=True) if type(layer) is AcceleratedSequential
+    ]
     for layer in chains:
         layer.__class__ = nn.Sequential
     try:
