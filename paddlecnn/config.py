@@ -254,7 +254,7 @@ class TrainConfig(Section):
     monitor: Literal["top1", "loss"] = "top1"  # what selects the best epoch, on validation
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
-    # What runs the layers on a CPU: auto is oneDNN where it can. The variable PADDLECNN_ENGINE is another default.
+    # What runs the layers on a CPU: auto is oneDNN if it is there. The variable PADDLECNN_ENGINE is another default.
     engine: Literal["auto", "paddle", "onednn"] = Field(
         default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "auto"), validate_default=True
     )

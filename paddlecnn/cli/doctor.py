@@ -140,10 +140,11 @@ def check_device(device: str) -> Finding:
 
 def check_onednn() -> Finding:
     """The oneDNN library in Paddle's wheel, which the CPU engine calls."""
-    from paddlecnn.onednn import Unavailable, describe_engine
+    from paddlecnn.onednn import Unavailable, available, describe_engine
 
     try:
-        return Finding("oneDNN", describe_engine())
+        precisions = "float32 and bfloat16" if available("bfloat16") else "float32"
+        return Finding("oneDNN", f"{describe_engine()}; engine auto takes it on a CPU, in {precisions}")
     except Unavailable as error:
         return Finding("oneDNN", str(error), "install PaddlePaddle 3.3; until then a CPU trains more slowly")
 

@@ -86,7 +86,8 @@ def checkpoint_to_resume(run: RunDir) -> Checkpoint | None:
 def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> None:
     """Raise RunError, naming the keys, if `config` is another experiment than the run's own.
 
-    The keys in `extend` may differ. An edit of the run's config.yaml since the run was created is refused likewise.
+    The keys in `extend` may differ, and engine auto is the run's own engine. An edit of the run's config.yaml since the
+    run was created is refused likewise.
     """
     forbidden = [key for key in extend if not key.startswith(EXTENDABLE)]
     if forbidden:
@@ -113,7 +114,7 @@ def list_differences(run: Config, now: Config, extend: Sequence[str]) -> str:
     return "; ".join(
         f"{key} ({old!r} in the run, {new!r} now)"
         for key, old, new in differences(run, now)
-        if not key.startswith((*MAY_CHANGE, *extend))
+        if not key.startswith((*MAY_CHANGE, *extend)) and (key, new) != ("train.engine", "auto")
     )
 
 

@@ -74,9 +74,12 @@ class TrainingSetup:
         )
 
 
-def build_training(config: Config) -> TrainingSetup:
-    """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause."""
-    engine = choose_engine(config.train.engine, config.train.precision, paddle.get_device())
+def build_training(config: Config, engine_name: str | None = None) -> TrainingSetup:
+    """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause.
+
+    engine_name: in place of train.engine
+    """
+    engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
     module = load_module(config.model.module) if config.model.module else None
     splits = open_dataset(config.data, config.seed)
     readable, excluded = filter_readable(splits.train)

@@ -60,13 +60,15 @@ def train_run(
     run = RunDir(path) if resume else None
     if run:
         check_same_config(run, config, extend)
-    setup = build_training(config)
+    checkpoint = checkpoint_to_resume(run) if run else None
+    # auto is the engine of the run that is resumed, unless the user extends it to another one.
+    keep = checkpoint and config.train.engine == "auto" and "train.engine" not in extend
+    setup = build_training(config, checkpoint.state.engine if checkpoint and keep else None)
     if run is None:
         if distributed.rank() == 0:
             RunDir.create(path, config, describe_environment(config, device, setup.engine.describe()))
         distributed.wait_for_all()
         run = RunDir(path)
-    checkpoint = checkpoint_to_resume(run) if resume else None
     if checkpoint and checkpoint.state.data != setup.identity.data:
         raise RunError(
             f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from helpers.runs import metrics_without_clock, weights_sha
 from paddlecnn import onednn
@@ -67,6 +68,21 @@ def test_another_engine_resumes_only_on_purpose(tool, tiny, tmp_path, capsys, pr
         )
         == 0
     )
+    assert load_checkpoint(run / "checkpoints" / "last").state.engine == "paddle"
+
+
+def test_a_run_from_before_the_engines_resumes_with_paddle(tool, tiny, tmp_path):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    schedule = ["-o", "optim.schedule={name: constant}"]
+    for path, epochs in ((whole, 4), (run, 2)):
+        engine = ["-o", "train.engine=paddle", "-o", f"train.epochs={epochs}"]
+        assert tool("train", "-c", tiny, "--run", path, *schedule, *engine) == 0
+    written = yaml.safe_load((run / "config.yaml").read_text())
+    del written["train"]["engine"], written["train"]["precision"]
+    (run / "config.yaml").write_text(yaml.safe_dump(written))
+    assert tool("train", "-c", tiny, "--run", run, *schedule, "--resume", "--extend", "train.epochs=3") == 0
+    assert tool("train", "--resume", run, "--extend", "train.epochs=4") == 0
+    assert weights_sha(run) == weights_sha(whole)
     assert load_checkpoint(run / "checkpoints" / "last").state.engine == "paddle"
 
 

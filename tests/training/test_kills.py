@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from helpers.runs import curves, metrics_without_clock, weights_sha
+from paddlecnn import onednn
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,21 +26,27 @@ KILLS = int(os.environ.get("PADDLECNN_KILLS", "5"))
 CHECKPOINTING = ["-o", "train.checkpoint.every_steps=3", "-o", "train.epochs=12"]
 
 
-@pytest.fixture(params=["memory", "workers"])
+@pytest.fixture(params=["memory", "bfloat16", "files"])
 def config(request, tiny, tmp_path) -> Path:
-    """A tiny run on images in memory, or on files that two threads read."""
+    """A tiny run on images in memory by oneDNN, in float32 or bfloat16, or by Paddle on files that two threads read."""
     if request.param == "memory":
         return tiny
+    if request.param == "bfloat16":
+        if not onednn.available("bfloat16"):
+            pytest.skip("no oneDNN engine in bfloat16 here")
+        path = tmp_path / "bfloat16.yaml"
+        path.write_text(tiny.read_text().replace("train: {", "train: {engine: onednn, precision: bfloat16, "))
+        return path
     for number in range(160):
         path = tmp_path / "images" / ("dark", "light")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 128, (32, 32, 3)) + 100 * (number % 2)
         Image.fromarray(pixels.astype(np.uint8)).save(path)
-    path = tmp_path / "workers.yaml"
+    path = tmp_path / "files.yaml"
     path.write_text(
         f"data: {{name: folder, root: {tmp_path / 'images'}, preprocess: {{size: 32, resize: 32}}, workers: 2}}\n"
         "model: {name: lenet5}\noptim: {name: momentum, lr: 0.01}\n"
-        "train: {epochs: 3, batch_size: 16, log_every: 2}\n"
+        "train: {engine: paddle, epochs: 3, batch_size: 16, log_every: 2}\n"
     )
     return path
 

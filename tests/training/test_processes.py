@@ -55,13 +55,19 @@ def losses(run: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def single(tool, tiny, tmp_path) -> Path:
+def engine(request, monkeypatch) -> None:
+    """The engine of all processes: auto, which is oneDNN if it is there, unless a test asks for another."""
+    monkeypatch.setenv("PADDLECNN_ENGINE", getattr(request, "param", "auto"))
+
+
+@pytest.fixture
+def single(engine, tool, tiny, tmp_path) -> Path:
     run = tmp_path / "single"
     assert tool("train", "-c", tiny, "--run", run, *STEPS) == 0
     return run
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize(("engine", "nodes"), [("auto", 1), ("paddle", 2)], indirect=["engine"])
 def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
     run, port = tmp_path / "double", free_port()
     jobs = [
