@@ -33,6 +33,7 @@ class Executor:
         self.activation = ACTIVATIONS[precision]
         self.pool = Pool()
         self.refused: set[tuple[int, tuple[int, ...]]] = set()  # layer, shape of one sample that enters its run
+        self.distrusted: set[tuple[int, int, tuple[int, ...]]] = set()  # runs by first and last layer, and sample
         self.checked: set[PlanKey] = set()
         self.logged: set[str] = set()
 
@@ -72,6 +73,9 @@ class Executor:
         if not any(isinstance(operation, WORTHWHILE) for operation in run) or x.dtype != paddle.float32:
             return run_paddle([layers[operation.layer] for operation in run], x)
         sample = tuple(x.shape[1:])
+        whole = (run[0].layer, run[-1].layer, sample)
+        if whole in self.distrusted:
+            return run_paddle([layers[operation.layer] for operation in run], x)
         for position, operation in enumerate(run):
             if (operation.layer, sample) in self.refused:
                 x = self.run_operations(layers, run[:position], x)
@@ -87,7 +91,7 @@ class Executor:
             self.log_refusal(layers[error.layer], error.layer, str(error))
             return self.run_operations(layers, run, x)
         except SelfCheckFailed as error:
-            self.refused |= {(operation.layer, sample) for operation in run}
+            self.distrusted.add(whole)
             self.log_once(f"engine: Paddle runs layers {run[0].layer} to {run[-1].layer}, not oneDNN: {error}")
             return self.run_operations(layers, run, x)
         if not call.with_gradient:

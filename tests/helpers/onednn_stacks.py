@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import paddle
@@ -11,6 +12,29 @@ from paddle.nn.initializer import Constant
 
 from paddlecnn import onednn
 from paddlecnn.models.layers import LocalResponseNorm
+
+
+def small_network() -> nn.Sequential:
+    """For images of 8x8."""
+    return nn.Sequential(
+        nn.Conv2D(3, 16, 3, padding=1),
+        nn.BatchNorm2D(16),
+        nn.ReLU(),
+        nn.MaxPool2D(2, 2),
+        nn.Flatten(),
+        nn.Linear(16 * 16, 10),
+    )
+
+
+def run_in_a_child(executor: Any, state: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """What `small_network` computes with the weights of another process, by the executor that came from there."""
+    assert not executor.pool.plans
+    network = onednn.accelerate(small_network())
+    network.executor = executor
+    network.set_state_dict(state)  # type: ignore[arg-type]  # takes arrays, too
+    network.eval()
+    with paddle.no_grad():
+        return network(paddle.to_tensor(x)).numpy()
 
 
 def random_stack(seed: int) -> tuple[nn.Sequential, paddle.Tensor]:
@@ -38,14 +62,14 @@ def random_layers(draw: np.random.Generator, shape: list[int]) -> list[nn.Layer]
     channels, side = shape[1], min(shape[2:])
     kind = draw.choice(["conv", "conv", "conv", "pool", "lrn", "norm", "gelu"])
     if kind == "pool" and side >= 3:
-        return [
-            nn.MaxPool2D(
-                int(draw.integers(2, 4)),
-                int(draw.integers(1, 3)),
-                int(draw.integers(0, 2)),
-                ceil_mode=bool(draw.random() < 0.5),
-            )
-        ]
+        pool = nn.MaxPool2D(
+            int(draw.integers(2, 4)),
+            int(draw.integers(1, 3)),
+            int(draw.integers(0, 2)),
+            ceil_mode=bool(draw.random() < 0.5),
+        )
+        sees_pixels = bool((pool(paddle.ones(shape)) == 1).all())  # of padding alone Paddle takes the type's minimum
+        return [pool] if sees_pixels else []
     if kind == "lrn":
         return [LocalResponseNorm(5, 1e-2, 0.75, 2.0)]
     if kind == "norm":
@@ -112,13 +136,14 @@ def assert_equal_to_float64(network: nn.Sequential, x: paddle.Tensor, bound: flo
     accelerated = onednn.accelerate(copy.deepcopy(network), precision)
     y, dx, dw = gradients(reference, x.astype("float64"))
     found_y, found_dx, found_dw = gradients(accelerated, x)
+    assert not accelerated.executor.distrusted, "the self-check failed, and Paddle's result would be compared"
     assert distance(found_y, y) < bound
     assert distance(found_dx, dx) < bound
     assert set(found_dw) >= set(gradients(copy.deepcopy(network), x)[2])
     scale = max((float(gradient.norm()) for gradient in dw.values()), default=1.0)
     for name, gradient in found_dw.items():
         error = float((gradient.astype("float64") - dw[name]).norm())
-        assert error < bound * max(float(dw[name].norm()), 0.01 * scale), name
+        assert error < bound * max(float(dw[name].norm()), 0.03 * scale), name
     for name, buffer in accelerated.state_dict().items():
         if name.endswith(("_mean", "_variance")):
             expected = reference.state_dict()[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 
 import paddle
 import pytest
@@ -14,7 +15,7 @@ from paddlecnn import onednn
 from paddlecnn.models.layers import LocalResponseNorm
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PADDLECNN_EXAMPLES", "40"))))
 def test_random_stacks_agree_with_paddle_in_float64(seed):
     network, x = random_stack(seed)
     assert_equal_to_float64(network, x, bound=2e-4)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
+import multiprocessing
 import os
-import pickle
 import resource
 import signal
 import subprocess
@@ -20,23 +21,12 @@ import paddle.nn.functional as F
 import pytest
 from paddle import nn
 
-from helpers.onednn_stacks import distance, gradients
+from helpers.onednn_stacks import distance, gradients, run_in_a_child, small_network
 from paddlecnn import onednn
 from paddlecnn.onednn import handles
 from paddlecnn.onednn.leases import IDLE_PLANS
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def small_network() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2D(3, 16, 3, padding=1),
-        nn.BatchNorm2D(16),
-        nn.ReLU(),
-        nn.MaxPool2D(2, 2),
-        nn.Flatten(),
-        nn.Linear(16 * 16, 10),
-    )
 
 
 def train(network: nn.Layer, x: paddle.Tensor, steps: int) -> list[np.ndarray]:
@@ -222,12 +212,34 @@ def test_a_forked_child_computes_the_same():
     pytest.fail("the child hangs")
 
 
-def test_an_executor_travels_to_a_spawned_process_empty():
-    network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3)))
-    network(paddle.randn([1, 3, 8, 8]))
-    copied = pickle.loads(pickle.dumps(network.executor))
-    assert copied.precision == network.executor.precision
-    assert not copied.pool.plans
+def test_a_spawned_child_computes_the_same():
+    """An executor travels to it without plans and buffers, which are addresses of this process."""
+    network = onednn.accelerate(small_network())
+    network.eval()
+    x = paddle.randn([8, 3, 8, 8])
+    state = {name: value.numpy() for name, value in network.state_dict().items()}
+    with paddle.no_grad(), multiprocessing.get_context("spawn").Pool(1) as pool:
+        expected = network(x).numpy()
+        job = pool.apply_async(run_in_a_child, (network.executor, state, x.numpy()))
+        assert np.array_equal(job.get(timeout=120), expected)
+
+
+@pytest.mark.parametrize("what", ["output", "gradient"])
+def test_a_run_that_differs_from_paddles_is_paddles_with_one_line(what, caplog):
+    """A layer whose `forward` was replaced computes something else than its settings say."""
+    caplog.set_level(logging.WARNING, "paddlecnn.onednn")
+    network = small_network()
+    pool, original = network[3], network[3].forward
+    pool.forward = (
+        (lambda x: 2 * original(x)) if what == "output" else (lambda x: 2 * original(x) - original(x).detach())
+    )
+    accelerated, x = onednn.accelerate(copy.deepcopy(network)), paddle.randn([4, 3, 8, 8])
+    for _ in range(2):
+        found, expected = gradients(accelerated, x), gradients(network, x)
+        assert distance(found[0], expected[0]) < 1e-5
+        assert distance(found[1], expected[1]) < 1e-4
+    [record] = caplog.records
+    assert f"engine: Paddle runs layers 0 to 5, not oneDNN: the self-check found a {what}" in record.getMessage()
 
 
 def test_a_forward_hook_of_a_layer_is_called():
