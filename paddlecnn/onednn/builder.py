@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from paddlecnn.onednn.bindings import Arg, DataType, ExecArg, OneDNNError, Query, library
+from paddlecnn.onednn.bindings import Arg, DataType, ExecArg, OneDNNError, PropKind, Query, library
 from paddlecnn.onednn.handles import Memory, MemoryDesc, Primitive, PrimitiveDesc
 from paddlecnn.onednn.memory import Arena, Lifetime, Slot, Value
 
@@ -55,6 +55,11 @@ class Builder:
     gradients: dict[tuple[int, str], Slot] = field(default_factory=dict)
     constants: list[np.ndarray] = field(default_factory=list)
     statistics: list[tuple[int, float, Value, Value]] = field(default_factory=list)  # layer, momentum, mean, variance
+
+    @property
+    def prop_kind(self) -> PropKind:
+        """Of forward primitives."""
+        return PropKind.FORWARD_TRAINING if self.training else PropKind.FORWARD_INFERENCE
 
     def value(self, desc: MemoryDesc) -> Value:
         """A new tensor in the arena, with one use."""

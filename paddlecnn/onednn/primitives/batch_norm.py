@@ -27,9 +27,8 @@ class BatchNormKernel:
         op, b = self.operation, self.builder
         if len(source.desc.shape) != 4 or source.desc.shape[1] != op.channels:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
-        kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
         self.hint = PrimitiveDesc.create(
-            "batch_normalization_forward", kind, source.desc, source.desc, op.epsilon, self.flags
+            "batch_normalization_forward", b.prop_kind, source.desc, source.desc, op.epsilon, self.flags
         )
         result = b.value(source.desc)
         per_channel = MemoryDesc.plain([op.channels])

@@ -6,7 +6,7 @@ Forward, data gradient and weight gradient each choose their own layouts ("any")
 
 from __future__ import annotations
 
-from paddlecnn.onednn.bindings import AlgKind, Arg, DataType, PropKind, Query
+from paddlecnn.onednn.bindings import AlgKind, Arg, DataType, Query
 from paddlecnn.onednn.builder import Builder
 from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
@@ -28,10 +28,9 @@ class ConvolutionKernel:
         if len(source.desc.shape) != 4 or source.desc.shape[1] != op.weight[1] * op.groups:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
         self.set_geometry(*source.desc.shape)
-        kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
         self.hint = PrimitiveDesc.create(
             "convolution_forward",
-            kind,
+            b.prop_kind,
             AlgKind.CONVOLUTION_DIRECT,
             self.any(self.input_shape),
             self.any(self.weight_shape),

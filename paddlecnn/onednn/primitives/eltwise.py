@@ -21,8 +21,9 @@ class ActivationKernel:
 
     def forward(self, source: Value) -> Value:
         b = self.builder
-        kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
-        self.hint = PrimitiveDesc.create("eltwise_forward", kind, self.algorithm, source.desc, source.desc, 0.0, 0.0)
+        self.hint = PrimitiveDesc.create(
+            "eltwise_forward", b.prop_kind, self.algorithm, source.desc, source.desc, 0.0, 0.0
+        )
         result = b.value(source.desc)
         b.execute(b.forward, "activation forward", self.hint, {Arg.SRC: source, Arg.DST: result})
         if b.training:

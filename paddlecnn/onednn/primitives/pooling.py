@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind, Query
+from paddlecnn.onednn.bindings import AlgKind, Arg, Query
 from paddlecnn.onednn.builder import Builder
 from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
@@ -25,10 +25,9 @@ class MaxPoolKernel:
         shape, before, after = self.shapes(*source.desc.shape)
         self.geometry = (op.stride, op.kernel, NO_DILATION, before, after)
         self.source_desc = source.desc
-        kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
         target = MemoryDesc.any(shape, source.desc.type)
         self.hint = PrimitiveDesc.create(
-            "pooling_forward", kind, AlgKind.POOLING_MAX, source.desc, target, *self.geometry
+            "pooling_forward", b.prop_kind, AlgKind.POOLING_MAX, source.desc, target, *self.geometry
         )
         result = b.value(self.hint.query(Query.DST_MD, shape, source.desc.type))
         arguments = {Arg.SRC: source, Arg.DST: result}

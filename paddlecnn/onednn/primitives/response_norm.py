@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind, Query
+from paddlecnn.onednn.bindings import AlgKind, Arg, Query
 from paddlecnn.onednn.builder import Builder
 from paddlecnn.onednn.handles import PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
@@ -23,9 +23,8 @@ class ResponseNormKernel:
         b = self.builder
         if len(source.desc.shape) != 4:
             raise Unsupported(f"an input of shape {list(source.desc.shape)}")
-        kind = PropKind.FORWARD_TRAINING if b.training else PropKind.FORWARD_INFERENCE
         self.hint = PrimitiveDesc.create(
-            "lrn_forward", kind, AlgKind.LRN_ACROSS_CHANNELS, source.desc, source.desc, *self.constants
+            "lrn_forward", b.prop_kind, AlgKind.LRN_ACROSS_CHANNELS, source.desc, source.desc, *self.constants
         )
         result = b.value(source.desc)
         arguments = {Arg.SRC: source, Arg.DST: result}
