@@ -48,6 +48,10 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     if request["what"] == "start":
         step()
         return {"finished": time.time()}
+    if request["what"] == "primitives":
+        from paddlecnn.benchmarks.primitives import profile
+
+        return profile(network, step, workload, matmul_peak(contender.removeprefix("onednn_")))
     if request["what"] == "loop":
         from paddlecnn.benchmarks.loop import measure_loop
 

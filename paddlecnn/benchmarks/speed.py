@@ -139,12 +139,16 @@ def engine_available(precision: str) -> bool:
     return onednn.available(precision)
 
 
-def run_worker(contender: str, what: str, workload: str, seconds: float, peers: str | None) -> dict[str, Any]:
+def run_worker(
+    contender: str, what: str, workload: str, seconds: float, peers: str | None, threads: int | None = None
+) -> dict[str, Any]:
     """One measurement in a new process. `installed` and `model_fit` run without the variables of runtime.py."""
     request = {"what": what, "workload": workload, "contender": contender.removeprefix("torch "), "seconds": seconds}
     environment = dict(os.environ)
     if contender in ("installed", "model_fit"):
         environment = {name: value for name, value in environment.items() if name not in VARIABLES}
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, "-W", "ignore", "-m", "paddlecnn.benchmarks.paddle_worker", json.dumps(request)]
     if contender.startswith("torch ") and peers:
         command = [peers, str(Path(__file__).with_name("torch_worker.py")), json.dumps(request)]

@@ -22,16 +22,24 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: i
     return "conv", inputs, outputs, kernel, stride, kernel // 2 if padding is None else padding
 
 
-def vgg16(batch_norm: bool) -> tuple[Layer, ...]:
-    """The convolutions of VGG D: five blocks, each ending in a 2x2 pool."""
+VGG_COUNTS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+def vgg(depth: int, batch_norm: bool) -> tuple[Layer, ...]:
+    """The convolutions of VGG A, B, D or E: five blocks, each ending in a 2x2 pool."""
     layers: list[Layer] = []
     channels = 3
-    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+    for width, count in zip((64, 128, 256, 512, 512), VGG_COUNTS[depth], strict=True):
         for _ in range(count):
             layers += [conv(channels, width), *([("bn", width)] if batch_norm else []), ("relu",)]
             channels = width
         layers.append(("pool", 2, 2))
     return tuple(layers)
+
+
+def vgg_bn(depth: int, batch: int, size: int = 32) -> Workload:
+    """A VGG with batch normalisation and one linear layer."""
+    return Workload((*vgg(depth, True), ("flatten",), ("linear", 512 * (size // 32) ** 2, 10)), batch, size)
 
 
 RELU, LRN = ("relu",), ("lrn",)
@@ -54,8 +62,19 @@ ALEXNET_LRN = (
 TRAINING = {
     "small_alexnet": Workload(SMALL_ALEXNET, 128, 32),
     "alexnet_cifar_lrn": Workload(ALEXNET_CIFAR_LRN, 128, 32),
-    "vgg16_bn_cifar": Workload((*vgg16(True), ("flatten",), ("linear", 512, 10)), 128, 32),
+    "vgg16_bn_cifar": vgg_bn(16, 128),
     "alexnet_lrn": Workload(ALEXNET_LRN, 32, 227, 1000),
 }
-INFERENCE = {"vgg16_features": Workload(vgg16(False), 16, 224), "vgg16_bn_cifar": TRAINING["vgg16_bn_cifar"]}
-WORKLOADS = TRAINING | INFERENCE
+INFERENCE = {"vgg16_features": Workload(vgg(16, False), 16, 224), "vgg16_bn_cifar": TRAINING["vgg16_bn_cifar"]}
+# What grows, and its values; each in a network that is otherwise the same.
+GROWTH: dict[str, dict[int, Workload]] = {
+    "batch": {batch: Workload(SMALL_ALEXNET, batch, 32) for batch in (8, 32, 128, 512)},
+    "image side": {side: vgg_bn(11, 16, side) for side in (32, 64, 128)},
+    "depth": {depth: vgg_bn(depth, 64) for depth in VGG_COUNTS},
+    "processes": {processes: Workload(SMALL_ALEXNET, 128, 32) for processes in (1, 2)},
+}
+WORKLOADS = (
+    TRAINING
+    | INFERENCE
+    | {f"{what} {value}": workload for what, values in GROWTH.items() for value, workload in values.items()}
+)

@@ -3,6 +3,8 @@
     python tools/benchmark.py lrn     local response normalisation against paddle.nn's
     python tools/benchmark.py data    input pipelines against paddle.vision.transforms and Pillow
     python tools/benchmark.py train   training steps by engine and framework; infer, start and loop likewise
+    python tools/benchmark.py primitives  where a training step of the oneDNN engine goes
+    python tools/benchmark.py growth  speed of training by batch, image size, depth and processes; --figure draws it
 
 Each has its own options: python tools/benchmark.py lrn --help
 """
@@ -26,6 +28,8 @@ BENCHMARKS = {
     "infer": SPEED,
     "start": SPEED,
     "loop": SPEED,
+    "growth": "paddlecnn.benchmarks.growth",
+    "primitives": "paddlecnn.benchmarks.primitives",
 }
 
 

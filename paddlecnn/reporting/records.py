@@ -98,11 +98,27 @@ class Training(Part):
 
 
 class Speed(Part):
-    """The figures of `paddlecnn benchmark train|infer|start` for one workload, by contender."""
+    """The figures of `paddlecnn benchmark train|infer|start|loop` for one workload, by contender."""
 
-    what: Literal["train", "infer", "start"]
+    what: Literal["train", "infer", "start", "loop"]
     workload: str
     contenders: dict[str, dict[str, Any]]
+
+
+class Growth(Part):
+    """The figures of `paddlecnn benchmark growth`: the speed of each contender at each value of what grows."""
+
+    what: Literal["growth"]
+    grows: str
+    unit: str
+    values: list[int]
+    speeds: dict[str, list[float | None]]
+
+
+class Profile(Part):
+    """A profile of `paddlecnn benchmark primitives`, kept for docs/performance.md; no page of results shows it."""
+
+    what: Literal["primitives"]
 
 
 class ResultFile(BaseModel):
@@ -110,10 +126,10 @@ class ResultFile(BaseModel):
 
     name: str
     machine: Machine
-    results: list[Training | Speed]
+    results: list[Training | Speed | Growth | Profile]
 
 
-PARTS: TypeAdapter[list[Training | Speed]] = TypeAdapter(list[Training | Speed])
+PARTS: TypeAdapter[list[Training | Speed | Growth | Profile]] = TypeAdapter(list[Training | Speed | Growth | Profile])
 
 
 def read_results(folder: Path) -> list[ResultFile]:

@@ -17,7 +17,7 @@ from paddlecnn.evaluation.intervals import paired_seeds_estimate
 from paddlecnn.files import save_png, write_text
 from paddlecnn.reporting import results_figures as figures
 from paddlecnn.reporting.published import published_results
-from paddlecnn.reporting.records import Machine, ResultError, ResultFile, Speed, Training, read_results
+from paddlecnn.reporting.records import Growth, Machine, ResultError, ResultFile, Speed, Training, read_results
 
 HEAD = """# Results
 
@@ -275,12 +275,12 @@ def published_section(experiments: list[Experiment]) -> str:
 
 def speed_section(files: list[ResultFile]) -> Iterator[str]:
     """The tables of `paddlecnn benchmark`, file by file."""
-    measured = [(file, [one for one in file.results if isinstance(one, Speed)]) for file in files]
+    measured = [(file, [one for one in file.results if isinstance(one, Speed | Growth)]) for file in files]
     for number, (file, results) in enumerate((file, results) for file, results in measured if results):
         if number == 0:
             yield SPEED_HEAD
         yield f"{file.machine.place}, [{file.name}.json](results/{file.name}.json):\n"
-        yield from map(speed_table, results)
+        yield from (speed_table(one) if isinstance(one, Speed) else growth_table(one) for one in results)
 
 
 def speed_table(result: Speed) -> str:
@@ -295,6 +295,15 @@ def speed_table(result: Speed) -> str:
             rows.append([name, f"{row['median']:,.1f}", spread, f"{row['ratio']:.2f}" if "ratio" in row else ""])
     reference = next((row["ratio_to"] for row in result.contenders.values() if "ratio_to" in row), "the first")
     return markdown([f"{result.what}, {result.workload}", unit, "range", f"times {reference}"], rows)
+
+
+def growth_table(result: Growth) -> str:
+    """The speed of each contender by what grows."""
+    rows = [
+        [name, *("not measured" if speed is None else f"{speed:,.1f}" for speed in speeds)]
+        for name, speeds in result.speeds.items()
+    ]
+    return markdown([f"train, {result.unit} by {result.grows}", *map(str, result.values)], rows)
 
 
 def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
