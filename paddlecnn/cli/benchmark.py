@@ -1,10 +1,11 @@
 """Measure parts of paddlecnn and the plain alternatives, both in turn in one run.
 
-    python tools/benchmark.py lrn     local response normalisation against paddle.nn's
-    python tools/benchmark.py data    input pipelines against paddle.vision.transforms and Pillow
-    python tools/benchmark.py train   training steps by engine and framework; infer, start and loop likewise
+    python tools/benchmark.py lrn         local response normalisation against paddle.nn's
+    python tools/benchmark.py data        input pipelines against paddle.vision.transforms and Pillow
+    python tools/benchmark.py train       training steps by engine and framework; infer, start and loop likewise
+    python tools/benchmark.py transfer    new layers on frozen ones, with and without cached features
     python tools/benchmark.py primitives  where a training step of the oneDNN engine goes
-    python tools/benchmark.py growth  speed of training by batch, image size, depth and processes; --figure draws it
+    python tools/benchmark.py growth      speed of training by batch, image size, depth and processes; --figure draws it
 
 Each has its own options: python tools/benchmark.py lrn --help
 """
@@ -24,6 +25,7 @@ SPEED = "paddlecnn.benchmarks.speed"
 BENCHMARKS = {
     "lrn": "paddlecnn.benchmarks.lrn",
     "data": "paddlecnn.benchmarks.data",
+    "transfer": "paddlecnn.benchmarks.transfer",
     "train": SPEED,
     "infer": SPEED,
     "start": SPEED,

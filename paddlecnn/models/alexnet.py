@@ -62,6 +62,7 @@ class AlexNetConfig:
     # "he": He et al. 2015, biases 0. "paper", section 5: N(0, 0.01), biases 1 in conv 2, 4, 5 and the hidden layers.
     # The output layer has N(0, 0.01) in both. "uniform": U(-0.05, 0.05) everywhere, Keras' RandomUniform, biases 0.
     init: Literal["he", "paper", "uniform"] = "he"
+    pooled: bool = False  # not the papers': the classifier sees statistics of each map (MapStatistics)
 
 
 class AlexNet(ConvClassifier):
@@ -87,7 +88,14 @@ class AlexNet(ConvClassifier):
             channels = width
         super().__init__(features, config.input_size, config.num_classes)
         self.classifier = classifier(
-            self.feature_shape, config.hidden, config.num_classes, config.dropout, weight=weight, last=last, bias=one
+            self.feature_shape,
+            config.hidden,
+            config.num_classes,
+            config.dropout,
+            weight=weight,
+            last=last,
+            bias=one,
+            pooled=config.pooled,
         )
 
 

@@ -12,7 +12,11 @@ from paddlecnn.errors import ModelError, did_you_mean
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.shapes import NamedLayer, output_shape
 
-RANDOM_OR_ADAPTIVE = (nn.Dropout, nn.BatchNorm2D)  # in training their output is not a function of the input alone
+RANDOM_OR_ADAPTIVE = (
+    nn.Dropout,
+    nn.BatchNorm1D,
+    nn.BatchNorm2D,
+)  # in training their output is not a function of the input alone
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ def divide(network: nn.Layer) -> Divided | None:
         return None
     chain = named_chain(network)
     count = next((index for index, (_, layer) in enumerate(chain) if changes(layer)), len(chain))
+    # Layers of the classifier only if they are frozen themselves, so that all classifiers share the features.
+    while count > len(network.features) + 1 and not is_frozen(chain[count - 1][1]):
+        count -= 1
     if not any(layer.parameters() for _, layer in chain[:count]) or count == len(chain):
         return None
     shape = [3, network.input_size, network.input_size]

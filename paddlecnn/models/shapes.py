@@ -45,6 +45,8 @@ def output_shape(layer: nn.Layer, shape: list[int], name: str = "") -> list[int]
     """[C, S, S] or [features] after `layer`. Raises ModelError, naming the layer, where nothing would be left."""
     if isinstance(layer, nn.Linear):
         return [layer.weight.shape[1]]
+    if outputs := getattr(layer, "outputs", None):
+        return [outputs]
     window: Window | None = getattr(layer, "window", None)
     if window is None:
         return list(shape)

@@ -51,6 +51,7 @@ class VGGConfig:
     hidden: Hidden = (4096, 4096)  # units of fc6 and fc7
     dropout: Dropout = 0.5  # on the outputs of fc6 and fc7, section 3.1
     init: Literal["he", "glorot", "paper"] = "he"  # INITIALISERS; biases are 0
+    pooled: bool = False  # not the paper's: the classifier sees statistics of each map (MapStatistics)
 
 
 class VGG(ConvClassifier):
@@ -74,7 +75,13 @@ class VGG(ConvClassifier):
             features.append((f"pool{block}", max_pool(2, 2)))
         super().__init__(features, config.input_size, config.num_classes)
         self.classifier = classifier(
-            self.feature_shape, config.hidden, config.num_classes, config.dropout, weight=weight, last=last
+            self.feature_shape,
+            config.hidden,
+            config.num_classes,
+            config.dropout,
+            weight=weight,
+            last=last,
+            pooled=config.pooled,
         )
 
 

@@ -6,18 +6,21 @@ Random layers are made for inputs of unit scale. Features of published weights a
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 
 import paddle
 from paddle import nn
 
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.models.freezing import named_chain
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.training.setup import TrainingSetup
 
 logger = logging.getLogger(__name__)
 
-IMAGES = 32
+IMAGES, FEATURES = 32, 1024  # training images that the scale is fitted to, and their number if features are cached
 LOGITS = 0.1  # root mean square of the first logits: a cross-entropy within 0.02 of ln(classes)
 
 
@@ -26,22 +29,34 @@ def scale_fresh_layers(setup: TrainingSetup) -> None:
     """Scale each random layer so that its outputs have mean square 1 for the first training images, the logits 0.01.
 
     This is layer-sequential unit variance (Mishkin and Matas 2016, "All you need is a good init", algorithm 1, without
-    the orthogonal start) for the layers that have no published weights.
+    the orthogonal start) for the layers that have no published weights. A fresh normalisation of statistics
+    (`pooled`) takes their mean and variance and keeps them.
     """
     assert isinstance(setup.model, ConvClassifier)  # no other network takes a weight file
     layers = list(setup.trained) if setup.features else [layer for _, layer in named_chain(setup.model)]
     setup.model.eval()
-    values = next(setup.train.epoch(0)).images[:IMAGES]
+    values = first_inputs(setup.train, FEATURES if setup.features else IMAGES)
     last = [layer for layer in layers if isinstance(layer, nn.Linear)][-1]
-    known: list[nn.Layer] = []  # layers with published weights or none, which the engine runs together
+    known: list[nn.Layer] = []  # layers that stay as they are, which the engine runs together
     for layer in layers:
-        if not any(layer is one for one in setup.fresh):
+        if not any(layer is fresh for fresh in setup.fresh):
             known.append(layer)
             continue
-        values = layer(setup.engine.apply(nn.Sequential(*known))(values) if known else values)
+        values = setup.engine.apply(nn.Sequential(*known))(values) if known else values
         known = []
-        factor = (LOGITS if layer is last else 1.0) / values.square().mean().sqrt().item()
-        for parameter in layer.parameters():
-            parameter.set_value(parameter * factor)
-        values = values * factor
+        if isinstance(layer, nn.BatchNorm1D):
+            layer._mean.set_value(values.mean(axis=0))
+            layer._variance.set_value(values.var(axis=0))
+        elif isinstance(layer, (nn.Conv2D, nn.Linear)):
+            factor = (LOGITS if layer is last else 1.0) / layer(values).square().mean().sqrt().item()
+            for parameter in layer.parameters():
+                parameter.set_value(parameter * factor)
+        values = layer(values)
     logger.info("initial scale of %d new layers fitted to %d training images", len(setup.fresh), len(values))
+
+
+def first_inputs(loader: Loader, count: int) -> paddle.Tensor:
+    """The first `count` images of the first epoch, or their features."""
+    steps = -(-count // loader.batch_size)
+    with contextlib.closing(loader.epoch(0)) as batches:
+        return paddle.concat([batch.images for batch in itertools.islice(batches, steps)])[:count]

@@ -135,11 +135,11 @@ def first_images(dataset: Dataset, preprocess: Preprocess, count: int = 5000) ->
 
 
 def layers_without(model: paddle.nn.Layer, loaded: Sequence[str]) -> tuple[paddle.nn.Layer, ...]:
-    """The convolutions and fully connected layers whose weights are not among the loaded ones."""
+    """The layers that have numbers of their own, none of which are among the loaded ones."""
     return tuple(
         layer
         for name, layer in model.named_sublayers()
-        if isinstance(layer, (paddle.nn.Conv2D, paddle.nn.Linear)) and f"{name}.weight" not in loaded
+        if (own := layer.state_dict(include_sublayers=False)) and not any(f"{name}.{key}" in loaded for key in own)
     )
 
 

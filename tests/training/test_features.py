@@ -29,7 +29,7 @@ from paddlecnn.models.freezing import divide
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("PADDLECNN_FEATURE_KILLS", "10"))
+KILLS = int(os.environ.get("PADDLECNN_FEATURE_KILLS", "3"))
 FEATURES = "train.feature_cache"
 
 
@@ -61,6 +61,13 @@ def losses(run: Path) -> list[float]:
     """The loss of each logged step and of each validation."""
     with open(run / "metrics.csv", encoding="utf-8") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def convolutions_of(name: str, path: Path) -> None:
+    """The random convolutions of a network as a published weight file without fully connected layers."""
+    layers = create_model(name, num_classes=2).features.named_children()
+    convolutions = [(name, layer) for name, layer in layers if isinstance(layer, paddle.nn.Conv2D)]
+    npz(path, {name: (layer.weight.numpy().transpose(2, 3, 1, 0), layer.bias.numpy()) for name, layer in convolutions})
 
 
 def store_files(cache: Path) -> tuple[bytes, bytes]:
@@ -223,11 +230,11 @@ def start(config: Path, run: Path, cache: Path) -> subprocess.Popen:
 
 
 def test_a_cache_killed_again_and_again_equals_one_never_interrupted(tmp_path, capsys):
-    """Killed at a random moment between two blocks of its index; `make chaos` kills more often."""
+    """Killed at a random moment after a new block; `make chaos` kills ten times."""
     text = (
-        f"data: {{name: folder, root: {photos(tmp_path / 'photos', 400)}, preprocess: {{size: 64, resize: 72}},"
+        f"data: {{name: folder, root: {photos(tmp_path / 'photos', 600)}, preprocess: {{size: 32, resize: 40}},"
         " augment: {flip: true, crop: true, crop_places: 5}}\n"
-        "model: {name: vgg16, options: {input_size: 64, hidden: []}, freeze: features}\n"
+        "model: {name: vgg11_cifar, freeze: features}\n"
         "optim: {lr: 0.001}\ntrain: {epochs: 1, batch_size: 64}\n"
     )
     (tmp_path / "slow.yaml").write_text(text)
@@ -257,25 +264,41 @@ def index_size(cache: Path) -> int:
 
 
 def test_first_loss_of_new_layers_is_that_of_guessing(tool, tmp_path):
-    """Weights that make features of a hundred, as VGG16's published ones do of pixels 0..255."""
-    network = create_model("vgg11_cifar", num_classes=2)
-    weights = {
-        name: (layer.weight.numpy().transpose(2, 3, 1, 0), layer.bias.numpy())
-        for name, layer in network.features.named_children()
-        if isinstance(layer, paddle.nn.Conv2D)
-    }
-    npz(tmp_path / "weights.npz", weights)
+    """Features of pixels 0..255 are of their size, which new layers are not made for."""
+    convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
     config = {
         "data": {"name": "folder", "root": str(photos(tmp_path / "photos", 40))},
         "model": {"name": "vgg11_cifar", "weights": str(tmp_path / "weights.npz"), "strict": False},
         "optim": {"lr": 1e-9},
         "train": {"epochs": 1, "batch_size": 16, "log_every": 1, FEATURES.partition(".")[2]: "off"},
     }
-    for name, freezing in (("plain", "none"), ("frozen", "features"), ("cached", "features"), ("block5", "pool4")):
-        config["model"]["freeze"] = freezing
-        config["train"]["feature_cache"] = str(tmp_path / "cache") if name in ("cached", "block5") else "off"
+    for name, freezing in (
+        ("plain", "none"),
+        ("frozen", "features"),
+        ("cached", "features"),
+        ("block5", "pool4"),
+        ("pooled", "features"),
+    ):
+        config["model"] |= {"freeze": freezing, "options": {"pooled": name == "pooled"}}
+        config["train"]["feature_cache"] = "off" if name in ("plain", "frozen") else str(tmp_path / "cache")
         pc.train(config, run=tmp_path / name)
         assert losses(tmp_path / name)[0] == pytest.approx(math.log(2), abs=0.1), name
+
+
+def test_a_classifier_of_statistics_reads_the_same_features_and_keeps_their_mean_and_variance(tool, config, tmp_path):
+    options = ["-o", "model.freeze=features", "-o", "data.augment.crop=false"]
+    convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
+    options += ["-o", f"model.weights={tmp_path / 'weights.npz'}", "-o", "model.strict=false"]
+    files = []
+    for pooled in ("false", "true"):
+        run = tmp_path / pooled
+        assert tool("train", "-c", config, "--run", run, *options, "-o", f"model.options.pooled={pooled}") == 0
+        files.append(store_files(tmp_path / "cache"))
+    assert files[0] == files[1]
+    model = load_checkpoint(tmp_path / "true" / "checkpoints" / "last").model
+    assert model["classifier.norm._mean"].shape == (3 * 512,)
+    assert (model["classifier.norm._variance"] != 1).any()
+    assert pc.load_run(tmp_path / "true").evaluate("val")["loss"] == pytest.approx(losses(tmp_path / "true")[-1])
 
 
 MEMORY = """
