@@ -16,7 +16,7 @@ RUN := runs/quickstart/$(shell date +%Y-%m-%d_%H-%M-%S)
 PADDLE ?= 2.6.2
 PADDLE_VENV := .venv-paddle-$(PADDLE)
 
-.PHONY: install quickstart test test-paddle lint hooks chaos docs wheel bench clean help
+.PHONY: install quickstart test test-paddle lint hooks chaos docs docs-test wheel bench clean help
 
 install: $(STAMP)  ## make .venv with the CPU build; GPU=1 takes the GPU build, for CUDA=cu126 unless given
 
@@ -80,6 +80,10 @@ docs: install  ## build the pages and the API reference as a site in build/site
 	$(BIN)/python docs/pages.py
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
+
+docs-test: install  ## run the notebooks in docs/notebooks, which train on small budgets
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake docs/notebooks
 
 bench: install  ## measure speed
 	$(BIN)/python tools/benchmark.py lrn

@@ -1,0 +1,31 @@
+"""The notebooks are complete and lead somewhere; `make docs-test` runs them, this one checks what needs no kernel."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+import pytest
+
+from helpers.docs import ROOT
+
+NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_explains_and_installs_links_and_answers(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "markdown")
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    for block in code:
+        ast.parse(block)
+    for place in ("/kaggle/working", "/content", "/home/aistudio/work"):
+        assert place in code[0]
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert target.startswith("http") or (path.parent / target).exists(), target
+    questions, answers = text.split("## Exercises")[1].split("**Answers**")
+    numbers = re.findall(r"^(\d)\. ", questions, flags=re.M)
+    assert numbers
+    assert re.findall(r"^(\d)\. ", answers, flags=re.M) == numbers
+    assert not [output for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
