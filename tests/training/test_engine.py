@@ -71,7 +71,8 @@ def test_another_engine_resumes_only_on_purpose(tool, tiny, tmp_path, capsys, pr
     assert load_checkpoint(run / "checkpoints" / "last").state.engine == "paddle"
 
 
-def test_a_run_from_before_the_engines_resumes_with_paddle(tool, tiny, tmp_path):
+def test_a_run_from_before_the_engines_resumes_with_paddle(tool, tiny, tmp_path, monkeypatch):
+    monkeypatch.delenv("PADDLECNN_ENGINE", raising=False)
     whole, run = tmp_path / "whole", tmp_path / "run"
     schedule = ["-o", "optim.schedule={name: constant}"]
     for path, epochs in ((whole, 4), (run, 2)):
