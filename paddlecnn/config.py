@@ -127,7 +127,9 @@ class ModelConfig(Section):
     name: str  # one of `paddlecnn summary --list`, or registered by `module`
     module: str | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
-    weights: str | None = None  # a weight file (docs/weights.md), or "paddle" for Paddle's own download
+    weights: str | None = None  # a weight file, or the name of a published one (docs/weights.md)
+    # The folder of published files; None: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights
+    weights_dir: str | None = None
     strict: Bool = True  # False: load what fits and list the rest
     # Layers that keep their weights: none; features (all convolutions); a layer's name (pool4): it and all before it;
     # or a list of names.

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """The hex digest of a file, or its first digits, as its publisher states it."""
+
+    algorithm: str  # of hashlib
+    digits: str
 
 
 @contextlib.contextmanager

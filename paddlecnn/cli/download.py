@@ -1,35 +1,65 @@
-"""Get a data set: python tools/download.py cifar10 --dest data
+"""Get a data set or published weights: python tools/download.py cifar10, python tools/download.py weights keras_vgg16
 
-CIFAR comes from its public mirrors, a competition through Kaggle's API (docs/kaggle.md). A broken download is
-resumed, checksums and content are checked, and archives are unpacked completely or not at all.
+CIFAR and weights come from their public addresses, a competition through Kaggle's API (docs/kaggle.md). A broken
+download is resumed, checksums and content are checked, and archives are unpacked completely or not at all.
+`weights` without a name lists the published files (docs/weights.md).
 """
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from paddlecnn.cli.common import command_parser
 from paddlecnn.data.install import COMPETITIONS, NAMES, install_cifar, install_competition, installed
 from paddlecnn.data.sources.cifar import EDITIONS
+from paddlecnn.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = command_parser("download", __doc__)
-    parser.add_argument("dataset", choices=NAMES, help="the data set")
-    parser.add_argument("--dest", type=Path, default=Path("data"), help="the folder to put it into")
+    parser.add_argument("what", choices=(*NAMES, "weights"), help="the data set, or weights")
+    parser.add_argument("name", nargs="?", help="with weights: the name of a published file")
+    parser.add_argument("--dest", type=Path, help="the folder to put it into (default: data; for weights, the cache)")
     parser.add_argument(
         "--from",
         dest="source",
         type=Path,
         metavar="PATH",
-        help="an archive or a folder already on disk, instead of the network",
+        help="an archive, a folder or a weight file already on disk, instead of the network",
     )
     args = parser.parse_args(argv)
-    if args.dataset in EDITIONS:
-        folder = install_cifar(EDITIONS[args.dataset], args.dest, args.source)
+    if args.what == "weights":
+        return get_weights(args)
+    if args.name:
+        raise UserError(f"{args.name}: only weights take a name; did you mean `download weights {args.name}`?")
+    dest = args.dest or Path("data")
+    if args.what in EDITIONS:
+        folder = install_cifar(EDITIONS[args.what], dest, args.source)
     else:
-        folder = install(COMPETITIONS[args.dataset], args.dest, args.source)
-    print(f"{folder}: ready; configs find it with data.root: {args.dest}")
+        folder = install(COMPETITIONS[args.what], dest, args.source)
+    print(f"{folder}: ready; configs find it with data.root: {dest}")
+    return 0
+
+
+def get_weights(args: argparse.Namespace) -> int:
+    """Install a published weight file, or list all of them."""
+    from paddlecnn import runtime
+
+    runtime.load_paddle()
+    from paddlecnn.data.install_weights import install_weights
+    from paddlecnn.models.weights.published import PUBLISHED, default_folder, published_file
+
+    if args.name is None:
+        for one in PUBLISHED.values():
+            address = one.url or f"by hand: {one.source}"
+            print(f"{one.name}: {', '.join(one.networks)}\n    {one.file}, {address}\n    licence: {one.licence}")
+        return 0
+    published = published_file(args.name)
+    dest = args.dest or default_folder()
+    file = install_weights(published, dest, args.source)
+    setting = f", model.weights_dir: {dest}" if args.dest else ""
+    print(f"{file}: ready; configs use it with model.weights: {published.name}{setting}\nlicence: {published.licence}")
     return 0
 
 

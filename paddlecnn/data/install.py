@@ -16,10 +16,10 @@ from paddlecnn.config import DataConfig
 from paddlecnn.data.base import PublishedSplits
 from paddlecnn.data.sources import cifar, dogs_vs_cats, kaggle_cifar
 from paddlecnn.data.storage.archives import extract, unpack_into, unpacked_size
-from paddlecnn.data.storage.download import check_md5, download
+from paddlecnn.data.storage.download import check_digest, download
 from paddlecnn.data.storage.file_storage import read_file
 from paddlecnn.errors import DataError
-from paddlecnn.files import folder_written_aside, require_space
+from paddlecnn.files import Checksum, folder_written_aside, require_space
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,10 @@ def install_cifar(edition: cifar.Edition, dest: Path, source: Path | None = None
     if source is not None and source.is_dir():
         return copy_cifar(edition, source, folder)
     archive = source or dest / edition.archive
+    published = Checksum("md5", edition.archive_md5)
     if source is None and not archive.exists():
-        download(edition.mirrors, archive, edition.archive_md5)
-    check_md5(archive, edition.archive_md5)
+        download(edition.mirrors, archive, published)
+    check_digest(archive, published)
     require_space(dest, unpacked_size(archive), ELSEWHERE)
     with folder_written_aside(folder) as aside:
         unpack_into(archive, aside)

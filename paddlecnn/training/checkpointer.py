@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "train.feature_cache",
     "train.report",
     "model.module",
+    "model.weights_dir",
 )
 EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule", "train.engine", "train.precision")
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,8 @@ def build_training(config: Config, engine_name: str | None = None) -> TrainingSe
     published: list[Preprocess] = []
     fresh: tuple[paddle.nn.Layer, ...] = ()
     if config.model.weights:
-        weights = load_weights(model, config.model.weights, strict=config.model.strict)
+        folder = Path(config.model.weights_dir).expanduser() if config.model.weights_dir else None
+        weights = load_weights(model, config.model.weights, config.model.strict, folder)
         fresh = layers_without(model, weights.loaded)
         published = [Preprocess(**weights.preprocess)] if weights.preprocess else []
         for line in weights.lines():

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.file_server import Server, serving
 from helpers.images import encoded, inner_zips, photo, pickled, zipped
 
 CIFAR_NAMES = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A file server on loopback."""
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Download a published file from its mirrors: resumed, and checked by its MD5."""
+"""Download a published file from its mirrors: resumed, and checked by its checksum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import requests
 from tqdm import tqdm
 
 from paddlecnn.errors import DataError, ServiceError
-from paddlecnn.files import file_digest, require_space, sync
+from paddlecnn.files import Checksum, file_digest, require_space, sync
 
 logger = logging.getLogger(__name__)
 
@@ -18,11 +18,11 @@ TIMEOUT = 10, 30  # seconds to connect, and without a byte
 BLOCK = 1 << 16  # bytes; at most this many are lost when a connection breaks
 
 
-def download(urls: Sequence[str], target: Path, md5: str) -> None:
+def download(urls: Sequence[str], target: Path, checksum: Checksum | None) -> None:
     """Get a file from the first mirror that serves it whole.
 
     A broken download is kept as `target`.part and resumed the next time. Raises ServiceError if no mirror serves
-    the file, DataError if its MD5 is not the published one.
+    the file, DataError if it does not have the published checksum.
     """
     part = target.with_name(f"{target.name}.part")
     failures = []
@@ -38,7 +38,7 @@ def download(urls: Sequence[str], target: Path, md5: str) -> None:
             "or download it by other means and name it with --from"
         )
     try:
-        check_md5(part, md5)
+        check_digest(part, checksum)
     except DataError:
         part.unlink()  # it would be resumed and never become right
         raise
@@ -52,7 +52,7 @@ def fetch(url: str, part: Path) -> None:
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # nothing is missing; the MD5 decides
+            return  # nothing is missing; the checksum decides
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
         length = int(response.headers.get("Content-Length") or 0)
@@ -76,15 +76,15 @@ def fetch(url: str, part: Path) -> None:
                     raise requests.ConnectionError(f"more than the announced {length:,} bytes")
 
 
-def check_md5(file: Path, md5: str) -> None:
-    """Raise DataError if the file is not the published one."""
+def check_digest(file: Path, published: Checksum | None) -> None:
+    """Raise DataError if there is no such file, or if it does not have the published checksum."""
     if not file.is_file():
         raise DataError(f"{file}: no such file; --from takes an archive or a folder on disk")
-    found = file_digest(file, "md5")
-    if found != md5:
+    found = file_digest(file, published.algorithm) if published else ""
+    if published and not found.startswith(published.digits):
         raise DataError(
-            f"{file}: {file.stat().st_size:,} bytes with MD5 {found}, not the published {md5}; remove it "
-            "and get it again"
+            f"{file}: {file.stat().st_size:,} bytes with {published.algorithm.upper()} {found}, not the published "
+            f"{published.digits}; remove it and get it again"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +11,14 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddlecnn.errors import ServiceError, WeightsError
+from paddlecnn.errors import WeightsError
 from paddlecnn.models.alexnet import CAFFE_LRN, AlexNet
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights.conversion import in_our_terms, listed, published_preprocess, weighted_layers
+from paddlecnn.models.weights.published import find_weights
 from paddlecnn.models.weights.readers import Layers, WeightFile, read_weight_file
 
-# Networks whose ImageNet weights Paddle publishes: the module that knows the address, and its name for them.
-PADDLE = {"alexnet_owt": ("alexnet", "alexnet"), "vgg16": ("vgg", "vgg16"), "vgg19": ("vgg", "vgg19")}
 PARAMETERS = {"weight": "weight", "bias": "bias", "mean": "_mean", "variance": "_variance"}  # role: attribute
 
 
@@ -55,12 +53,14 @@ class WeightsReport:
         return lines + self.notes
 
 
-def load_weights(network: paddle.nn.Layer, path: str | Path, strict: bool = True) -> WeightsReport:
+def load_weights(
+    network: paddle.nn.Layer, path: str | Path, strict: bool = True, folder: Path | None = None
+) -> WeightsReport:
     """Load published or trained weights into a network.
 
-    `path` is a .npy, .npz, .h5, .pth, .pdparams or .safetensors file (docs/weights.md), or "paddle" for what
-    Paddle itself publishes and downloads. A last layer with another number of classes is left as it is. With
-    `strict` any other difference is an error; without, what fits is loaded and the rest listed.
+    `path` is a .npy, .npz, .h5, .pth, .pdparams or .safetensors file, or the name of a published file in `folder`
+    (docs/weights.md). A last layer with another number of classes is left as it is. With `strict` any other
+    difference is an error; without, what fits is loaded and the rest listed.
 
     Raises WeightsError; the network is then unchanged.
     """
@@ -69,8 +69,7 @@ def load_weights(network: paddle.nn.Layer, path: str | Path, strict: bool = True
             f"model.weights: {path}: only the package's own networks take weight files; "
             f"let the code of {network.name} load it"
         )
-    source = download_from_paddle(network) if str(path) == "paddle" else Path(path)
-    file = read_weight_file(source)
+    file = read_weight_file(find_weights(path, network.name, folder))
     layers, file_names = in_our_terms(file, network)
     report = WeightsReport(str(path), preprocess=published_preprocess(file, layers, network))
     report.notes = normalisation_note(file, network)
@@ -166,26 +165,3 @@ def normalisation_note(file: WeightFile, network: ConvClassifier) -> list[str]:
     if file.format == "npy" and type(network) is AlexNet and used - {CAFFE_LRN}:
         return ["trained with Caffe's normalisation (alpha 1e-4 / 5, k 1), which alexnet_caffe has"]
     return []
-
-
-def download_from_paddle(network: ConvClassifier) -> Path:
-    """The file of Paddle's own ImageNet weights, fetched by Paddle into its cache and checked by its MD5.
-
-    Raises WeightsError where Paddle publishes none for this network, ServiceError where it cannot be reached.
-    """
-    if network.name not in PADDLE:
-        raise WeightsError(
-            f"weights: paddle: Paddle publishes none for {network.name}; "
-            f"it has {', '.join(PADDLE)}; any other model takes a file"
-        )
-    from paddle.utils.download import get_weights_path_from_url
-
-    module, name = PADDLE[network.name]
-    url, md5 = importlib.import_module(f"paddle.vision.models.{module}").model_urls[name]
-    try:
-        return Path(get_weights_path_from_url(url, md5))
-    except (RuntimeError, OSError) as error:
-        raise ServiceError(
-            f"weights: paddle: {url} cannot be fetched ({error}); try again later, "
-            "or fetch it elsewhere and give the file"
-        ) from None

@@ -1,0 +1,213 @@
+"""Published weight files by name: address, checksum, licence, and the folder that keeps them.
+
+Each address, checksum and licence is copied from the page in `source`. A file of a publisher who states no checksum
+is known by its SHA-256 at the first use, which is kept beside it and compared from then on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from paddlecnn.errors import WeightsError, did_you_mean
+from paddlecnn.files import Checksum, file_digest
+
+TORCHVISION = "github.com/pytorch/vision, torchvision/models/alexnet.py and vgg.py"
+KERAS = "github.com/keras-team/keras, keras/src/applications/vgg16.py and vgg19.py"
+PADDLE = "paddle/vision/models/alexnet.py and vgg.py of PaddlePaddle"
+# README.md of torchvision, "Pre-trained Model License".
+IMAGENET_TERMS = "torchvision's code is BSD-3-Clause; its weights may be under terms of their training data (ImageNet)"
+# docs.openvino.ai/2021.2/omz_models_public_vgg16_vgg16.html on Simonyan and Zisserman's VGG16.
+OXFORD = "CC BY 4.0, converted from Simonyan and Zisserman's weights"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One published file. Its ending is its layout (conversion.py).
+
+    url: None if it can only be downloaded by a browser
+    checksum: as the publisher states it, perhaps its first digits only; None if nothing is stated
+    """
+
+    name: str
+    file: str
+    networks: tuple[str, ...]
+    url: str | None
+    checksum: Checksum | None
+    licence: str
+    source: str
+
+    @property
+    def command(self) -> str:
+        """The command that installs the file."""
+        by_hand = "" if self.url else f" --from FILE (FILE: {self.file}, see {self.source})"
+        return f"python tools/download.py weights {self.name}{by_hand}"
+
+
+def torchvision_files() -> Iterator[PublishedFile]:
+    """Torchvision's files; the digits in a name are the first of its SHA-256."""
+    for stem in (
+        "alexnet-owt-7be5be79",
+        "vgg11-8a719046",
+        "vgg11_bn-6002323d",
+        "vgg13-19584684",
+        "vgg13_bn-abd245e5",
+        "vgg16-397923af",
+        "vgg16_bn-6c64b313",
+        "vgg19-dcbb9e9d",
+        "vgg19_bn-c79401a0",
+    ):
+        network, _, digits = stem.rpartition("-")
+        yield PublishedFile(
+            f"torchvision_{network.removesuffix('-owt')}",
+            f"{stem}.pth",
+            (network.replace("-", "_"),),
+            f"https://download.pytorch.org/models/{stem}.pth",
+            Checksum("sha256", digits),
+            IMAGENET_TERMS,
+            TORCHVISION,
+        )
+
+
+def keras_files() -> Iterator[PublishedFile]:
+    """Keras' files, with and without fully connected layers (notop)."""
+    for network, part, md5 in (
+        ("vgg16", "", "64373286793e3c8b2b4e3219cbf3544b"),
+        ("vgg16", "_notop", "6d6bbae143d832006294945121d1f1fc"),
+        ("vgg19", "", "cbe5617147190e668d6c5d5026f83318"),
+        ("vgg19", "_notop", "253f8cb515780f3b799900260a226db6"),
+    ):
+        file = f"{network}_weights_tf_dim_ordering_tf_kernels{part}.h5"
+        yield PublishedFile(
+            f"keras_{network}{part}",
+            file,
+            (network,),
+            f"https://storage.googleapis.com/tensorflow/keras-applications/{network}/{file}",
+            Checksum("md5", md5),
+            OXFORD,
+            KERAS,
+        )
+
+
+def paddle_files() -> Iterator[PublishedFile]:
+    """The files of paddle.vision.models."""
+    for network, url, md5 in (
+        (
+            "alexnet_owt",
+            "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/AlexNet_pretrained.pdparams",
+            "7f0f9f737132e02732d75a1459d98a43",
+        ),
+        ("vgg16", "https://paddle-hapi.bj.bcebos.com/models/vgg16.pdparams", "89bbffc0f87d260be9b8cdc169c991c4"),
+        ("vgg19", "https://paddle-hapi.bj.bcebos.com/models/vgg19.pdparams", "23b18bb13d8894f60f54e642be79a0dd"),
+    ):
+        yield PublishedFile(
+            f"paddle_{network.removesuffix('_owt')}",
+            url.rpartition("/")[2],
+            (network,),
+            url,
+            Checksum("md5", md5),
+            "none stated for the weights; PaddlePaddle is Apache-2.0",
+            PADDLE,
+        )
+
+
+PUBLISHED = {
+    one.name: one
+    for one in (
+        *torchvision_files(),
+        *keras_files(),
+        *paddle_files(),
+        PublishedFile(
+            "bvlc_alexnet",
+            "bvlc_alexnet.npy",
+            ("alexnet_caffe", "alexnet_two_tower"),
+            "http://www.cs.toronto.edu/~guerzhoy/tf_alexnet/bvlc_alexnet.npy",
+            None,
+            "unrestricted (github.com/BVLC/caffe, models/bvlc_alexnet/readme.md), converted by M. Guerzhoy",
+            "github.com/guerzh/tf_weights",
+        ),
+        PublishedFile(
+            "frossard_vgg16",
+            "vgg16_weights.npz",
+            ("vgg16",),
+            "https://www.cs.toronto.edu/~frossard/vgg16/vgg16_weights.npz",
+            None,
+            OXFORD,
+            "www.cs.toronto.edu/~frossard/post/vgg16",
+        ),
+        *(
+            PublishedFile(
+                f"machrisaa_{network}",
+                f"{network}.npy",
+                (network,),
+                None,
+                None,
+                OXFORD,
+                "the link to mega.nz in github.com/machrisaa/tensorflow-vgg",
+            )
+            for network in ("vgg16", "vgg19")
+        ),
+    )
+}
+
+
+def published_file(name: str) -> PublishedFile:
+    """The file of this name. Raises WeightsError if it is unknown."""
+    if name not in PUBLISHED:
+        raise WeightsError(f"weights {name}: no published file of this name{did_you_mean(name, PUBLISHED)}")
+    return PUBLISHED[name]
+
+
+def default_folder() -> Path:
+    """The folder of the published files: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights."""
+    return Path(os.environ.get("PADDLECNN_WEIGHTS") or "~/.cache/paddlecnn/weights").expanduser()
+
+
+def sum_file(file: Path) -> Path:
+    """The place of a file's SHA-256; `sha256sum -c` reads it."""
+    return file.with_name(f"{file.name}.sha256")
+
+
+def find_weights(weights: str | Path, network: str, folder: Path | None = None) -> Path:
+    """The file that `model.weights` means: a path, the name of a published file, or `paddle` for Paddle's own.
+
+    folder: where the published files are; `default_folder()` if not given
+    Raises WeightsError, with the command that installs it, if it is not there, and if a published file is not the one
+    that was installed.
+    """
+    name, path = str(weights), Path(weights)
+    if name == "paddle":
+        name = next((one.name for one in paddle_files() if network in one.networks), "")
+        if not name:
+            has = ", ".join(one.networks[0] for one in paddle_files())
+            raise WeightsError(
+                f"weights: paddle: Paddle publishes none for {network}; it has {has}; any other model takes a file"
+            )
+    if name in PUBLISHED:
+        return installed(PUBLISHED[name], folder)
+    if not path.exists():
+        command = next(
+            (
+                f"`{one.command}` installs it for model.weights: {one.name}"
+                for one in PUBLISHED.values()
+                if one.file == path.name
+            ),
+            f"`python tools/download.py weights NAME` installs a published one{did_you_mean(name, PUBLISHED)}",
+        )
+        raise WeightsError(f"{path}: no such file; {command}")
+    return path
+
+
+def installed(published: PublishedFile, folder: Path | None) -> Path:
+    """A published file in its folder, compared with the SHA-256 of its first use."""
+    file = (folder or default_folder()) / published.file
+    command = published.command + (f" --dest {folder}" if folder else "")
+    if not file.is_file() or not sum_file(file).is_file():
+        raise WeightsError(f"weights {published.name}: not in {file.parent}; install it by: {command}")
+    if file_digest(file) != sum_file(file).read_text(encoding="utf-8").partition(" ")[0]:
+        raise WeightsError(
+            f"{file}: does not match its SHA-256 in {sum_file(file).name}; remove both and run: {command}"
+        )
+    return file
