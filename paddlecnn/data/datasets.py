@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from paddlecnn.config import DATA_NAMES, DataConfig, Preprocess
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, Splits
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
-from paddlecnn.data.splits import Pair, read_split, sample, split_by_fold, split_by_fraction, write_split
+from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
@@ -80,12 +82,12 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
     """Training, validation and test part of the data set that a config names.
 
     A published validation part is used; without one, the training part is split by config.split (a folder),
-    config.folds or config.val_fraction. Nothing is written. Raises DataError.
+    config.folds or config.val_fraction; with a folder and folds, the images of the folder are divided into folds. The
+    folder may also name the test part. Nothing is written. Raises DataError.
     """
-    parts = open_parts(config)
-    train, val = split_parts(parts, config, seed)
+    parts = split_parts(open_parts(config), config, seed)
     test = parts.test and sample(parts.test, config.limit, seed)
-    return Splits(sample(train, config.limit, seed), sample(val, config.limit, seed), test)
+    return Splits(sample(parts.train, config.limit, seed), sample(parts.val, config.limit, seed), test)
 
 
 def open_parts(config: DataConfig) -> PublishedSplits:
@@ -124,22 +126,28 @@ def few(classes: Sequence[str]) -> str:
     return ", ".join(classes[:5]) + (" ..." if len(classes) > 5 else "")
 
 
-def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
+def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> Splits:
     if parts.val is not None and config.split is None and config.folds is None:
-        return parts.train, parts.val
+        return Splits(parts.train, parts.val, parts.test)
     train, val = split_positions(parts.train, config, seed)
     if not len(train) or (not len(val) and config.validates):
         raise DataError(
             f"{parts.train.name}: {len(train)} images for training and {len(val)} for validation; "
             "change data.val_fraction or data.folds, or add images"
         )
-    return parts.train.subset(train), parts.train.subset(val)
+    test = read_test(Path(config.split), parts.train, np.concatenate([train, val])) if config.split else None
+    return Splits(parts.train.subset(train), parts.train.subset(val), parts.test if test is None else test)
 
 
 def split_positions(dataset: Dataset, config: DataConfig, seed: int) -> Pair:
     """Positions of the training and the validation images by the config."""
     if config.split is not None:
-        return read_split(Path(config.split), dataset)
+        pair = read_split(Path(config.split), dataset)
+        if config.folds is None:
+            return pair
+        named = np.sort(np.concatenate(pair))
+        train, val = split_by_fold(dataset.subset(named), config.folds, config.fold, seed)
+        return named[train], named[val]
     if config.folds is not None:
         return split_by_fold(dataset, config.folds, config.fold, seed)
     return split_by_fraction(dataset, config.val_fraction, seed)

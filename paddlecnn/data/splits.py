@@ -3,10 +3,13 @@
 Every image gets a place between 0 and 1 within its class, in a random order that depends only on the
 seed. Validation is the places below `val_fraction`; fold k of n is the places from k/n to (k+1)/n.
 Exact duplicates (equal content) share one place, so that they fall on the same side.
+
+A split can also be a folder with train.txt, val.txt and, for labelled images that are kept apart, test.csv.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections import defaultdict
@@ -22,6 +25,7 @@ from paddlecnn.files import write_json, write_text
 from paddlecnn.randomness import generator
 
 FILES = ("train.txt", "val.txt")
+TEST_FILE = "test.csv"
 Pair = tuple[np.ndarray, np.ndarray]  # positions in training and in validation, both increasing
 
 
@@ -93,6 +97,7 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
     `made_by` contains plain values such as {"seed": 0, "val_fraction": 0.15}.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / TEST_FILE).unlink(missing_ok=True)  # of an earlier split in this folder
     hashes, labels = {}, known_labels(dataset)
     for name, positions in zip(FILES, split, strict=True):
         text = "".join(f"{dataset.ids[i]} {labels[i]}\n" for i in positions)
@@ -136,6 +141,34 @@ def read_split(folder: Path, dataset: Dataset) -> Pair:
             raise DataError(f"{file}: names no image; write one `path label` line per image")
         pair.append(np.array(positions))
     return pair[0], pair[1]
+
+
+def read_test(folder: Path, dataset: Dataset, used: np.ndarray) -> Dataset | None:
+    """The test part that test.csv (id, path, label) in a split's folder names, under its ids; None without that file.
+
+    used: positions of the training and validation images
+    Raises DataError for an unknown image, a label that differs from the data's, and an image that is also in `used`.
+    """
+    file = folder / TEST_FILE
+    if not file.exists():
+        return None
+    where = {name: position for position, name in enumerate(dataset.ids)}
+    ids, positions = [], []
+    header, *rows = list(csv.reader(read_lines(file))) or [[]]
+    for number, row in enumerate(rows, start=2):
+        if header != ["id", "path", "label"] or len(row) != 3:
+            raise DataError(f"{file}, line {number}: expected the columns id,path,label")
+        positions.append(read_line(f"{row[1]} {row[2]}", dataset, where, f"{file}, line {number}"))
+        ids.append(row[0])
+    if not ids:
+        raise DataError(f"{file}: names no image; write the columns id,path,label, or remove it")
+    both = np.intersect1d(positions, used)
+    if len(both):
+        raise DataError(f"{file}: {dataset.ids[both[0]]} is also in train.txt or val.txt; name each image once")
+    test = dataset.subset(np.array(positions, np.int64))
+    test.ids = ids
+    test.check_names()
+    return test
 
 
 def read_lines(file: Path) -> list[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from paddlecnn.config import DataConfig
 from paddlecnn.data.sources.cifar import CIFAR10_CLASSES
+from paddlecnn.data.splits import TEST_FILE
 from paddlecnn.errors import SubmissionError, did_you_mean
+from paddlecnn.evaluation.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,17 @@ class Competition:
     classes: tuple[str, ...] | None = None  # the valid names, if label is a name
     sample: str | None = None  # the sample submission's file name inside the bundle
     reference_scores: tuple[tuple[float, str], ...] = ()  # (score, its meaning), best first
+
+    def reached(self, score: float) -> str:
+        """The best reference score that a score, lower being better, is not behind."""
+        return next((f"{meaning} ({line:g})" for line, meaning in self.reference_scores if score <= line), "none")
+
+    def standing(self, score: Estimate) -> list[str]:
+        """A line with the reference scores that a score and the ends of its interval reach, if there are any."""
+        if not self.reference_scores:
+            return []
+        low, mean, high = map(self.reached, (score.low, score.mean, score.high))
+        return [f"it would reach: {mean}; at the ends of the interval: {low}, {high}"]
 
 
 PLAIN = Competition(slug=None, metric="accuracy", label="name")
@@ -53,9 +69,14 @@ COMPETITIONS = {str(competition.slug): competition for competition in (REDUX, DO
 OF_DATA_SET = {"dogs_vs_cats": REDUX, "kaggle_cifar10": CIFAR10}
 
 
-def competition_of(data_name: str) -> Competition:
-    """The competition of a data set; PLAIN if it has none."""
-    return OF_DATA_SET.get(data_name, PLAIN)
+def competition_of(data: DataConfig) -> Competition:
+    """The competition of a data set; PLAIN if it has none.
+
+    A test part that the split's folder names is not the competition's: its predictions cannot be uploaded.
+    """
+    known = OF_DATA_SET.get(data.name, PLAIN)
+    own_test = data.split is not None and (Path(data.split) / TEST_FILE).exists()
+    return dataclasses.replace(known, slug=None, sample=None) if own_test else known
 
 
 def competition_named(slug: str) -> Competition:
