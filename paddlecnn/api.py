@@ -170,12 +170,14 @@ def train(
     run: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
+    init_from: str | Path | None = None,
 ) -> TrainingResult:
     """Train a config to its end, or resume the run in the folder `run`.
 
     config: a YAML file, a nested mapping, or a Config
     overrides: values by key path, e.g. {"train.epochs": 2}
     run: the run's folder; without it runs/CONFIG/TIME
+    init_from: a run (as for `load_run`) whose best weights a new run starts from, in place of model.weights
     Raises a UserError, with one line, for everything that a user can cause.
     """
     source = config.model_dump() if isinstance(config, Config) else config
@@ -184,7 +186,10 @@ def train(
         if resume:
             raise ConfigError("resume=True: name the run's folder with run=")
         run = new_run_path(source if isinstance(source, (str, Path)) else f"{resolved.model.name}.yaml")
-    finished = train_run(resolved, Path(run), resume=resume, device=device)
+    if init_from is not None and resume:
+        raise ConfigError("init_from: is for a new run; a resumed one has its weights already")
+    start = None if init_from is None else find_run(init_from)
+    finished = train_run(resolved, Path(run), resume=resume, device=device, init_from=start)
     return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
 
 

@@ -102,7 +102,7 @@ class DataConfig(Section):
     val_fraction: Fraction = 0.15
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
-    split: str | None = None  # folder with train.txt and val.txt, in place of a split made here
+    split: str | None = None  # folder with train.txt and val.txt (with folds: all their images), maybe test.csv
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()

@@ -2,9 +2,11 @@
 
 paddlecnn submit runs/dogs_vs_cats/vgg16_finetune/RUN                  predict, calibrate, write the CSV
 paddlecnn submit runs/dogs_vs_cats/vgg16_finetune/RUN --upload --wait  then upload it and wait for the score
-paddlecnn submit --folds RUN RUN ...                                   the mean of a cross-validation's runs
+paddlecnn submit runs/dogs_vs_cats/vgg16_finetune/JOB                  the mean of a cross-validation's runs
+paddlecnn submit --folds RUN RUN ...                                   the mean of runs that were trained one by one
 paddlecnn submit --blend submissions/a.csv submissions/b.csv           the weighted mean of files
 paddlecnn submit submissions/a.csv --upload -m "first" --wait          upload an existing file
+paddlecnn submit submissions/a.csv --score data/mle-bench/test.csv     score a file on known labels (MLE-bench's rule)
 paddlecnn submit --list                                                all submissions, expected and actual scores
 """
 
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 from paddlecnn.cli.common import add_engine_arguments, command_parser
 from paddlecnn.errors import SubmissionError
 from paddlecnn.kaggle.ledger import Ledger, ledger_table
-from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runs.fold_job import find_runs
 from paddlecnn.runtime import choose_device
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ def parser() -> argparse.ArgumentParser:
     result = command_parser("submit", __doc__)
     source = result.add_argument_group("source").add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "target", nargs="?", type=Path, help="a run (its folder, a config, or latest), or a CSV to upload"
+        "target",
+        nargs="?",
+        type=Path,
+        help="a run or a cross-validation (its folder, a config, or latest), or a CSV to upload",
     )
     source.add_argument("--folds", nargs="+", type=Path, metavar="RUN", help="runs to average")
     source.add_argument("--blend", nargs="+", type=Path, metavar="CSV", help="submissions to average")
@@ -62,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
     )
     make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="the weights of the files of a blend")
     make.add_argument("--competition", metavar="NAME", help="Kaggle's name for it (default: the data set's own)")
+    make.add_argument(
+        "--score", type=Path, metavar="CSV", help="score the file on known labels: a CSV with id and label"
+    )
     send = result.add_argument_group("uploading")
     send.add_argument("--upload", action="store_true", help="upload the file")
     send.add_argument("-m", "--message", help="the description on Kaggle (default: the file's name and SHA-256)")
@@ -89,8 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         written = write(args)
         print("\n".join(written.report()), flush=True)
         path = written.path
-    elif not args.upload and seconds is None:
-        raise SubmissionError(f"{path}: add --upload to upload it, or --wait if it is uploaded already")
+    elif not args.upload and not args.score and seconds is None:
+        raise SubmissionError(
+            f"{path}: add --upload to upload it, --wait if it is uploaded already, or --score CSV to score it here"
+        )
+    if args.score:
+        from paddlecnn.kaggle.grade import grade
+
+        print("\n".join(grade(path, args.score).report()))
     send(path, args, seconds)
     return 0
 
@@ -104,7 +118,7 @@ def write(args: argparse.Namespace) -> WrittenSubmission:
         return blend_files(args.blend, settings, args.out, args.competition)
     if settings.weights is not None:
         raise SubmissionError("--weights: is for --blend; the runs of --folds have equal weights")
-    runs = [find_run(run) for run in args.folds or [args.target]]
+    runs = [run for name in args.folds or [args.target] for run in find_runs(name)]
     choose_device(args.device)
     from paddlecnn.kaggle.submit import submit_runs
 

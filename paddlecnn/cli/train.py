@@ -40,6 +40,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="with --resume: change the length of a run on purpose, e.g. train.epochs=60",
     )
+    result.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="start from the best weights of another run; of a cross-validation with --all-folds, fold by fold",
+    )
+    result.add_argument(
+        "--all-folds", action="store_true", help="train all data.folds, one after the other, and report all together"
+    )
     result.add_argument("--module", metavar="FILE", help="with --resume RUN: the run's own networks or data sets")
     result.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     result.add_argument("--seeds", type=int, metavar="N", help="train with N seeds; report mean and deviation")
@@ -62,14 +70,21 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn import runtime
 
     runtime.load_paddle()
+    from paddlecnn.runs.fold_job import find_runs, is_job
     from paddlecnn.training.train import train_run, train_seeds
 
+    sources = find_runs(args.init_from) if args.init_from else []
+    all_folds = args.all_folds or is_job(path)
+    if len(sources) > 1 and not all_folds:
+        raise ConfigError(f"--init-from {args.init_from}: is a cross-validation; name one of its runs")
     if args.dry_run:
         from paddlecnn.cli.dry_run import dry_run_report
+        from paddlecnn.training.init_from import read_source
         from paddlecnn.training.setup import build_training
 
         device = runtime.choose_device(args.device)
-        print(dry_run_report(build_training(config), device))
+        start = read_source(sources[0]).checkpoint if sources else None
+        print(dry_run_report(build_training(config, start=start), device))
         return 0
     options = {
         "resume": bool(args.resume),
@@ -77,11 +92,18 @@ def main(argv: list[str] | None = None) -> int:
         "device": args.device,
         "profile": args.profile or 0,
     }
+    if all_folds:
+        from paddlecnn.evaluation.out_of_fold import as_text
+        from paddlecnn.training.folds import train_folds
+
+        print(f"{path}\n{as_text(train_folds(config, path, init_from=sources, **options))}")
+        return 0
+    source = sources[0] if sources else None
     if args.seeds is not None:
-        finished = train_seeds(config, path, args.seeds, **options)
+        finished = train_seeds(config, path, args.seeds, init_from=source, **options)
         print_seeds(path, finished)
     else:
-        finished = [train_run(config, path, **options)]
+        finished = [train_run(config, path, init_from=source, **options)]
         print(f"{finished[0].run.path}\nbest epoch {finished[0].best.epoch}: val {finished[0].best}")
     if config.train.report:
         write_reports(finished, config.model.module, args.device)
@@ -105,8 +127,13 @@ def write_reports(finished: list[FinishedRun], module: str | None, device: str) 
 
 def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
     """The config to train, and the folder of its run, new or to be resumed. Raises ConfigError, RunError."""
-    from paddlecnn.runs.run_dir import find_run, new_run_path
+    from paddlecnn.runs.fold_job import is_job
+    from paddlecnn.runs.run_dir import JOB, RunDir, find_path, new_run_path
 
+    if args.all_folds and args.seeds is not None:
+        raise ConfigError("--all-folds: trains one seed; leave --seeds out")
+    if args.init_from and args.resume:
+        raise ConfigError("--init-from: is for a new run; a resumed one has its weights already")
     if args.extend and not args.resume:
         raise ConfigError("--extend: changes the length of an existing run; add --resume")
     overrides = args.override + args.extend
@@ -121,11 +148,11 @@ def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
         if args.config is None or named is None:
             raise ConfigError("--resume with --seeds: name the config (-c) and the folder of the seeds (--run)")
         return load_config(args.config, overrides), Path(named)
-    run = find_run(named or args.config)
+    path = find_path(named or args.config)
+    kept = path / JOB if is_job(path) else RunDir(path).path / "config.yaml"
     if args.config is not None:
-        return load_config(args.config, overrides), run.path
-    config = load_run_config(run.path / "config.yaml", overrides)
-    return with_module(config, args.module, run.path), run.path
+        return load_config(args.config, overrides), path
+    return with_module(load_run_config(kept, overrides), args.module, path), path
 
 
 def with_module(config: Config, module: str | None, run: Path) -> Config:

@@ -136,9 +136,12 @@ def with_pseudo_error(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarra
     return np.vstack([logits, logits[middle]]), np.append(labels, second)
 
 
-def cross_fitted(fit: Fit, logits: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """Probabilities [N, C], each image's from a fit on the other four fifths, and the smallest clip of the five fits.
+def cross_fitted(
+    fit: Fit, logits: np.ndarray, labels: np.ndarray, seed: int, parts: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """Probabilities [N, C], each image's from a fit on the other parts, and the smallest clip of the fits.
 
+    parts: the number of each image's part, int [N], as of the folds of a cross-validation; five at random if not given
     Raises DataError if there are too few images to be divided.
     """
     if len(labels) < 2 * PARTS:
@@ -146,12 +149,15 @@ def cross_fitted(fit: Fit, logits: np.ndarray, labels: np.ndarray, seed: int) ->
             f"{len(labels)} validation images are too few to calibrate on; "
             "use --temperature 1 --clip none, or a larger validation part"
         )
-    from sklearn.model_selection import KFold  # slow to import
+    from sklearn.model_selection import KFold, LeaveOneGroupOut  # slow to import
 
     probabilities = np.empty((len(labels), logits.shape[-1]))
     smallest = 1.0
-    folds = KFold(PARTS, shuffle=True, random_state=random_seed(seed, "calibration parts") % 2**32)
-    for others, part in folds.split(labels):
+    if parts is None:
+        folds = KFold(PARTS, shuffle=True, random_state=random_seed(seed, "calibration parts") % 2**32)
+    else:
+        folds = LeaveOneGroupOut()
+    for others, part in folds.split(labels, groups=parts):
         predictor = fit(logits[others], labels[others])
         probabilities[part] = predictor(logits[part])
         smallest = min(smallest, predictor.eps)

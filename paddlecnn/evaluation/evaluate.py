@@ -68,15 +68,14 @@ def evaluate_run(
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """id, label, predicted, then the probability of each class."""
+    """id, label, predicted, the fold if there are several, then the probability of each class."""
     names = np.array(predictions.classes, dtype=object)
-    fixed = pd.DataFrame(
-        {
-            "id": predictions.ids,
-            "label": names[predictions.labels],
-            "predicted": names[predictions.logits.argmax(axis=1)],
-        }
-    )
+    columns = {
+        "id": predictions.ids,
+        "label": names[predictions.labels],
+        "predicted": names[predictions.logits.argmax(axis=1)],
+    }
+    fixed = pd.DataFrame(columns if predictions.parts is None else columns | {"fold": predictions.parts})
     probabilities = pd.DataFrame(
         softmax(predictions.logits.astype(np.float64), axis=1),
         columns=probability_columns(predictions.classes, fixed.columns.tolist()),

@@ -14,6 +14,7 @@ import paddle
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from paddlecnn import distributed
 from paddlecnn.config import Preprocess
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import Splits, require_classes
@@ -168,12 +169,16 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The logits of a data set: ids [N], classes [C], logits [N, C] float64, labels [N] int64 or None if unknown."""
+    """The logits of a data set: ids [N], classes [C], logits [N, C] float64, labels [N] int64 or None if unknown.
+
+    parts: where each image was predicted by one run of several, the number of that run, int64 [N]
+    """
 
     ids: Sequence[str]
     classes: tuple[str, ...]
     logits: np.ndarray
     labels: np.ndarray | None = None
+    parts: np.ndarray | None = None
 
 
 def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none") -> Predictions:
@@ -198,6 +203,7 @@ def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none")
             run.preprocess,
             run.config.train.batch_size,
             workers=run.config.data.workers,
+            shard=(distributed.rank(), distributed.world_size()),
             cache=None if features else run.config.data.cache,
             view=view,
         )
@@ -244,13 +250,16 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
     place = {name: row for row, name in enumerate(dict.fromkeys(name for part in parts for name in part.ids))}
     total, count = np.zeros((len(place), len(parts[0].classes))), np.zeros(len(place))
     labels = None if parts[0].labels is None else np.zeros(len(place), np.int64)
-    for part in parts:
+    numbers = np.zeros(len(place), np.int64)
+    for number, part in enumerate(parts):
         rows = [place[name] for name in part.ids]
+        numbers[rows] = number
         total[rows] += part.logits
         count[rows] += 1
         if labels is not None and part.labels is not None:
             labels[rows] = part.labels
-    return Predictions(list(place), parts[0].classes, total / count[:, None], labels)
+    out_of_fold = len(parts) > 1 and bool((count == 1).all())
+    return Predictions(list(place), parts[0].classes, total / count[:, None], labels, numbers if out_of_fold else None)
 
 
 def imagenet_classes() -> tuple[str, ...]:

@@ -52,11 +52,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Images:
-    """The logits [N, M, C] of N images by M members; labels [N] if they are known."""
+    """The logits [N, M, C] of N images by M members; labels and folds [N] if they are known."""
 
     ids: Sequence[str]
     logits: np.ndarray
     labels: np.ndarray | None = None
+    folds: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class SubmissionInputs:
     origin: dict[str, str]  # columns of the ledger: runs, checkpoint, config_hash, git_commit
     seed: int = 0
     calibrated_members: bool = False  # the members were calibrated on the validation images
+    notes: tuple[str, ...] = ()  # reservations about the validation images
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class WrittenSubmission:
             *lines,
             f"expected log loss {plain}   {self.expected.before}",
             f"expected log loss calibrated   {self.expected.after}{', cross-fitted' if self.cross_fitted else ''}",
+            *self.competition.standing(self.expected.after),
             f"{self.blend}, fitted on {count}",
             *self.notes,
             f"figures: {self.path.with_suffix('')}/reliability.png and clip.png",
@@ -157,7 +160,7 @@ def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blen
     blend = settings.fit(logits, labels)
     held_out, eps = blend(logits), blend.eps
     if settings.free(members):
-        held_out, eps = cross_fitted(settings.fit, logits, labels, inputs.seed)
+        held_out, eps = cross_fitted(settings.fit, logits, labels, inputs.seed, inputs.validation.folds)
     estimates = [
         log_loss_estimate(image_losses(probabilities, labels), worst_loss(smallest, classes), inputs.seed)
         for probabilities, smallest in ((before, 0.0), (held_out, eps))
@@ -167,7 +170,7 @@ def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blen
 
 def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> list[str]:
     """Reservations about the expected score and the fit, a line each."""
-    notes = [EPOCH_NOTE]
+    notes = [EPOCH_NOTE, *inputs.notes]
     if inputs.competition.metric == "accuracy":
         return notes
     if inputs.calibrated_members:

@@ -15,6 +15,7 @@ from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, pr
 from paddlecnn.kaggle.build_submission import Images, Settings, SubmissionInputs, WrittenSubmission, write_candidate
 from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.submission import check_writable, sample_ids
+from paddlecnn.runs.fold_job import is_job
 from paddlecnn.runs.provenance import git_state
 from paddlecnn.runs.run_dir import RunDir
 
@@ -48,7 +49,7 @@ def submit_runs(
     check_writable(path)
     check_same_kind(runs)
     config = runs[0].config
-    competition = competition_named(slug) if slug else competition_of(config.data.name)
+    competition = competition_named(slug) if slug else competition_of(config.data)
     targets, validations, origins = [], [], []
     for folder in runs:  # one network in memory at a time
         run = load_run(folder, module=module, engine=engine, precision=precision)
@@ -73,6 +74,7 @@ def submit_runs(
         expected_ids,
         {column: ";".join(one[column] for one in origins) for column in origins[0]},
         config.seed,
+        notes=tuple(note for run in runs for note in run.start_note()),
     )
     return write_candidate(inputs, settings or Settings(), path)
 
@@ -111,7 +113,7 @@ def check_same_images(targets: Sequence[Predictions]) -> None:
 
 def as_images(predictions: Predictions) -> Images:
     """Predictions as a blend of one member."""
-    return Images(predictions.ids, predictions.logits[:, None, :], predictions.labels)
+    return Images(predictions.ids, predictions.logits[:, None, :], predictions.labels, predictions.parts)
 
 
 def origin(run: LoadedRun, tta: str) -> dict[str, str]:
@@ -126,5 +128,6 @@ def origin(run: LoadedRun, tta: str) -> dict[str, str]:
 
 
 def default_path(run: Path) -> Path:
-    """submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22."""
+    """submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22, a run or a cross-validation."""
+    run = run.parent if is_job(run.parent) else run
     return Path("submissions") / f"{'-'.join(run.resolve().parts[-2:])}.csv"

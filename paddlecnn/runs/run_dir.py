@@ -3,6 +3,7 @@
 config.yaml         the resolved config, every key written out
 environment.json    the id of the run, its config as trained, versions, device, commit, command line, wall time
 checkpoints/        last, best and the ones before them (checkpoint.py)
+initial/            the weights of --init-from, until the first checkpoint
 metrics.csv         every logged number; vdl/ has the same for VisualDL
 predictions_*.csv   written by `paddlecnn eval`
 """
@@ -11,94 +12,36 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from paddlecnn.config import Config
-from paddlecnn.configfile import load_run_config, to_yaml
 from paddlecnn.errors import CheckpointError, RunError
-from paddlecnn.files import sync, write_json, write_text
 from paddlecnn.runs.checkpoint import Checkpoint, Loaded, load_checkpoint, load_named, load_state
+from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.state import RunState
 
+JOB = "job.yaml"  # in the folder of a cross-validation (fold_job.py)
 
-class RunDir:
+
+class RunDir(ConfigDir):
     """A run's folder. Raises RunError if `path` is not one."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder; `paddlecnn train` creates one")
+        if (self.path / JOB).is_file():
+            raise RunError(f"{self.path}: is a cross-validation; name one of its runs, as {self.path / 'fold-0'}")
         if not (self.path / "config.yaml").is_file():
             raise RunError(f"{self.path}: not a run folder (it has no config.yaml)")
-
-    @classmethod
-    def create(cls, path: str | Path, config: Config, environment: dict[str, Any]) -> RunDir:
-        """Create a run folder, complete or not at all. Raises RunError if there is one already."""
-        path = Path(path)
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-            aside.mkdir()
-        except OSError as error:
-            raise RunError(
-                f"{path}: the run folder cannot be created ({error.strerror}); choose another one with --run"
-            ) from None
-        try:
-            (aside / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-            identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
-            write_json(aside / "environment.json", identity | environment)
-            (aside / "checkpoints").mkdir()
-            sync(aside)
-            os.rename(aside, path)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
-        return cls(path)
-
-    @cached_property
-    def config(self) -> Config:
-        """The resolved config of the run."""
-        return load_run_config(self.path / "config.yaml")
-
-    def recorded_config(self) -> Config | None:
-        """The config as the run was created or extended with it; None if environment.json does not have it."""
-        recorded = self.read_environment().get("config")
-        return load_run_config(recorded) if isinstance(recorded, dict) else None
-
-    def replace_config(self, config: Config) -> None:
-        """Write the config of a run that is extended."""
-        write_text(self.path / "config.yaml", to_yaml(config))
-        write_json(self.environment, self.read_environment() | {"config": config.model_dump(mode="json")})
 
     @property
     def id(self) -> str | None:
         """A random number given to the run when it is created; None if environment.json does not have one."""
         return self.read_environment().get("id") if self.environment.exists() else None
-
-    def read_environment(self) -> dict[str, Any]:
-        """The content of environment.json. Raises RunError if it is missing or damaged."""
-        path = self.environment
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError("not a JSON object")
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(
-                f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); restore the file, or "
-                "write {} into it if its content is lost"
-            ) from None
-        return content
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -116,10 +59,6 @@ class RunDir:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
-
-    @property
-    def environment(self) -> Path:
-        return self.path / "environment.json"
 
     @property
     def metrics(self) -> Path:
@@ -161,6 +100,21 @@ class RunDir:
                 "restore the run's own checkpoint"
             )
 
+    def load_initial(self) -> Checkpoint | None:
+        """The weights of --init-from; None if the run has others. Raises CheckpointError if they are damaged."""
+        return load_checkpoint(self.path / "initial") if (self.path / "initial").is_dir() else None
+
+    def drop_initial(self) -> None:
+        """Remove the weights of --init-from, which a run with a checkpoint of its own no longer needs."""
+        shutil.rmtree(self.path / "initial", ignore_errors=True)
+
+    def start_note(self) -> list[str]:
+        """A reservation about the scores of a run that started from one trained on other images, if it did."""
+        source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
+        if not source.get("trained_on_other_images"):
+            return []
+        return [f"{self.path} started from {source['run']}, which may have been trained on its validation images"]
+
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability a class."""
         return self.path / f"predictions_{split}.csv"
@@ -172,25 +126,31 @@ def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> RunDir:
-    """The run that a person names: its folder, a config (its newest run), or `latest` (the newest of all).
+    """The run that a person names (see `find_path`). Raises RunError if there is none, or a whole cross-validation."""
+    return RunDir(find_path(name, root))
 
-    Raises RunError if there is none.
+
+def find_path(name: str | Path, root: str | Path = "runs") -> Path:
+    """The folder of a run or of a cross-validation: its own path, a config's newest, or `latest` (the newest of all).
+
+    Raises RunError for a config without runs, and for `latest` if there is none.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         family = run_family(path, root)
-        return newest(family.glob("*/config.yaml"), f"{family}: contains no run; train one with -c {path}")
+        return newest(family, "*/", f"{family}: contains no run; train one with -c {path}")
     if str(name) == "latest" and not path.exists():
-        return newest(Path(root).rglob("config.yaml"), f"{root}: contains no run yet")
-    return RunDir(path)
+        return newest(Path(root), "**/", f"{root}: contains no run yet")
+    return path
 
 
-def newest(configs: Iterator[Path], otherwise: str) -> RunDir:
-    """The run whose config.yaml was written last."""
-    found = sorted(configs, key=lambda path: (path.stat().st_mtime, path))
+def newest(folder: Path, below: str, otherwise: str) -> Path:
+    """The run or cross-validation that was begun last. The runs of a cross-validation count as one with it."""
+    begun = [*folder.glob(f"{below}config.yaml"), *folder.glob(f"{below}{JOB}")]
+    found = [(path.stat().st_mtime, path) for path in begun if not (path.parent.parent / JOB).is_file()]
     if not found:
         raise RunError(otherwise)
-    return RunDir(found[-1].parent)
+    return max(found)[1].parent
 
 
 def run_family(config_path: str | Path, root: str | Path) -> Path:

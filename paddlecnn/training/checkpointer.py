@@ -13,6 +13,7 @@ from paddlecnn.configfile import differences
 from paddlecnn.errors import RunError
 from paddlecnn.onednn import Engine
 from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first, restore_best, save_checkpoint
+from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import LogPosition, RunIdentity
 from paddlecnn.training.state import TrainState
@@ -84,7 +85,7 @@ def checkpoint_to_resume(run: RunDir) -> Checkpoint | None:
     return checkpoint
 
 
-def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> None:
+def check_same_config(run: ConfigDir, config: Config, extend: Sequence[str]) -> None:
     """Raise RunError, naming the keys, if `config` is another experiment than the run's own.
 
     The keys in `extend` may differ, and engine auto is the run's own engine. An edit of the run's config.yaml since the
@@ -99,7 +100,7 @@ def check_same_config(run: RunDir, config: Config, extend: Sequence[str]) -> Non
     edited = list_differences(run.recorded_config() or run.config, run.config, extend)
     if edited:
         raise RunError(
-            f"{run.path}/config.yaml: edited since the run was trained, in {edited}; undo the change, extend the run "
+            f"{run.path}/{run.CONFIG}: edited since the run was trained, in {edited}; undo the change, extend the run "
             "on purpose with --extend KEY=VALUE, or train a new run"
         )
     differing = list_differences(run.config, config, extend)

@@ -26,8 +26,10 @@ from paddlecnn.models import create_model, freeze
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
+from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
 from paddlecnn.runs.user_module import load_module
+from paddlecnn.training.init_from import preprocess_for, take_over
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +77,13 @@ class TrainingSetup:
         )
 
 
-def build_training(config: Config, engine_name: str | None = None) -> TrainingSetup:
+def build_training(
+    config: Config, engine_name: str | None = None, start: Checkpoint | None = None
+) -> TrainingSetup:
     """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause.
 
     engine_name: in place of train.engine
+    start: weights and preprocessing to start from in place of model.weights
     """
     engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
     module = load_module(config.model.module) if config.model.module else None
@@ -89,7 +94,10 @@ def build_training(config: Config, engine_name: str | None = None) -> TrainingSe
     model = build_model(config, len(readable.classes))
     published: list[Preprocess] = []
     fresh: tuple[paddle.nn.Layer, ...] = ()
-    if config.model.weights:
+    if start:
+        fresh = layers_without(model, take_over(model, start.model))
+        published = [preprocess_for(model, start.state.preprocess)]
+    elif config.model.weights:
         folder = Path(config.model.weights_dir).expanduser() if config.model.weights_dir else None
         weights = load_weights(model, config.model.weights, config.model.strict, folder)
         fresh = layers_without(model, weights.loaded)

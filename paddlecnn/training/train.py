@@ -20,6 +20,7 @@ from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import BestEpoch, Progress
 from paddlecnn.training.checkpointer import Checkpointer, check_same_config, check_same_engine, checkpoint_to_resume
 from paddlecnn.training.fit import TrainingStopped, fit, stop_on_signals
+from paddlecnn.training.init_from import Source, read_source, trained_on_others
 from paddlecnn.training.initial_scale import scale_fresh_layers
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.memory import out_of_memory_explained
@@ -46,9 +47,11 @@ def train_run(
     extend: Sequence[str] = (),
     device: str = "auto",
     profile: int = 0,
+    init_from: RunDir | None = None,
 ) -> FinishedRun:
     """Train `config` in the folder `path` to its end, or resume the run that is there.
 
+    init_from: start from this run's best weights in place of model.weights; a resumed run no longer needs it
     extend: key paths that may differ from the run's own config when it is resumed
     profile: the number of steps to measure
     Raises a UserError for everything that a user can cause; an existing run is then unchanged.
@@ -61,14 +64,13 @@ def train_run(
     if run:
         check_same_config(run, config, extend)
     checkpoint = checkpoint_to_resume(run) if run else None
+    source = read_source(init_from) if init_from and not run else None
+    start = source.checkpoint if source else checkpoint or (run.load_initial() if run else None)
     # auto is the engine of the run that is resumed, unless the user extends it to another one.
     keep = checkpoint and config.train.engine == "auto" and "train.engine" not in extend
-    setup = build_training(config, checkpoint.state.engine if checkpoint and keep else None)
+    setup = build_training(config, checkpoint.state.engine if checkpoint and keep else None, start)
     if run is None:
-        if distributed.rank() == 0:
-            RunDir.create(path, config, describe_environment(config, device, setup.engine.describe()))
-        distributed.wait_for_all()
-        run = RunDir(path)
+        run = create_run(path, setup, device, source)
     if checkpoint and checkpoint.state.data != setup.identity.data:
         raise RunError(
             f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "
@@ -88,6 +90,7 @@ def train_run(
     with contextlib.nullcontext() if distributed.rank() else run.locked():
         progress = train_to_the_end(setup, run, checkpoint, profile)
         if distributed.rank() == 0:
+            run.drop_initial()
             write_json(
                 run.environment,
                 {
@@ -97,6 +100,25 @@ def train_run(
                 },
             )
     return finished(run, progress)
+
+
+def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None) -> RunDir:
+    """The new run's folder, with what it starts from on record."""
+    environment = describe_environment(setup.config, device, setup.engine.describe())
+    if source:
+        others = trained_on_others(source.checkpoint.state.data, setup.identity.data)
+        environment["init_from"] = {**source.record, "trained_on_other_images": others}
+        if others:
+            logger.warning(
+                "%s was trained on other images of %s, perhaps on validation images of this run: its scores may be "
+                "optimistic; a run of the same seed and split has the same training images",
+                source.record["run"],
+                setup.config.data.name,
+            )
+    if distributed.rank() == 0:
+        RunDir.create(path, setup.config, environment, source.checkpoint if source else None)
+    distributed.wait_for_all()
+    return RunDir(path)
 
 
 def finished(run: RunDir, progress: Progress) -> FinishedRun:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from paddlecnn.errors import WeightsError, did_you_mean
 from paddlecnn.files import Checksum, file_digest
+from paddlecnn.models.weights.readers import READERS
 
 TORCHVISION = "github.com/pytorch/vision, torchvision/models/alexnet.py and vgg.py"
 KERAS = "github.com/keras-team/keras, keras/src/applications/vgg16.py and vgg19.py"
@@ -187,7 +188,7 @@ def find_weights(weights: str | Path, network: str, folder: Path | None = None) 
             )
     if name in PUBLISHED:
         return installed(PUBLISHED[name], folder)
-    if not path.exists():
+    if not path.exists() and path.suffix.lower() in ("", *READERS):
         command = next(
             (
                 f"`{one.command}` installs it for model.weights: {one.name}"

@@ -1,0 +1,77 @@
+"""The scores of a cross-validation: each image is predicted by the run that was not trained on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from paddlecnn import distributed
+from paddlecnn.data.datasets import open_dataset
+from paddlecnn.evaluation.blending import fit_blend
+from paddlecnn.evaluation.calibration import cross_fitted, image_losses, worst_loss
+from paddlecnn.evaluation.evaluate import write_predictions
+from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
+from paddlecnn.evaluation.load_run import load_run
+from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
+from paddlecnn.files import write_json
+from paddlecnn.runs.fold_job import FoldJob
+from paddlecnn.text_tables import text_table
+
+
+def evaluate_folds(job: FoldJob, module: str | None = None) -> dict[str, Any]:
+    """The table of a cross-validation whose runs are trained, kept as out_of_fold.json and out_of_fold.csv.
+
+    `folds` has a row for each fold, `all` the one of all images: n, accuracy, log_loss as trained and calibrated, each
+    with its 95 % interval. An image is calibrated by a fit on the other folds.
+    """
+    validations, epochs, notes = [], [], [EPOCH_NOTE]
+    for folder in job.runs:  # one network in memory at a time
+        run = load_run(folder, module=module)
+        splits = open_dataset(run.config.data, run.config.seed)
+        check_same_data(run, splits)
+        validations.append(predict_split(run, splits, "val"))
+        epochs.append(run.state.epoch)
+        notes += folder.start_note()
+    merged = merge(validations)
+    assert merged.labels is not None  # they were trained on
+    assert merged.parts is not None  # folds have no image in common
+    seed = job.config.seed
+    calibrated, eps = cross_fitted(fit_blend, merged.logits[:, None, :], merged.labels, seed, merged.parts)
+    worst = worst_loss(eps, len(merged.classes))
+    rows = [
+        {"fold": fold, "epoch": epoch, **scores(merged, calibrated, worst, seed, np.flatnonzero(merged.parts == fold))}
+        for fold, epoch in enumerate(epochs)
+    ]
+    everything = scores(merged, calibrated, worst, seed, np.arange(len(merged.ids)))
+    table = {"folds": rows, "all": everything, "notes": notes}
+    if distributed.rank() == 0:
+        # Probabilities as logits, which is what predictions consist of.
+        write_predictions(job.path / "out_of_fold.csv", dataclasses.replace(merged, logits=np.log(calibrated)))
+        write_json(job.path / "out_of_fold.json", table)
+    return table
+
+
+def scores(
+    predicted: Predictions, calibrated: np.ndarray, worst: float, seed: int, chosen: np.ndarray
+) -> dict[str, Any]:
+    """The row of the table for the images at the chosen positions."""
+    logits, labels = predicted.logits[chosen], np.asarray(predicted.labels)[chosen]
+    plain = image_losses(softmax(logits, axis=1), labels)
+    estimates = {
+        "accuracy": accuracy_estimate(logits.argmax(axis=1) == labels),
+        "log_loss": log_loss_estimate(plain, worst_loss(0, len(predicted.classes)), seed),
+        "log_loss_calibrated": log_loss_estimate(image_losses(calibrated[chosen], labels), worst, seed),
+    }
+    return {"n": len(chosen), **{name: dataclasses.asdict(one) for name, one in estimates.items()}}
+
+
+def as_text(table: dict[str, Any]) -> str:
+    """The table with a line per fold."""
+    lines = [["fold", "epoch", "images", "accuracy", "log loss as trained", "log loss calibrated on the other folds"]]
+    for row in [*table["folds"], {"fold": "all", "epoch": "", **table["all"]}]:
+        estimates = [str(Estimate(**row[name])) for name in ("accuracy", "log_loss", "log_loss_calibrated")]
+        lines.append([str(row["fold"]), str(row["epoch"]), f"{row['n']:,}", *estimates])
+    return "\n".join([text_table(lines), *table["notes"]])

@@ -1,0 +1,91 @@
+"""A folder with a resolved config and environment.json: of a run (run_dir.py) or a cross-validation (fold_job.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from paddlecnn.config import Config
+from paddlecnn.configfile import load_run_config, to_yaml
+from paddlecnn.errors import RunError
+from paddlecnn.files import sync, write_json, write_text
+from paddlecnn.runs.checkpoint import Checkpoint, write_aside
+
+
+class ConfigDir:
+    """The part that both kinds of folder have in common."""
+
+    CONFIG = "config.yaml"
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(
+        cls, path: str | Path, config: Config, environment: dict[str, Any], initial: Checkpoint | None = None
+    ) -> Self:
+        """Create a folder, complete or not at all. Raises RunError if there is one already.
+
+        initial: the weights that a run starts from, if they are another run's
+        """
+        path = Path(path)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+            aside.mkdir()
+        except OSError as error:
+            raise RunError(
+                f"{path}: the run folder cannot be created ({error.strerror}); choose another one with --run"
+            ) from None
+        try:
+            (aside / cls.CONFIG).write_text(to_yaml(config), encoding="utf-8")
+            identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
+            write_json(aside / "environment.json", identity | environment)
+            if initial:
+                os.rename(write_aside(aside, initial), aside / "initial")
+            sync(aside)
+            os.rename(aside, path)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        return cls(path)
+
+    @cached_property
+    def config(self) -> Config:
+        """The resolved config."""
+        return load_run_config(self.path / self.CONFIG)
+
+    def recorded_config(self) -> Config | None:
+        """The config as it was when the folder was created or extended; None if environment.json does not have it."""
+        recorded = self.read_environment().get("config")
+        return load_run_config(recorded) if isinstance(recorded, dict) else None
+
+    def replace_config(self, config: Config) -> None:
+        """Write the config of a run or of runs that are extended."""
+        write_text(self.path / self.CONFIG, to_yaml(config))
+        write_json(self.environment, self.read_environment() | {"config": config.model_dump(mode="json")})
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    def read_environment(self) -> dict[str, Any]:
+        """The content of environment.json. Raises RunError if it is missing or damaged."""
+        path = self.environment
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("not a JSON object")
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(
+                f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); restore the file, or "
+                "write {} into it if its content is lost"
+            ) from None
+        return content

@@ -1,0 +1,53 @@
+"""The folder of a cross-validation: a run for each fold, and what they share.
+
+job.yaml            the resolved config of all folds, written as that of fold 0
+environment.json    when, where and by which command it was started, and the runs of --init-from
+fold-0, fold-1 ...  the runs (run_dir.py)
+out_of_fold.csv     for each image the prediction by the run that was not trained on it
+out_of_fold.json    the table of the folds
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paddlecnn.errors import RunError
+from paddlecnn.runs.config_dir import ConfigDir
+from paddlecnn.runs.run_dir import JOB, RunDir, find_path
+
+
+class FoldJob(ConfigDir):
+    """The folder of a cross-validation. Raises RunError if `path` is not one."""
+
+    CONFIG = JOB
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        if not is_job(self.path):
+            raise RunError(f"{self.path}: not the folder of a cross-validation (it has no {JOB})")
+
+    @property
+    def folds(self) -> list[Path]:
+        """The folder of each fold's run, also of those that were not begun."""
+        return [self.path / f"fold-{fold}" for fold in range(self.config.data.folds or 0)]
+
+    @property
+    def runs(self) -> list[RunDir]:
+        """The run of each fold. Raises RunError if one was not begun."""
+        missing = [fold for fold in self.folds if not fold.exists()]
+        if missing:
+            raise RunError(
+                f"{missing[0]}: not trained yet; continue the job with `paddlecnn train --resume {self.path}`"
+            )
+        return [RunDir(fold) for fold in self.folds]
+
+
+def is_job(path: Path) -> bool:
+    """Whether a folder is that of a cross-validation."""
+    return (path / JOB).is_file()
+
+
+def find_runs(name: str | Path) -> list[RunDir]:
+    """All runs that a user names: those of a cross-validation, or one run. Raises RunError if there is none."""
+    path = find_path(name)
+    return FoldJob(path).runs if is_job(path) else [RunDir(path)]

@@ -1,0 +1,83 @@
+"""Cross-validation: all folds of a config, one after the other, as one job that can be resumed."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paddlecnn import distributed, runtime
+from paddlecnn.config import Config
+from paddlecnn.errors import ConfigError
+from paddlecnn.evaluation.out_of_fold import evaluate_folds
+from paddlecnn.runs.fold_job import FoldJob
+from paddlecnn.runs.provenance import describe_environment
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.training.checkpointer import check_same_config
+from paddlecnn.training.train import train_run
+
+logger = logging.getLogger(__name__)
+
+
+def train_folds(
+    config: Config,
+    path: Path,
+    *,
+    resume: bool = False,
+    extend: Sequence[str] = (),
+    device: str = "auto",
+    profile: int = 0,
+    init_from: Sequence[RunDir] = (),
+) -> dict[str, Any]:
+    """Train all folds of `config` in the folder `path`, or resume the job that is there; returns its table.
+
+    A finished fold is left as it is, an interrupted one is resumed (see `train_run`).
+
+    init_from: one run for all folds, or a run for each fold, to start from
+    Raises a UserError for everything that a user can cause.
+    """
+    device = runtime.choose_device(device)
+    distributed.start()
+    folds = config.data.folds
+    if folds is None or config.data.fold:
+        raise ConfigError("--all-folds: set data.folds to the number of folds, and leave data.fold out")
+    if len(init_from) not in (0, 1, folds):
+        raise ConfigError(
+            f"--init-from: {len(init_from)} runs for {folds} folds; name a run, or a job of as many folds"
+        )
+    if resume:
+        job = FoldJob(path)
+        check_same_config(job, config, extend)
+        init_from = [RunDir(one) for one in job.read_environment().get("init_from", [])]
+    else:
+        job = create_job(path, config, device, init_from)
+    begun = [folder.exists() for folder in job.folds]
+    distributed.wait_for_all()  # before process 0 creates the next folder
+    for fold, folder in enumerate(job.folds):
+        logger.info("%s (%d of %d)", folder, fold + 1, folds)
+        train_run(
+            config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})}),
+            folder,
+            resume=begun[fold],
+            extend=extend if begun[fold] else (),
+            device=device,
+            profile=profile,
+            init_from=init_from[fold % len(init_from)] if init_from else None,
+        )
+        gc.collect()  # the fold's weights and optimizer, before the next fold's
+    if extend and distributed.rank() == 0:
+        job.replace_config(config)
+    return evaluate_folds(FoldJob(path), config.model.module)
+
+
+def create_job(path: Path, config: Config, device: str, init_from: Sequence[RunDir]) -> FoldJob:
+    """The folder of a new job, with what it starts from on record."""
+    if distributed.rank() == 0:
+        environment = describe_environment(config, device, config.train.engine)
+        if init_from:
+            environment["init_from"] = [str(run.path) for run in init_from]
+        FoldJob.create(path, config, environment)
+    distributed.wait_for_all()
+    return FoldJob(path)

@@ -1,0 +1,84 @@
+"""The weights of another run as the start of a new one (`--init-from`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import paddle
+
+from paddlecnn.config import Preprocess
+from paddlecnn.errors import WeightsError
+from paddlecnn.files import file_digest
+from paddlecnn.models.weights.conversion import listed
+from paddlecnn.runs.checkpoint import Arrays, Checkpoint
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.state import DataIdentity
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The checkpoint `best` of the run that another one starts from, and what environment.json records of it."""
+
+    checkpoint: Checkpoint
+    record: dict[str, Any]
+
+
+def read_source(run: RunDir) -> Source:
+    """Raises RunError if the run has no best epoch yet, CheckpointError if it is damaged."""
+    checkpoint, folder = run.load_checkpoint("best")
+    logger.info("starts from %s, checkpoint best of epoch %d", run.path, checkpoint.state.epoch)
+    record = {
+        "run": str(run.path),
+        "epoch": checkpoint.state.epoch,
+        "config_hash": checkpoint.state.config_hash,
+        "sha256": file_digest(folder / "model.safetensors"),
+    }
+    return Source(dataclasses.replace(checkpoint, optimizer={}), record)
+
+
+def take_over(model: paddle.nn.Layer, arrays: Arrays) -> list[str]:
+    """Give a model the layers of `arrays` with the same name and shapes; returns the names of their parameters.
+
+    The layers that are left on either side are listed in one line. Raises WeightsError if no layer fits.
+    """
+    ours = model.state_dict()
+    differing = {
+        layer_of(name)
+        for name in ours.keys() | arrays.keys()
+        if name not in ours or name not in arrays or tuple(ours[name].shape) != arrays[name].shape
+    }
+    taken = [name for name in ours if layer_of(name) not in differing]
+    if not taken:
+        raise WeightsError("no layer of the run to start from has the name and the shapes of one of this network")
+    for name in taken:
+        ours[name].set_value(np.asarray(arrays[name]))
+    if differing:
+        fresh, left = (
+            listed([name for name in dict.fromkeys(map(layer_of, names)) if name in differing]) or "none"
+            for names in (ours, arrays)
+        )
+        logger.info("%d arrays taken over; new layers: %s; left out: %s", len(taken), fresh, left)
+    return taken
+
+
+def layer_of(parameter: str) -> str:
+    """features.conv1 for features.conv1.weight."""
+    return parameter.rpartition(".")[0]
+
+
+def preprocess_for(model: paddle.nn.Layer, preprocess: Preprocess) -> Preprocess:
+    """A run's preprocessing for a network that starts from it; one of another input size has its own size."""
+    if preprocess.size == getattr(model, "input_size", preprocess.size):
+        return preprocess
+    return preprocess.model_copy(update={"size": None, "resize": None})
+
+
+def trained_on_others(source: DataIdentity, own: DataIdentity) -> bool:
+    """Whether the source was trained on other images of the same data set, perhaps on validation images of this run."""
+    return source.name == own.name and source.train != own.train

@@ -1,0 +1,177 @@
+"""A cross-validation as one job: trained, killed and resumed, measured out of fold, and submitted whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, log_loss
+
+from helpers.images import encoded, inner_zips, photo, zipped
+from helpers.runs import metrics_without_clock, weights_sha
+from paddlecnn.evaluation.calibration import fit_calibration
+from paddlecnn.kaggle.ledger import Ledger
+from paddlecnn.kaggle.submission import read_submission
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = """
+data: {name: digits, limit: 200, folds: 3}
+model: {name: lenet5}
+optim: {name: adam, lr: 0.003}
+train: {epochs: 4, batch_size: 32, checkpoint: {every_steps: 5}}
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "folds.yaml"
+    path.write_text(DIGITS)
+    return path
+
+
+def train(*arguments: object) -> subprocess.Popen:
+    command = [sys.executable, ROOT / "tools" / "train.py", *arguments]
+    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory) -> tuple[Path, str]:
+    """A finished job and what its training printed; not to be changed."""
+    job = tmp_path_factory.mktemp("trained") / "job"
+    process = train("-c", config, "--all-folds", "--run", job)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    return job, output
+
+
+@pytest.fixture
+def job(trained) -> Path:
+    return trained[0]
+
+
+def test_every_image_is_scored_by_the_run_that_was_not_trained_on_it(tool, trained, tmp_path):
+    job, output = trained
+    table = json.loads((job / "out_of_fold.json").read_text())
+    parts, probabilities = [], []
+    for fold in range(3):
+        run = shutil.copytree(job / f"fold-{fold}", tmp_path / f"fold-{fold}")
+        assert tool("eval", run) == 0
+        parts.append(pd.read_csv(run / "predictions_val.csv", dtype={"id": str, "label": str, "predicted": str}))
+        probabilities.append(parts[-1].iloc[:, 3:].to_numpy())
+    assert not pd.concat(parts)["id"].duplicated().any()
+    logits = [np.log(values) for values in probabilities]
+    labels = [part["label"].astype(int).to_numpy() for part in parts]
+    for fold, row in enumerate(table["folds"]):
+        others = [other for other in range(3) if other != fold]
+        fitted = fit_calibration(*(np.concatenate([of_all[i] for i in others]) for of_all in (logits, labels)))
+        calibrated = fitted(logits[fold])
+        assert (row["fold"], row["n"]) == (fold, len(labels[fold]))
+        assert row["accuracy"]["mean"] == accuracy_score(labels[fold], logits[fold].argmax(axis=1))
+        assert row["log_loss"]["mean"] == pytest.approx(log_loss(labels[fold], probabilities[fold]), rel=1e-4)
+        assert row["log_loss_calibrated"]["mean"] == pytest.approx(log_loss(labels[fold], calibrated), rel=1e-3)
+    everything = table["all"]
+    assert everything["n"] == sum(row["n"] for row in table["folds"]) == 600
+    for name in ("accuracy", "log_loss", "log_loss_calibrated"):
+        mean = sum(row["n"] * row[name]["mean"] for row in table["folds"]) / everything["n"]
+        assert everything[name]["mean"] == pytest.approx(mean)
+        assert everything[name]["low"] < mean < everything[name]["high"]
+    kept = pd.read_csv(job / "out_of_fold.csv", dtype={"label": str})
+    assert kept["fold"].value_counts().to_dict() == {fold: row["n"] for fold, row in enumerate(table["folds"])}
+    scored = log_loss(kept["label"].astype(int), softmax(np.log(kept.iloc[:, 4:].to_numpy()), axis=1))
+    assert scored == pytest.approx(everything["log_loss_calibrated"]["mean"], rel=1e-6)
+    assert f"{everything['log_loss_calibrated']['mean']:.5f}" in output
+
+
+def test_a_job_killed_inside_a_fold_ends_like_one_that_was_not(job, config, tmp_path, tool):
+    killed = tmp_path / "killed"
+    process = train("-c", config, "--all-folds", "--run", killed)
+    while not list(killed.glob("fold-1/checkpoints/step-*")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "fold-2").exists()
+    done = (killed / "fold-0" / "checkpoints" / "last").stat().st_ino
+    assert tool("train", "--resume", killed) == 0
+    assert (killed / "fold-0" / "checkpoints" / "last").stat().st_ino == done
+    for fold in ("fold-0", "fold-1", "fold-2"):
+        assert weights_sha(killed / fold) == weights_sha(job / fold)
+        assert metrics_without_clock(killed / fold) == metrics_without_clock(job / fold)
+    for name in ("out_of_fold.json", "out_of_fold.csv"):
+        assert (killed / name).read_bytes() == (job / name).read_bytes()
+
+
+def test_submit_takes_a_job_whole(tool, job, tmp_path, capsys):
+    out = tmp_path / "job.csv"
+    assert tool("submit", job, "--out", out) == 0
+    table = json.loads((job / "out_of_fold.json").read_text())
+    assert f"expected accuracy {table['all']['accuracy']['mean']:.5f}" in capsys.readouterr().out
+    assert Ledger(tmp_path).find(out).runs == ";".join(str(job / f"fold-{fold}") for fold in range(3))
+    assert len(read_submission(out)) == 200
+
+
+def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path, capsys):
+    files = {
+        f"train/{kind}.{i}.jpg": encoded(photo(100 * k + i)) for k, kind in enumerate(("cat", "dog")) for i in range(12)
+    }
+    bundle = tmp_path / "dogs-vs-cats-redux-kernels-edition.zip"
+    bundle.write_bytes(zipped(inner_zips(files | {f"test/{i}.jpg": encoded(photo(900 + i)) for i in range(1, 6)})))
+    config = tmp_path / "dogs.yaml"
+    config.write_text(
+        f"data: {{name: dogs_vs_cats, root: {tmp_path}, folds: 2, preprocess: {{size: 32, resize: 32}}}}\n"
+        "model: {name: lenet5}\ntrain: {epochs: 2, batch_size: 8}\n"
+    )
+    assert tool("train", "-c", config, "--all-folds", "--run", tmp_path / "job") == 0
+    assert tool("submit", tmp_path / "job", "--out", tmp_path / "dogs.csv") == 0
+    said = capsys.readouterr().out
+    table = json.loads((tmp_path / "job" / "out_of_fold.json").read_text())["all"]["log_loss_calibrated"]
+    low, mean, high = (f"{table[name]:.5f}" for name in ("low", "mean", "high"))
+    assert f"expected log loss calibrated   {mean} (95 %: {low} to {high}), cross-fitted" in said
+    assert "it would reach:" in said
+    assert read_submission(tmp_path / "dogs.csv")["label"].between(0, 1).all()
+
+
+def test_folds_start_from_the_folds_of_another_job(tool, job, config, tmp_path, capsys):
+    started = tmp_path / "started"
+    options = ["--all-folds", "--run", started, "--init-from", job]
+    assert tool("train", "-c", config, *options, "-o", "train.epochs=1") == 0
+    for fold in range(3):
+        record = json.loads((started / f"fold-{fold}" / "environment.json").read_text())["init_from"]
+        assert record["run"] == str(job / f"fold-{fold}")
+        assert record["trained_on_other_images"] is False
+    assert tool("train", "-c", config, *options[:2], tmp_path / "four", *options[3:], "-o", "data.folds=4") == 2
+    assert "--init-from: 3 runs for 4 folds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train -c CONFIG --all-folds -o data.folds=null", "--all-folds: set data.folds to the number of folds"),
+        ("train -c CONFIG --all-folds -o data.fold=1", "leave data.fold out"),
+        ("train -c CONFIG --all-folds --seeds 2", "--all-folds: trains one seed"),
+        ("train -c CONFIG --all-folds --run JOB", "already exists; continue it with --resume"),
+        ("train -c CONFIG --init-from JOB", "is a cross-validation; name one of its runs"),
+        ("train --resume JOB -o optim.lr=1", "the config differs from the run's in optim.lr"),
+        ("eval JOB", "is a cross-validation; name one of its runs, as "),
+        ("submit UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(tool, job, config, tmp_path, monkeypatch, capsys, command, message):
+    monkeypatch.chdir(tmp_path)
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(job, unfinished)
+    shutil.rmtree(unfinished / "fold-2")
+    places = {"CONFIG": config, "JOB": job, "UNFINISHED": unfinished}
+    assert tool(*[places.get(word, word) for word in command.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

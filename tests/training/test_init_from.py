@@ -1,0 +1,109 @@
+"""A run that starts from the weights of another one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.runs import metrics_without_clock, weights_sha
+from paddlecnn.files import file_digest
+from paddlecnn.runs.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def source(tool, tiny, tmp_path) -> Path:
+    """A finished run."""
+    assert tool("train", "-c", tiny, "--run", tmp_path / "source") == 0
+    return tmp_path / "source"
+
+
+def test_training_goes_on_from_the_best_weights_and_says_whose(tool, tiny, source, tmp_path, capsys):
+    capsys.readouterr()
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "--init-from", source, "-o", "optim.lr=1e-12") == 0
+    best = load_checkpoint(source / "checkpoints" / "best")
+    assert f"starts from {source}, checkpoint best of epoch {best.state.epoch}" in capsys.readouterr().out
+    last = load_checkpoint(run / "checkpoints" / "last")
+    for name, value in best.model.items():
+        np.testing.assert_allclose(last.model[name], value, atol=1e-7)
+    assert json.loads((run / "environment.json").read_text())["init_from"] == {
+        "run": str(source),
+        "epoch": best.state.epoch,
+        "config_hash": best.state.config_hash,
+        "sha256": file_digest(source / "checkpoints" / "best" / "model.safetensors"),
+        "trained_on_other_images": False,
+    }
+
+
+def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, tmp_path, capsys):
+    for number in range(40):
+        path = tmp_path / "images" / ("dark", "light")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((28, 28, 3), 40 + 150 * (number % 2) + number, np.uint8)).save(path)
+    capsys.readouterr()
+    other = ["-o", "data.name=folder", "-o", f"data.root={tmp_path / 'images'}", "-o", "data.augment.pad=0"]
+    assert (
+        tool("train", "-c", tiny, *other, "--run", tmp_path / "run", "--init-from", source, "-o", "optim.lr=1e-12") == 0
+    )
+    said = capsys.readouterr().out
+    names = load_checkpoint(source / "checkpoints" / "best").model
+    last = "classifier.fc5"
+    assert f"{len(names) - 2} arrays taken over; new layers: {last}; left out: {last}\n" in said
+    started = load_checkpoint(tmp_path / "run" / "checkpoints" / "last")
+    assert started.model[f"{last}.weight"].shape[1] == 2
+    # The source's preprocessing goes with its weights.
+    assert started.state.preprocess == load_checkpoint(source / "checkpoints" / "best").state.preprocess
+
+
+def test_a_run_killed_before_its_first_checkpoint_resumes_without_the_source(tool, tiny, source, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert tool("train", "-c", tiny, "--run", whole, "--init-from", source) == 0
+    command = [sys.executable, ROOT / "tools" / "train.py", "-c", tiny, "--run", killed, "--init-from", source]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    while not killed.exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    shutil.rmtree(source)
+    assert tool("train", "--resume", killed) == 0
+    assert weights_sha(killed) == weights_sha(whole)
+    assert metrics_without_clock(killed) == metrics_without_clock(whole)
+    assert not (killed / "initial").exists()
+
+
+def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, source, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "--init-from", source, "-o", "seed=1") == 0
+    assert f"{source} was trained on other images of digits, perhaps on validation images" in capsys.readouterr().err
+    assert json.loads((run / "environment.json").read_text())["init_from"]["trained_on_other_images"] is True
+    assert tool("submit", run, "--out", tmp_path / "x.csv") == 0
+    assert f"{run} started from {source}, which may have been trained on its validation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "model.name=simple_cnn"], "no layer of the run to start from has the name and the shapes"),
+        (["--init-from", "nowhere"], "nowhere: no such run folder"),
+        (["--resume"], "--init-from: is for a new run"),
+    ],
+)
+def test_what_cannot_start_leaves_nothing(tool, tiny, source, tmp_path, capsys, options, message):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "--init-from", source, *options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not run.exists()
