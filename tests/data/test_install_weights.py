@@ -130,8 +130,14 @@ train: {epochs: 1}
         (["model.weights=paddle"], "download.py weights paddle_vgg16"),
         (["model.weights=files/vgg16-397923af.pth"], "download.py weights torchvision_vgg16` installs it"),
         (["model.weights=machrisaa_vgg16"], "download.py weights machrisaa_vgg16 --from FILE (FILE: vgg16.npy"),
-        (["model.weights=torchvision_vgg16", "model.weights_dir=here"], "weights torchvision_vgg16 --dest here"),
-        (["model.weights=torchvison_vgg16"], "weights NAME` installs a published one; did you mean torchvision_vgg16?"),
+        (
+            ["model.weights=torchvision_vgg16", "model.weights_dir=here"],
+            "download.py weights torchvision_vgg16 --dest here",
+        ),
+        (
+            ["model.weights=torchvison_vgg16"],
+            "download.py weights NAME` installs a published one; did you mean torchvision_vgg16?",
+        ),
     ],
 )
 def test_a_missing_file_names_the_command_that_installs_it(tool, tmp_path, monkeypatch, capsys, setting, command):

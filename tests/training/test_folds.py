@@ -119,6 +119,14 @@ def test_submit_takes_a_job_whole(tool, job, tmp_path, capsys):
     assert len(read_submission(out)) == 200
 
 
+@pytest.mark.parametrize("name", ["CONFIG", "latest"])
+def test_a_job_is_found_by_its_config_and_as_the_latest(tool, job, config, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(job, tmp_path / "runs" / config.stem / "now")
+    assert tool("submit", config if name == "CONFIG" else name) == 0
+    assert f"submissions/{config.stem}-now.csv: 200 rows" in capsys.readouterr().out
+
+
 def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path, capsys):
     files = {
         f"train/{kind}.{i}.jpg": encoded(photo(100 * k + i)) for k, kind in enumerate(("cat", "dog")) for i in range(12)
