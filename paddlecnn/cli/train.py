@@ -18,6 +18,7 @@ from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError, RunError, UserError
 
 if TYPE_CHECKING:
+    from paddlecnn.runs.run_dir import RunDir
     from paddlecnn.training.train import FinishedRun
 
 logger = logging.getLogger(__name__)
@@ -71,11 +72,10 @@ def main(argv: list[str] | None = None) -> int:
 
     runtime.load_paddle()
     from paddlecnn.runs.fold_job import find_runs, is_job
-    from paddlecnn.training.train import train_run, train_seeds
 
     sources = find_runs(args.init_from) if args.init_from else []
-    all_folds = args.all_folds or is_job(path)
-    if len(sources) > 1 and not all_folds:
+    args.all_folds = args.all_folds or is_job(path)
+    if len(sources) > 1 and not args.all_folds:
         raise ConfigError(f"--init-from {args.init_from}: is a cross-validation; name one of its runs")
     if args.dry_run:
         from paddlecnn.cli.dry_run import dry_run_report
@@ -86,18 +86,29 @@ def main(argv: list[str] | None = None) -> int:
         start = read_source(sources[0]).checkpoint if sources else None
         print(dry_run_report(build_training(config, start=start), device))
         return 0
+    runs = train(args, config, path, sources)
+    if config.train.report:
+        write_reports(runs, config.model.module, args.device)
+    return 0
+
+
+def train(args: argparse.Namespace, config: Config, path: Path, sources: list[RunDir]) -> list[RunDir]:
+    """Train one run, several seeds or all folds, print the result, and return the runs."""
+    from paddlecnn.training.train import train_run, train_seeds
+
     options = {
         "resume": bool(args.resume),
         "extend": [item.partition("=")[0] for item in args.extend],
         "device": args.device,
         "profile": args.profile or 0,
     }
-    if all_folds:
+    if args.all_folds:
         from paddlecnn.evaluation.out_of_fold import as_text
+        from paddlecnn.runs.fold_job import FoldJob
         from paddlecnn.training.folds import train_folds
 
         print(f"{path}\n{as_text(train_folds(config, path, init_from=sources, **options))}")
-        return 0
+        return FoldJob(path).runs
     source = sources[0] if sources else None
     if args.seeds is not None:
         finished = train_seeds(config, path, args.seeds, init_from=source, **options)
@@ -105,24 +116,22 @@ def main(argv: list[str] | None = None) -> int:
     else:
         finished = [train_run(config, path, init_from=source, **options)]
         print(f"{finished[0].run.path}\nbest epoch {finished[0].best.epoch}: val {finished[0].best}")
-    if config.train.report:
-        write_reports(finished, config.model.module, args.device)
-    return 0
+    return [one.run for one in finished]
 
 
-def write_reports(finished: list[FinishedRun], module: str | None, device: str) -> None:
+def write_reports(runs: list[RunDir], module: str | None, device: str) -> None:
     """Write the report of each run. The training is done, so whatever prevents a report is a warning."""
     from paddlecnn import distributed
     from paddlecnn.api import Run
 
-    for one in finished:
+    for run in runs:
         try:
             if distributed.world_size() > 1:
                 raise RunError("several processes have trained it")
-            print(f"report: {Run(one.run, module=module).report(device)}")
+            print(f"report: {Run(run, module=module).report(device)}")
         except (UserError, OSError) as error:
             if distributed.rank() == 0:
-                logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, one.run.path)
+                logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, run.path)
 
 
 def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:

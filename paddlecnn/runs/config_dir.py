@@ -21,6 +21,7 @@ class ConfigDir:
     """The part that both kinds of folder have in common."""
 
     CONFIG = "config.yaml"
+    FOLDERS: tuple[str, ...] = ()  # created empty with it
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -48,6 +49,8 @@ class ConfigDir:
             (aside / cls.CONFIG).write_text(to_yaml(config), encoding="utf-8")
             identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
             write_json(aside / "environment.json", identity | environment)
+            for name in cls.FOLDERS:
+                (aside / name).mkdir()
             if initial:
                 os.rename(write_aside(aside, initial), aside / "initial")
             sync(aside)

@@ -29,6 +29,8 @@ JOB = "job.yaml"  # in the folder of a cross-validation (fold_job.py)
 class RunDir(ConfigDir):
     """A run's folder. Raises RunError if `path` is not one."""
 
+    FOLDERS = ("checkpoints",)
+
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         if not self.path.is_dir():

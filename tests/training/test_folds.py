@@ -91,6 +91,7 @@ def test_every_image_is_scored_by_the_run_that_was_not_trained_on_it(tool, train
     assert f"{everything['log_loss_calibrated']['mean']:.5f}" in output
 
 
+
 def test_a_job_killed_inside_a_fold_ends_like_one_that_was_not(job, config, tmp_path, tool):
     killed = tmp_path / "killed"
     process = train("-c", config, "--all-folds", "--run", killed)
