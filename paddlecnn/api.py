@@ -146,7 +146,7 @@ class Run:
         """
         from paddlecnn.reporting.report import write_report  # here, because matplotlib takes a second to import
 
-        references = competition_of(self.config.data.name).reference_scores
+        references = competition_of(self.config.data).reference_scores
         return write_report(self._run, self._module, device, data_changed, references)
 
 

@@ -77,9 +77,7 @@ class TrainingSetup:
         )
 
 
-def build_training(
-    config: Config, engine_name: str | None = None, start: Checkpoint | None = None
-) -> TrainingSetup:
+def build_training(config: Config, engine_name: str | None = None, start: Checkpoint | None = None) -> TrainingSetup:
     """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause.
 
     engine_name: in place of train.engine

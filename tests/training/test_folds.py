@@ -47,7 +47,7 @@ def train(*arguments: object) -> subprocess.Popen:
 def trained(config, tmp_path_factory) -> tuple[Path, str]:
     """A finished job and what its training printed; not to be changed."""
     job = tmp_path_factory.mktemp("trained") / "job"
-    process = train("-c", config, "--all-folds", "--run", job)
+    process = train("-c", config, "--all-folds", "--run", job, "-o", "train.report=true")
     output = process.communicate()[0]
     assert process.returncode == 0, output
     return job, output
@@ -90,6 +90,9 @@ def test_every_image_is_scored_by_the_run_that_was_not_trained_on_it(tool, train
     assert scored == pytest.approx(everything["log_loss_calibrated"]["mean"], rel=1e-6)
     assert f"{everything['log_loss_calibrated']['mean']:.5f}" in output
 
+
+def test_each_fold_has_its_report(job):
+    assert all((job / f"fold-{fold}" / "report.html").is_file() for fold in range(3))
 
 
 def test_a_job_killed_inside_a_fold_ends_like_one_that_was_not(job, config, tmp_path, tool):
