@@ -168,9 +168,10 @@ def speed_figure(history: Sequence[EpochRecord]) -> Figure:
 
 def anchor_figure(own: Sequence[tuple[str, Estimate]], published: Sequence[tuple[str, float]]) -> Figure:
     """Accuracies of this run with their intervals above published ones, on one axis."""
-    names = [f"this run, {name}" for name, _ in own] + [name for name, _ in published]
+    names = [f"this run, {name}" for name, _ in own] + [textwrap.fill(name, 26) for name, _ in published]
     with style(fonts_for(names)[0]):
-        figure = Figure(figsize=(WIDTH, 0.6 + 0.27 * len(names)), layout="constrained")
+        row = max(0.27, 0.16 * (1 + max(name.count("\n") for name in names)))  # inches
+        figure = Figure(figsize=(WIDTH, 0.6 + row * len(names)), layout="constrained")
         axes = figure.subplots()
         for row, (_, estimate) in enumerate(own):
             axes.plot(
@@ -182,7 +183,8 @@ def anchor_figure(own: Sequence[tuple[str, Estimate]], published: Sequence[tuple
         axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlabel="top-1 accuracy")
         axes.set_yticklabels(names)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(False, axis="y")
         axes.spines["left"].set_visible(False)
     return figure
@@ -195,6 +197,7 @@ def suppression_figure(layer: Suppression) -> Figure:
         upper, lower = figure.subplots(2, 1)
         upper.hist(layer.extra, bins=40, color=VAL, log=True)
         upper.set(xlabel="added to the denominator by the neighbours, share of the constant", ylabel="activations")
+        upper.xaxis.set_major_locator(MaxNLocator(5))
         upper.xaxis.set_major_formatter(PercentFormatter(1))
         upper.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         channels = np.arange(len(layer.before))

@@ -39,7 +39,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"percent": percent, "points": points, "plain": plain}
+    filters = {"percent": percent, "points": points, "plain": plain, "small": small}
     environment.filters |= {**filters, "short": short, "sides": sides, "duration": duration}
     return environment
 
@@ -47,6 +47,11 @@ def templates() -> Environment:
 def percent(value: float, digits: int = 1) -> str:
     """0.77231 as `77.2 %`; the space does not break."""
     return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def small(value: float) -> str:
+    """0.000012 as `0.0012 %`: two significant digits, for shares that may be tiny."""
+    return f"{100 * value:.2g}\N{NO-BREAK SPACE}%" if value < 0.01 else percent(value)
 
 
 def points(value: float, digits: int = 2) -> str:
