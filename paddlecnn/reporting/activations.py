@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import cv2
@@ -103,7 +104,7 @@ def feature_maps(outputs: Sequence[LayerOutput]) -> list[FeatureMaps]:
     """The maps of each layer with [C, H, W] outputs; a convolution is shown after its normalisation and activation."""
     layers = [one for one in outputs if one.after.ndim == 4 and not isinstance(one.layer, nn.Dropout)]
     rows, names = [], []
-    for one, following in zip(layers, [*layers[1:], None], strict=True):
+    for one, following in zip_longest(layers, layers[1:]):
         names.append(one.name)
         if following is not None and isinstance(following.layer, (nn.BatchNorm2D, nn.ReLU, nn.GELU)):
             continue

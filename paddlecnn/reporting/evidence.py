@@ -20,6 +20,7 @@ from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
 from paddlecnn.evaluation.predict import Predictions
 from paddlecnn.models.summary import Summary, summarize
+from paddlecnn.onednn import run_by_paddle
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import RunState
 
@@ -57,7 +58,8 @@ class Evidence:
 
     @cached_property
     def summary(self) -> Summary:
-        return summarize(self.loaded.model, self.loaded.preprocess.size, self.config.model.name)
+        with run_by_paddle(self.loaded.model):  # a network that is not the package's is run with hooks
+            return summarize(self.loaded.model, self.loaded.preprocess.size, self.config.model.name)
 
     def pixels(self, position: int) -> np.ndarray:
         """The part of a validation image that the network sees, uint8 [3, S, S]."""

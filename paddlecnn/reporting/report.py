@@ -171,8 +171,8 @@ def calibration_section(evidence: Evidence) -> dict[str, Any]:
 
     try:
         after, _ = cross_fitted(fit, logits, evidence.labels, evidence.config.seed)
-    except DataError as error:
-        return {"reliability": None, "uncalibrated": str(error)}
+    except DataError:
+        return {"reliability": None}
     before, truth = evidence.probabilities, evidence.labels
     errors = [expected_calibration_error(one, truth) for one in (before, after)]
     figure = reliability_figure(

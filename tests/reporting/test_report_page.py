@@ -167,6 +167,34 @@ def test_a_report_without_the_images_says_so(tool, tmp_path, photos, capsys):
     assert 'id="mistakes"' not in page
 
 
+MODULE = """
+from paddle import nn
+from paddlecnn.models import register
+
+@register
+def mlp(num_classes: int):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16), nn.ReLU(), nn.Linear(16, num_classes))
+"""
+
+
+def test_a_network_without_convolutions_has_a_report_without_maps(tool, tmp_path, capsys):
+    (tmp_path / "nets.py").write_text(MODULE)
+    (tmp_path / "mlp.yaml").write_text(
+        f"data: {{name: digits, limit: 60}}\nmodel: {{name: mlp, module: {tmp_path / 'nets.py'}}}\n"
+        "train: {epochs: 1, report: true}\n"
+    )
+    run = tmp_path / "run"
+    assert tool("train", "-c", tmp_path / "mlp.yaml", "--run", run, "--profile", 1) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert 'id="network"' not in page
+    assert "Without Grad-CAM" in page
+    assert "A training step, phase by phase" in page
+    assert f"{3 * 32 * 32 * 16 + 16 + 16 * 10 + 10:,}" in page  # the parameters
+    assert capsys.readouterr().err == ""
+    assert tool("report", run) == 2  # its code runs only where it is named
+    assert tool("report", run, "--module", tmp_path / "nets.py") == 0
+
+
 def test_a_run_without_validation_images_has_no_report(tool, tmp_path, capsys):
     (tmp_path / "all.yaml").write_text(
         "data: {name: digits, limit: 60, val_fraction: 0}\nmodel: {name: lenet5}\ntrain: {epochs: 1, report: true}\n"
