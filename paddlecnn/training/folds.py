@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from paddlecnn import distributed, runtime
 from paddlecnn.config import Config
-from paddlecnn.errors import ConfigError
+from paddlecnn.errors import ConfigError, UserError
 from paddlecnn.evaluation.out_of_fold import evaluate_folds
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.provenance import describe_environment
@@ -50,23 +52,24 @@ def train_folds(
     if resume:
         job = FoldJob(path)
         check_same_config(job, config, extend)
-        init_from = [RunDir(one) for one in job.read_environment().get("init_from", [])]
     else:
         job = create_job(path, config, device, init_from)
+    sources = job.read_environment().get("init_from", [])
     begun = [folder.exists() for folder in job.folds]
     distributed.wait_for_all()  # before process 0 creates the next folder
-    for fold, folder in enumerate(job.folds):
-        logger.info("%s (%d of %d)", folder, fold + 1, folds)
-        train_run(
-            config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})}),
-            folder,
-            resume=begun[fold],
-            extend=extend if begun[fold] else (),
-            device=device,
-            profile=profile,
-            init_from=init_from[fold % len(init_from)] if init_from else None,
-        )
-        gc.collect()  # the fold's weights and optimizer, before the next fold's
+    with removed_if_empty(job):
+        for fold, folder in enumerate(job.folds):
+            logger.info("%s (%d of %d)", folder, fold + 1, folds)
+            train_run(
+                config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})}),
+                folder,
+                resume=begun[fold],
+                extend=extend if begun[fold] else (),
+                device=device,
+                profile=profile,
+                init_from=RunDir(sources[fold % len(sources)]) if sources and not begun[fold] else None,
+            )
+            gc.collect()  # the fold's weights and optimizer, before the next fold's
     if extend and distributed.rank() == 0:
         job.replace_config(config)
     return evaluate_folds(FoldJob(path), config.model.module)
@@ -77,7 +80,18 @@ def create_job(path: Path, config: Config, device: str, init_from: Sequence[RunD
     if distributed.rank() == 0:
         environment = describe_environment(config, device, config.train.engine)
         if init_from:
-            environment["init_from"] = [str(run.path) for run in init_from]
+            environment["init_from"] = [str(run.path.resolve()) for run in init_from]
         FoldJob.create(path, config, environment)
     distributed.wait_for_all()
     return FoldJob(path)
+
+
+@contextlib.contextmanager
+def removed_if_empty(job: FoldJob) -> Iterator[None]:
+    """Remove the folder of a job if an error ends the block before its first fold begins."""
+    try:
+        yield
+    except UserError:
+        if distributed.rank() == 0 and not any(folder.exists() for folder in job.folds):
+            shutil.rmtree(job.path)
+        raise

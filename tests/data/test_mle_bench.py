@@ -110,6 +110,24 @@ def test_a_grade_is_scikit_learns_log_loss_also_at_0_and_1(tool, split, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("certainty", "reached"),
+    [
+        (0.99, "gold medal (0.03882)"),  # -log 0.99 = 0.0101
+        (0.96, "silver medal (0.05038)"),  # 0.0408
+        (0.945, "bronze medal (0.06127)"),  # 0.0566
+        (0.5, "0.5 for every image (0.69315)"),
+        (0.4, "none"),
+    ],
+)
+def test_the_grade_names_the_medal_of_its_score(tool, split, tmp_path, capsys, certainty, reached):
+    answers = pd.read_csv(split / "test.csv")
+    labels = np.where(answers["label"] == 1, certainty, 1 - certainty)
+    pd.DataFrame({"id": answers["id"], "label": labels}).to_csv(tmp_path / "x.csv", index=False)
+    assert tool("submit", tmp_path / "x.csv", "--score", split / "test.csv") == 0
+    assert f"it would reach: {reached}; at the ends of the interval: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("harm", "message"),
     [
         (lambda table: table.iloc[1:], "has no row for 1 of"),

@@ -152,15 +152,25 @@ def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path,
     assert read_submission(tmp_path / "dogs.csv")["label"].between(0, 1).all()
 
 
+def test_an_error_before_the_first_fold_leaves_nothing(tool, config, tmp_path, capsys):
+    assert tool("train", "-c", config, "--all-folds", "-o", "model.weights=no.npz", "--run", tmp_path / "job") == 2
+    assert "no.npz: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
+
+
 def test_folds_start_from_the_folds_of_another_job(tool, job, config, tmp_path, capsys):
-    started = tmp_path / "started"
-    options = ["--all-folds", "--run", started, "--init-from", job]
+    started, moved = tmp_path / "started", tmp_path / "source"
+    shutil.copytree(job, moved)
+    options = ["--all-folds", "--run", started, "--init-from", moved]
     assert tool("train", "-c", config, *options, "-o", "train.epochs=1") == 0
     for fold in range(3):
         record = json.loads((started / f"fold-{fold}" / "environment.json").read_text())["init_from"]
-        assert record["run"] == str(job / f"fold-{fold}")
+        assert record["run"] == str(moved / f"fold-{fold}")
         assert record["trained_on_other_images"] is False
-    assert tool("train", "-c", config, *options[:2], tmp_path / "four", *options[3:], "-o", "data.folds=4") == 2
+    shutil.rmtree(moved)
+    assert tool("train", "--resume", started) == 0  # every fold has begun: the source is not needed
+    four = ["--all-folds", "--run", tmp_path / "four", "--init-from", job, "-o", "data.folds=4"]
+    assert tool("train", "-c", config, *four) == 2
     assert "--init-from: 3 runs for 4 folds" in capsys.readouterr().err
 
 
