@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from PIL import Image
 
 from paddlecnn.files import write_text
@@ -39,7 +40,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"percent": percent, "points": points, "plain": plain, "small": small}
+    filters = {"percent": percent, "points": points, "plain": plain, "small": small, "breakable": breakable}
     environment.filters |= {**filters, "short": short, "sides": sides, "duration": duration}
     return environment
 
@@ -57,6 +58,11 @@ def small(value: float) -> str:
 def points(value: float, digits: int = 2) -> str:
     """A difference of accuracies in percentage points with its sign: 0.0123 as `+1.23`."""
     return f"{100 * value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def breakable(key: str) -> Markup:
+    """A key path that a narrow column may break after each dot."""
+    return Markup(str(escape(key)).replace(".", ".<wbr>"))
 
 
 def plain(value: Any) -> str:
