@@ -40,8 +40,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"percent": percent, "points": points, "plain": plain, "small": small, "breakable": breakable}
-    environment.filters |= {**filters, "short": short, "sides": sides, "duration": duration}
+    for filter in (percent, small, points, plain, breakable, short, sides, duration):
+        environment.filters[filter.__name__] = filter
     return environment
 
 

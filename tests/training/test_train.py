@@ -313,8 +313,10 @@ def test_a_profile_reports_the_time_of_each_phase(tool, tiny, tmp_path, capsys, 
     out = capsys.readouterr().out
     for phase in ("data", "forward", "backward", "optimizer", "logging", "whole step"):
         assert phase in out
-    trace = next((tmp_path / "run/profile").glob("*.json"))
+    (trace,) = (tmp_path / "run/profile").glob("trace*.json")
     assert json.loads(trace.read_text())["traceEvents"]
+    phases = json.loads((tmp_path / "run/profile/phases.json").read_text())  # seconds per step
+    assert f"{phases['forward'] * 1e3:.2f}" in out
 
 
 def test_a_dry_run_shows_everything_and_writes_nothing(tool, tiny, tmp_path, capsys):
