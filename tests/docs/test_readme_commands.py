@@ -33,6 +33,8 @@ ELSEWHERE = {
     "make test": "runs the tests, this one among them; .ci/run runs it as it is written",
     # The mirrors are not asked for 170 MB; tests/data/test_download.py downloads from a server on loopback.
     "python tools/download.py cifar10": "needs the network",
+    # Nor for 553 MB; tests/data/test_install_weights.py.
+    "python tools/download.py weights paddle_vgg16": "needs the network",
 }
 CUT = "-o train.epochs=1 -o data.limit=60 -o train.batch_size=20"
 SMALLER = {
