@@ -82,8 +82,10 @@ def test_networks_of_the_package_in_any_mode_frozen_or_not(name):
 
 @pytest.mark.skipif(not onednn.available(), reason="oneDNN 3 is not available")
 def test_the_engine_makes_no_difference(caplog):
+    if not onednn.available():
+        pytest.skip("this PaddlePaddle carries no oneDNN 3.6 or newer")
     paddle.seed(1)
-    network = create_model("alexnet_cifar_lrn", num_classes=10)
+    network = create_model("alexnet_cifar", num_classes=10)
     batch = images(2, 32)
     by_paddle = grad_cam(network, batch, [3, 4])
     network.eval()

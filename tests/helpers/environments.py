@@ -38,7 +38,7 @@ def unlinked(link: Path) -> Path:
 
 def run_in(packages: Path | None, *command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a script of the clone with this interpreter, or with that of the environment that has these packages."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE_", "OMP_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE_", "OMP_", "PADDLECNN_"))}
     python = sys.executable if packages is None else packages.parents[2] / "bin" / "python"
     return subprocess.run(
         [python, *map(str, command)],

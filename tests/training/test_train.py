@@ -109,7 +109,7 @@ def test_a_signal_stops_cleanly_and_the_run_resumes_to_the_same_weights(tool, ti
     assert tool("train", "-c", tiny, "--run", run, *long) == code
     thread.join()
     error = capsys.readouterr().err.strip()
-    assert error.startswith("stopped at step")
+    assert error.splitlines()[-1].startswith("stopped at step")
     assert "--resume" in error
     assert tool("train", "-c", tiny, "--run", run, *long, "--resume") == 0
     assert weights_sha(run) == weights_sha(tmp_path / "whole")
