@@ -106,7 +106,7 @@ class MetricLogger:
         if self.writes:
             left = (self.config.epochs - record.epoch) * seconds
             log.info(
-                "epoch %d/%d  train loss %.4g top-1 %.2f %%%s  lr %.4g  %s, %s images/s%s%s",
+                "epoch %d/%d  train loss %.4g top-1 %.2f%%%s  lr %.4g  %s, %s images/s%s%s",
                 record.epoch,
                 self.config.epochs,
                 record.train.loss,

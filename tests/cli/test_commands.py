@@ -128,7 +128,7 @@ def test_quiet_and_json_keep_stdout_for_the_result(tool, tiny, tmp_path, capsys)
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert tool("train", "-c", tiny, "--run", tmp_path / "loud", "-o", "train.epochs=1") == 0
     assert re.search(
-        r"^epoch 1/1  train loss \S+ top-1 \S+ %  val loss \S+ top-1 \S+ %  lr \S+  \S+ s, \S+ images/s",
+        r"^epoch 1/1  train loss \S+ top-1 \S+%  val loss \S+ top-1 \S+%  lr \S+  \S+ s, \S+ images/s",
         capsys.readouterr().out,
         flags=re.M,
     )
