@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -35,8 +36,9 @@ class ConfigDir:
         initial: the weights that a run starts from, if they are another run's
         """
         path = Path(path)
+        taken = RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
+            raise taken
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -55,8 +57,10 @@ class ConfigDir:
                 os.rename(write_aside(aside, initial), aside / "initial")
             sync(aside)
             os.rename(aside, path)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(aside, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise taken from None  # by another process, since it was checked
             raise
         return cls(path)
 
