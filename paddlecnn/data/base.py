@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import mmap
 import re
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Self
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import DataError
 
 DIGEST_BYTES = 16
-AnyDataset = TypeVar("AnyDataset", bound="Dataset")
 # Line breaks, other control characters, and bytes that are not UTF-8: text files and CSVs cannot hold them.
 UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -33,6 +33,8 @@ class Dataset:
 
     Raises DataError for a name that a text file cannot hold, a duplicate id, and labels that do not fit the ids.
     """
+
+    PER_IMAGE: tuple[str, ...] = ()  # further attributes with one entry per image
 
     def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None):
         self.name = name
@@ -66,9 +68,16 @@ class Dataset:
         """The input of the content hash: the file, or the pixels if there is no file."""
         raise NotImplementedError
 
-    def subset(self, positions: np.ndarray) -> Dataset:
-        """The data set of these positions, in this order."""
-        raise NotImplementedError
+    def subset(self, positions: np.ndarray) -> Self:
+        """The data set of these positions, in this order. Content hashes that are known are not computed again."""
+        part = copy.copy(self)
+        values = part.__dict__
+        values.pop("fingerprint", None)
+        for name in ("ids", "labels", "content_hashes", *self.PER_IMAGE):
+            whole = values.get(name)
+            if whole is not None:
+                values[name] = whole[positions] if isinstance(whole, np.ndarray) else [whole[i] for i in positions]
+        return part
 
     @cached_property
     def content_hashes(self) -> list[bytes]:
@@ -89,23 +98,14 @@ class Dataset:
         digest.update(b"".join(self.content_hashes))
         return digest.hexdigest()
 
-    def ids_and_labels(self, positions: np.ndarray) -> tuple[list[str], np.ndarray | None]:
-        """ids and labels at these positions."""
-        labels = None if self.labels is None else self.labels[positions]
-        return [self.ids[i] for i in positions], labels
-
-    def pass_on(self, subset: AnyDataset, positions: np.ndarray) -> AnyDataset:
-        """Give a subset the content hashes that are already known, so that no file is read twice for them."""
-        if "content_hashes" in self.__dict__:
-            subset.content_hashes = [self.content_hashes[i] for i in positions]
-        return subset
-
 
 class ArrayDataset(Dataset):
     """Images of one size in one uint8 array [N, H, W, 3], in memory or memory-mapped.
 
     Batches are made fastest from separate colour planes: a transposed view of [N, 3, H, W].
     """
+
+    PER_IMAGE: tuple[str, ...] = ("images",)
 
     def __init__(
         self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None, images: np.ndarray
@@ -130,13 +130,11 @@ class ArrayDataset(Dataset):
     def stored_bytes(self, position: int) -> bytes:
         return self.images[position].tobytes()
 
-    def subset(self, positions: np.ndarray) -> ArrayDataset:
-        ids, labels = self.ids_and_labels(positions)
-        return self.pass_on(ArrayDataset(self.name, self.classes, ids, labels, self.images[positions]), positions)
-
 
 class FileDataset(Dataset):
     """Image files in a folder or a zip, decoded on demand."""
+
+    PER_IMAGE: tuple[str, ...] = ("members",)
 
     def __init__(
         self,
@@ -160,11 +158,6 @@ class FileDataset(Dataset):
 
     def stored_bytes(self, position: int) -> bytes:
         return self.store.read(self.members[position])
-
-    def subset(self, positions: np.ndarray) -> FileDataset:
-        ids, labels = self.ids_and_labels(positions)
-        members = [self.members[i] for i in positions]
-        return self.pass_on(FileDataset(self.name, self.classes, ids, labels, self.store, members), positions)
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,8 @@ def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.
 class PackedDataset(ArrayDataset):
     """The images of a 7z archive, decoded at first use: a run without a test never decodes the test part."""
 
+    PER_IMAGE: tuple[str, ...] = ("members", "images")
+
     def __init__(
         self,
         name: str,
@@ -151,13 +153,6 @@ class PackedDataset(ArrayDataset):
     ):
         Dataset.__init__(self, name, CLASSES, ids, labels)
         self.archive, self.source, self.members, self.cache = archive, source, members, cache
-
-    def subset(self, positions: np.ndarray) -> ArrayDataset:
-        if "images" in self.__dict__:
-            return super().subset(positions)
-        ids, labels = self.ids_and_labels(positions)
-        members = [self.members[i] for i in positions]
-        return PackedDataset(self.name, ids, labels, self.archive, self.source, members, self.cache)
 
     @cached_property
     def images(self) -> np.ndarray:  # type: ignore[override]  # made at its first use
