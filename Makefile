@@ -63,7 +63,7 @@ hooks: install  ## run the checks of `make lint` before each commit
 	$(BIN)/pre-commit install
 
 # 200 kills of training runs at random moments, full disks and a read-only one, 2,000 examples of each property.
-chaos: install  ## kill a training run 100 times; fill and lock disks
+chaos: install  ## kill training runs 200 times; fill and lock disks
 	PADDLECNN_KILLS=100 PADDLECNN_FEATURE_KILLS=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training -k "killed_again or disk"
 	PADDLECNN_EXAMPLES=2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_config_property.py \
 		tests/data/test_hostile_archives.py tests/models/test_weights_property.py tests/onednn/test_gradients.py

@@ -1,6 +1,6 @@
 """A run that is killed at any moment and resumed ends like one that was never stopped.
 
-Five kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures in docs/reliability.md.
+Nine kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures in docs/reliability.md.
 """
 
 from __future__ import annotations
