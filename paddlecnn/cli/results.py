@@ -20,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of JSON files, usually docs/results")
     parser.add_argument("--add", metavar="RUN", help="write the figures of a finished run to --out first")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the JSON file for --add")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="with --add: the config of the run, if its command named another"
+    )
     parser.add_argument("--verify", action="store_true", help="change nothing; fail if a number has no source")
     args = parser.parse_args(argv)
     if bool(args.add) != bool(args.out):
@@ -35,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.reporting.results_page import verify_pages, write_pages
 
     if args.add:
-        write_json(args.out, training_record(find_run(args.add)))
+        write_json(args.out, training_record(find_run(args.add), args.config))
         print(args.out)
     for line in verify_pages(args.folder) if args.verify else write_pages(args.folder):
         print(line)

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from paddlecnn.configfile import config_hash, differences, flat, load_config, load_run_config
-from paddlecnn.errors import ConfigError, RunError, UserError
+from paddlecnn.errors import RunError, UserError
 from paddlecnn.evaluation.intervals import accuracy_estimate
 from paddlecnn.runs.provenance import cpu_name
 from paddlecnn.runs.run_dir import RunDir
@@ -148,16 +148,17 @@ def read_result(path: Path) -> ResultFile:
         raise ResultError(f"{path}: not a file of results ({error})") from None
 
 
-def training_record(run: RunDir) -> list[dict[str, Any]]:
+def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, Any]]:
     """The content of a file for a finished run: the machine and the figures, as plain values.
 
-    Raises RunError for a run that is not finished.
+    config: the config file that the run belongs to; the one on its command line if not given
+    Raises RunError for a run that is not finished, ConfigError for a config that cannot be read.
     """
     checkpoint, _ = run.load_checkpoint("last")
     state, environment = checkpoint.state, run.read_environment()
     if not state.finished or state.best is None:
         raise RunError(f"{run.path}: not finished (epoch {state.epoch} of {run.config.train.epochs}); resume it first")
-    config_file, changed = origin_of(run, environment)
+    config_file, changed = origin_of(run, config or config_on_the_command_line(environment))
     speeds = [record.images_per_second for record in state.history if record.images_per_second is not None]
     machine = Machine(
         cpu=environment.get("device_name") or cpu_of_this_machine(environment),
@@ -217,23 +218,23 @@ def evaluations(run: RunDir) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def origin_of(run: RunDir, environment: dict[str, Any]) -> tuple[str | None, dict[str, tuple[Any, Any]] | None]:
-    """The config file on the command line of a run, and the keys that the run changed, with both values."""
+def config_on_the_command_line(environment: dict[str, Any]) -> Path | None:
+    """The config file that the command of a run names, if it is still there."""
     words = shlex.split(environment.get("command", ""))
-    named = [after for word, after in pairwise(words) if word in ("-c", "--config")]
-    if not named:
+    named = [Path(after) for word, after in pairwise(words) if word in ("-c", "--config")]
+    return named[-1] if named and named[-1].is_file() else None
+
+
+def origin_of(run: RunDir, path: Path | None) -> tuple[str | None, dict[str, tuple[Any, Any]] | None]:
+    """The name of a config file, from configs/ on, and the keys that the run changed, with both values."""
+    if path is None:
         return None, None
-    path = Path(named[-1])
-    start = path.parts.index("configs") if "configs" in path.parts else len(path.parts) - 1
-    try:
-        written = load_config(path)
-    except ConfigError:
-        return str(Path(*path.parts[start:])), None
     changed = {
         key: (before, after)
-        for key, before, after in differences(written, run.config)
+        for key, before, after in differences(load_config(path), run.config)
         if not key.startswith(NOT_THE_EXPERIMENT)
     }
+    start = path.parts.index("configs") if "configs" in path.parts else len(path.parts) - 1
     return str(Path(*path.parts[start:])), changed
 
 

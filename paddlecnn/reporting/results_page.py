@@ -218,8 +218,10 @@ def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Exper
 
 
 def without_model(experiment: Experiment) -> str:
-    """The experiment's identity with the network left out."""
-    config = {**experiment.first.config, "model": {**experiment.first.config["model"], "name": "any"}}
+    """The experiment's identity with the network and the constants of its normalisation left out."""
+    model = experiment.first.config["model"]
+    options = {key: value for key, value in model["options"].items() if key != "lrn"}
+    config = {**experiment.first.config, "model": {**model, "name": "any", "options": options}}
     return experiment.first.model_copy(update={"config": config}).experiment
 
 

@@ -31,7 +31,9 @@ def runs(tmp_path_factory) -> Path:
     project = tmp_path_factory.mktemp("project")
     for name in NETWORKS:
         (project / f"configs/{name}.yaml").parent.mkdir(exist_ok=True)
-        (project / f"configs/{name}.yaml").write_text(CONFIG.replace("MODEL", name))
+        constants = ", lrn: [5, 2.0e-5, 0.75, 1.0]" if name.endswith("_lrn") else ""
+        text = CONFIG.replace("MODEL", name).replace("[16]", f"[16]{constants}")
+        (project / f"configs/{name}.yaml").write_text(text)
         for seed in (0, 1):
             config = configfile.load_config(project / f"configs/{name}.yaml", [f"seed={seed}", "train.epochs=1"])
             result = api.train(config, run=project / f"runs/{name}-{seed}")
@@ -152,6 +154,17 @@ def test_a_run_that_is_not_finished_is_no_result(project, tool, capsys):
 
 def test_docs_results_md_agrees_with_its_files(tool, capsys):
     assert tool("results", ROOT / "docs/results", "--verify") == 0, capsys.readouterr().err
+
+
+def test_a_config_file_can_be_named(project, tool):
+    Path("configs/other").mkdir()
+    Path("configs/other/long.yaml").write_text(Path(f"configs/{NETWORKS[0]}.yaml").read_text().replace("4", "9"))
+    add = ["--add", f"runs/{NETWORKS[0]}-0", "--out", "docs/results/x.json"]
+    assert tool("results", "docs/results", *add, "--config", "configs/other/long.yaml") == 0
+    record = json.loads(Path("docs/results/x.json").read_text())[1]
+    assert (record["config_file"], record["changed"]) == ("configs/other/long.yaml", {"train.epochs": [9, 1]})
+    assert "| [other/long](../configs/other/long.yaml) |" in Path("docs/results.md").read_text()
+    assert tool("results", "docs/results", *add, "--config", "nowhere.yaml") == 2
 
 
 def test_a_run_without_validation_images_is_a_result(project, tool, tiny, capsys):
