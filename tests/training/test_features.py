@@ -22,6 +22,7 @@ import pytest
 import paddlecnn as pc
 from helpers.images import encoded, photo
 from helpers.weight_files import npz
+from paddlecnn import onednn
 from paddlecnn.data.storage.row_store import RowStore
 from paddlecnn.errors import DataError
 from paddlecnn.models import create_model, freeze
@@ -78,6 +79,8 @@ def store_files(cache: Path) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("engine", ["paddle", "onednn"])
 def test_losses_are_those_without_a_cache(tool, config, tmp_path, engine):
     """At a learning rate at which float16's rounding does not grow from step to step; other views would show."""
+    if engine == "onednn" and not onednn.available():
+        pytest.skip("this PaddlePaddle carries no oneDNN 3.6 or newer")
     losses_of = {}
     for name, options in {
         "cached": [],

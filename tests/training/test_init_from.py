@@ -102,7 +102,7 @@ def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, s
 )
 def test_what_cannot_start_leaves_nothing(tool, tiny, source, tmp_path, capsys, options, message):
     run = tmp_path / "run"
-    assert tool("train", "-c", tiny, "--run", run, "--init-from", source, *options) == 2
+    assert tool("train", "-c", tiny, "--run", run, "--init-from", source, *options, "-o", "train.engine=paddle") == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
