@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,11 +14,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from paddlecnn.evaluation.calibration import reliability_bins
 from paddlecnn.evaluation.intervals import Estimate
-from paddlecnn.reporting.activations import Suppression
 from paddlecnn.reporting.fonts import fonts_for, labels_of
 from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, style
-from paddlecnn.runs.state import EpochRecord
-from paddlecnn.training.find_lr import RangeTest
+
+if TYPE_CHECKING:  # these bring Paddle with them, which an upload does without
+    from paddlecnn.reporting.activations import Suppression
+    from paddlecnn.runs.state import EpochRecord
+    from paddlecnn.training.find_lr import RangeTest
 
 ON_COLOUR = "#fdfdfd"  # text on an opaque cell, in both themes
 LONGEST = 40  # characters of a class name in a figure

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from paddlecnn.config import DataConfig
 from paddlecnn.errors import SubmissionError
 from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_named, competition_of
 from paddlecnn.kaggle.submission import (
@@ -124,8 +125,8 @@ def test_what_is_no_csv_is_named(tmp_path, content):
 
 
 def test_competitions_are_found_by_data_set_and_by_name():
-    assert competition_of("dogs_vs_cats") is REDUX
-    assert competition_of("digits") is PLAIN
+    assert competition_of(DataConfig(name="dogs_vs_cats")) is REDUX
+    assert competition_of(DataConfig(name="digits")) is PLAIN
     assert competition_named("dogs-vs-cats") is DOGS_2013
     with pytest.raises(SubmissionError, match=r"unknown; did you mean cifar-10\?"):
         competition_named("cifar10")
