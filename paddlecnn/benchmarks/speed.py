@@ -92,7 +92,7 @@ class Result:
                 table.append(
                     [
                         name,
-                        f"{row.get('ratio', 0):.2f}",
+                        f"{row['ratio']:.2f}" if "ratio" in row else "",
                         f"{row['median']:,.2f}",
                         "{:,.1f} to {:,.1f}".format(*row["range"]),
                         f"{row.get('peak_memory_mib', 0):,.0f}",
@@ -178,7 +178,9 @@ def summarize(figures: dict[str, list[dict[str, Any]]], what: str) -> dict[str, 
             **medians(found, "best", "images_per_cpu_second", "bare_step", "to_bare_step"),
             **{extra: found[0][extra] for extra in ("peak_memory_mib", "version") if extra in found[0]},
         }
-    reference = next((name for name in (REFERENCE, "installed", "paddle") if "median" in rows.get(name, {})), None)
+    reference = next(
+        (name for name in (REFERENCE, "installed", "paddle", "onnxruntime") if "median" in rows.get(name, {})), None
+    )
     for row in rows.values():
         if "to_bare_step" in row:
             row["ratio"], row["ratio_to"] = row["to_bare_step"], "bare step"
