@@ -15,6 +15,7 @@ import platform
 import re
 import sys
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -137,8 +138,9 @@ def check_precision(precision: str, device: str) -> None:
         raise DeviceError(problem)
 
 
-def flush_denormals() -> bool:
-    """Let this thread, and every thread that it starts from now on, take denormal numbers for zero. Returns whether.
+@contextlib.contextmanager
+def denormals_flushed() -> Iterator[bool]:
+    """A context in which this thread, and each that it starts, takes denormal numbers for zero. Yields whether it does.
 
     Numbers below 1e-38, which weights and velocities reach in long runs, slow a CPU's arithmetic down many times (issue
     65850 of Paddle). Sets FTZ and DAZ in the register MXCSR, part of the floating-point environment of the GNU C
@@ -150,14 +152,20 @@ def flush_denormals() -> bool:
 
     for name in ("float32", "float64"):
         np.finfo(name)  # NumPy keeps these facts; found out later, they would bring a warning
+    library = None
+    before, flushing = (ctypes.c_uint32 * 8)(), (ctypes.c_uint32 * 8)()  # fenv_t; its last word is MXCSR
     if sys.platform == "linux" and platform.machine() == "x86_64":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             library = ctypes.CDLL("libm.so.6")
-            environment = (ctypes.c_uint32 * 8)()  # fenv_t; its last word is MXCSR
-            if library.fegetenv(environment) == 0:
-                environment[MXCSR] |= FLUSH_TO_ZERO | DENORMALS_ARE_ZERO
-                library.fesetenv(environment)
-    return denormals_are_zero()
+            library.fegetenv(before)
+            library.fegetenv(flushing)
+            flushing[MXCSR] |= FLUSH_TO_ZERO | DENORMALS_ARE_ZERO
+            library.fesetenv(flushing)
+    try:
+        yield denormals_are_zero()
+    finally:
+        if library is not None:
+            library.fesetenv(before)
 
 
 def denormals_are_zero() -> bool:

@@ -98,7 +98,12 @@ def expanded(line: str, clone: Path) -> list[str]:
     """A line as the commands to run: those of a make target's recipe, trainings cut short."""
     if line.startswith("make "):
         done = subprocess.run(
-            ["make", "-n", *shlex.split(line)[1:]], cwd=clone, capture_output=True, text=True, check=True
+            ["make", "-n", "--no-print-directory", *shlex.split(line)[1:]],
+            cwd=clone,
+            env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},  # `make test`'s own
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return [command for step in done.stdout.splitlines() for command in expanded(step, clone)]
     (options,) = [options for start, options in SMALLER.items() if start in line] or [""]

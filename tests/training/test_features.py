@@ -336,4 +336,4 @@ def test_anonymous_memory_does_not_grow_with_the_images(tmp_path, python):
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
         peaks.append(int(result.stdout.split()[-1]) / 1024)
-    assert peaks[1] - peaks[0] < 10, f"{peaks} MiB"
+    assert peaks[1] - peaks[0] < 30, f"{peaks} MiB"
