@@ -38,7 +38,7 @@ quickstart: install  ## train on handwritten digits, evaluate, write a submissio
 	@echo
 	@echo "Made: $(RUN) (report.html, checkpoints, metrics.csv, evaluation_test.json, confusion_test.png)"
 	@echo "      submissions/quickstart.csv"
-	@echo "See the curves: $(BIN)/visualdl --logdir $(RUN)/vdl --host 127.0.0.1 --port 8040 --language en --disable-telemetry"
+	@echo "See the curves: $(BIN)/python tools/board.py $(RUN)"
 
 # Two test processes, one thread each: many small nets gain more from two processes than from two threads.
 test: install  ## run the tests

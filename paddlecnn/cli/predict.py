@@ -39,6 +39,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
     parser.add_argument("--topk", type=int, help="classes per image (default: 5 with --model, 1 with a run)")
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    parser.add_argument(
+        "--explain", type=Path, metavar="PNG", help="for one image: draw it with Grad-CAM and the top-5 probabilities"
+    )
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
@@ -72,6 +75,14 @@ def open_classifier(args: argparse.Namespace) -> Classifier:
     return Classifier(run.model, run.classes, run.preprocess)
 
 
+def write_explanation(classifier: Classifier, image: Path, target: Path) -> None:
+    from paddlecnn.files import save_png
+    from paddlecnn.reporting.explain import explain
+
+    found = explain(classifier, image)
+    save_png(found.figure(f"{image.name}: {found.top[0][0]} ({found.top[0][1]:.1%})"), target, dpi=120)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     load_paddle()
@@ -79,7 +90,11 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.predict import image_files, predict_files
 
     files = image_files(args.images)
+    if args.explain and len(files) != 1:
+        raise ConfigError(f"--explain {args.explain}: explains one image, and {len(files)} are named")
     classifier = open_classifier(args)
+    if args.explain:
+        write_explanation(classifier, files[0], args.explain)
     predictions = []
     for prediction in predict_files(classifier, files, args.topk or (5 if args.model else 1)):
         predictions.append(prediction)

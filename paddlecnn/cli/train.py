@@ -123,12 +123,14 @@ def write_reports(runs: list[RunDir], module: str | None, device: str) -> None:
     """Write the report of each run. The training is done, so whatever prevents a report is a warning."""
     from paddlecnn import distributed
     from paddlecnn.api import Run
+    from paddlecnn.reporting.board import complete_board
 
     for run in runs:
         try:
             if distributed.world_size() > 1:
                 raise RunError("several processes have trained it")
             print(f"report: {Run(run, module=module).report(device)}")
+            complete_board(run, module, device)
         except (UserError, OSError) as error:
             if distributed.rank() == 0:
                 logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, run.path)

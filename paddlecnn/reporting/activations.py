@@ -89,6 +89,14 @@ def grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
     return picture
 
 
+def overlaid(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A heat map [h, w] in 0..1 over a grey copy of an image: uint8 [H, W, 3] to the same."""
+    smooth = cv2.resize(heat, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
+    grey = pixels.mean(axis=2, keepdims=True)
+    blended = (1 - 0.6 * smooth) * grey + 0.6 * smooth * 255 * colormaps["inferno"](smooth[..., 0])[..., :3]
+    return blended.clip(0, 255).astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class FeatureMaps:
     """The strongest feature maps of one layer for one image."""

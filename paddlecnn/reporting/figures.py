@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from paddlecnn.evaluation.calibration import reliability_bins
 from paddlecnn.evaluation.intervals import Estimate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # these bring Paddle with them, which an upload does without
 
 ON_COLOUR = "#fdfdfd"  # text on an opaque cell, in both themes
 LONGEST = 40  # characters of a class name in a figure
+SHOWN_CURVES = 12  # in one figure
 FEW_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
 
 
@@ -42,7 +44,7 @@ def confusion_figure(
     pixels = np.zeros((*counts.shape, 4))
     pixels[..., :3] = np.where(correct[..., None], to_rgb(VAL), to_rgb(TRAIN))
     pixels[..., 3] = np.where(correct, shares, 0.85 * shares / worst)
-    names = labels_of([name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..." for name in classes])
+    names = labels_of([shortened(name) for name in classes])
     size = max(2.4, 0.36 * len(classes) if few else 0.155 * len(classes))
     margin = 0.7 + 0.075 * max(map(len, names.texts))
     with style([*names.fonts, *fonts_for([title])[0]]):
@@ -210,6 +212,81 @@ def suppression_figure(layer: Suppression) -> Figure:
         lower.set(xlabel=f"channel, at the place where channel {layer.channel} loses most", ylabel="activation")
         lower.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
+
+
+def class_curves_figure(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], kind: str) -> Figure:
+    """Precision against recall (`pr`) or the true against the false positive rate (`roc`) of each class against the
+    others; with many classes, of those with the smallest areas. Classes without images are left out."""
+    curve, area, x, y = {
+        "pr": (precision_recall_curve, average_precision_score, "recall", "precision"),
+        "roc": (roc_curve, roc_auc_score, "false positive rate", "true positive rate"),
+    }[kind]
+    present = [number for number in range(len(classes)) if 0 < (labels == number).sum() < len(labels)]
+    areas = {number: area(labels == number, probabilities[:, number]) for number in present}
+    shown = sorted(sorted(areas, key=areas.__getitem__)[:SHOWN_CURVES])
+    names = labels_of([shortened(name) for name in classes])
+    with style(names.fonts):
+        figure = Figure(figsize=(WIDTH + 1.6 + 0.06 * max(map(len, names.texts)), 4), layout="constrained")
+        axes = figure.subplots()
+        for place, number in enumerate(shown):
+            first, second = curve(labels == number, probabilities[:, number])[:2]
+            points = (second, first) if kind == "pr" else (first, second)
+            line = ("-", "--", ":")[place // len(SERIES)]
+            axes.plot(*points, line, label=f"{names.texts[number]}  {areas[number]:.4f}")
+        axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        title = "area under the curve" if kind == "roc" else "average precision"
+        if shown:
+            axes.legend(title=title, loc="center left", bbox_to_anchor=(1, 0.5))
+        note = (
+            f"{len(shown)} of {len(present)} classes, those with the smallest values"
+            if len(shown) < len(present)
+            else ""
+        )
+        set_title(figure, note, names.note)
+    return figure
+
+
+def mistakes_figure(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
+    """Images uint8 [S, S, 3] with a caption below each, four in a row."""
+    rows = -(-len(pictures) // 4)
+    with style(fonts_for(captions)[0]):
+        figure = Figure(figsize=(7.2, 2.2 * rows), layout="constrained")
+        for number, (pixels, caption) in enumerate(zip(pictures, captions, strict=True), start=1):
+            axes = figure.add_subplot(rows, 4, number)
+            axes.imshow(pixels)
+            axes.set_axis_off()
+            axes.set_title(caption, fontsize=8)
+    return figure
+
+
+def explanation_figure(pixels: np.ndarray, heat: np.ndarray, top: Sequence[tuple[str, float]], title: str) -> Figure:
+    """An image and its heat map, uint8 [H, W, 3], and the probabilities of its most probable classes as bars."""
+    names = labels_of([shortened(name) for name, _ in top])
+    with style([*names.fonts, *fonts_for([title])[0]]):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
+        for axes, picture, text in (
+            (left, pixels, "the network's input"),
+            (middle, heat, "Grad-CAM of the first class"),
+        ):
+            axes.imshow(picture)
+            axes.set_axis_off()
+            axes.set_title(text)
+        bars = right.barh(range(len(top)), [value for _, value in top], color=VAL)
+        right.bar_label(bars, [f"{value:.1%}" for _, value in top], padding=3)
+        right.set_yticks(range(len(top)), names.texts, color=INK)
+        right.invert_yaxis()
+        right.set(xlim=(0, 1.18), xlabel="probability")
+        right.xaxis.set_major_formatter(PercentFormatter(1))
+        right.set_xticks([0, 0.5, 1])
+        right.grid(axis="y", visible=False)
+        set_title(figure, title, names.note)
+    return figure
+
+
+def shortened(name: str, longest: int = LONGEST) -> str:
+    """A class name cut to what a figure has room for."""
+    return name if len(name) <= longest else f"{name[: longest - 3]}..."
 
 
 def epoch_axis(axes: Axes) -> None:

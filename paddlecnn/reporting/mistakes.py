@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import paddle
-from matplotlib import colormaps
 
 from paddlecnn.evaluation.gradcam import grad_cam
+from paddlecnn.reporting.activations import overlaid
 from paddlecnn.reporting.evidence import Evidence
 from paddlecnn.reporting.page import data_uri
 
@@ -32,10 +31,7 @@ def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -
         "image": data_uri(enlarged, "JPEG"),
     }
     if heat is not None:
-        smooth = cv2.resize(heat, enlarged.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-        grey = enlarged.mean(axis=2, keepdims=True)
-        blended = (1 - 0.6 * smooth) * grey + 0.6 * smooth * 255 * colormaps["inferno"](smooth[..., 0])[..., :3]
-        shown["heat"] = data_uri(blended.clip(0, 255).astype(np.uint8), "JPEG")
+        shown["heat"] = data_uri(overlaid(enlarged, heat), "JPEG")
     return shown
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from paddlecnn.config import Config
 from paddlecnn.configfile import differences, flat
 from paddlecnn.errors import DataError
-from paddlecnn.evaluation.blending import fit_blend
+from paddlecnn.evaluation.blending import Blend, fit_blend
 from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, image_losses, worst_loss
 from paddlecnn.evaluation.evaluate import stored_predictions
 from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
@@ -164,32 +165,42 @@ def classes_section(evidence: Evidence) -> dict[str, Any]:
 
 def calibration_section(evidence: Evidence) -> dict[str, Any]:
     """Reliability and ECE before and after calibration; each image is calibrated by a fit on other images."""
-    logits = evidence.predictions.logits[:, None, :]
-
-    def fit(part: np.ndarray, labels: np.ndarray) -> Any:
-        return fit_blend(part, labels, eps=0.0)
-
     try:
-        after, _ = cross_fitted(fit, logits, evidence.labels, evidence.config.seed)
+        after = calibrated(evidence)
     except DataError:
         return {"reliability": None}
     before, truth = evidence.probabilities, evidence.labels
     errors = [expected_calibration_error(one, truth) for one in (before, after)]
-    figure = reliability_figure(
-        before.max(axis=1),
-        after.max(axis=1),
-        (evidence.predicted == truth).astype(int),
-        "",
-        "share of correct predictions",
-        "probability of the predicted class",
-    )
+    figure = calibration_figure(evidence, after)
     described = f"Expected calibration error {errors[0]:.2%} before and {errors[1]:.2%} after calibration"
     return {
         "reliability": svg(figure, "reliability", described),
         "calibration_errors": errors,
-        "temperature": fit(logits, truth).calibration.temperature,
+        "temperature": fit_temperature(evidence.predictions.logits[:, None, :], truth).calibration.temperature,
         "calibrated_loss": float(image_losses(after, truth).mean()),
     }
+
+
+def calibrated(evidence: Evidence) -> np.ndarray:
+    """Probabilities [N, C], each image's from a temperature fitted on other images. Raises DataError for too few."""
+    logits = evidence.predictions.logits[:, None, :]
+    return cross_fitted(fit_temperature, logits, evidence.labels, evidence.config.seed)[0]
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Blend:
+    return fit_blend(logits, labels, eps=0.0)
+
+
+def calibration_figure(evidence: Evidence, after: np.ndarray, title: str = "") -> Figure:
+    """The reliability of the predicted class before and after calibration."""
+    return reliability_figure(
+        evidence.probabilities.max(axis=1),
+        after.max(axis=1),
+        (evidence.predicted == evidence.labels).astype(int),
+        title,
+        "share of correct predictions",
+        "probability of the predicted class",
+    )
 
 
 def network_section(evidence: Evidence) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The numbers of metrics.csv as curves for VisualDL.
+"""What VisualDL shows of a run while it trains: curves, hyper-parameters, weights, and some training images.
 
 VisualDL shows only one record file of a folder and loses what is not flushed, so a run has exactly one file,
-flushed at every epoch. metrics.csv is the record; on a resume the file is written anew from it, which makes one
-continuous curve however often the run was killed.
+flushed at every epoch. metrics.csv is the record of the numbers; on a resume the file is written anew from it and from
+what else the old file has up to that step, which makes one continuous curve however often the run was killed.
 """
 
 from __future__ import annotations
@@ -11,36 +11,88 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import paddle
 from visualdl import LogWriter
+from visualdl.proto.record_pb2 import Record
 
+from paddlecnn.config import Config
+from paddlecnn.configfile import flat
+from paddlecnn.data.pipeline.loader import Loader, Plan
 from paddlecnn.runs.metrics_log import Row
 
 FILE_NAME = "vdlrecords.paddlecnn.log"
-CURVES = ("loss", "top1", "lr", "grad_norm", "images_per_second")
+# (kind, column) of metrics.csv to a tag. VisualDL groups tags by their first word and opens the first group.
+TAGS = {
+    ("train", "top1"): "learning/accuracy_train",
+    ("val", "top1"): "learning/accuracy_val",
+    ("train", "loss"): "learning/loss_train",
+    ("val", "loss"): "learning/loss_val",
+    ("train", "grad_norm"): "optimizer/gradient_norm",
+    ("train", "lr"): "optimizer/learning_rate",
+    ("train", "images_per_second"): "speed/images_per_second",
+}
+FINAL = ["learning/accuracy_val", "learning/loss_val"]  # beside the hyper-parameters, with their last value
+# The keys of a config that are hyper-parameters: not where the data lie or how often the run is saved.
+HYPER_PARAMETERS = (
+    "model.",
+    "optim.",
+    "train.epochs",
+    "train.batch_size",
+    "train.label_smoothing",
+    "train.ema",
+    "train.engine",
+    "train.precision",
+    "data.name",
+    "data.augment",
+    "seed",
+)
+SHOWN_IMAGES = 25
+SAMPLE, BUCKETS = 100_000, 30  # values of an array in its histogram, at most; bars
 
 
 class CurveWriter:
-    """Write rows of metrics.csv to RUN/vdl: train/* by step, val/* by epoch."""
+    """Write a run's record to RUN/vdl. Everything lies over the number of training steps."""
 
-    def __init__(self, folder: Path, rows: Iterable[Row] = ()) -> None:
-        """Start with `rows`, which replace the folder's record."""
+    def __init__(self, folder: Path, config: Config, rows: Iterable[Row] = ()) -> None:
+        """Start with `rows`, which replace the record's numbers; images and histograms up to the last of them stay."""
+        rows = list(rows)
+        kept = list(pictures_until(folder / FILE_NAME, int(rows[-1]["step"]))) if rows else []
         aside = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(aside, ignore_errors=True)
         with contextlib.closing(LogWriter(str(aside), file_name=FILE_NAME)) as writer:
+            writer.add_hparams(hyper_parameters(config), FINAL)
             for row in rows:
                 add_row(writer, row)
+        with open(aside / FILE_NAME, "ab") as file:
+            file.writelines(struct.pack("<Q", len(record)) + record for record in kept)
         folder.mkdir(exist_ok=True)
         os.replace(aside / FILE_NAME, folder / FILE_NAME)
         aside.rmdir()
-        with contextlib.redirect_stdout(io.StringIO()):  # it announces that the file is there: it is meant to be
-            self.writer = LogWriter(str(folder), file_name=FILE_NAME)  # appends
+        self.writer = appending(folder)
 
     def add(self, row: Row) -> None:
         """Add the curves' next points."""
         add_row(self.writer, row)
+
+    def add_weights(self, model: paddle.nn.Layer, step: int) -> None:
+        """A histogram of each matrix and kernel, of a sample of its rows where it is large."""
+        for name, parameter in model.named_parameters():
+            if parameter.ndim >= 2:
+                sample = parameter.detach()[:: -(-parameter.size // SAMPLE)].astype("float32").numpy()
+                self.writer.add_histogram(
+                    f"weights/{name.removesuffix('.weight')}", sample.ravel(), step, None, BUCKETS
+                )
+
+    def add_training_images(self, loader: Loader) -> None:
+        """A grid of the first training images, as they are after augmentation, without mixup and CutMix."""
+        own = loader.plan(0, 0).own[:SHOWN_IMAGES]
+        plan = Plan(own, own, None, None)  # type: ignore[arg-type]  # the loader is not checked for None
+        pixels = Loader.read(loader, plan, 0)  # also where `loader` reads cached features
+        self.writer.add_image_matrix("training/augmented_images", pixels.transpose(0, 2, 3, 1), 0)
 
     def flush(self) -> None:
         """Hand everything to the operating system: from here on a kill loses nothing."""
@@ -50,8 +102,46 @@ class CurveWriter:
         self.writer.close()
 
 
+def appending(folder: Path) -> LogWriter:
+    """A writer that continues the record in RUN/vdl."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it announces that the file is there: it is meant to be
+        return LogWriter(str(folder), file_name=FILE_NAME)
+
+
 def add_row(writer: LogWriter, row: Row) -> None:
-    x = int(row["epoch"] if row["kind"] == "val" else row["step"])
-    for name in CURVES:
-        if row.get(name):
-            writer.add_scalar(f"{row['kind']}/{name}", float(row[name]), x, walltime=round(float(row["time"]) * 1000))
+    for (kind, column), tag in TAGS.items():
+        if kind == row["kind"] and row.get(column):
+            writer.add_scalar(tag, float(row[column]), int(row["step"]), walltime=round(float(row["time"]) * 1000))
+
+
+def hyper_parameters(config: Config) -> dict[str, str | int | float]:
+    """The config's hyper-parameters; what is not a number is text. VisualDL's table cannot show a name with a dot."""
+    values = flat(config.model_dump(mode="json"))
+    chosen = {
+        key: values[key]
+        for start in HYPER_PARAMETERS
+        for key in values
+        if key.startswith(start) and values[key] is not None
+    }
+    return {
+        key.replace(".", "_"): value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+        for key, value in chosen.items()
+    }
+
+
+def pictures_until(path: Path, step: int) -> Iterator[bytes]:
+    """The records of images and histograms up to a step. A record that a kill has cut ends the reading."""
+    content = path.read_bytes() if path.exists() else b""
+    position = 0
+    while position + 8 <= len(content):
+        (size,) = struct.unpack_from("<Q", content, position)
+        record = content[position + 8 : position + 8 + size]
+        position += 8 + size
+        if len(record) < size:
+            return
+        try:
+            values = Record.FromString(record).values
+        except Exception:  # protobuf's own error: the file is damaged from here on
+            return
+        if values and values[0].WhichOneof("one_value") in ("image", "histogram") and values[0].id <= step:
+            yield record

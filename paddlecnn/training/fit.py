@@ -73,6 +73,7 @@ def fit(
         stop_early = config.early_stop is not None and progress.epochs_since_best >= config.early_stop.patience
         progress.finished = stop_early or progress.epoch >= config.epochs
         logger.log_validation(record)
+        logger.log_weights(state.model, record.step)
         checkpointer.save(state, logger.position(), is_best)
         logger.report_epoch(record, is_best, time.perf_counter() - started)
         if stopping and not progress.finished:

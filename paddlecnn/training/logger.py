@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from paddlecnn import distributed
 from paddlecnn.config import TrainConfig
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.files import written_aside
 from paddlecnn.runs.metrics_log import MetricsLog, rewind_metrics
 from paddlecnn.runs.run_dir import RunDir
@@ -37,7 +38,7 @@ class MetricLogger:
         if self.writes:
             rows = rewind_metrics(run.metrics, position, progress)
             self.metrics = MetricsLog(run.metrics)
-            self.curves = CurveWriter(run.vdl, rows)
+            self.curves = CurveWriter(run.vdl, run.config, rows)
         self.logged_at = self.line_at = time.perf_counter()
         self.steps = self.images_before = 0
 
@@ -99,6 +100,16 @@ class MetricLogger:
             self.curves.add(
                 self.metrics.add("val", record.epoch, record.step, loss=record.val.loss, top1=record.val.top1)
             )
+
+    def log_weights(self, model: paddle.nn.Layer, step: int) -> None:
+        """Histograms of the weights, once an epoch."""
+        if self.writes:
+            self.curves.add_weights(model, step)
+
+    def show_training_images(self, loader: Loader) -> None:
+        """Some augmented images, at the start of a run."""
+        if self.writes:
+            self.curves.add_training_images(loader)
 
     def report_epoch(self, record: EpochRecord, is_best: bool, seconds: float) -> None:
         """One line for a finished epoch. seconds: its whole duration, from which the time left is estimated."""

@@ -145,6 +145,8 @@ def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint |
     metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
     with contextlib.closing(metric_logger), stop_on_signals() as stop, out_of_memory_explained(setup):
         metric_logger.list_excluded(setup.excluded)
+        if checkpoint is None:
+            metric_logger.show_training_images(setup.train)
         fit(
             state,
             setup.train,

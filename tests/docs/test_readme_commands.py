@@ -1,6 +1,6 @@
 """Every command block of the README runs, line by line, in a folder that looks like a clone.
 
-The lines run as they are, in bash, with the clone's own `python`, `kaggle` and `visualdl`. Only budgets change: SMALLER
+The lines run as they are, in bash, with the clone's own `python` and `kaggle`. Only budgets change: SMALLER
 appends options to the trainings. CIFAR-10 is a small imitation in the default folder, and Kaggle is the server of
 tests/helpers on loopback.
 """
@@ -61,8 +61,7 @@ def clone(tmp_path_factory) -> Path:
     for name in ("Makefile", "setup.py", "pyproject.toml", "paddlecnn", "tools", "configs"):
         (folder / name).symlink_to(ROOT / name)
     linked_environment(folder / ".venv")
-    for command in ("kaggle", "visualdl"):
-        (folder / ".venv/bin" / command).symlink_to(Path(sys.executable).parent / command)
+    (folder / ".venv/bin/kaggle").symlink_to(Path(sys.executable).parent / "kaggle")
     (folder / ".venv/.build").write_text("cpu\n")
     (folder / ".venv/.installed-cpu").touch()
     random = np.random.default_rng(0)
@@ -124,6 +123,9 @@ def run_line(line: str, clone: Path, variables: dict[str, str]) -> str:
     return done.stdout
 
 
+BOARD = "python tools/board.py "
+
+
 def page_of_visualdl(line: str, clone: Path, variables: dict[str, str]) -> str:
     """Start VisualDL by its line on a free port, get its page, stop it."""
     with socket.socket() as probe:
@@ -134,7 +136,7 @@ def page_of_visualdl(line: str, clone: Path, variables: dict[str, str]) -> str:
         session = stack.enter_context(requests.Session())
         session.trust_env = False  # no proxy
         process = subprocess.Popen(
-            ["bash", "-c", f". .venv/bin/activate\nexec {line} --port {port}"],
+            ["bash", "-c", f". .venv/bin/activate\nexec {line.partition('#')[0]} --port {port}"],
             cwd=clone,
             env=variables | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},  # it asks itself whether it is alive
             stdout=subprocess.DEVNULL,
@@ -161,12 +163,12 @@ def test_every_command_block_of_the_readme_runs(clone, environment):
     for line in lines:
         if line in ELSEWHERE:
             continue
-        if line.startswith("visualdl "):
+        if line.startswith(BOARD):
             outputs[line] = page_of_visualdl(line, clone, variables)
             continue
         for command in expanded(line, clone):
             outputs[command] = run_line(command, clone, variables)
-    assert any("VisualDL" in text for line, text in outputs.items() if line.startswith("visualdl "))
+    assert any("VisualDL" in text for line, text in outputs.items() if line.startswith(BOARD))
     assert any("expected accuracy" in text for text in outputs.values())
     assert (clone / "submissions/quickstart.csv").is_file()
     assert (clone / "submissions/vgg16.csv").read_text().startswith("id,label\n1,")

@@ -76,6 +76,7 @@ def exported(tool, run, form: str, *arguments: object):
     return target
 
 
+@pytest.mark.timeout(1800)  # vgg16 has 138 million weights, and each form writes and reads them
 @pytest.mark.parametrize("name", NETWORKS)
 def test_exports_pass_their_check_and_predict_as_the_run(tool, capsys, tmp_path, picture, name):
     run = train(tool, tmp_path, name, *NETWORKS[name])

@@ -9,7 +9,7 @@ from typing import Any
 
 from visualdl import LogReader
 
-from paddlecnn.training.curves import CURVES, FILE_NAME
+from paddlecnn.training.curves import FILE_NAME, TAGS
 
 
 def weights_sha(run: Path, name: str = "last") -> str:
@@ -36,5 +36,5 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {
         tag: [(point.id, point.value) for point in reader.get_data("scalar", tag)]
         for tag in reader.get_tags()["scalar"]
-        if tag.split("/")[1] in CURVES
+        if tag in TAGS.values()
     }

@@ -37,13 +37,13 @@ def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
     rows = metrics_without_clock(whole)
     assert [row[0] for row in rows].count("val") == 3
     assert curves(whole).keys() == {
-        "train/loss",
-        "train/top1",
-        "train/lr",
-        "train/grad_norm",
-        "train/images_per_second",
-        "val/loss",
-        "val/top1",
+        "learning/accuracy_train",
+        "learning/accuracy_val",
+        "learning/loss_train",
+        "learning/loss_val",
+        "optimizer/gradient_norm",
+        "optimizer/learning_rate",
+        "speed/images_per_second",
     }
     environment = json.loads((whole / "environment.json").read_text())
     assert environment["config_hash"] == load_checkpoint(whole / "checkpoints/best").state.config_hash
@@ -56,8 +56,8 @@ def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
 
 def test_curves_and_metrics_hold_the_same_numbers(whole):
     by_tag = {}
-    for kind, epoch, step, loss, *_ in metrics_without_clock(whole):
-        by_tag.setdefault(f"{kind}/loss", []).append((int(epoch if kind == "val" else step), float(loss)))
+    for kind, _, step, loss, *_ in metrics_without_clock(whole):
+        by_tag.setdefault(f"learning/loss_{kind}", []).append((int(step), float(loss)))
     for tag, points in by_tag.items():
         assert [(step, pytest.approx(value)) for step, value in curves(whole)[tag]] == points
 

@@ -1,0 +1,46 @@
+"""Try a run in the browser: paddlecnn demo RUN
+
+Serves a page where one drops an image and sees its class, the probabilities and what the network looked at, until
+Ctrl-C. The page is for this machine alone (127.0.0.1). Needs the extra `demo`: pip install -e '.[demo]'
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from paddlecnn.cli.common import add_engine_arguments, add_run_argument, command_parser
+from paddlecnn.runs.run_dir import find_run
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = command_parser("demo", __doc__)
+    add_run_argument(parser)
+    parser.add_argument("--port", type=int, help="the port of the page (default: a free one)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_engine_arguments(parser)
+    args = parser.parse_args(argv)
+    run = find_run(args.run)
+
+    from paddlecnn import runtime
+
+    runtime.load_paddle()
+    runtime.choose_device(args.device)
+    from paddlecnn.evaluation.load_run import load_run
+    from paddlecnn.evaluation.predict import Classifier
+    from paddlecnn.reporting.demo import start_demo
+
+    loaded = load_run(run, module=args.module, engine=args.engine, precision=args.precision)
+    title = f"{loaded.config.model.name} on {loaded.config.data.name}, run {run.path.resolve().name}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # removes the uploads, too
+    with tempfile.TemporaryDirectory(prefix="paddlecnn-demo-") as uploads:
+        classifier = Classifier(loaded.model, loaded.classes, loaded.preprocess)
+        page = start_demo(classifier, title, Path(uploads), args.port)
+        print(f"{page.local_url}\nCtrl-C ends it", flush=True)
+        try:
+            signal.pause()
+        finally:
+            page.close(verbose=False)
+    return 0
