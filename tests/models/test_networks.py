@@ -210,6 +210,15 @@ def test_frozen_features_stay_as_they_are_in_training():
     assert not network.features.training
 
 
+def test_map_statistics_are_mean_maximum_and_mean_root_of_each_map():
+    network = create_model("vgg11", input_size=64, pooled=True, hidden=[])
+    maps = np.random.default_rng(0).random((3, 512, 4)).astype("float32")
+    expected = np.concatenate([maps.mean(2), maps.max(2), np.sqrt(maps).mean(2)], axis=1)
+    found = network.classifier.pool(paddle.to_tensor(maps.reshape(3, -1)))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert network.classifier.fc6.weight.shape == [3 * 512, 1000]
+
+
 def test_features_that_are_not_frozen_learn_statistics():
     network = create_model("vgg11_bn_cifar", num_classes=3)
     before = network.features.norm1_1._mean.numpy().copy()
@@ -223,13 +232,22 @@ def test_images_of_another_shape_are_refused_by_name(shape):
         create_model("lenet5")(paddle.zeros(shape))
 
 
-@pytest.mark.parametrize("name", ["alexnet_cifar_lrn", "alexnet_tf_cifar", "vgg11_bn_cifar"])
-def test_in_a_graph_a_network_is_the_same_function_for_any_batch(tmp_path, name):
-    network = create_model(name, hidden=[16])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("alexnet_cifar_lrn", {}),
+        ("alexnet_tf_cifar", {}),
+        ("vgg11_bn_cifar", {}),
+        ("alexnet", {"pooled": True, "input_size": 95}),
+    ],
+)
+def test_in_a_graph_a_network_is_the_same_function_for_any_batch(tmp_path, name, options):
+    network = create_model(name, hidden=[16], **options)
     network.eval()
-    spec = [paddle.static.InputSpec([None, 3, 32, 32], "float32", "images")]
+    side = network.input_size
+    spec = [paddle.static.InputSpec([None, 3, side, side], "float32", "images")]
     paddle.jit.save(paddle.jit.to_static(network, input_spec=spec, full_graph=True), str(tmp_path / "network"))
     loaded = paddle.jit.load(str(tmp_path / "network"))
     for count in (1, 3):
-        images = paddle.randn([count, 3, 32, 32])
+        images = paddle.randn([count, 3, side, side])
         np.testing.assert_allclose(loaded(images).numpy(), network(images).numpy(), atol=1e-5)

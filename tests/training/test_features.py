@@ -225,6 +225,16 @@ def test_features_that_the_disk_cannot_hold_are_refused_with_their_size(tool, co
         subprocess.run(["umount", disk], check=True)
 
 
+def slow_config(folder: Path) -> str:
+    """6,000 views to compute: 600 photographs at five places, each also mirrored."""
+    return (
+        f"data: {{name: folder, root: {photos(folder / 'photos', 600)}, preprocess: {{size: 32, resize: 40}},"
+        " augment: {flip: true, crop: true, crop_places: 5}}\n"
+        "model: {name: vgg11_cifar, freeze: features}\n"
+        "optim: {lr: 0.001}\ntrain: {epochs: 1, batch_size: 64}\n"
+    )
+
+
 def start(config: Path, run: Path, cache: Path) -> subprocess.Popen:
     command = [sys.executable, ROOT / "tools" / "train.py", "-c", config, "--run", run, "-o", f"{FEATURES}={cache}"]
     return subprocess.Popen(
@@ -234,13 +244,7 @@ def start(config: Path, run: Path, cache: Path) -> subprocess.Popen:
 
 def test_a_cache_killed_again_and_again_equals_one_never_interrupted(tmp_path, capsys):
     """Killed at a random moment after a new block; `make chaos` kills ten times."""
-    text = (
-        f"data: {{name: folder, root: {photos(tmp_path / 'photos', 600)}, preprocess: {{size: 32, resize: 40}},"
-        " augment: {flip: true, crop: true, crop_places: 5}}\n"
-        "model: {name: vgg11_cifar, freeze: features}\n"
-        "optim: {lr: 0.001}\ntrain: {epochs: 1, batch_size: 64}\n"
-    )
-    (tmp_path / "slow.yaml").write_text(text)
+    (tmp_path / "slow.yaml").write_text(slow_config(tmp_path))
     whole = start(tmp_path / "slow.yaml", tmp_path / "run", tmp_path / "whole")
     assert whole.wait() == 0, whole.stdout.read()
     expected = store_files(tmp_path / "whole")
@@ -260,6 +264,21 @@ def test_a_cache_killed_again_and_again_equals_one_never_interrupted(tmp_path, c
     assert store_files(cache) == expected
     with capsys.disabled():
         print(f"\n{kills} kills while features were computed; the files equal those never interrupted")
+
+
+def test_a_signal_ends_the_computation_after_the_batch_in_work(tmp_path):
+    (tmp_path / "slow.yaml").write_text(slow_config(tmp_path))
+    process = start(tmp_path / "slow.yaml", tmp_path / "run", tmp_path / "cache")
+    while process.poll() is None and index_size(tmp_path / "cache") == 0:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0].decode()
+    assert process.returncode == 128 + signal.SIGTERM, output
+    found = re.search(r"stopped with ([\d,]+) views of images left to compute; what is computed is kept in", output)
+    assert found, output
+    [folder] = (tmp_path / "cache").iterdir()
+    rows = (folder / "rows").stat().st_size // (512 * 2)
+    assert rows + int(found[1].replace(",", "")) == 6000
 
 
 def index_size(cache: Path) -> int:
