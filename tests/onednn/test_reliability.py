@@ -259,7 +259,9 @@ def test_parameter_hooks_and_accumulation():
 
 def environment(**changes: str) -> dict[str, str]:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths} | changes
+    # scikit-learn sets this for the children of its process: with it, OpenMP's threads do not survive a fork.
+    inherited = {name: value for name, value in os.environ.items() if name != "KMP_INIT_AT_FORK"}
+    return inherited | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths} | changes
 
 
 FALLBACK = """
