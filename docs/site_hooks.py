@@ -1,4 +1,4 @@
-"""What MkDocs does beyond the pages in this folder: navigation, the API reference, links that leave the folder."""
+"""Hooks of MkDocs: navigation, the API reference, links that leave this folder."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ PARAMETERS = "inference.pdiparams"
 
 
 class Manifest(RunIdentity):
-    """What travels with exported weights: network, classes, preprocessing, and where they come from."""
+    """The record inside exported weights: network, classes, preprocessing and origin."""
 
     paddle: str  # version of PaddlePaddle
     source: str  # name of the run's folder

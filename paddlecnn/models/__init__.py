@@ -1,4 +1,4 @@
-"""The networks of the papers. Nothing here knows of data, of training or of Kaggle."""
+"""The networks of the papers. They import nothing of data, training or Kaggle."""
 
 from paddlecnn.models import alexnet, lenet, vgg, vgg_fast  # noqa: F401  (they register their networks)
 from paddlecnn.models.freezing import freeze

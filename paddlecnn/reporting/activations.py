@@ -142,7 +142,7 @@ def coloured(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Suppression:
-    """What one LocalResponseNorm layer does to a batch of images.
+    """The effect of one LocalResponseNorm layer on a batch of images.
 
     The denominator is (k + alpha * sum)^beta. `constant` is k^beta, by which it divides in any case; `extra` is what
     the neighbours add, as a share of the constant: denominator / k^beta - 1.
@@ -171,7 +171,7 @@ class Suppression:
 
 
 def suppressions(outputs: Sequence[LayerOutput]) -> list[Suppression]:
-    """What each LocalResponseNorm layer suppresses; layers without a positive input are left out."""
+    """The effect of each LocalResponseNorm layer; layers without a positive input are left out."""
     found = []
     for one in outputs:
         if not isinstance(one.layer, LocalResponseNorm) or not (one.before > 0).any():

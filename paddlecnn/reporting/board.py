@@ -1,4 +1,4 @@
-"""What VisualDL shows of a finished run: the network's graph and filters, and its validation in figures."""
+"""Additions to the VisualDL log of a finished run: the network's graph and filters, and its validation in figures."""
 
 from __future__ import annotations
 

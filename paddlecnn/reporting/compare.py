@@ -134,7 +134,7 @@ class Difference:
 
     @property
     def basis(self) -> str:
-        """What the interval describes, in words."""
+        """The basis of the interval, in words."""
         if self.seeds:
             return f"{self.pairs} pairs of equal seeds, Student's t"
         return "images of one pair of runs; says nothing about other seeds" if self.images else "one pair, no interval"
@@ -203,7 +203,7 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
 
 
 def runs_in(name: str) -> Iterator[tuple[RunDir, bool]]:
-    """The runs that a name stands for, and whether it names the run itself."""
+    """The runs under a name, and whether the name is that of one run."""
     folder = Path(name)
     if not folder.is_dir() or (folder / "config.yaml").is_file():
         yield find_run(name), True

@@ -46,7 +46,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def row_values(comparison: Comparison, number: int) -> dict[str, Any]:
-    """What the page shows of one row."""
+    """The values of one row of the page."""
     row, name = comparison.rows[number], comparison.names[number]
     confusion = row.confusion
     chart = None

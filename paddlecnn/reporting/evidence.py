@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run has left, and its validation images."""
+    """The files of a run and its validation images, read once for all sections."""
 
     loaded: LoadedRun
     history: RunState  # of the last checkpoint, whose history is the longest

@@ -24,7 +24,7 @@ class Labels:
 
     @property
     def note(self) -> str:
-        """What the numbers mean; empty if there are none."""
+        """The meaning of the numbers; empty if there are none."""
         return "numbers: places of classes in the run, whose names no installed font can show" if self.numbered else ""
 
 

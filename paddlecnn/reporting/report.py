@@ -210,7 +210,7 @@ def network_section(evidence: Evidence) -> dict[str, Any]:
 
 
 def pictures_section(evidence: Evidence) -> dict[str, Any]:
-    """What needs images: feature maps of one, what LRN suppresses, and the mistakes."""
+    """The parts that need images: feature maps of one, the effect of LRN, and the mistakes."""
     if evidence.images is None:
         return {"sample": None, "maps": [], "lrn": [], "mistakes": [], "has_heat": False}
     model, correct = evidence.loaded.model, np.flatnonzero(evidence.predicted == evidence.labels)

@@ -130,7 +130,7 @@ def step_of(folder: Path) -> int:
 
 
 def load_named(folder: Path, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path] | None:
-    """What `load` reads of the checkpoint `best` or `last` of a run, and its place; None if there is none.
+    """The result of `load` for the checkpoint `best` or `last` of a run, and its place; None if there is none.
 
     A replacement by training takes two renames, and a reader may come between them or find the files gone: it looks
     again.

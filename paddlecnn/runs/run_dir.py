@@ -86,7 +86,7 @@ class RunDir(ConfigDir):
         return state
 
     def read_checkpoint(self, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path]:
-        """What `load` reads of the checkpoint best or last, and its place. Raises RunError if there is none."""
+        """The result of `load` for the checkpoint best or last, and its place. Raises RunError if there is none."""
         found = load_named(self.checkpoints, name, load)
         if found is None:
             other = "; --checkpoint last uses the unfinished epoch" if (self.checkpoints / "last").is_dir() else ""

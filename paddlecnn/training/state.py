@@ -147,7 +147,7 @@ class TrainState:
 
     @contextlib.contextmanager
     def weights_for_prediction(self) -> Iterator[paddle.nn.Layer]:
-        """What a batch runs through, with the averaged weights in it while the context lasts if an average is kept."""
+        """The layers that a batch runs through; in the context with averaged weights, if any."""
         if self.average is None:
             yield self.layers
             return

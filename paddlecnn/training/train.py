@@ -17,7 +17,7 @@ from paddlecnn.files import write_json
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.runs.state import BestEpoch, Progress
+from paddlecnn.runs.state import BestEpoch, Progress, RunState
 from paddlecnn.training.checkpointer import Checkpointer, check_same_config, check_same_engine, checkpoint_to_resume
 from paddlecnn.training.fit import TrainingStopped, fit, stop_on_signals
 from paddlecnn.training.init_from import Source, read_source, trained_on_others
@@ -60,47 +60,58 @@ def train_run(
     with runtime.denormals_flushed() if device == "cpu" else contextlib.nullcontext() as flushed:
         if flushed:
             logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
-        distributed.start()
-        run = RunDir(path) if resume else None
-        if run:
-            check_same_config(run, config, extend)
-        checkpoint = checkpoint_to_resume(run) if run else None
-        source = read_source(init_from) if init_from and not run else None
-        start = source.checkpoint if source else checkpoint or (run.load_initial() if run else None)
-        # auto is the engine of the run that is resumed, unless the user extends it to another one.
-        keep = checkpoint and config.train.engine == "auto" and "train.engine" not in extend
-        setup = build_training(config, checkpoint.state.engine if checkpoint and keep else None, start)
-        if run is None:
-            run = create_run(path, setup, device, source)
-        if checkpoint and checkpoint.state.data != setup.identity.data:
-            raise RunError(
-                f"{run.path}: the images or labels in {config.data.root} are not those that the run was trained "
-                "on; resume with its own data, or train a new run"
-            )
-        if checkpoint:
-            check_same_engine(run, checkpoint.state, setup.engine, extend)
-        if extend and distributed.rank() == 0:
-            run.replace_config(config)
-        if checkpoint and is_complete(checkpoint.state, config, extend):
-            logger.info(
-                "%s: already finished, after %d epochs; --extend train.epochs=N continues it",
-                run.path,
-                checkpoint.state.epoch,
-            )
-            return finished(run, checkpoint.state)
-        with contextlib.nullcontext() if distributed.rank() else run.locked():
-            progress = train_to_the_end(setup, run, checkpoint, profile)
-            if distributed.rank() == 0:
-                run.drop_initial()
-                write_json(
-                    run.environment,
-                    {
-                        **run.read_environment(),
-                        "training_seconds": round(progress.seconds, 1),
-                        "peak_memory_mib": peak_memory_mib(device),
-                    },
-                )
-        return finished(run, progress)
+        return train_on(device, config, path, resume, extend, profile, init_from)
+
+
+def train_on(
+    device: str, config: Config, path: Path, resume: bool, extend: Sequence[str], profile: int, init_from: RunDir | None
+) -> FinishedRun:
+    """`train_run` on a device that was chosen."""
+    distributed.start()
+    run = RunDir(path) if resume else None
+    if run:
+        check_same_config(run, config, extend)
+    checkpoint = checkpoint_to_resume(run) if run else None
+    source = read_source(init_from) if init_from and not run else None
+    start = source.checkpoint if source else checkpoint or (run.load_initial() if run else None)
+    # auto is the engine of the run that is resumed, unless the user extends it to another one.
+    keep = checkpoint and config.train.engine == "auto" and "train.engine" not in extend
+    setup = build_training(config, checkpoint.state.engine if checkpoint and keep else None, start)
+    if run is None:
+        run = create_run(path, setup, device, source)
+    if checkpoint:
+        check_same_data(run, checkpoint.state, setup)
+        check_same_engine(run, checkpoint.state, setup.engine, extend)
+    if extend and distributed.rank() == 0:
+        run.replace_config(config)
+    if checkpoint and is_complete(checkpoint.state, config, extend):
+        logger.info(
+            "%s: already finished, after %d epochs; --extend train.epochs=N continues it",
+            run.path,
+            checkpoint.state.epoch,
+        )
+        return finished(run, checkpoint.state)
+    with contextlib.nullcontext() if distributed.rank() else run.locked():
+        progress = train_to_the_end(setup, run, checkpoint, profile)
+        if distributed.rank() == 0:
+            run.drop_initial()
+            record_cost(run, progress, device)
+    return finished(run, progress)
+
+
+def check_same_data(run: RunDir, saved: RunState, setup: TrainingSetup) -> None:
+    """Raise RunError if the images or labels are not those that the run was trained on."""
+    if saved.data != setup.identity.data:
+        raise RunError(
+            f"{run.path}: the images or labels in {setup.config.data.root} are not those that the run was trained "
+            "on; resume with its own data, or train a new run"
+        )
+
+
+def record_cost(run: RunDir, progress: Progress, device: str) -> None:
+    """Add the time and the memory that training took to environment.json."""
+    cost = {"training_seconds": round(progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
+    write_json(run.environment, run.read_environment() | cost)
 
 
 def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None) -> RunDir:

@@ -27,7 +27,7 @@ def small_network() -> nn.Sequential:
 
 
 def run_in_a_child(executor: Any, state: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """What `small_network` computes with the weights of another process, by the executor that came from there."""
+    """The output of `small_network` with the weights and the executor of another process."""
     assert not executor.pool.plans
     network = onednn.accelerate(small_network())
     network.executor = executor

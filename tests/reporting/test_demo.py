@@ -9,8 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import requests as http
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from helpers.browser import until
 from helpers.docs import ROOT
 
 CONFIG = """
@@ -101,14 +100,6 @@ def demo(run, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
     assert not list((tmp_path / "temporary").glob("paddlecnn-demo-*"))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.2)
-    raise AssertionError("the page does not show it")
 
 
 def drop(browser, path: Path) -> None:

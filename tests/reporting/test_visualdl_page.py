@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ import pytest
 from PIL import Image
 from visualdl import LogReader
 
+from helpers.browser import until
 from helpers.docs import ROOT
 from paddlecnn.training.curves import FILE_NAME
 
@@ -70,15 +69,6 @@ def board(runs) -> str:
     assert process.wait(30) == 128 + signal.SIGTERM
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", urlsplit(found[1]).port), timeout=5)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait: the page fetches its content after it has loaded."""
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.2)
-    raise AssertionError("the page does not show it")
 
 
 def lines_of(browser) -> list[str]:

@@ -51,7 +51,7 @@ def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
     assert environment["peak_memory_mib"]["process"] > 0
     if sys.platform == "linux" and platform.machine() == "x86_64":
         assert environment["modes"] == {"denormals_are_zero": True}
-        assert not denormals_are_zero()  # once training is over: a notebook goes on with other work
+        assert not denormals_are_zero()  # after training: a notebook continues with other work
 
 
 def test_curves_and_metrics_hold_the_same_numbers(whole):

@@ -66,8 +66,8 @@ class FrozenFeatures:
         return len(units) * self.store.row_bytes
 
     def compute(self, units: Sequence[Unit], stop: Callable[[], bool] = bool) -> None:
-        """Compute and keep the rows of `missing` units. A killed process loses the batch in work; the next one goes on
-        from there.
+        """Compute and keep the rows of `missing` units. A killed process loses the current batch; the next one
+        continues from there.
 
         stop: asked after each batch whether to end early
         Raises DataError if an image cannot be read, if the disk has no room, and for features beyond float16.

@@ -4,7 +4,7 @@
     index   for each appended block: number of rows and its CRC-32, then key and CRC-32 of each row, then a CRC-32
 
 The rows of a block are on disk before its entries are written. A kill thus leaves at most rows without entries, or a
-last block that is cut short; the next writer removes both and goes on from there with the same bytes.
+last block that is cut short; the next writer removes both and continues with the same bytes.
 """
 
 from __future__ import annotations
