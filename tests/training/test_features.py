@@ -23,14 +23,16 @@ import paddlecnn as pc
 from helpers.images import encoded, photo
 from helpers.weight_files import npz
 from paddlecnn import onednn
-from paddlecnn.data.storage.row_store import RowStore
-from paddlecnn.errors import DataError
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.freezing import divide
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
 KILLS = int(os.environ.get("PADDLECNN_FEATURE_KILLS", "3"))
+
+
 FEATURES = "train.feature_cache"
 
 
@@ -177,38 +179,6 @@ def test_a_flipped_byte_is_found(tool, config, tmp_path, capsys, name):
     error = capsys.readouterr().err
     assert f"{folder / name}: damaged" in error
     assert f"remove {folder} and run this again" in error
-
-
-def test_any_flipped_bit_of_an_index_is_found_or_costs_its_last_block_only(tmp_path):
-    store = RowStore(tmp_path / "store", (4,))
-    keys = [bytes([number]) * 24 for number in range(6)]
-    with store.writing():
-        for first in (0, 3):
-            store.append(keys[first : first + 3], np.full((3, 4), first, np.float16))
-    content = (tmp_path / "store" / "index").read_bytes()
-    for bit in range(8 * len(content)):
-        changed = bytearray(content)
-        changed[bit // 8] ^= 1 << bit % 8
-        (tmp_path / "store" / "index").write_bytes(changed)
-        with pytest.raises(DataError, match="damaged"):
-            RowStore(tmp_path / "store", (4,))
-
-
-def test_a_row_is_read_back_whatever_was_left_unfinished(tmp_path):
-    store = RowStore(tmp_path / "store", (2, 3))
-    rows = np.arange(12, dtype=np.float16).reshape(2, 2, 3)
-    with store.writing():
-        store.append([b"a" * 24, b"b" * 24], rows)
-    whole = (tmp_path / "store" / "index").read_bytes()
-    for length in range(len(whole)):  # a block cut short anywhere, and rows without entries
-        (tmp_path / "store" / "index").write_bytes(whole + whole[:length])
-        (tmp_path / "store" / "rows").write_bytes(rows.tobytes() + b"unfinished")
-        store = RowStore(tmp_path / "store", (2, 3))
-        with store.writing():
-            assert store.missing([b"b" * 24, b"c" * 24, b"c" * 24]) == [1]
-        assert (tmp_path / "store" / "index").read_bytes() == whole
-        assert (tmp_path / "store" / "rows").read_bytes() == rows.tobytes()
-        np.testing.assert_array_equal(store.read(np.array([1, 0, 1])), rows[[1, 0, 1]])
 
 
 def test_features_that_the_disk_cannot_hold_are_refused_with_their_size(tool, config, tmp_path, capsys):

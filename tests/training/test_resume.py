@@ -1,0 +1,207 @@
+"""Stopping and resuming: to the same weights, or refused with the reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from helpers.runs import metrics_without_clock, weights_sha
+from paddlecnn.runs.checkpoint import load_checkpoint
+
+
+def interrupt_after(run: Path, rows: int, number: int) -> threading.Thread:
+    """Send this process a signal once metrics.csv has so many rows."""
+
+    def wait() -> None:
+        path = run / "metrics.csv"
+        while not path.exists() or path.read_text().count("\n") <= rows:
+            time.sleep(0.001)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_cleanly_and_the_run_resumes_to_the_same_weights(tool, tiny, tmp_path, capsys, number, code):
+    long = ["-o", "train.epochs=12"]
+    assert tool("train", "-c", tiny, "--run", tmp_path / "whole", *long) == 0
+    run = tmp_path / "cut"
+    thread = interrupt_after(run, 9, number)
+    assert tool("train", "-c", tiny, "--run", run, *long) == code
+    thread.join()
+    error = capsys.readouterr().err.strip()
+    assert error.splitlines()[-1].startswith("stopped at step")
+    assert "--resume" in error
+    assert tool("train", "-c", tiny, "--run", run, *long, "--resume") == 0
+    assert weights_sha(run) == weights_sha(tmp_path / "whole")
+    assert metrics_without_clock(run) == metrics_without_clock(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["optim.name=adam", "optim.lr=0.001", "train.accumulate=2"],
+        ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
+        ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
+    ],
+)
+def test_all_state_is_restored_at_a_resume(tool, tiny, tmp_path, extra):
+    options = [word for item in extra for word in ("-o", item)]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert tool("train", "-c", tiny, "--run", whole, *options) == 0
+    thread = interrupt_after(cut, 1, signal.SIGINT)
+    assert tool("train", "-c", tiny, "--run", cut, *options) in (0, 130)
+    thread.join()
+    assert tool("train", "-c", tiny, "--run", cut, *options, "--resume") == 0
+    assert weights_sha(cut) == weights_sha(whole)
+    assert weights_sha(cut, "best") == weights_sha(whole, "best")
+
+
+@pytest.mark.parametrize("rule", ["every_steps=3", "every_minutes=1e-6"])
+def test_checkpoints_inside_an_epoch_are_written_and_the_last_k_kept(tool, tiny, tmp_path, rule):
+    run = tmp_path / "run"
+    assert (
+        tool(
+            "train",
+            "-c",
+            tiny,
+            "--run",
+            run,
+            "-o",
+            "train.epochs=1",
+            "-o",
+            f"train.checkpoint.{rule}",
+            "-o",
+            "train.checkpoint.keep=3",
+        )
+        == 0
+    )
+    earlier = [3, 6] if rule == "every_steps=3" else [6, 7]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
+        "best",
+        "last",
+        *(f"step-{step:08d}" for step in earlier),
+    ]
+    state = load_checkpoint(run / "checkpoints" / f"step-{earlier[0]:08d}").state
+    assert (state.epoch, state.step, state.step_in_epoch) == (0, earlier[0], earlier[0])
+
+
+def test_resuming_a_finished_run_says_so_and_succeeds(tool, tiny, whole, capsys):
+    before = weights_sha(whole)
+    assert tool("train", "-c", tiny, "--run", whole, "--resume") == 0
+    assert "already finished, after 3 epochs" in capsys.readouterr().out
+    assert weights_sha(whole) == before
+
+
+def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
+    before = (whole / "config.yaml").read_bytes()
+    assert tool("train", "-c", tiny, "--run", whole, "--resume", "-o", "optim.lr=0.5", "-o", "train.epochs=9") == 2
+    error = capsys.readouterr().err
+    assert "optim.lr (0.01 in the run, 0.5 now); train.epochs (3 in the run, 9 now)" in error
+    assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "optim.lr=0.5") == 2
+    assert "--extend optim.lr: only train.epochs" in capsys.readouterr().err
+    assert (whole / "config.yaml").read_bytes() == before
+
+
+def test_a_run_is_extended_on_purpose(tool, tiny, whole):
+    assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "train.epochs=4") == 0
+    assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
+    assert "epochs: 4" in (whole / "config.yaml").read_text()
+
+
+def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(tool, tiny, whole, capsys):
+    path = whole / "checkpoints/last/model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    assert tool("train", "-c", tiny, "--run", whole, "--resume") == 0
+    out = capsys.readouterr().err
+    assert f"{whole}/checkpoints/last: model.safetensors does not match its SHA-256; resuming from" in out
+
+
+def test_evaluation_refuses_a_damaged_checkpoint_by_name(tool, whole, capsys):
+    os.truncate(whole / "checkpoints/best/model.safetensors", 1000)
+    assert tool("eval", whole) == 2
+    assert "checkpoints/best: model.safetensors does not match its SHA-256" in capsys.readouterr().err
+
+
+def test_a_resume_on_other_data_is_refused(tool, tmp_path, capsys):
+    images = tmp_path / "images"
+    for number in range(20):
+        for name, level in (("dark", 40), ("light", 200)):
+            (images / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 40), (level + number,) * 3).save(images / name / f"{number}.png")
+    config = tmp_path / "folder.yaml"
+    config.write_text(f"data: {{name: folder, root: {images}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
+    run = tmp_path / "run"
+    assert tool("train", "-c", config, "--run", run) == 0
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(images / "dark" / "new.png")
+    assert tool("train", "-c", config, "--run", run, "--resume", "--extend", "train.epochs=2") == 2
+    assert "are not those that the run was trained on" in capsys.readouterr().err
+    assert "epochs: 1" in (run / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_a_checkpoint_of_another_run_is_refused(tool, tiny, whole, tmp_path, capsys, name):
+    other = tmp_path / "other"
+    assert tool("train", "-c", tiny, "--run", other, "-o", "train.epochs=1") == 0
+    shutil.rmtree(whole / "checkpoints" / name)
+    shutil.copytree(other / "checkpoints" / name, whole / "checkpoints" / name)
+    assert tool("eval", whole, "--checkpoint", name) == 2
+    assert f"{whole}/checkpoints/{name}: was written by another run" in capsys.readouterr().err
+    for folder in (whole / "checkpoints").iterdir():  # the resume falls back to this one
+        if folder.name != name:
+            shutil.rmtree(folder)
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
+    assert f"{whole}/checkpoints/{name}: was written by another run" in capsys.readouterr().err
+
+
+def test_a_copied_or_renamed_run_is_still_the_run(tool, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "copy")
+    (tmp_path / "copy").rename(tmp_path / "renamed")
+    assert tool("eval", tmp_path / "renamed") == 0
+    assert tool("train", "--resume", tmp_path / "renamed", "--extend", "train.epochs=4") == 0
+
+
+def test_a_config_edited_by_hand_is_refused_with_the_difference(tool, whole, capsys):
+    path, before = whole / "config.yaml", weights_sha(whole)
+    original = path.read_text()
+    path.write_text(original.replace("epochs: 3", "epochs: 4").replace("lr: 0.01", "lr: 0.5"))
+    assert tool("train", "--resume", whole) == 2
+    assert (
+        f"{path}: edited since the run was trained, in optim.lr (0.01 in the run, 0.5 now); "
+        "train.epochs (3 in the run, 4 now)" in capsys.readouterr().err
+    )
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
+    assert "in optim.lr (0.01 in the run, 0.5 now); undo" in capsys.readouterr().err
+    assert weights_sha(whole) == before
+    path.write_text(original.replace("epochs: 3", "epochs: 4").replace("workers: 0", "workers: 1"))
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 0  # named on purpose; workers may change
+    assert tool("train", "--resume", whole) == 0
+    assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
+
+
+def test_a_damaged_environment_is_found_before_training_resumes(tool, tiny, whole, capsys):
+    before = weights_sha(whole)
+    (whole / "environment.json").write_text("{")
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
+    assert f"{whole}/environment.json: cannot be read" in capsys.readouterr().err
+    assert weights_sha(whole) == before
+
+
+def test_a_run_resumes_by_its_folder_alone_and_lists_what_an_override_changes(tool, tiny, whole, capsys):
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 0
+    assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
+    assert tool("train", "--resume", whole, "-o", "optim.lr=0.5") == 2
+    assert "optim.lr (0.01 in the run, 0.5 now)" in capsys.readouterr().err
+    assert tool("train", "--resume") == 2
+    assert "--resume: name a run" in capsys.readouterr().err
