@@ -139,8 +139,8 @@ def check_precision(precision: str, device: str) -> None:
 
 
 @contextlib.contextmanager
-def denormals_flushed() -> Iterator[bool]:
-    """A context in which this thread, and each that it starts, takes denormal numbers for zero. Yields whether it does.
+def denormals_flushed() -> Iterator[None]:
+    """A context in which this thread, and each that it starts, takes denormal numbers for zero.
 
     Numbers below 1e-38, which weights and velocities reach in long runs, slow a CPU's arithmetic down many times (issue
     65850 of Paddle). Sets FTZ and DAZ in the register MXCSR, part of the floating-point environment of the GNU C
@@ -162,7 +162,7 @@ def denormals_flushed() -> Iterator[bool]:
             flushing[MXCSR] |= FLUSH_TO_ZERO | DENORMALS_ARE_ZERO
             library.fesetenv(flushing)
     try:
-        yield denormals_are_zero()
+        yield
     finally:
         if library is not None:
             library.fesetenv(before)

@@ -55,7 +55,7 @@ REDUX = Competition(
         (0.05038, "silver medal"),
         (0.06127, "bronze medal"),
         (0.12216, "median"),
-        (0.69315, "0.5 for every image"),
+        (0.69315, "a constant 0.5"),
     ),
 )
 DOGS_2013 = Competition(

@@ -90,6 +90,7 @@ def build_training(config: Config, engine_name: str | None = None, start: Checkp
     report_excluded(excluded)
     splits = dataclasses.replace(splits, train=readable)
     model = build_model(config, len(readable.classes))
+    freeze(model, config.model.freeze)
     published: list[Preprocess] = []
     fresh: tuple[paddle.nn.Layer, ...] = ()
     if start:
@@ -102,11 +103,10 @@ def build_training(config: Config, engine_name: str | None = None, start: Checkp
         published = [Preprocess(**weights.preprocess)] if weights.preprocess else []
         for line in weights.lines():
             logger.info("%s", line)
-    freeze(model, config.model.freeze)
     if engine.name == "paddle":
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
-    if hasattr(model, "initialise_from") and not config.model.weights:
+    if hasattr(model, "initialise_from") and not start and not config.model.weights:
         model.initialise_from(first_images(splits.train, preprocess))
     trained, features = frozen_features(model, config, preprocess, engine, training=True)
     shared: dict[str, Any] = {

@@ -57,9 +57,7 @@ def train_run(
     Raises a UserError for everything that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
-    with runtime.denormals_flushed() if device == "cpu" else contextlib.nullcontext() as flushed:
-        if flushed:
-            logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
+    with runtime.denormals_flushed() if device == "cpu" else contextlib.nullcontext():
         return train_on(device, config, path, resume, extend, profile, init_from)
 
 
@@ -91,6 +89,8 @@ def train_on(
             checkpoint.state.epoch,
         )
         return finished(run, checkpoint.state)
+    if runtime.denormals_are_zero():
+        logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
     with contextlib.nullcontext() if distributed.rank() else run.locked():
         progress = train_to_the_end(setup, run, checkpoint, profile)
         if distributed.rank() == 0:

@@ -115,7 +115,7 @@ def test_a_grade_is_scikit_learns_log_loss_also_at_0_and_1(tool, split, tmp_path
         (0.99, "gold medal (0.03882)"),  # -log 0.99 = 0.0101
         (0.96, "silver medal (0.05038)"),  # 0.0408
         (0.945, "bronze medal (0.06127)"),  # 0.0566
-        (0.5, "0.5 for every image (0.69315)"),
+        (0.5, "a constant 0.5 (0.69315)"),
         (0.4, "none"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
         f"submissions/a.csv: uploaded to {REDUX} as number 1000",
         f"a.csv: public score {SCORE}, private score {SCORE}",
         "behind   0.12216 (median)",
-        "ahead of 0.69315 (0.5 for every image)",
+        "ahead of 0.69315 (a constant 0.5)",
     ]
     assert kaggle.state.submissions[0]["description"] == "first"
     (entry,) = Ledger(tmp_path / "work" / "submissions").entries()

@@ -46,6 +46,22 @@ def test_training_goes_on_from_the_best_weights_and_says_whose(tool, tiny, sourc
     }
 
 
+def test_a_layer_made_from_images_is_taken_over_and_not_made_anew(tool, tiny, tmp_path):
+    """`vgg_fast` whitens its own first images; behind that layer are the weights that learned with it."""
+    own = ["-o", "model.name=vgg_fast", "-o", "train.epochs=1", "-o", "data.preprocess={size: 32, resize: 32}"]
+    own += ["-o", "optim.lr_scale={features.whiten.weight: 0}"]
+    assert tool("train", "-c", tiny, *own, "--run", tmp_path / "source") == 0
+    other = [*own, "-o", "seed=5", "-o", "data.limit=100"]
+    assert tool("train", "-c", tiny, *other, "--run", tmp_path / "fresh") == 0
+    assert tool("train", "-c", tiny, *other, "--run", tmp_path / "run", "--init-from", tmp_path / "source") == 0
+    source, fresh, run = (
+        load_checkpoint(tmp_path / name / "checkpoints" / "last").model["features.whiten.weight"]
+        for name in ("source", "fresh", "run")
+    )
+    assert not np.array_equal(fresh, source)
+    assert np.array_equal(run, source)
+
+
 def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, tmp_path, capsys):
     for number in range(40):
         path = tmp_path / "images" / ("dark", "light")[number % 2] / f"{number}.png"
