@@ -30,9 +30,11 @@ def scale_fresh_layers(setup: TrainingSetup) -> None:
 
     This is layer-sequential unit variance (Mishkin and Matas 2016, "All you need is a good init", algorithm 1, without
     the orthogonal start) for the layers that have no published weights. A fresh normalisation of statistics
-    (`pooled`) takes their mean and variance and keeps them.
+    (`pooled`) takes their mean and variance and keeps them. A user's own network, whose layers need not follow one
+    another, is left as it is.
     """
-    assert isinstance(setup.model, ConvClassifier)  # no other network takes a weight file
+    if not isinstance(setup.model, ConvClassifier):
+        return
     layers = list(setup.trained) if setup.features else [layer for _, layer in named_chain(setup.model)]
     setup.model.eval()
     values = first_inputs(setup.train, FEATURES if setup.features else IMAGES)

@@ -20,6 +20,23 @@ from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
+OWN_NETWORK = """
+import paddle
+from paddle import nn
+from paddlecnn.models import register
+
+@register
+class branches(nn.Layer):
+    def __init__(self, num_classes: int = 10):
+        super().__init__()
+        self.left, self.right = nn.Conv2D(3, 6, 3), nn.Conv2D(3, 6, 3)
+        self.pool, self.out = nn.AdaptiveMaxPool2D(2), nn.Linear(48, num_classes)
+
+    def forward(self, images):
+        both = paddle.concat([self.pool(self.left(images)), self.pool(self.right(images))], axis=1)
+        return self.out(paddle.flatten(both, 1))
+"""
+
 
 @pytest.fixture
 def source(tool, tiny, tmp_path) -> Path:
@@ -62,16 +79,20 @@ def test_a_layer_made_from_images_is_taken_over_and_not_made_anew(tool, tiny, tm
     assert np.array_equal(run, source)
 
 
-def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, tmp_path, capsys):
+@pytest.fixture
+def two_classes(tmp_path) -> list[str]:
+    """Options that train on a folder of dark and light pictures."""
     for number in range(40):
         path = tmp_path / "images" / ("dark", "light")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((28, 28, 3), 40 + 150 * (number % 2) + number, np.uint8)).save(path)
+    return ["-o", "data.name=folder", "-o", f"data.root={tmp_path / 'images'}", "-o", "data.augment.pad=0"]
+
+
+def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, two_classes, tmp_path, capsys):
     capsys.readouterr()
-    other = ["-o", "data.name=folder", "-o", f"data.root={tmp_path / 'images'}", "-o", "data.augment.pad=0"]
-    assert (
-        tool("train", "-c", tiny, *other, "--run", tmp_path / "run", "--init-from", source, "-o", "optim.lr=1e-12") == 0
-    )
+    other = [*two_classes, "-o", "optim.lr=1e-12"]
+    assert tool("train", "-c", tiny, *other, "--run", tmp_path / "run", "--init-from", source) == 0
     said = capsys.readouterr().out
     names = load_checkpoint(source / "checkpoints" / "best").model
     last = "classifier.fc5"
@@ -80,6 +101,20 @@ def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, tmp_p
     assert started.model[f"{last}.weight"].shape[1] == 2
     # The source's preprocessing goes with its weights.
     assert started.state.preprocess == load_checkpoint(source / "checkpoints" / "best").state.preprocess
+
+
+def test_a_network_of_ones_own_starts_from_a_run_with_other_classes(tool, tiny, two_classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN_NETWORK)
+    own = ["-o", "model={name: branches, module: own.py}"]
+    assert tool("train", "-c", tiny, *own, "--run", "source") == 0
+    assert (
+        tool("train", "-c", tiny, *own, *two_classes, "-o", "optim.lr=1e-12", "--run", "run", "--init-from", "source")
+        == 0
+    )
+    source, run = (load_checkpoint(Path(name) / "checkpoints" / "best").model for name in ("source", "run"))
+    np.testing.assert_allclose(run["left.weight"], source["left.weight"], atol=1e-7)
+    assert run["out.weight"].shape == (48, 2)
 
 
 def test_a_run_killed_before_its_first_checkpoint_resumes_without_the_source(tool, tiny, source, tmp_path):
