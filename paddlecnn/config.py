@@ -253,7 +253,9 @@ class TrainConfig(Section):
     batch_size: PositiveInt = 128  # over all processes together
     accumulate: PositiveInt = 1  # a batch is computed in this many parts, one after another
     label_smoothing: Fraction = 0.0
-    monitor: Literal["top1", "loss"] = "top1"  # what selects the best epoch, on validation
+    # What selects the best epoch, on validation. last: nothing; the last epoch counts as the best, so that the images
+    # of a fold have no influence on the network that they measure.
+    monitor: Literal["top1", "loss", "last"] = "top1"
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
     # What runs the layers on a CPU: auto is oneDNN if it is there. The variable PADDLECNN_ENGINE is another default.
@@ -284,4 +286,6 @@ class Config(Section):
     def early_stop_has_validation(self) -> Config:
         if self.train.early_stop and not self.data.validates:
             raise ValueError("train.early_stop: needs validation images; data.val_fraction is 0")
+        if self.train.early_stop and self.train.monitor == "last":
+            raise ValueError("train.early_stop: selects an epoch on validation, and train.monitor: last does not")
         return self

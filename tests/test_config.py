@@ -75,6 +75,10 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
         ("optim.schedule={name: step}", "optim.schedule.step_size: missing"),
         ("train=3", "train: input should be a section of keys, not 3"),
         ("data.folds=3", None),
+        (
+            "train={epochs: 9, monitor: last, early_stop: {patience: 2}}",
+            "train.early_stop: selects an epoch on validation, and train.monitor: last does not",
+        ),
         ("epochs", "not of the form key.path=value"),
         ("train.epochs.x=3", "train.epochs"),
         ("model.options.num_classes=5", "model: options.num_classes: not an option; it follows the data's classes"),

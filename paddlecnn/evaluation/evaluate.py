@@ -19,7 +19,7 @@ from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.metrics import report
 from paddlecnn.evaluation.predict import Predictions, check_same_data, predict_split
 from paddlecnn.files import write_json, written_aside
-from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.run_dir import RunDir, reservations
 from paddlecnn.runs.state import RunState, Scores
 from paddlecnn.text_tables import text_table
 
@@ -59,6 +59,7 @@ def evaluate_run(
         "checkpoint": checkpoint,
         "epoch": loaded.state.epoch,
         "step": loaded.state.step,
+        "reservations": reservations([run]) if (split, checkpoint) == ("val", "best") else [],
         **report(predictions.logits, predictions.labels, predictions.classes),
     }
     write_predictions(run.predictions(split), predictions)
@@ -130,4 +131,4 @@ def as_text(figures: dict[str, Any]) -> str:
         [name, f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{int(row['support']):,}"]
         for name, row in figures["per_class"].items()
     ]
-    return "\n".join([*lines, text_table(rows)])
+    return "\n".join([*lines, *figures["reservations"], text_table(rows)])

@@ -1,8 +1,8 @@
 """95 % confidence intervals for an accuracy and for a mean log loss.
 
 They describe the luck in the choice of images, for a predictor that these images did not influence. Where something
-was fitted, the values come from a cross-fit. The epoch of a run was selected on the same validation images, which no
-interval accounts for: whoever prints one says so (EPOCH_NOTE).
+was fitted, the values come from a cross-fit. Where the epoch of a run was selected on the same validation images, no
+interval accounts for it: whoever prints one says so (RunDir.reservations).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from paddlecnn.randomness import generator
 LEVEL = 0.95
 DRAWS = 4000  # of the weights in the interval of a mean
 CHUNK = 1 << 22  # numbers drawn at a time
-EPOCH_NOTE = "the epoch was selected on the same images, so these figures are slightly optimistic"
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from paddlecnn.data.datasets import open_dataset
 from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.evaluation.calibration import cross_fitted, image_losses, worst_loss
 from paddlecnn.evaluation.evaluate import write_predictions
-from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
+from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
 from paddlecnn.files import write_json
 from paddlecnn.runs.fold_job import FoldJob
+from paddlecnn.runs.run_dir import reservations
 from paddlecnn.text_tables import text_table
 
 
@@ -27,14 +28,13 @@ def evaluate_folds(job: FoldJob, module: str | None = None) -> dict[str, Any]:
     `folds` has a row for each fold, `all` the one of all images: n, accuracy, log_loss as trained and calibrated, each
     with its 95 % interval. An image is calibrated by a fit on the other folds.
     """
-    validations, epochs, notes = [], [], [EPOCH_NOTE]
+    validations, epochs = [], []
     for folder in job.runs:  # one network in memory at a time
         run = load_run(folder, module=module)
         splits = open_dataset(run.config.data, run.config.seed)
         check_same_data(run, splits)
         validations.append(predict_split(run, splits, "val"))
         epochs.append(run.state.epoch)
-        notes += folder.start_note()
     merged = merge(validations)
     assert merged.labels is not None  # they were trained on
     assert merged.parts is not None  # folds have no image in common
@@ -46,7 +46,7 @@ def evaluate_folds(job: FoldJob, module: str | None = None) -> dict[str, Any]:
         for fold, epoch in enumerate(epochs)
     ]
     everything = scores(merged, calibrated, worst, seed, np.arange(len(merged.ids)))
-    table = {"folds": rows, "all": everything, "notes": notes}
+    table = {"folds": rows, "all": everything, "notes": reservations(job.runs)}
     if distributed.rank() == 0:
         # Probabilities as logits, which is what predictions consist of.
         write_predictions(job.path / "out_of_fold.csv", dataclasses.replace(merged, logits=np.log(calibrated)))

@@ -50,6 +50,7 @@ def blend_files(
         target.ids,
         blended_origin(files, entries),
         calibrated_members=True,
+        notes=("where the epoch of a member was selected on the same images, these figures are slightly optimistic",),
     )
     return write_candidate(inputs, settings, path)
 

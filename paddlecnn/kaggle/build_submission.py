@@ -25,7 +25,7 @@ from paddlecnn.evaluation.calibration import (
     probability_columns,
     worst_loss,
 )
-from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
+from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.files import file_digest, save_png, write_json, written_aside
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
@@ -170,7 +170,7 @@ def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blen
 
 def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> list[str]:
     """Reservations about the expected score and the fit, a line each."""
-    notes = [EPOCH_NOTE, *inputs.notes]
+    notes = [*inputs.notes]
     if inputs.competition.metric == "accuracy":
         return notes
     if inputs.calibrated_members:

@@ -17,7 +17,7 @@ from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.submission import check_writable, sample_ids
 from paddlecnn.runs.fold_job import is_job
 from paddlecnn.runs.provenance import git_state
-from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.run_dir import RunDir, reservations
 
 
 def submit_runs(
@@ -74,7 +74,7 @@ def submit_runs(
         expected_ids,
         {column: ";".join(one[column] for one in origins) for column in origins[0]},
         config.seed,
-        notes=tuple(note for run in runs for note in run.start_note()),
+        notes=tuple(reservations(runs)),
     )
     return write_candidate(inputs, settings or Settings(), path)
 

@@ -26,7 +26,7 @@ from paddlecnn.models.registry import default_options, is_published
 from paddlecnn.models.summary import summarize
 from paddlecnn.reporting.page import points
 from paddlecnn.reporting.records import NOT_THE_EXPERIMENT
-from paddlecnn.runs.run_dir import RunDir, find_run
+from paddlecnn.runs.run_dir import RunDir, find_run, reservations
 from paddlecnn.runs.state import RunState
 
 logger = logging.getLogger(__name__)
@@ -149,6 +149,12 @@ class Comparison:
     keys: tuple[str, ...]  # key paths in which the rows differ
     differences: tuple[Difference | None, ...]  # None for the reference and for a row without an equal seed
     split: str
+
+    @cached_property
+    def reservations(self) -> list[str]:
+        """What makes accuracies on validation images optimistic; nothing does on test images."""
+        runs = (one.run for row in self.rows for one in row.members if self.split == "validation")
+        return reservations(runs)
 
     def answer(self, number: int) -> str:
         """In a sentence or two, what a row buys over the reference."""

@@ -77,4 +77,4 @@ def as_text(comparison: Comparison) -> str:
             ]
         )
     answers = [comparison.answer(number) for number in range(1, len(comparison.rows))]
-    return "\n\n".join([text_table(rows), *answers])
+    return "\n\n".join([text_table(rows), *answers, *comparison.reservations])

@@ -15,7 +15,7 @@ from paddlecnn.errors import DataError
 from paddlecnn.evaluation.blending import Blend, fit_blend
 from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, image_losses, worst_loss
 from paddlecnn.evaluation.evaluate import stored_predictions
-from paddlecnn.evaluation.intervals import EPOCH_NOTE, Estimate, accuracy_estimate, log_loss_estimate
+from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.registry import default_options
 from paddlecnn.reporting.activations import feature_maps, first_filters, record, suppressions
@@ -33,7 +33,7 @@ from paddlecnn.reporting.mistakes import mistakes, picture
 from paddlecnn.reporting.page import data_uri, write_page
 from paddlecnn.reporting.published import published_for
 from paddlecnn.reporting.theme import svg
-from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.run_dir import RunDir, reservations
 from paddlecnn.training.profile import read_phases
 
 LRN_IMAGES = 32  # whose activations are examined
@@ -93,7 +93,7 @@ def outcome(evidence: Evidence) -> dict[str, Any]:
         "top5": evidence.figures["top5"],
         "images": len(losses),
         "test": test,
-        "epoch_note": EPOCH_NOTE,
+        "reservations": reservations([evidence.loaded.run]),
         "published": published,
         "most_frequent": np.bincount(evidence.labels).max() / len(losses),
         "anchor_chart": svg(
@@ -135,7 +135,7 @@ def curves(evidence: Evidence) -> dict[str, Any]:
     assert val is not None  # of a run with validation images
     described = (
         f"Training ends at loss {train.loss:.3f} and accuracy {train.top1:.1%}, validation at {val.loss:.3f} and "
-        f"{val.top1:.1%}; the best epoch is {best} of {len(history)}."
+        f"{val.top1:.1%}; the network shown is that of epoch {best} of {len(history)}."
     )
     return {
         "curves": [svg(history_figure(history, best, name), name, described) for name in ("loss", "top1")],

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,6 +24,7 @@ from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.state import RunState
 
 JOB = "job.yaml"  # in the folder of a cross-validation (fold_job.py)
+EPOCH_NOTE = "the epoch was selected on the same images, so these figures are slightly optimistic"
 
 
 class RunDir(ConfigDir):
@@ -110,16 +111,23 @@ class RunDir(ConfigDir):
         """Remove the weights of --init-from, which a run with a checkpoint of its own no longer needs."""
         shutil.rmtree(self.path / "initial", ignore_errors=True)
 
-    def start_note(self) -> list[str]:
-        """A reservation about the scores of a run that started from one trained on other images, if it did."""
+    def reservations(self) -> Iterator[str]:
+        """What makes the scores on its validation images optimistic, in the run or in the one that it started from."""
+        if self.config.data.validates and self.config.train.monitor != "last":
+            yield EPOCH_NOTE
         source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
-        if not source.get("trained_on_other_images"):
-            return []
-        return [f"{self.path} started from {source['run']}, which may have been trained on its validation images"]
+        yield from source.get("reservations", ())
+        if source.get("trained_on_other_images"):
+            yield f"{self.path} started from {source['run']}, which may have been trained on its validation images"
 
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability a class."""
         return self.path / f"predictions_{split}.csv"
+
+
+def reservations(runs: Iterable[RunDir]) -> list[str]:
+    """The reservations about the scores of several runs, each once."""
+    return list(dict.fromkeys(note for run in runs for note in run.reservations()))
 
 
 def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:

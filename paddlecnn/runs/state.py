@@ -60,7 +60,8 @@ class Scores(Record):
 
 
 class BestEpoch(Scores):
-    """The best validation so far; without validation images (n = 0) the last epoch, with its scores in training."""
+    """The best validation so far, or the last with `train.monitor: last`; without validation images (n = 0) the last
+    epoch, with its scores in training."""
 
     epoch: Count
     step: Count
@@ -93,15 +94,15 @@ class Progress(Record):
     seconds: float = 0.0  # of training, all sessions together
     lr: float = 0.0  # learning rate of the last step
 
-    def end_epoch(self, record: EpochRecord, monitor: Literal["top1", "loss"], min_delta: float) -> bool:
-        """Count a finished epoch; True if it is the best so far, as the last is without validation images.
+    def end_epoch(self, record: EpochRecord, monitor: Literal["top1", "loss", "last"], min_delta: float) -> bool:
+        """Count a finished epoch; True if it is the best so far, as the last is without anything to select by.
 
         `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`.
         """
         self.epoch += 1
         self.history.append(record)
         scores = record.val or Scores(n=0, loss=record.train.loss, top1=record.train.top1)
-        gain = math.inf if self.best is None or not scores.n else improvement(scores, self.best, monitor)
+        gain = improvement(scores, self.best, monitor)
         if gain > 0:
             self.best = BestEpoch(epoch=self.epoch, step=self.step, **scores.model_dump())
         self.epochs_since_best = 0 if gain > min_delta else self.epochs_since_best + 1
@@ -110,8 +111,10 @@ class Progress(Record):
         return gain > 0
 
 
-def improvement(scores: Scores, best: Scores, monitor: Literal["top1", "loss"]) -> float:
-    """The difference to the best scores, positive if better."""
+def improvement(scores: Scores, best: Scores | None, monitor: Literal["top1", "loss", "last"]) -> float:
+    """The difference to the best scores, positive if better; infinite where no earlier epoch competes."""
+    if best is None or not scores.n or monitor == "last":
+        return math.inf
     return best.loss - scores.loss if monitor == "loss" else scores.top1 - best.top1
 
 

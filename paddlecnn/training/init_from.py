@@ -15,7 +15,7 @@ from paddlecnn.errors import WeightsError
 from paddlecnn.files import file_digest
 from paddlecnn.models.weights.conversion import listed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint
-from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.run_dir import RunDir, reservations
 from paddlecnn.runs.state import DataIdentity
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def read_source(run: RunDir) -> Source:
         "epoch": checkpoint.state.epoch,
         "config_hash": checkpoint.state.config_hash,
         "sha256": file_digest(folder / "model.safetensors"),
+        "reservations": reservations([run]),
     }
     return Source(dataclasses.replace(checkpoint, optimizer={}), record)
 

@@ -127,7 +127,7 @@ class MetricLogger:
                 duration(seconds),
                 f"{record.images_per_second:,.0f}",
                 f", {duration(left)} left" if left else "",
-                "  best so far" if is_best and record.val else "",
+                "  best so far" if is_best and record.val and self.config.monitor != "last" else "",
             )
 
     def list_excluded(self, excluded: list[tuple[str, str]]) -> None:

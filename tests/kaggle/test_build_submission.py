@@ -186,9 +186,10 @@ def test_settings_are_read():
 
 
 def test_what_limits_the_expected_score_is_reported(tmp_path):
-    report = write_candidate(candidate("one"), Settings(), tmp_path / "a.csv").report()
+    made = candidate("one", notes=("a reservation about the run",))
+    report = write_candidate(made, Settings(), tmp_path / "a.csv").report()
     assert any(line.endswith(", cross-fitted") for line in report)
-    assert "the epoch was selected on the same images, so these figures are slightly optimistic" in report
+    assert "a reservation about the run" in report
     assert not any("end of its range" in line for line in report)
     flat = candidate("one", sharpness=1e-9)  # only a temperature far below the range would help
     note = "T is at the end of its range, 0.1 to 20: these images do not determine it; --temperature sets it"

@@ -91,6 +91,33 @@ def test_every_image_is_scored_by_the_run_that_was_not_trained_on_it(tool, train
     assert f"{everything['log_loss_calibrated']['mean']:.5f}" in output
 
 
+@pytest.mark.parametrize("monitor", ["loss", "last"])
+def test_a_figure_says_whether_its_epoch_was_selected_on_the_same_images(tool, tmp_path, capsys, monitor):
+    config = tmp_path / "folds.yaml"
+    config.write_text(DIGITS.replace("folds: 3", "folds: 2").replace("train: {", f"train: {{monitor: {monitor}, "))
+    job, other = tmp_path / "job", tmp_path / "other"
+    rate = "optim.lr=1"  # validation becomes worse from some epoch on
+    assert tool("train", "-c", config, "--all-folds", "--run", job, "-o", rate) == 0
+    printed = [capsys.readouterr().out]
+    table = json.loads((job / "out_of_fold.json").read_text())
+    histories = [json.loads((job / f"fold-{fold}/checkpoints/last/state.json").read_text()) for fold in range(2)]
+    expected = [
+        4 if monitor == "last" else min(one["history"], key=lambda epoch: epoch["val"]["loss"])["epoch"]
+        for one in histories
+    ]
+    assert [row["epoch"] for row in table["folds"]] == expected
+    assert tool("eval", job / "fold-0") == 0
+    assert tool("compare", job / "fold-0", job / "fold-1") == 0
+    assert tool("submit", job, "--out", tmp_path / "job.csv") == 0
+    printed.append(capsys.readouterr().out)
+    note = "the epoch was selected on the same images"
+    assert [text.count(note) for text in printed] == ([0, 0] if monitor == "last" else [1, 3])
+    # A run that starts from one inherits what is to be said about it.
+    assert tool("train", "-c", config, "--init-from", job / "fold-0", "--run", other, "-o", "train.monitor=last") == 0
+    assert tool("eval", other) == 0
+    assert (note in capsys.readouterr().out) == (monitor == "loss")
+
+
 def test_each_fold_has_its_report(job):
     assert all((job / f"fold-{fold}" / "report.html").is_file() for fold in range(3))
 
