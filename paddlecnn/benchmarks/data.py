@@ -26,7 +26,7 @@ import numpy as np
 from paddlecnn.config import Augment, DataConfig, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset
 from paddlecnn.data.datasets import defaults, open_parts
-from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.storage.file_storage import FolderStorage
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def one_core() -> Iterator[None]:
 
 
 def loader_batches(dataset: Dataset, spec: Preprocess, augment: Augment, cache: str | None = None) -> Batches:
-    loader = make_loader(dataset, spec, BATCH, augment=augment, shuffle=True, cache=cache)
+    loader = Loader(dataset, spec, BATCH, augment=augment, shuffle=True, cache=cache)
     return lambda epoch: (len(batch.indices) for batch in loader.epoch(epoch))
 
 

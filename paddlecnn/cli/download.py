@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from paddlecnn.cli.common import command_parser
-from paddlecnn.data.install import COMPETITIONS, NAMES, install_cifar, install_competition, installed
+from paddlecnn.data.install import COMPETITIONS, NAMES, install_cifar, install_competition
 from paddlecnn.data.sources.cifar import EDITIONS
 from paddlecnn.errors import UserError
 
@@ -65,7 +65,7 @@ def get_weights(args: argparse.Namespace) -> int:
 
 def install(competition: str, dest: Path, source: Path | None) -> Path:
     """The competition's folder below `dest`; its bundle comes from Kaggle unless it is on disk."""
-    if source is None and not installed(competition, dest):
+    if source is None and not (dest / competition).exists():
         from paddlecnn.kaggle.download import download_competition  # imports Kaggle's client
 
         source = download_competition(competition, dest)

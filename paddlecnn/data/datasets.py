@@ -45,7 +45,7 @@ class Source:
 SOURCES: dict[str, Source] = {
     "digits": Source(digits.load, digits.PREPROCESS, digits.COUNTS),
     **{
-        name: Source(cifar.load, edition.preprocess, edition.counts, cifar.unofficial_files)
+        name: Source(cifar.load, edition.preprocess, cifar.COUNTS, cifar.unofficial_files)
         for name, edition in cifar.EDITIONS.items()
     },
     "kaggle_cifar10": Source(kaggle_cifar.load, kaggle_cifar.PREPROCESS, kaggle_cifar.COUNTS),

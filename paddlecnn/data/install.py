@@ -9,11 +9,10 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 from paddlecnn.config import DataConfig
-from paddlecnn.data.base import PublishedSplits
+from paddlecnn.data.datasets import open_parts
 from paddlecnn.data.sources import cifar, dogs_vs_cats, kaggle_cifar
 from paddlecnn.data.storage.archives import extract, unpack_into, unpacked_size
 from paddlecnn.data.storage.download import check_digest, download
@@ -33,6 +32,7 @@ COMPETITIONS = {
     "kaggle_cifar10": kaggle_cifar.COMPETITION,
     "cifar-10": kaggle_cifar.COMPETITION,
 }
+DATA_SETS = {REDUX: "dogs_vs_cats", FIRST_EDITION: "dogs_vs_cats", kaggle_cifar.COMPETITION: "kaggle_cifar10"}
 NAMES = (*cifar.EDITIONS, *COMPETITIONS)
 ELSEWHERE = "choose a --dest on another disk"
 
@@ -78,11 +78,6 @@ def copy_cifar(edition: cifar.Edition, source: Path, folder: Path) -> Path:
             shutil.copyfile(file, aside / file.name)
         cifar.check_folder(edition, aside)
     return folder
-
-
-def installed(competition: str, dest: Path) -> bool:
-    """Whether the folder of a competition exists, so that no bundle is needed."""
-    return (dest / competition).exists()
 
 
 def install_competition(competition: str, dest: Path, source: Path) -> Path:
@@ -146,30 +141,19 @@ def unpack_inner_zips(folder: Path) -> None:
         inner.unlink()
 
 
-LOADERS: dict[str, tuple[str, Callable[[DataConfig], PublishedSplits]]] = {
-    REDUX: ("dogs_vs_cats", dogs_vs_cats.load),
-    FIRST_EDITION: ("dogs_vs_cats", dogs_vs_cats.load),
-    kaggle_cifar.COMPETITION: ("kaggle_cifar10", kaggle_cifar.load),
-}
-
-
 def check_competition(competition: str, folder: Path, name: Path | None = None) -> None:
     """Raise DataError unless the folder contains training and test images and the sample submission fits them.
 
     name  the folder's later name, for messages
     """
     name = name or folder
-    data_name, load = LOADERS[competition]
+    other = f"{name}: not the content of the competition {competition}"
     try:
-        parts = load(DataConfig(name=data_name, root=str(folder)))
+        parts = open_parts(DataConfig(name=DATA_SETS[competition], root=str(folder)))
     except DataError as error:
-        reason = str(error).replace(str(folder), str(name))
-        raise DataError(f"{name}: not the content of the competition {competition} ({reason})") from None
+        raise DataError(f"{other} ({str(error).replace(str(folder), str(name))})") from None
     if parts.test is None:
-        raise DataError(
-            f"{name}: not the content of the competition {competition} (it contains no test images); "
-            "remove it and get it again"
-        )
+        raise DataError(f"{other} (it contains no test images); remove it and get it again")
     logger.info("%s images in test, %s images in train", f"{len(parts.test):,}", f"{len(parts.train):,}")
     for sample in folder.glob("sample*ubmission.csv"):
         lines = read_file(sample, "get the bundle again").decode("utf-8", "replace").splitlines()

@@ -19,7 +19,7 @@ from paddlecnn.config import Preprocess
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import Splits, require_classes
 from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
-from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import preprocess_image, resolve
 from paddlecnn.data.pipeline.views import prediction_views
 from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
@@ -198,7 +198,7 @@ def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none")
         features.compute(features.missing([dataset], list(views)))
     logits = np.zeros((len(dataset), len(run.classes)))
     for view, weight in views.items():
-        loader = make_loader(
+        loader = Loader(
             dataset,
             run.preprocess,
             run.config.train.batch_size,

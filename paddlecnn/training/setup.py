@@ -19,7 +19,7 @@ from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import Splits, defaults, open_dataset
 from paddlecnn.data.pipeline.features import FeatureLoader, FrozenFeatures, Unit, frozen_features
-from paddlecnn.data.pipeline.loader import Loader, make_loader
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model, freeze
@@ -114,7 +114,7 @@ def build_training(config: Config, engine_name: str | None = None, start: Checkp
         "shard": (distributed.rank(), distributed.world_size()),
         "cache": None if features else config.data.cache,
     }
-    train = make_loader(
+    train = Loader(
         splits.train,
         preprocess,
         config.train.batch_size,
@@ -123,7 +123,7 @@ def build_training(config: Config, engine_name: str | None = None, start: Checkp
         shuffle=True,
         **shared,
     )
-    val = make_loader(splits.val, preprocess, config.train.batch_size, **shared)
+    val = Loader(splits.val, preprocess, config.train.batch_size, **shared)
     if features:
         train, val = FeatureLoader(train, features), FeatureLoader(val, features)
     return TrainingSetup(
@@ -139,7 +139,7 @@ def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
 
 def first_images(dataset: Dataset, preprocess: Preprocess, count: int = 5000) -> paddle.Tensor:
     """The first images of a data set as the network sees them, without augmentation."""
-    return next(make_loader(dataset.subset(np.arange(min(count, len(dataset)))), preprocess, count).epoch(0)).images
+    return next(Loader(dataset.subset(np.arange(min(count, len(dataset)))), preprocess, count).epoch(0)).images
 
 
 def layers_without(model: paddle.nn.Layer, loaded: Sequence[str]) -> tuple[paddle.nn.Layer, ...]:

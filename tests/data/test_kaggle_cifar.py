@@ -11,7 +11,7 @@ import pytest
 from helpers.images import encoded, photo, zipped
 from paddlecnn.config import DataConfig
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
-from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.sources.kaggle_cifar import CLASSES, PackedDataset
 from paddlecnn.errors import DataError
 
@@ -70,7 +70,7 @@ def test_the_test_part_is_not_decoded_before_it_is_used(packed):
     assert len(splits.test) == 10
     assert isinstance(splits.test, PackedDataset)
     assert "images" not in vars(splits.test)
-    batch = next(make_loader(splits.test, defaults("kaggle_cifar10"), 4).epoch(0))
+    batch = next(Loader(splits.test, defaults("kaggle_cifar10"), 4).epoch(0))
     assert batch.images.shape == [4, 3, 32, 32]
     assert isinstance(splits.test.images, np.memmap)
     assert np.array_equal(splits.test.image(0), image("test", int(splits.test.ids[0])))

@@ -11,7 +11,7 @@ from helpers.images import encoded, photo
 from paddlecnn.config import Augment, Preprocess
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import SOURCES, defaults
-from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import preprocess_image, resize_image, resolve, square
 from paddlecnn.errors import ConfigError
 
@@ -97,8 +97,8 @@ def test_prediction_sees_what_evaluation_sees(tmp_path):
     dataset = ArrayDataset("made", ("a",), list("01234"), np.zeros(5), pixels)
     for spec in (Preprocess(size=40, resize=48), Preprocess(size=40), Preprocess(size=64, resize=72)):
         resolved = resolve(spec, IMAGENET)
-        batch = next(make_loader(dataset, resolved, 5).epoch(0)).images.numpy()
-        unchanged = next(make_loader(dataset, resolved, 5, augment=Augment()).epoch(0)).images.numpy()
+        batch = next(Loader(dataset, resolved, 5).epoch(0)).images.numpy()
+        unchanged = next(Loader(dataset, resolved, 5, augment=Augment()).epoch(0)).images.numpy()
         for i, image in enumerate(pixels):
             file = tmp_path / f"{i}.png"
             file.write_bytes(encoded(image, "PNG"))

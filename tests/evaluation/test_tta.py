@@ -9,7 +9,7 @@ from paddle import nn
 
 from paddlecnn.config import Preprocess
 from paddlecnn.data.base import ArrayDataset
-from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.views import View, prediction_views
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.metrics import predict_logits
@@ -38,7 +38,7 @@ def pictures() -> ArrayDataset:
 def logits_of(kind: str, pictures: ArrayDataset) -> np.ndarray:
     total = np.zeros((len(pictures), 2))
     for view, weight in prediction_views(kind, SPEC).items():
-        total += weight * predict_logits(CornersOf(), make_loader(pictures, SPEC, 2, view=view))
+        total += weight * predict_logits(CornersOf(), Loader(pictures, SPEC, 2, view=view))
     return total
 
 

@@ -14,7 +14,7 @@ import pytest
 from paddlecnn.config import Augment, DataConfig
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
-from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.loader import Loader
 
 pytestmark = pytest.mark.real
 BUNDLE = "dogs-vs-cats-redux-kernels-edition.zip"
@@ -73,7 +73,7 @@ def test_the_bundle_of_the_competition_is_read_in_place(real_data):
     assert np.bincount(parts.train.labels).tolist() == [1001, 1001]
     sound, excluded = filter_readable(parts.train)
     assert (len(sound), excluded) == (2002, [])
-    loader = make_loader(
+    loader = Loader(
         parts.train.subset(np.arange(0, 2002, 20)),
         defaults("dogs_vs_cats"),
         32,

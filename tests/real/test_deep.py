@@ -12,7 +12,7 @@ import pytest
 
 from paddlecnn.config import DataConfig
 from paddlecnn.data.datasets import defaults, open_dataset
-from paddlecnn.data.pipeline.loader import make_loader
+from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.models import create_model
 
 pytestmark = pytest.mark.real
@@ -26,7 +26,7 @@ def test_vgg19_without_batch_normalisation_leaves_ln_10_in_50_steps(real_data, t
     network = create_model("vgg19_cifar", dropout=0.0)
     optimizer = paddle.optimizer.Adam(1e-4, parameters=network.parameters())
     losses = []
-    for batch in make_loader(images, defaults("cifar10"), 32, shuffle=True).epoch(0):
+    for batch in Loader(images, defaults("cifar10"), 32, shuffle=True).epoch(0):
         loss = paddle.nn.functional.cross_entropy(network(batch.images), batch.labels)
         loss.backward()
         optimizer.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,11 @@ class Report:
     def is_sound(self) -> bool:
         return not any(finding.level == "error" for finding in self.findings)
 
-    def add(self, level: str, what: str, names: list[str] | None = None) -> None:
-        self.findings.append(Finding(level, what, names or []))
+    def error(self, what: str, names: Sequence[str] = ()) -> None:
+        self.findings.append(Finding("error", what, list(names)))
+
+    def warn(self, what: str, names: Sequence[str] = ()) -> None:
+        self.findings.append(Finding("warning", what, list(names)))
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "sound": self.is_sound}
@@ -57,30 +61,25 @@ def check(config: Config, figures: Path) -> Report:
     try:
         parts = open_parts(config.data)
     except DataError as error:
-        report.add("error", str(error))
+        report.error(str(error))
         return report
-    check_checksums(report, config)
+    unofficial_files = SOURCES[config.data.name].unofficial_files
+    if unofficial_files and (wrong := unofficial_files(config.data)):
+        report.error(f"{len(wrong)} files are not the published ones, by their MD5", wrong)
     for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
         if part is not None:
             check_part(report, name, part, config, figures)
     if parts.test is not None:
-        check_leaks(report, "train", parts.train, "test", parts.test)
+        check_leaks(report.warn, "train", parts.train, "test", parts.test)
     check_split(report, config)
     return report
-
-
-def check_checksums(report: Report, config: Config) -> None:
-    """Each file against its published checksum, for data sets that have published checksums."""
-    unofficial_files = SOURCES[config.data.name].unofficial_files
-    if unofficial_files and (wrong := unofficial_files(config.data)):
-        report.add("error", f"{len(wrong)} files are not the published ones, by their MD5", wrong)
 
 
 def check_part(report: Report, name: str, part: Dataset, config: Config, figures: Path) -> None:
     """Counts, every image, balance, duplicates and figures of one part."""
     stated = SOURCES[config.data.name].counts
     if name in stated and len(part) != stated[name]:
-        report.add("error", f"{name} has {len(part):,} images; the publisher states {stated[name]:,}")
+        report.error(f"{name} has {len(part):,} images; the publisher states {stated[name]:,}")
     infos = inspect_all(part)
     check_images(report, name, part, infos)
     check_balance(report, name, part)
@@ -99,19 +98,17 @@ def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo
 
     def warn(text: str, found: list[int]) -> None:
         if found:
-            report.add("warning", f"{name}: {len(found):,} images {text}", [part.ids[i] for i in found])
+            report.warn(f"{name}: {len(found):,} images {text}", [part.ids[i] for i in found])
 
     faults = [info.fault for info in infos if info.fault is not None]
     if faults:
-        report.add("error", f"{name}: {len(faults):,} images cannot be read", faults)
+        report.error(f"{name}: {len(faults):,} images cannot be read", faults)
     sound = [(i, info) for i, info in enumerate(infos) if info.fault is None]
     for mode in sorted({info.mode for _, info in sound} - set(USUAL_MODES)):
         warn(f"are {mode}, not RGB; they are converted", [i for i, info in sound if info.mode == mode])
     for kind in sorted({info.wrong_suffix for _, info in sound if info.wrong_suffix}):
-        warn(
-            f"are {kind} under another suffix; they are read by their content",
-            [i for i, info in sound if info.wrong_suffix == kind],
-        )
+        found = [i for i, info in sound if info.wrong_suffix == kind]
+        warn(f"are {kind} under another suffix; they are read by their content", found)
     warn("are rotated by EXIF; they are read upright", [i for i, info in sound if info.rotated])
     warn(f"have a side below {TINY} pixels", [i for i, info in sound if min(info.width, info.height) < TINY])
 
@@ -122,10 +119,8 @@ def check_balance(report: Report, name: str, part: Dataset) -> None:
     counts = np.bincount(part.labels, minlength=len(part.classes))
     rare = [f"{part.classes[i]}: {counts[i]:,}" for i in np.flatnonzero(counts < RARE * counts.max())]
     if rare:
-        report.add(
-            "warning",
-            f"{name}: {len(rare)} classes have less than a tenth of the largest ({counts.max():,} images)",
-            rare,
+        report.warn(
+            f"{name}: {len(rare)} classes have less than a tenth of the largest ({counts.max():,} images)", rare
         )
 
 
@@ -135,40 +130,28 @@ def check_duplicates(report: Report, name: str, part: Dataset, infos: list[Image
     content = [part.content_hashes[i] for i in readable]
     for group in exact_duplicates(content):
         members = [readable[i] for i in group]
-        labels = set() if part.labels is None else {int(part.labels[i]) for i in members}
-        if len(labels) > 1:
-            report.add(
-                "error",
-                f"{name}: one image under {len(labels)} labels "
-                f"({', '.join(part.classes[label] for label in sorted(labels))})",
-                [part.ids[i] for i in members],
-            )
+        ids = [part.ids[i] for i in members]
+        classes = [] if part.labels is None else [part.classes[label] for label in np.unique(part.labels[members])]
+        if len(classes) > 1:
+            report.error(f"{name}: one image under {len(classes)} labels ({', '.join(classes)})", ids)
         else:
-            report.add("warning", f"{name}: {len(members)} exact duplicates", [part.ids[i] for i in members])
+            report.warn(f"{name}: {len(members)} exact duplicates", ids)
     if len(readable) > MAX_IMAGES:
-        report.add("warning", f"{name}: not searched for near duplicates (more than {MAX_IMAGES:,} images)")
-    elif readable:
-        pairs = near_duplicates(np.stack([infos[i].thumbnail for i in readable]), content)
-        if pairs:
-            report.add(
-                "warning",
-                f"{name}: {len(pairs):,} pairs of images are nearly the same",
-                [f"{part.ids[readable[a]]} {part.ids[readable[b]]}" for a, b in pairs],
-            )
+        report.warn(f"{name}: not searched for near duplicates (more than {MAX_IMAGES:,} images)")
+    elif readable and (pairs := near_duplicates(np.stack([infos[i].thumbnail for i in readable]), content)):
+        names = [f"{part.ids[readable[a]]} {part.ids[readable[b]]}" for a, b in pairs]
+        report.warn(f"{name}: {len(pairs):,} pairs of images are nearly the same", names)
 
 
 def check_leaks(
-    report: Report, name: str, part: Dataset, other_name: str, other: Dataset, level: str = "warning"
+    report: Callable[[str, list[str]], None], name: str, part: Dataset, other_name: str, other: Dataset
 ) -> None:
     """Images that are in two parts."""
     where = dict(zip(part.content_hashes, part.ids, strict=True))
-    shared = [
-        f"{where[digest]} {image}"
-        for digest, image in zip(other.content_hashes, other.ids, strict=True)
-        if digest in where
-    ]
+    theirs = zip(other.content_hashes, other.ids, strict=True)
+    shared = [f"{where[digest]} {image}" for digest, image in theirs if digest in where]
     if shared:
-        report.add(level, f"{len(shared):,} images are in {name} and in {other_name}", shared)
+        report(f"{len(shared):,} images are in {name} and in {other_name}", shared)
 
 
 def check_split(report: Report, config: Config) -> None:
@@ -176,10 +159,10 @@ def check_split(report: Report, config: Config) -> None:
     try:
         splits = open_dataset(config.data, config.seed)
     except DataError as error:
-        report.add("error", str(error))
+        report.error(str(error))
         return
     report.parts["split"] = {"train": len(splits.train), "val": len(splits.val)}
-    check_leaks(report, "training", splits.train, "validation", splits.val, "error")
+    check_leaks(report.error, "training", splits.train, "validation", splits.val)
 
 
 def summary_of(part: Dataset, infos: list[ImageInfo]) -> dict[str, Any]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +18,6 @@ from paddlecnn.runtime import usable_cores
 
 THUMBNAIL = 10  # side, in pixels
 ORIENTATION = 0x0112  # the EXIF tag
-NO_THUMBNAIL = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,34 +30,20 @@ class ImageInfo:
     mode: str = "RGB"  # Pillow's name: RGB, L, CMYK, P, RGBA, I;16 ...
     wrong_suffix: str | None = None  # the true format of a file whose name has the suffix of another
     rotated: bool = False  # by EXIF
-    thumbnail: np.ndarray = field(default_factory=lambda: NO_THUMBNAIL)  # uint8 [10, 10], grey
+    thumbnail: np.ndarray | None = None  # uint8 [10, 10], grey
 
 
 def inspect_all(dataset: Dataset) -> list[ImageInfo]:
     """One ImageInfo per image, in order."""
-    with (
-        ThreadPoolExecutor(usable_cores()) as pool,
-        tqdm(total=len(dataset), unit="image", desc=f"reading {dataset.name}", disable=None) as bar,
-    ):
-        return list(counted(pool.map(partial(inspect, dataset), range(len(dataset))), bar))
-
-
-def counted(items: Iterator[ImageInfo], bar: tqdm[Any]) -> Iterator[ImageInfo]:
-    for item in items:
-        bar.update()
-        yield item
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        infos = pool.map(partial(inspect, dataset), range(len(dataset)))
+        return list(tqdm(infos, f"reading {dataset.name}", len(dataset), unit="image", disable=None))
 
 
 def inspect(dataset: Dataset, position: int) -> ImageInfo:
-    return inspect_file(dataset, position) if isinstance(dataset, FileDataset) else inspect_array(dataset, position)
-
-
-def inspect_array(dataset: Dataset, position: int) -> ImageInfo:
-    pixels = dataset.image(position)
-    return ImageInfo(width=pixels.shape[1], height=pixels.shape[0], thumbnail=thumbnail_of(pixels))
-
-
-def inspect_file(dataset: FileDataset, position: int) -> ImageInfo:
+    if not isinstance(dataset, FileDataset):
+        pixels = dataset.image(position)
+        return ImageInfo(width=pixels.shape[1], height=pixels.shape[0], thumbnail=thumbnail_of(pixels))
     name = dataset.path(position)
     try:
         data = dataset.stored_bytes(position)
@@ -94,11 +77,8 @@ def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     """
     if not isinstance(dataset, FileDataset):
         return dataset, []
-    faults = {}
-    for position in tqdm(range(len(dataset)), unit="image", desc=f"checking {dataset.name}", leave=False, disable=None):
-        reason = read_fault(dataset, position)
-        if reason:
-            faults[position] = reason
+    bar = tqdm(range(len(dataset)), unit="image", desc=f"checking {dataset.name}", leave=False, disable=None)
+    faults = {position: reason for position in bar if (reason := read_fault(dataset, position))}
     if not faults:
         return dataset, []
     if len(faults) == len(dataset):

@@ -6,7 +6,7 @@ A file is named by a hash of the images and of their processing; other data or a
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from paddlecnn.data.base import ArrayDataset, Dataset
+from paddlecnn.data.pipeline.prefetch import map_ahead
 from paddlecnn.data.pipeline.transforms import square
 from paddlecnn.data.storage.array_file import array_file
 from paddlecnn.runtime import usable_cores
@@ -43,10 +44,9 @@ def write_squares(dataset: Dataset, side: int, file: BinaryIO) -> None:
         return np.stack([square(dataset.image(i), side) for i in chunk])
 
     with (
-        ThreadPoolExecutor(usable_cores()) as pool,
+        closing(map_ahead(resized, chunks, usable_cores())) as results,
         tqdm(total=len(dataset), unit="image", desc=f"caching {dataset.name}", disable=None) as bar,
     ):
-        for begin in range(0, len(chunks), 16):  # a few at a time, so that the results do not pile up
-            for pixels in pool.map(resized, chunks[begin : begin + 16]):
-                file.write(pixels.tobytes())
-                bar.update(len(pixels))
+        for pixels in results:
+            file.write(pixels.tobytes())
+            bar.update(len(pixels))

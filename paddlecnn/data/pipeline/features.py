@@ -137,17 +137,7 @@ class FeatureLoader(Loader):
 
     def __init__(self, loader: Loader, features: FrozenFeatures):
         """The same images in the same order as of `loader`, which only flips and crops at fixed places."""
-        super().__init__(
-            loader.dataset,
-            loader.preprocess,
-            loader.batch_size,
-            loader.augment,
-            loader.seed,
-            loader.shuffle,
-            0,
-            (loader.rank, loader.world),
-            loader.view,
-        )
+        vars(self).update(vars(loader), workers=0)
         self.features = features
         choice = None if self.augment is None else training_views(self.augment, self.preprocess)
         self.views = choice or [self.view]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ import numpy as np
 from paddlecnn.config import Augment, Preprocess
 from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.pipeline.augment import EpochRandom, resized_reader, training_pixels
+from paddlecnn.data.pipeline.cache import cached
 from paddlecnn.data.pipeline.mixup import Mix, draw_mix, soft_labels
 from paddlecnn.data.pipeline.prefetch import map_ahead
 from paddlecnn.data.pipeline.transforms import to_input
@@ -52,66 +53,36 @@ class Plan:
     mix: Mix | None
 
 
-def make_loader(
-    dataset: Dataset,
-    preprocess: Preprocess,
-    batch_size: int,
-    *,
-    augment: Augment | None = None,
-    seed: int = 0,
-    shuffle: bool = False,
-    workers: int = 0,
-    shard: tuple[int, int] = (0, 1),
-    cache: str | None = None,
-    view: View | None = None,
-) -> Loader:
-    """A loader over a data set.
-
-    preprocess  every key filled (transforms.resolve)
-    batch_size  over all processes together
-    augment     None for evaluation
-    workers     threads that read files; images in memory are faster without them and ignore it
-    shard       (rank, number of processes): this process's part of each batch
-    cache       folder for the resized images of files in one memory-mapped file; None: no cache
-    view        what evaluation sees of an image; None: the central crop
-    """
-    view = view or centre(preprocess.resize, preprocess.size)
-    if cache is not None and not isinstance(dataset, ArrayDataset):
-        from paddlecnn.data.pipeline.cache import cached
-
-        dataset = cached(dataset, view.resize, cache)
-    return Loader(dataset, preprocess, batch_size, augment, seed, shuffle, workers, shard, view)
-
-
+@dataclass(eq=False)
 class Loader:
-    """Epochs of batches; see `make_loader`. `len` is the number of steps; the last batch may be short."""
+    """Epochs of batches. `len` is the number of steps; the last batch may be short."""
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        preprocess: Preprocess,
-        batch_size: int,
-        augment: Augment | None,
-        seed: int,
-        shuffle: bool,
-        workers: int,
-        shard: tuple[int, int],
-        view: View,
-    ):
-        self.dataset = dataset
-        self.preprocess = preprocess
-        self.batch_size = batch_size
-        self.augment = augment
-        self.seed = seed
-        self.shuffle = shuffle
-        self.rank, self.world = shard
-        self.view = view
-        self.read_squares = resized_reader(dataset, view.resize)
-        self.workers = 0 if self.is_in_memory else workers
-        if augment and augment.cutout > preprocess.size:
-            raise ConfigError(f"data.augment.cutout: {augment.cutout} is larger than the input of {preprocess.size}")
-        if augment and augment.pad > preprocess.resize:
-            raise ConfigError(f"data.augment.pad: {augment.pad} is larger than the image of {preprocess.resize}")
+    dataset: Dataset
+    preprocess: Preprocess  # every key filled (transforms.resolve)
+    batch_size: int  # over all processes together
+    _: KW_ONLY
+    augment: Augment | None = None  # None for evaluation
+    seed: int = 0
+    shuffle: bool = False
+    workers: int = 0  # threads that read files; images in memory are faster without them and ignore it
+    shard: tuple[int, int] = (0, 1)  # (rank, number of processes): this process's part of each batch
+    cache: str | None = None  # folder for the resized images of files in one memory-mapped file
+    view: View | None = None  # what evaluation sees of an image; None: the central crop
+
+    def __post_init__(self) -> None:
+        self.view = self.view or centre(self.preprocess.resize, self.preprocess.size)
+        if self.cache is not None and not isinstance(self.dataset, ArrayDataset):
+            self.dataset = cached(self.dataset, self.view.resize, self.cache)
+        self.read_squares = resized_reader(self.dataset, self.view.resize)
+        self.workers = 0 if self.is_in_memory else self.workers
+        if self.augment and self.augment.cutout > self.preprocess.size:
+            raise ConfigError(
+                f"data.augment.cutout: {self.augment.cutout} is larger than the input of {self.preprocess.size}"
+            )
+        if self.augment and self.augment.pad > self.preprocess.resize:
+            raise ConfigError(
+                f"data.augment.pad: {self.augment.pad} is larger than the image of {self.preprocess.resize}"
+            )
 
     @property
     def is_in_memory(self) -> bool:
@@ -140,7 +111,8 @@ class Loader:
         """This process's share of a step. The shares of all processes together are the batch of a single process."""
         order = epoch_order(self.seed, epoch, len(self.dataset), self.shuffle)
         batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-        share = slice(len(batch) * self.rank // self.world, len(batch) * (self.rank + 1) // self.world)
+        rank, world = self.shard
+        share = slice(len(batch) * rank // world, len(batch) * (rank + 1) // world)
         own = batch[share]
         mix = self.augment and draw_mix(self.augment, self.preprocess.size, len(batch), self.seed, epoch, step)
         if not mix:

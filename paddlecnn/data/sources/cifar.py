@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,6 @@ class Edition:
     test: dict[str, str]
     meta: dict[str, str]
     labels: dict[str, tuple[bytes, bytes]]  # data.labels: the key in a batch, the key of the names in meta
-    counts: dict[str, int]
     preprocess: Preprocess
     mirrors: tuple[str, ...]
 
@@ -52,6 +52,8 @@ class Edition:
         return {**self.train, **self.test, **self.meta}
 
 
+MIRRORS = ("https://www.cs.toronto.edu/~kriz", "https://dataset.bj.bcebos.com/cifar")
+COUNTS = {"train": 50000, "test": 10000}  # of both editions
 CIFAR10 = Edition(
     name="cifar10",
     folder="cifar-10-batches-py",
@@ -67,15 +69,11 @@ CIFAR10 = Edition(
     test={"test_batch": "40351d587109b95175f43aff81a1287e"},
     meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
     labels={"fine": (b"labels", b"label_names")},
-    counts={"train": 50000, "test": 10000},
     # Over the 50,000 training images, scale 0..1 (tests/real/test_data.py computes them).
     preprocess=Preprocess(
         size=32, resize=32, channels="rgb", scale=255.0, mean=[0.4914, 0.4822, 0.4465], std=[0.2470, 0.2435, 0.2616]
     ),
-    mirrors=(
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
-    ),
+    mirrors=tuple(f"{place}/cifar-10-python.tar.gz" for place in MIRRORS),
 )
 
 CIFAR100 = Edition(
@@ -87,15 +85,11 @@ CIFAR100 = Edition(
     test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
     meta={"meta": "7973b15100ade9c7d40fb424638fde48"},
     labels={"fine": (b"fine_labels", b"fine_label_names"), "coarse": (b"coarse_labels", b"coarse_label_names")},
-    counts={"train": 50000, "test": 10000},
     # Over the 50,000 training images, rounded from conf/global_settings.py of weiaicunzai/pytorch-cifar100.
     preprocess=Preprocess(
         size=32, resize=32, channels="rgb", scale=255.0, mean=[0.5071, 0.4865, 0.4409], std=[0.2673, 0.2564, 0.2762]
     ),
-    mirrors=(
-        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-        "https://dataset.bj.bcebos.com/cifar/cifar-100-python.tar.gz",
-    ),
+    mirrors=tuple(f"{place}/cifar-100-python.tar.gz" for place in MIRRORS),
 )
 
 # In the order of the labels, in the official batches.meta and in the competition.
@@ -152,14 +146,8 @@ def folder_reader(folder: Path) -> Read:
 def archive_reader(archive: Path, edition: Edition) -> Read:
     """Reads from a tar.gz, unpacked once into memory (180 MB); members other than the edition's are ignored."""
     wanted = {f"{edition.folder}/{name}" for name in edition.md5}
-    with (
-        damage_named(
-            archive,
-            "not a complete tar.gz",
-            f"get it again by: python tools/download.py {edition.name} --dest {archive.parent}",
-        ),
-        opened_tar(archive) as tar,
-    ):
+    advice = f"get it again by: python tools/download.py {edition.name} --dest {archive.parent}"
+    with damage_named(archive, "not a complete tar.gz", advice), opened_tar(archive) as tar:
         files = {
             member.name: content_of(tar, member).read(MAX_FILE)
             for member in tar
@@ -212,13 +200,7 @@ def unofficial_files(config: DataConfig) -> list[str]:
     return [source for data, source, md5 in files if md5_of(data) != md5]
 
 
-@dataclass(frozen=True)
-class CifarBatch:
-    """One file: its images as uint8 [n, 32, 32, 3], labels int64 [n] and ids."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: list[str]
+CifarBatch = tuple[list[str], np.ndarray, np.ndarray]  # one file: ids, labels int64 [n], images uint8 [n, 32, 32, 3]
 
 
 def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classes: int, prefix: str) -> CifarBatch:
@@ -237,7 +219,7 @@ def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classe
             f"0 to {classes - 1} ({len(outside)} such); the file is damaged"
         )
     images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # a view: batches are made fastest from separate planes
-    return CifarBatch(images, np.array(labels, np.int64), [f"{prefix}/{i}" for i in range(len(images))])
+    return [f"{prefix}/{i}" for i in range(len(images))], np.array(labels, np.int64), images
 
 
 def class_names(edition: Edition, read: Read, key: bytes) -> list[str]:
@@ -254,13 +236,8 @@ def md5_of(data: bytes) -> str:
 
 
 def join(name: str, classes: list[str], batches: list[CifarBatch]) -> ArrayDataset:
-    return ArrayDataset(
-        name,
-        classes,
-        [one for batch in batches for one in batch.ids],
-        np.concatenate([batch.labels for batch in batches]),
-        np.concatenate([batch.images for batch in batches]),
-    )
+    ids, labels, images = zip(*batches, strict=True)
+    return ArrayDataset(name, classes, [*chain(*ids)], np.concatenate(labels), np.concatenate(images))
 
 
 def safe_unpickle(data: bytes, source: str) -> dict[Any, Any]:

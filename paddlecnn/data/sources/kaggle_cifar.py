@@ -113,8 +113,7 @@ def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int]
     archive = place.archive(f"{part}.7z")
     if archive is None:
         return None
-    listed = [(member, size) for member, size, kind in sevenzip.members(archive) if kind == "file"]
-    ids, members = numbered([member for member, _ in listed])
+    ids, members = numbered([member.name for member in sevenzip.members(archive) if member.kind == "file"])
     source = f"{place.path}/{part}.7z"
     if not ids:
         raise DataError(f"{source}: contains no images named like {part}/1.png; get the competition's archive")
@@ -157,7 +156,8 @@ class PackedDataset(ArrayDataset):
     @cached_property
     def images(self) -> np.ndarray:  # type: ignore[override]  # made at its first use
         """uint8 [N, 32, 32, 3], memory-mapped."""
-        key = hashlib.sha256(repr((self.source, archive_size(self.archive), self.members)).encode()).hexdigest()
+        size = self.archive.stat().st_size if isinstance(self.archive, Path) else self.archive.size
+        key = hashlib.sha256(repr((self.source, size, self.members)).encode()).hexdigest()
         shape = (len(self), SIDE, SIDE, 3)
         if self.cache is not None:
             return array_file(Path(self.cache) / f"{self.name.replace(' ', '-')}-{key[:16]}.npy", shape, self.decode)
@@ -178,12 +178,10 @@ class PackedDataset(ArrayDataset):
                 file.write(pixels.tobytes())
                 bar.update()
 
-            sevenzip.stream(
-                self.archive,
-                lambda member: DecodeSink(
-                    f"{self.source}/{member}", partial(write, member) if member in rows else None
-                ),
-            )
+            def open_sink(member: str) -> DecodeSink:
+                return DecodeSink(f"{self.source}/{member}", partial(write, member) if member in rows else None)
+
+            sevenzip.stream(self.archive, open_sink)
         if rows:
             raise DataError(f"{self.source}: {len(rows):,} images are missing after unpacking; get it again")
         file.seek(0, io.SEEK_END)
@@ -208,7 +206,3 @@ class DecodeSink:
         if pixels.shape != (SIDE, SIDE, 3):
             raise DataError(f"{self.name}: expected {SIDE}x{SIDE} pixels, found {pixels.shape[1]}x{pixels.shape[0]}")
         self.done(pixels)
-
-
-def archive_size(archive: Path | FileSlice) -> int:
-    return archive.stat().st_size if isinstance(archive, Path) else archive.size

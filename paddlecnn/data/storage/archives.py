@@ -18,7 +18,6 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, BinaryIO
 
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from paddlecnn.data.storage import sevenzip
 from paddlecnn.data.storage.file_storage import MAX_FILE, damage_named
+from paddlecnn.data.storage.sevenzip import Member
 from paddlecnn.errors import DataError
 from paddlecnn.files import CHUNK, folder_written_aside, open_regular
 
@@ -35,15 +35,6 @@ MAX_PATH = 1024  # bytes of a member's path, well below the 4,096 of Linux with 
 MAX_TAR = 1 << 34  # bytes of all members; CIFAR, the only data set published as a tar, has 180 MB
 GZIP = b"\x1f\x8b"
 MAX_TAIL = 1 << 24  # bytes that may follow a tar's last member: padding to a block
-
-
-@dataclass(frozen=True)
-class Member:
-    """An archive's header of one of its entries."""
-
-    name: str
-    size: int
-    kind: str  # file, folder, or whatever else it is
 
 
 def extract(archive: Path, dest: Path, room: int | None = None) -> None:
@@ -237,14 +228,6 @@ def unpack_tar(archive: Path, open_target: OpenTarget) -> None:
                     shutil.copyfileobj(content_of(tar, info), target, CHUNK)
 
 
-def seven_members(archive: Path) -> list[Member]:
-    return [Member(name, size, kind) for name, size, kind in sevenzip.members(archive)]
-
-
-def unpack_seven(archive: Path, open_target: OpenTarget) -> None:
-    sevenzip.stream(archive, open_target)
-
-
 def reader_of(archive: Path) -> tuple[Callable[[Path], list[Member]], Callable[[Path, OpenTarget], None]]:
     """How to list and how to unpack an archive, by its first bytes and not by its name."""
     try:
@@ -253,7 +236,7 @@ def reader_of(archive: Path) -> tuple[Callable[[Path], list[Member]], Callable[[
     except OSError as error:
         raise DataError(f"{archive}: cannot be read ({error.strerror})") from None
     if head == sevenzip.SIGNATURE:
-        return seven_members, unpack_seven
+        return sevenzip.members, sevenzip.stream
     if head[:2] == b"PK":
         return zip_members, unpack_zip
     if head[:2] == GZIP or archive.name.endswith(".tar"):

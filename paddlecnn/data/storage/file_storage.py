@@ -56,15 +56,13 @@ class FolderStorage:
         return str(self.root / member)
 
     def names(self) -> list[str]:
-        return sorted(self.walk())
-
-    def walk(self) -> Iterator[str]:
+        names = []
         for folder, folders, files in os.walk(self.root):
             folders[:] = [name for name in folders if not name.startswith(".")]
             below = Path(folder).relative_to(self.root).as_posix()
-            for name in files:
-                if not name.startswith("."):
-                    yield name if below == "." else f"{below}/{name}"
+            prefix = "" if below == "." else f"{below}/"
+            names += [f"{prefix}{name}" for name in files if not name.startswith(".")]
+        return sorted(names)
 
 
 class ZipStorage:

@@ -100,13 +100,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def fault_of(data: bytes, name: str, thorough: bool = False) -> str | None:
+def fault_of(data: bytes, name: str) -> str | None:
     """The reason why `decode_image` would refuse these bytes; None if it would not.
 
-    A file with a valid header that ends as its format ends is taken as complete, unless `thorough` asks for every
-    pixel to be decoded.
+    A file with a valid header that ends as its format ends is taken as complete and not decoded.
     """
-    if not thorough and looks_complete(data, name):
+    if looks_complete(data, name):
         return None
     try:
         decode_image(data, name)

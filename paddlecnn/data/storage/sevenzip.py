@@ -5,12 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from paddlecnn.data.storage.file_storage import FileSlice, damage_named
 from paddlecnn.errors import DataError
 
 SIGNATURE = b"7z\xbc\xaf\x27\x1c"
+
+
+class Member(NamedTuple):
+    """An archive's header of one of its entries."""
+
+    name: str
+    size: int  # bytes
+    kind: str  # file, folder, or whatever else it is
 
 
 class Sink(Protocol):
@@ -21,16 +29,15 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-def members(archive: Path | FileSlice) -> list[tuple[str, int, str]]:
-    """(name, bytes, kind) of each member, in the archive's order; kind is file, folder or link."""
+def members(archive: Path | FileSlice) -> list[Member]:
+    """The members in the archive's order."""
     with opened(archive) as seven:
-        return [(info.filename, info.uncompressed or 0, kind_of(info)) for info in seven.list()]
+        return [member_of(info) for info in seven.list()]
 
 
-def kind_of(info: Any) -> str:
-    if info.is_directory:
-        return "folder"
-    return "file" if info.is_file else "link or device"
+def member_of(info: Any) -> Member:
+    kind = "folder" if info.is_directory else "file" if info.is_file else "link or device"
+    return Member(info.filename, info.uncompressed or 0, kind)
 
 
 def stream(archive: Path | FileSlice, open_sink: Callable[[str], Sink]) -> None:
@@ -71,7 +78,7 @@ def stream(archive: Path | FileSlice, open_sink: Callable[[str], Sink]) -> None:
             return Writer(filename, sizes[filename])
 
     with opened(archive) as seven:
-        sizes = {info.filename: info.uncompressed or 0 for info in seven.list() if kind_of(info) == "file"}
+        sizes = {name: size for name, size, kind in map(member_of, seven.list()) if kind == "file"}
         seven.extractall(factory=Factory())
     for name, size in sizes.items():
         if not size:  # py7zr never writes to it
