@@ -17,7 +17,7 @@ import importlib
 import json
 from pathlib import Path
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import CommandParser
 from paddlecnn.files import write_json
 from paddlecnn.runtime import load_paddle
 
@@ -36,13 +36,13 @@ BENCHMARKS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("benchmark", __doc__)
+    parser = CommandParser("benchmark", __doc__)
     parser.add_argument("what", choices=BENCHMARKS)
     parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmark")
     args = parser.parse_args(argv)
     load_paddle()
     benchmark = importlib.import_module(BENCHMARKS[args.what])
-    own = command_parser(f"benchmark {args.what}", benchmark.__doc__)
+    own = CommandParser(f"benchmark {args.what}", benchmark.__doc__)
     benchmark.add_arguments(own)
     own.add_argument("--json", nargs="?", const="-", metavar="FILE", help="print JSON, or write it to a file")
     own.set_defaults(what=args.what)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import requests
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import CommandParser
 from paddlecnn.errors import RunError
 
 HOST, PORT = "127.0.0.1", 8040
@@ -24,7 +24,7 @@ START = "from visualdl.server.app import main; main()"
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("board", __doc__)
+    parser = CommandParser("board", __doc__)
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), metavar="RUNS", help="a run or a folder")
     parser.add_argument("--port", type=int, help=f"the port of the page (default: {PORT}, or a free one)")
     args = parser.parse_args(argv)

@@ -16,10 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from paddlecnn import runtime
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config
 from paddlecnn.errors import UserError, not_installed
+from paddlecnn.runtime import load_paddle
 
 EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
 
@@ -34,7 +34,10 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that also sets up messages: -v shows more of them, -q only warnings, --json none on stdout."""
+    """A parser for `paddlecnn NAME`, described by its module's docstring.
+
+    It also sets up messages: -v shows more of them, -q only warnings, --json none on stdout.
+    """
 
     def __init__(self, name: str, doc: str | None) -> None:
         super().__init__(prog=f"paddlecnn {name}", description=doc, formatter_class=HelpFormatter)
@@ -48,23 +51,12 @@ class CommandParser(argparse.ArgumentParser):
         return parsed
 
 
-def command_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
-    """A parser for `paddlecnn NAME`, described by its module's docstring."""
-    return CommandParser(name, doc)
-
-
 def config_parser(name: str, doc: str | None, required: bool = True) -> argparse.ArgumentParser:
     """A parser for a command that takes a config: -c CONFIG and any number of -o key.path=value."""
-    parser = command_parser(name, doc)
+    parser = CommandParser(name, doc)
     parser.add_argument("-c", "--config", required=required, metavar="CONFIG", help="a YAML file from configs/")
-    parser.add_argument(
-        "-o",
-        "--override",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set one key of the config, e.g. -o train.epochs=3; may be repeated",
-    )
+    text = "set one key of the config, e.g. -o train.epochs=3; may be repeated"
+    parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE", help=text)
     return parser
 
 
@@ -72,7 +64,7 @@ def config_of(args: argparse.Namespace) -> Config:
     """The config that `config_parser`'s arguments name, with its own module imported."""
     config = load_config(args.config, args.override)
     if config.model.module:
-        runtime.load_paddle()
+        load_paddle()
         from paddlecnn.runs.user_module import load_module
 
         load_module(config.model.module)
@@ -82,21 +74,29 @@ def config_of(args: argparse.Namespace) -> Config:
 def add_run_argument(parser: argparse.ArgumentParser) -> None:
     """RUN and --module, for a command that reads a run."""
     parser.add_argument("run", metavar="RUN", help="a run's folder, a config (its newest run), or latest")
+    add_module_argument(parser)
+
+
+def add_module_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets (model.module)")
 
 
+def add_data_changed_argument(parser: argparse._ActionsContainer) -> None:
+    text = "take the data that are there, even if they are not those of the training"
+    parser.add_argument("--data-changed", action="store_true", help=text)
+
+
+def add_device_argument(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+
+
 def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
-    """--engine and --precision, for a command that predicts."""
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "paddle", "onednn"),
-        help="what runs the layers on a CPU (default: what the run was trained with)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16"),
-        help="of activations; bfloat16 needs engine onednn (default: that of the run)",
-    )
+    """--device, --engine and --precision, for a command that predicts."""
+    add_device_argument(parser)
+    text = "what runs the layers on a CPU (default: what the run was trained with)"
+    parser.add_argument("--engine", choices=("auto", "paddle", "onednn"), help=text)
+    text = "of activations; bfloat16 needs engine onednn (default: that of the run)"
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help=text)
 
 
 class MessageHandler(logging.Handler):
@@ -121,9 +121,8 @@ class MessageHandler(logging.Handler):
 def show_messages(level: int, on_stdout: bool) -> None:
     """Show the library's messages from `level` on, in place of an earlier call's setting."""
     logger = logging.getLogger("paddlecnn")
-    for handler in [handler for handler in logger.handlers if isinstance(handler, MessageHandler)]:
-        logger.removeHandler(handler)
-    logger.addHandler(MessageHandler(on_stdout))
+    others = [handler for handler in logger.handlers if not isinstance(handler, MessageHandler)]
+    logger.handlers = [*others, MessageHandler(on_stdout)]
     logger.setLevel(level)
 
 
@@ -195,16 +194,10 @@ def os_message(error: OSError) -> str:
 
 def bug_message(error: BaseException) -> str:
     """One line for an unexpected error. The traceback goes into a file of its own."""
-    text = "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile(
-        "w",
-        prefix=f"paddlecnn-{time.strftime('%Y%m%d-%H%M%S')}-",
-        suffix=".log",
-        delete=False,
-        encoding="utf-8",
-        errors="backslashreplace",
-    ) as file:
-        file.write(f"command: {sys.argv}\n\n{text}")
+    text = f"command: {sys.argv}\n\n{''.join(traceback.format_exception(error))}"
+    prefix = f"paddlecnn-{time.strftime('%Y%m%d-%H%M%S')}-"
+    with tempfile.NamedTemporaryFile(prefix=prefix, suffix=".log", delete=False) as file:
+        file.write(text.encode(errors="backslashreplace"))
     reason = str(error).strip().splitlines()
     return (
         f"unexpected {type(error).__name__}{f': {reason[-1][:200]}' if reason else ''}; this is a fault of "

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import CommandParser
+from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("compare", __doc__)
+    parser = CommandParser("compare", __doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run (folder, config, or latest), or a folder of runs")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="test: as `paddlecnn eval` measured it")
-    parser.add_argument(
-        "--evaluate", action="store_true", help="predict where predictions are not stored, for the confusion matrices"
-    )
+    text = "predict where predictions are not stored, for the confusion matrices"
+    parser.add_argument("--evaluate", action="store_true", help=text)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with curves and confusion matrices")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
     args = parser.parse_args(argv)
 
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
+    load_paddle()
     from paddlecnn.files import write_json, write_text
     from paddlecnn.reporting.compare import compare_runs
     from paddlecnn.reporting.compare_page import write_comparison

@@ -11,23 +11,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from paddlecnn.cli.common import add_engine_arguments, add_run_argument, command_parser
+from paddlecnn.cli.common import CommandParser, add_engine_arguments, add_run_argument
 from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runtime import choose_device, load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("demo", __doc__)
+    parser = CommandParser("demo", __doc__)
     add_run_argument(parser)
     parser.add_argument("--port", type=int, help="the port of the page (default: a free one)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
     add_engine_arguments(parser)
     args = parser.parse_args(argv)
     run = find_run(args.run)
 
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
-    runtime.choose_device(args.device)
+    load_paddle()
+    choose_device(args.device)
     from paddlecnn.evaluation.load_run import load_run
     from paddlecnn.evaluation.predict import Classifier
     from paddlecnn.reporting.demo import start_demo

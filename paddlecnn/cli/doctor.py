@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tomllib
@@ -21,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 from paddlecnn import gpu, runtime
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import CommandParser
 from paddlecnn.errors import ROOT, DeviceError, how_to_install
 
 FIRST_RUN = "paddlecnn train -c configs/quickstart.yaml"
@@ -43,7 +42,7 @@ class Finding:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = command_parser("doctor", __doc__)
+    parser = CommandParser("doctor", __doc__)
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="check this device: auto, cpu, gpu or gpu:N")
     device = parser.parse_args(arguments).device
     findings = []
@@ -111,12 +110,8 @@ def check_paddle() -> Finding:
     trial = subprocess.run([sys.executable, "-c", "import paddle"], capture_output=True, text=True, errors="replace")
     if trial.returncode:
         reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
-        return Finding(
-            "PaddlePaddle",
-            f"{version} cannot be imported: {reason[:300]}",
-            f"run `pip install --force-reinstall {builds[0]}=={version} setuptools`",
-            fault=True,
-        )
+        step = f"run `pip install --force-reinstall {builds[0]}=={version} setuptools`"
+        return Finding("PaddlePaddle", f"{version} cannot be imported: {reason[:300]}", step, fault=True)
     return Finding("PaddlePaddle", f"{version}, package {builds[0]}")
 
 
@@ -153,10 +148,8 @@ def check_threads(setting: str, cores: int) -> Finding:
     """OMP_NUM_THREADS beside the cores that this process may use."""
     if not re.fullmatch(r"[1-9]\d*", setting):
         return Finding("Threads", f"OMP_NUM_THREADS is {setting!r}, not a number", "unset OMP_NUM_THREADS", fault=True)
-    state = f"{setting} on {cores} usable core(s)"
-    if int(setting) == cores:
-        return Finding("Threads", state)
-    return Finding("Threads", state, f"unset OMP_NUM_THREADS to use all {cores} core(s)")
+    step = None if int(setting) == cores else f"unset OMP_NUM_THREADS to use all {cores} core(s)"
+    return Finding("Threads", f"{setting} on {cores} usable core(s)", step)
 
 
 def check_shared_memory(folder: Path) -> Finding:
@@ -164,10 +157,8 @@ def check_shared_memory(folder: Path) -> Finding:
     if not folder.is_dir():
         return Finding("/dev/shm", "absent", "training on several GPUs needs it")
     free = shutil.disk_usage(folder).free
-    state = f"{free / MIB:,.0f} MiB free"
-    if free < 256 * MIB:
-        return Finding("/dev/shm", state, "for several GPUs start the container with --shm-size=1g")
-    return Finding("/dev/shm", state)
+    step = "for several GPUs start the container with --shm-size=1g" if free < 256 * MIB else None
+    return Finding("/dev/shm", f"{free / MIB:,.0f} MiB free", step)
 
 
 def check_disk(folder: Path) -> Finding:
@@ -197,13 +188,10 @@ def check_kaggle(environment: os._Environ[str] | dict[str, str], home: Path) -> 
     if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
         return Finding("Kaggle", "credentials in KAGGLE_USERNAME and KAGGLE_KEY")
     folders = [Path(environment.get("KAGGLE_CONFIG_DIR") or home / ".kaggle"), home / ".config/kaggle"]
-    for file in (folder / "kaggle.json" for folder in folders):
-        if file.is_file():
-            return (
-                private_file(file)
-                if holds_key(file)
-                else Finding("Kaggle", f"{file} is not a JSON object with username and key", LOGIN_HELP, fault=True)
-            )
+    if file := next((folder / "kaggle.json" for folder in folders if (folder / "kaggle.json").is_file()), None):
+        if holds_key(file):
+            return private_file(file)
+        return Finding("Kaggle", f"{file} is not a JSON object with username and key", LOGIN_HELP, fault=True)
     if (login := home / ".kaggle/credentials.json").is_file():
         return private_file(login)
     return Finding("Kaggle", "no credentials found; competitions need them (docs/kaggle.md)")
@@ -220,6 +208,8 @@ def holds_key(file: Path) -> bool:
 
 def private_file(file: Path) -> Finding:
     """A credentials file, and whether other users of this machine can read it."""
-    if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    from paddlecnn.kaggle.client import readable_by_others
+
+    if readable_by_others(file):
         return Finding("Kaggle", f"credentials in {file}, which other users can read", f"chmod 600 {file}")
     return Finding("Kaggle", f"credentials in {file}")

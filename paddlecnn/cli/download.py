@@ -10,24 +10,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import CommandParser
 from paddlecnn.data.install import COMPETITIONS, NAMES, install_cifar, install_competition
 from paddlecnn.data.sources.cifar import EDITIONS
 from paddlecnn.errors import UserError
+from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("download", __doc__)
+    parser = CommandParser("download", __doc__)
     parser.add_argument("what", choices=(*NAMES, "weights"), help="the data set, or weights")
     parser.add_argument("name", nargs="?", help="with weights: the name of a published file")
     parser.add_argument("--dest", type=Path, help="the folder to put it into (default: data; for weights, the cache)")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="PATH",
-        help="an archive, a folder or a weight file already on disk, instead of the network",
-    )
+    text = "an archive, a folder or a weight file already on disk, instead of the network"
+    parser.add_argument("--from", dest="source", type=Path, metavar="PATH", help=text)
     args = parser.parse_args(argv)
     if args.what == "weights":
         return get_weights(args)
@@ -44,9 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def get_weights(args: argparse.Namespace) -> int:
     """Install a published weight file, or list all of them."""
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
+    load_paddle()
     from paddlecnn.data.install_weights import install_weights
     from paddlecnn.models.weights.published import PUBLISHED, default_folder, published_file
 

@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import json
 
-from paddlecnn.cli.common import add_engine_arguments, command_parser
+from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_engine_arguments, add_run_argument
 from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("eval", __doc__)
-    parser.add_argument("run", metavar="RUN", help="a run's folder, a config (its newest run), or latest")
+    parser = CommandParser("eval", __doc__)
+    add_run_argument(parser)
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
-    parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
-    parser.add_argument(
-        "--data-changed",
-        action="store_true",
-        help="evaluate even if the data are not those that the run was trained with",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_data_changed_argument(parser)
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args(argv)
     run = find_run(args.run)
 
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
+    load_paddle()
     from paddlecnn.evaluation.evaluate import as_text, evaluate_run
     from paddlecnn.files import save_png
     from paddlecnn.reporting.figures import confusion_figure

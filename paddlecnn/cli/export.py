@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from paddlecnn.cli.common import add_run_argument, command_parser
+from paddlecnn.cli.common import CommandParser, add_run_argument
 from paddlecnn.runs.run_dir import find_run
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("export", __doc__)
+    parser = CommandParser("export", __doc__)
     add_run_argument(parser)
     parser.add_argument("--format", choices=("paddle", "onnx", "safetensors"), required=True, help="see above")
     parser.add_argument("--check", action="store_true", help="compare with the run on images of its validation data")

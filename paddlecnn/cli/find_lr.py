@@ -10,7 +10,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from paddlecnn.cli.common import config_of, config_parser
+from paddlecnn.cli.common import add_device_argument, config_of, config_parser
+from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,14 +20,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--end", type=float, default=10.0, help="the last rate")
     parser.add_argument("--steps", type=int, default=100, help="the number of steps, at most")
     parser.add_argument("--out", type=Path, metavar="PNG", help="the curve (default: find_lr_CONFIG.png)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_device_argument(parser)
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
     args = parser.parse_args(argv)
     config = config_of(args)
 
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
+    load_paddle()
     from paddlecnn.files import save_png
     from paddlecnn.reporting.figures import range_test_figure
     from paddlecnn.training.find_lr import RULE, find_lr

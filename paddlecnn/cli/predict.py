@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlecnn.cli.common import add_engine_arguments, command_parser
+from paddlecnn.cli.common import CommandParser, add_engine_arguments, add_module_argument
 from paddlecnn.errors import ConfigError
+from paddlecnn.files import save_png
 from paddlecnn.runs.run_dir import find_run
 from paddlecnn.runtime import choose_device, load_paddle
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = command_parser("predict", __doc__)
+    parser = CommandParser("predict", __doc__)
     parser.add_argument(
         "paths",
         nargs="+",
@@ -36,12 +37,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", help="name of a network, for --weights")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (docs/weights.md), or paddle")
-    parser.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
+    add_module_argument(parser)
     parser.add_argument("--topk", type=int, help="classes per image (default: 5 with --model, 1 with a run)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
-    parser.add_argument(
-        "--explain", type=Path, metavar="PNG", help="for one image: draw it with Grad-CAM and the top-5 probabilities"
-    )
+    text = "for one image: draw it with Grad-CAM and the top-5 probabilities"
+    parser.add_argument("--explain", type=Path, metavar="PNG", help=text)
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
@@ -75,14 +74,6 @@ def open_classifier(args: argparse.Namespace) -> Classifier:
     return Classifier(run.model, run.classes, run.preprocess)
 
 
-def write_explanation(classifier: Classifier, image: Path, target: Path) -> None:
-    from paddlecnn.files import save_png
-    from paddlecnn.reporting.explain import explain
-
-    found = explain(classifier, image)
-    save_png(found.figure(f"{image.name}: {found.top[0][0]} ({found.top[0][1]:.1%})"), target, dpi=120)
-
-
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     load_paddle()
@@ -94,7 +85,11 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError(f"--explain {args.explain}: explains one image, and {len(files)} are named")
     classifier = open_classifier(args)
     if args.explain:
-        write_explanation(classifier, files[0], args.explain)
+        from paddlecnn.reporting.explain import explain
+
+        found = explain(classifier, files[0])
+        title = f"{files[0].name}: {found.top[0][0]} ({found.top[0][1]:.1%})"
+        save_png(found.figure(title), args.explain, dpi=120)
     predictions = []
     for prediction in predict_files(classifier, files, args.topk or (5 if args.model else 1)):
         predictions.append(prediction)

@@ -6,25 +6,20 @@ environment, and loads nothing. `paddlecnn train` writes it, too, unless train.r
 
 from __future__ import annotations
 
-from paddlecnn.cli.common import add_run_argument, command_parser
+from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_device_argument, add_run_argument
 from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("report", __doc__)
+    parser = CommandParser("report", __doc__)
     add_run_argument(parser)
-    parser.add_argument(
-        "--data-changed",
-        action="store_true",
-        help="use the validation images that are there, even if they are not those of the training",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_data_changed_argument(parser)
+    add_device_argument(parser)
     args = parser.parse_args(argv)
     run = find_run(args.run)
 
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
+    load_paddle()
     from paddlecnn.api import Run
 
     print(Run(run, module=args.module).report(args.device, args.data_changed))

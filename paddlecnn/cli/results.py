@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import CommandParser
 from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("results", __doc__)
+    parser = CommandParser("results", __doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of JSON files, usually docs/results")
     parser.add_argument("--add", metavar="RUN", help="write the figures of a finished run to --out first")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the JSON file for --add")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="with --add: the config of the run, if its command named another"
-    )
+    text = "with --add: the config of the run, if its command named another"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
     parser.add_argument("--verify", action="store_true", help="change nothing; fail if a number has no source")
     args = parser.parse_args(argv)
     if bool(args.add) != bool(args.out):
@@ -30,9 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.verify and args.add:
         parser.error("--verify changes nothing; leave out --add")
 
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
+    load_paddle()
     from paddlecnn.files import write_json
     from paddlecnn.reporting.records import training_record
     from paddlecnn.reporting.results_page import verify_pages, write_pages

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlecnn.cli.common import add_engine_arguments, command_parser
+from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_engine_arguments, add_module_argument
 from paddlecnn.errors import SubmissionError
 from paddlecnn.kaggle.ledger import Ledger, ledger_table
 from paddlecnn.runs.fold_job import find_runs
@@ -30,56 +30,34 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    result = command_parser("submit", __doc__)
+    result = CommandParser("submit", __doc__)
     source = result.add_argument_group("source").add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "target",
-        nargs="?",
-        type=Path,
-        help="a run or a cross-validation (its folder, a config, or latest), or a CSV to upload",
-    )
+    text = "a run or a cross-validation (its folder, a config, or latest), or a CSV to upload"
+    source.add_argument("target", nargs="?", type=Path, help=text)
     source.add_argument("--folds", nargs="+", type=Path, metavar="RUN", help="runs to average")
     source.add_argument("--blend", nargs="+", type=Path, metavar="CSV", help="submissions to average")
-    source.add_argument(
-        "--list",
-        nargs="?",
-        type=Path,
-        const=Path("submissions"),
-        metavar="FOLDER",
-        help="show the ledger of a folder of submissions",
-    )
+    text = "show the ledger of a folder of submissions"
+    source.add_argument("--list", nargs="?", type=Path, const=Path("submissions"), metavar="FOLDER", help=text)
     make = result.add_argument_group("making a submission")
     make.add_argument("--out", type=Path, help="the CSV to write (default: in submissions/, named after the run)")
     make.add_argument("--split", choices=("val", "test"), default="test", help="the split to predict")
     views = ("none", "flip", "shift", "crops", "scales")
     make.add_argument("--tta", choices=views, default="none", help="views of each image")
-    make.add_argument("--module", metavar="FILE", help="the run's own networks or data sets")
-    make.add_argument(
-        "--data-changed",
-        action="store_true",
-        help="predict even if the data are not those that the run was trained with",
-    )
-    make.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_module_argument(make)
+    add_data_changed_argument(make)
     add_engine_arguments(make)
     make.add_argument("--temperature", default="auto", metavar="auto|T", help="1 leaves the probabilities as trained")
-    make.add_argument(
-        "--clip", default="auto", metavar="auto|EPS|none", help="the least distance of a probability from 0 and 1"
-    )
+    text = "the least distance of a probability from 0 and 1"
+    make.add_argument("--clip", default="auto", metavar="auto|EPS|none", help=text)
     make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="the weights of the files of a blend")
     make.add_argument("--competition", metavar="NAME", help="Kaggle's name for it (default: the data set's own)")
-    make.add_argument(
-        "--score", type=Path, metavar="CSV", help="score the file on known labels: a CSV with id and label"
-    )
+    text = "score the file on known labels: a CSV with id and label"
+    make.add_argument("--score", type=Path, metavar="CSV", help=text)
     send = result.add_argument_group("uploading")
     send.add_argument("--upload", action="store_true", help="upload the file")
     send.add_argument("-m", "--message", help="the description on Kaggle (default: the file's name and SHA-256)")
-    send.add_argument(
-        "--wait",
-        nargs="?",
-        const="600",
-        metavar="SECONDS",
-        help="wait for the score; the limit includes the upload (default: 600)",
-    )
+    text = "wait for the score; the limit includes the upload (default: 600)"
+    send.add_argument("--wait", nargs="?", const="600", metavar="SECONDS", help=text)
     send.add_argument("--again", action="store_true", help="upload even what was uploaded before")
     return result
 
@@ -122,18 +100,8 @@ def write(args: argparse.Namespace) -> WrittenSubmission:
     choose_device(args.device)
     from paddlecnn.kaggle.submit import submit_runs
 
-    return submit_runs(
-        runs,
-        settings,
-        args.out,
-        args.split,
-        args.tta,
-        args.competition,
-        args.module,
-        args.data_changed,
-        args.engine,
-        args.precision,
-    )
+    names = ("out", "split", "tta", "module", "data_changed", "engine", "precision")
+    return submit_runs(runs, settings, slug=args.competition, **{name: getattr(args, name) for name in names})
 
 
 def send(path: Path, args: argparse.Namespace, seconds: float | None) -> None:

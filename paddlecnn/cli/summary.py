@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 
-from paddlecnn.cli.common import command_parser
+from paddlecnn.cli.common import CommandParser
 from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = command_parser("summary", __doc__)
+    parser = CommandParser("summary", __doc__)
     parser.add_argument("model", nargs="?", help="name of a network")
     parser.add_argument("--num-classes", type=int, help="outputs of the last layer; default: the network's own")
     parser.add_argument("--input-size", type=int, help="side of the square input; default: the network's own")

@@ -12,10 +12,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlecnn.cli.common import config_parser
+from paddlecnn.cli.common import add_device_argument, config_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError, RunError, UserError
+from paddlecnn.runtime import choose_device, load_paddle
 
 if TYPE_CHECKING:
     from paddlecnn.runs.run_dir import RunDir
@@ -27,30 +28,16 @@ logger = logging.getLogger(__name__)
 def parser() -> argparse.ArgumentParser:
     result = config_parser("train", __doc__, required=False)
     result.add_argument("--run", type=Path, metavar="DIR", help="the folder of the run (default: runs/CONFIG/TIME)")
-    result.add_argument(
-        "--resume",
-        nargs="?",
-        const=True,
-        metavar="RUN",
-        help="continue a run: a folder, a config's newest run, or latest; without RUN the one that --run or -c names",
-    )
-    result.add_argument(
-        "--extend",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="with --resume: change the length of a run on purpose, e.g. train.epochs=60",
-    )
-    result.add_argument(
-        "--init-from",
-        metavar="RUN",
-        help="start from the best weights of another run; of a cross-validation with --all-folds, fold by fold",
-    )
-    result.add_argument(
-        "--all-folds", action="store_true", help="train all data.folds, one after the other, and report all together"
-    )
+    text = "continue a run: a folder, a config's newest run, or latest; without RUN the one that --run or -c names"
+    result.add_argument("--resume", nargs="?", const=True, metavar="RUN", help=text)
+    text = "with --resume: change the length of a run on purpose, e.g. train.epochs=60"
+    result.add_argument("--extend", action="append", default=[], metavar="KEY=VALUE", help=text)
+    text = "start from the best weights of another run; of a cross-validation with --all-folds, fold by fold"
+    result.add_argument("--init-from", metavar="RUN", help=text)
+    text = "train all data.folds, one after the other, and report all together"
+    result.add_argument("--all-folds", action="store_true", help=text)
     result.add_argument("--module", metavar="FILE", help="with --resume RUN: the run's own networks or data sets")
-    result.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+    add_device_argument(result)
     result.add_argument("--seeds", type=int, metavar="N", help="train with N seeds; report mean and deviation")
     result.add_argument("--profile", type=positive, metavar="N", help="measure the time of N steps, phase by phase")
     result.add_argument("--dry-run", action="store_true", help="report what would be trained, and stop")
@@ -68,9 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     config, path = config_and_path(args)
 
-    from paddlecnn import runtime
-
-    runtime.load_paddle()
+    load_paddle()
     from paddlecnn.runs.fold_job import find_runs, is_job
 
     sources = find_runs(args.init_from) if args.init_from else []
@@ -82,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         from paddlecnn.training.init_from import read_source
         from paddlecnn.training.setup import build_training
 
-        device = runtime.choose_device(args.device)
+        device = choose_device(args.device)
         start = read_source(sources[0]).checkpoint if sources else None
         print(dry_run_report(build_training(config, start=start), device))
         return 0
@@ -185,12 +170,9 @@ def print_seeds(path: Path, finished: list[FinishedRun]) -> None:
         print(f"seed {one.run.config.seed}: best epoch {one.best.epoch}, val {one.best}")
     if not finished[0].best.n:
         return
-    top1, loss = (spread([getattr(one.best, name) for one in finished]) for name in ("top1", "loss"))
-    print(
-        f"val top-1 of {len(finished)} seeds: mean {top1['mean']:.4%}, standard deviation {top1['deviation']:.4%}, "
-        f"range {top1['range'][0]:.4%} to {top1['range'][1]:.4%}"
-    )
-    print(
-        f"val loss of {len(finished)} seeds: mean {loss['mean']:.6f}, standard deviation {loss['deviation']:.6f}, "
-        f"range {loss['range'][0]:.6f} to {loss['range'][1]:.6f}"
-    )
+    for name, title, form in (("top1", "top-1", ".4%"), ("loss", "loss", ".6f")):
+        found = spread([getattr(one.best, name) for one in finished])
+        mean, deviation, low, high = (format(x, form) for x in (found["mean"], found["deviation"], *found["range"]))
+        print(
+            f"val {title} of {len(finished)} seeds: mean {mean}, standard deviation {deviation}, range {low} to {high}"
+        )

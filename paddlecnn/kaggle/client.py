@@ -156,8 +156,11 @@ def log_in(output: io.StringIO) -> Any:
         raise AccessError(
             f"Kaggle: the credentials in {config_file()} cannot be read ({type(error).__name__}); {LOGIN_HELP}"
         ) from None
-    for file in (Path(kaggle.api.config), *TOKEN_FILES):
-        warn_if_readable_by_others(file.expanduser())
+    for path in (Path(kaggle.api.config).expanduser(), *(file.expanduser() for file in TOKEN_FILES)):
+        if path.is_file() and readable_by_others(path):
+            logger.warning(
+                "warning: %s contains your Kaggle key and other users can read it; run: chmod 600 %s", path, path
+            )
     return kaggle.api
 
 
@@ -177,12 +180,9 @@ def reason_for_no_login(output: str) -> str:
     return "no credentials found"
 
 
-def warn_if_readable_by_others(path: Path) -> None:
-    """Log a warning if a file of credentials can be read by other users of this machine."""
-    if os.name != "nt" and path.is_file() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        logger.warning(
-            "warning: %s contains your Kaggle key and other users can read it; run: chmod 600 %s", path, path
-        )
+def readable_by_others(path: Path) -> bool:
+    """Whether other users of this machine can read a file of credentials."""
+    return os.name != "nt" and bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def explain(response: Any, competition: str) -> UserError:
