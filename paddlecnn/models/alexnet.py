@@ -88,14 +88,7 @@ class AlexNet(ConvClassifier):
             channels = width
         super().__init__(features, config.input_size, config.num_classes)
         self.classifier = classifier(
-            self.feature_shape,
-            config.hidden,
-            config.num_classes,
-            config.dropout,
-            weight=weight,
-            last=last,
-            bias=one,
-            pooled=config.pooled,
+            self.feature_shape, config, weight=weight, last=last, bias=one, pooled=config.pooled
         )
 
 

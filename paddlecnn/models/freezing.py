@@ -12,11 +12,8 @@ from paddlecnn.errors import ModelError, did_you_mean
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.shapes import NamedLayer, output_shape
 
-RANDOM_OR_ADAPTIVE = (
-    nn.Dropout,
-    nn.BatchNorm1D,
-    nn.BatchNorm2D,
-)  # in training their output is not a function of the input alone
+# Layers whose output in training is not a function of the input alone.
+RANDOM_OR_ADAPTIVE = (nn.Dropout, nn.BatchNorm1D, nn.BatchNorm2D)
 
 
 @dataclass(frozen=True)

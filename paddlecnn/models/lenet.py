@@ -52,15 +52,8 @@ class LeNet(ConvClassifier):
             ]
             channels = width
         super().__init__(features, config.input_size, config.num_classes)
-        self.classifier = classifier(
-            self.feature_shape,
-            config.hidden,
-            config.num_classes,
-            config.dropout,
-            weight=HE_NORMAL,
-            last=NORMAL_001,
-            first=len(config.widths) + 1,
-        )
+        first = len(config.widths) + 1
+        self.classifier = classifier(self.feature_shape, config, weight=HE_NORMAL, last=NORMAL_001, first=first)
 
 
 VARIANTS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated
+from typing import Annotated, Any
 
 import paddle
 from paddle import nn
@@ -84,9 +84,7 @@ def max_pool(kernel: int, stride: int, ceil: bool = False) -> nn.MaxPool2D:
 
 def classifier(
     feature_shape: Sequence[int],
-    hidden: Sequence[int],
-    num_classes: int,
-    dropout: float,
+    config: Any,
     *,
     weight: Initializer,
     last: Initializer,
@@ -96,6 +94,7 @@ def classifier(
 ) -> nn.Sequential:
     """fc6, relu6, drop6, fc7, relu7, drop7, fc8: dropout follows each hidden layer (AlexNet paper, section 4.2).
 
+    config: has `hidden`, `dropout` and `num_classes`
     weight, bias: of the hidden layers; last: the weights of the output layer, whose biases are 0
     pooled: fc6 sees the standardised statistics of each map in place of every number of it
     """
@@ -107,16 +106,17 @@ def classifier(
         # A mean and a variance that training sets once (initial_scale.py) and keeps.
         norm = nn.BatchNorm1D(width, weight_attr=False, bias_attr=False, use_global_stats=True)
         layers = [("pool", statistics), ("norm", norm)]
-    for number, units in enumerate(hidden, start=first):
+    for number, units in enumerate(config.hidden, start=first):
         check_weight([width, units])
         layers += [
             (f"fc{number}", nn.Linear(width, units, weight, Constant(bias))),
             (f"relu{number}", nn.ReLU()),
-            (f"drop{number}", nn.Dropout(dropout)),
+            (f"drop{number}", nn.Dropout(config.dropout)),
         ]
         width = units
-    check_weight([width, num_classes])
-    return nn.Sequential(*layers, (f"fc{first + len(hidden)}", nn.Linear(width, num_classes, last, Constant(0.0))))
+    check_weight([width, config.num_classes])
+    output = nn.Linear(width, config.num_classes, last, Constant(0.0))
+    return nn.Sequential(*layers, (f"fc{first + len(config.hidden)}", output))
 
 
 class MapStatistics(nn.Layer):

@@ -74,22 +74,13 @@ class Summary:
 
     def share(self, kind: str) -> tuple[float, float]:
         """The share of one kind of layer ("Conv", "Linear" ...) in parameters and in multiply-adds."""
-        chosen = [layer for layer in self.layers if layer.kind == kind]
-        return (
-            sum(layer.parameters for layer in chosen) / self.parameters,
-            sum(layer.multiply_adds for layer in chosen) / self.multiply_adds,
-        )
+        part = Summary(self.model, self.input_size, [layer for layer in self.layers if layer.kind == kind])
+        return part.parameters / self.parameters, part.multiply_adds / self.multiply_adds
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `tools/summary.py --json`."""
-        return {
-            "model": self.model,
-            "input_size": self.input_size,
-            "parameters": self.parameters,
-            "multiply_adds": self.multiply_adds,
-            "activation_bytes": self.activation_bytes,
-            "layers": [asdict(layer) for layer in self.layers],
-        }
+        names = ("model", "input_size", "parameters", "multiply_adds", "activation_bytes")
+        return {name: getattr(self, name) for name in names} | {"layers": [asdict(layer) for layer in self.layers]}
 
 
 def summarize(model: nn.Layer, input_size: int | None = None, name: str = "") -> Summary:
@@ -110,17 +101,9 @@ def summarize(model: nn.Layer, input_size: int | None = None, name: str = "") ->
             field, distance = field + (window.kernel - 1) * distance, distance * window.stride
         elif isinstance(layer, nn.Linear):
             field = size
-        layers.append(
-            LayerCost(
-                layer_name,
-                KINDS.get(type(layer), type(layer).__name__),
-                after,
-                str(window or ""),
-                count_parameters(layer),
-                count_multiply_adds(layer, before, after),
-                min(field, size),
-            )
-        )
+        kind, work = KINDS.get(type(layer), type(layer).__name__), count_multiply_adds(layer, before, after)
+        cost = LayerCost(layer_name, kind, after, str(window or ""), count_parameters(layer), work, min(field, size))
+        layers.append(cost)
     return Summary(name or model.name, size, layers)
 
 
@@ -180,11 +163,8 @@ KINDS = {
 
 def count_parameters(layer: nn.Layer) -> int:
     """Trained numbers of a layer or a network: Paddle lists running means and variances as parameters, too."""
-    return sum(
-        prod(parameter.shape)
-        for name, parameter in layer.named_parameters()
-        if not name.endswith(("_mean", "_variance"))
-    )
+    parameters = layer.named_parameters()
+    return sum(prod(value.shape) for name, value in parameters if not name.endswith(("_mean", "_variance")))
 
 
 def count_multiply_adds(layer: nn.Layer, before: list[int], after: list[int]) -> int:

@@ -74,15 +74,7 @@ class VGG(ConvClassifier):
                 channels = width
             features.append((f"pool{block}", max_pool(2, 2)))
         super().__init__(features, config.input_size, config.num_classes)
-        self.classifier = classifier(
-            self.feature_shape,
-            config.hidden,
-            config.num_classes,
-            config.dropout,
-            weight=weight,
-            last=last,
-            pooled=config.pooled,
-        )
+        self.classifier = classifier(self.feature_shape, config, weight=weight, last=last, pooled=config.pooled)
 
 
 def published(depth: Depth, text: str) -> Variant:

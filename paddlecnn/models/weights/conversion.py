@@ -87,10 +87,11 @@ def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dic
     first = next((name for name, layer in ours.items() if isinstance(layer, nn.Linear)), None)
     if LAYOUTS[file.format].channels_last and first in layers:
         layers[first]["weight"] = flattened_channels_first(layers[first]["weight"], network.feature_shape)
-    if is_paddle_alexnet(file):
-        for name in ("fc6", "fc7"):
-            if name in layers:
-                layers[name]["weight"] = layers[name]["weight"] * 0.5
+    if file.format == "paddle" and "_fc6" in file.layers:
+        # paddle.vision's AlexNet. Its dropout is "downscale_in_infer": nothing is scaled in training, and the inputs of
+        # fc6 and fc7 are halved in evaluation. Ours doubles what is kept in training and leaves evaluation alone.
+        for name in {"fc6", "fc7"} & layers.keys():
+            layers[name]["weight"] = layers[name]["weight"] * 0.5
     return layers, {ours_: theirs for theirs, ours_ in names.items()}
 
 
@@ -107,15 +108,6 @@ def flattened_channels_first(matrix: np.ndarray, feature_shape: Sequence[int]) -
     channels, height, width = feature_shape
     cube = matrix.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
     return cube.reshape(matrix.shape)
-
-
-def is_paddle_alexnet(file: WeightFile) -> bool:
-    """Whether the weights are of paddle.vision's AlexNet, which halves fc6's and fc7's inputs in evaluation.
-
-    Its dropout is "downscale_in_infer": nothing is scaled in training, inputs are halved afterwards. Ours
-    doubles what is kept in training and leaves evaluation alone. Halving the two matrices makes both equal.
-    """
-    return file.format == "paddle" and "_fc6" in file.layers
 
 
 def known_name(name: str) -> str:

@@ -134,11 +134,8 @@ def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool)
     if not report.loaded:
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
     if strict and (report.missing or report.unexpected):
-        what = [
-            f"{title} {listed(names)}"
-            for title, names in (("lacks", report.missing), ("has, beyond the network,", report.unexpected))
-            if names
-        ]
+        differences = (("lacks", report.missing), ("has, beyond the network,", report.unexpected))
+        what = [f"{title} {listed(names)}" for title, names in differences if names]
         raise WeightsError(
             f"{report.path}: {'; '.join(what)}; model.strict: false in a config loads what fits and lists the rest"
         )
@@ -146,13 +143,8 @@ def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool)
 
 def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:
     """Whether a last layer differs in its number of outputs only."""
-    weight = arrays.get("weight")
-    return (
-        weight is not None
-        and weight.ndim == 2
-        and weight.shape[0] == layer.weight.shape[0]
-        and weight.shape[1] != layer.weight.shape[1]
-    )
+    found, own = arrays.get("weight", np.empty(0)).shape, layer.weight.shape
+    return len(found) == 2 and found[0] == own[0] and found[1] != own[1]
 
 
 def normalisation_note(file: WeightFile, network: ConvClassifier) -> list[str]:

@@ -7,7 +7,6 @@ is known by its SHA-256 at the first use, which is kept beside it and compared f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,111 +46,86 @@ class PublishedFile:
         return f"python tools/download.py weights {self.name}{by_hand}"
 
 
-def torchvision_files() -> Iterator[PublishedFile]:
-    """Torchvision's files; the digits in a name are the first of its SHA-256."""
-    for stem in (
-        "alexnet-owt-7be5be79",
-        "vgg11-8a719046",
-        "vgg11_bn-6002323d",
-        "vgg13-19584684",
-        "vgg13_bn-abd245e5",
-        "vgg16-397923af",
-        "vgg16_bn-6c64b313",
-        "vgg19-dcbb9e9d",
-        "vgg19_bn-c79401a0",
-    ):
-        network, _, digits = stem.rpartition("-")
-        yield PublishedFile(
-            f"torchvision_{network.removesuffix('-owt')}",
-            f"{stem}.pth",
-            (network.replace("-", "_"),),
-            f"https://download.pytorch.org/models/{stem}.pth",
-            Checksum("sha256", digits),
-            IMAGENET_TERMS,
-            TORCHVISION,
-        )
-
-
-def keras_files() -> Iterator[PublishedFile]:
-    """Keras' files, with and without fully connected layers (notop)."""
-    for network, part, md5 in (
-        ("vgg16", "", "64373286793e3c8b2b4e3219cbf3544b"),
-        ("vgg16", "_notop", "6d6bbae143d832006294945121d1f1fc"),
-        ("vgg19", "", "cbe5617147190e668d6c5d5026f83318"),
-        ("vgg19", "_notop", "253f8cb515780f3b799900260a226db6"),
-    ):
-        file = f"{network}_weights_tf_dim_ordering_tf_kernels{part}.h5"
-        yield PublishedFile(
-            f"keras_{network}{part}",
-            file,
-            (network,),
-            f"https://storage.googleapis.com/tensorflow/keras-applications/{network}/{file}",
-            Checksum("md5", md5),
-            OXFORD,
-            KERAS,
-        )
-
-
-def paddle_files() -> Iterator[PublishedFile]:
-    """The files of paddle.vision.models."""
-    for network, url, md5 in (
-        (
-            "alexnet_owt",
-            "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/AlexNet_pretrained.pdparams",
-            "7f0f9f737132e02732d75a1459d98a43",
-        ),
-        ("vgg16", "https://paddle-hapi.bj.bcebos.com/models/vgg16.pdparams", "89bbffc0f87d260be9b8cdc169c991c4"),
-        ("vgg19", "https://paddle-hapi.bj.bcebos.com/models/vgg19.pdparams", "23b18bb13d8894f60f54e642be79a0dd"),
-    ):
-        yield PublishedFile(
-            f"paddle_{network.removesuffix('_owt')}",
-            url.rpartition("/")[2],
-            (network,),
-            url,
-            Checksum("md5", md5),
-            "none stated for the weights; PaddlePaddle is Apache-2.0",
-            PADDLE,
-        )
-
-
-PUBLISHED = {
-    one.name: one
-    for one in (
-        *torchvision_files(),
-        *keras_files(),
-        *paddle_files(),
-        PublishedFile(
-            "bvlc_alexnet",
-            "bvlc_alexnet.npy",
-            ("alexnet_caffe", "alexnet_two_tower"),
-            "http://www.cs.toronto.edu/~guerzhoy/tf_alexnet/bvlc_alexnet.npy",
-            None,
-            "unrestricted (github.com/BVLC/caffe, models/bvlc_alexnet/readme.md), converted by M. Guerzhoy",
-            "github.com/guerzh/tf_weights",
-        ),
-        PublishedFile(
-            "frossard_vgg16",
-            "vgg16_weights.npz",
-            ("vgg16",),
-            "https://www.cs.toronto.edu/~frossard/vgg16/vgg16_weights.npz",
-            None,
-            OXFORD,
-            "www.cs.toronto.edu/~frossard/post/vgg16",
-        ),
-        *(
-            PublishedFile(
-                f"machrisaa_{network}",
-                f"{network}.npy",
-                (network,),
-                None,
-                None,
-                OXFORD,
-                "the link to mega.nz in github.com/machrisaa/tensorflow-vgg",
-            )
-            for network in ("vgg16", "vgg19")
-        ),
+def torchvision(stem: str) -> PublishedFile:
+    """A file of torchvision; the digits in its name are the first of its SHA-256."""
+    network, _, digits = stem.rpartition("-")
+    return PublishedFile(
+        f"torchvision_{network.removesuffix('-owt')}",
+        f"{stem}.pth",
+        (network.replace("-", "_"),),
+        f"https://download.pytorch.org/models/{stem}.pth",
+        Checksum("sha256", digits),
+        IMAGENET_TERMS,
+        TORCHVISION,
     )
-}
+
+
+def keras(network: str, part: str, md5: str) -> PublishedFile:
+    """A file of Keras. part: `_notop`, without the fully connected layers, or nothing."""
+    file = f"{network}_weights_tf_dim_ordering_tf_kernels{part}.h5"
+    url = f"https://storage.googleapis.com/tensorflow/keras-applications/{network}/{file}"
+    return PublishedFile(f"keras_{network}{part}", file, (network,), url, Checksum("md5", md5), OXFORD, KERAS)
+
+
+def paddle_vision(network: str, url: str, md5: str) -> PublishedFile:
+    """A file of paddle.vision.models."""
+    name, file = f"paddle_{network.removesuffix('_owt')}", url.rpartition("/")[2]
+    licence = "none stated for the weights; PaddlePaddle is Apache-2.0"
+    return PublishedFile(name, file, (network,), url, Checksum("md5", md5), licence, PADDLE)
+
+
+def machrisaa(network: str) -> PublishedFile:
+    source = "the link to mega.nz in github.com/machrisaa/tensorflow-vgg"
+    return PublishedFile(f"machrisaa_{network}", f"{network}.npy", (network,), None, None, OXFORD, source)
+
+
+FILES = (
+    torchvision("alexnet-owt-7be5be79"),
+    torchvision("vgg11-8a719046"),
+    torchvision("vgg11_bn-6002323d"),
+    torchvision("vgg13-19584684"),
+    torchvision("vgg13_bn-abd245e5"),
+    torchvision("vgg16-397923af"),
+    torchvision("vgg16_bn-6c64b313"),
+    torchvision("vgg19-dcbb9e9d"),
+    torchvision("vgg19_bn-c79401a0"),
+    keras("vgg16", "", "64373286793e3c8b2b4e3219cbf3544b"),
+    keras("vgg16", "_notop", "6d6bbae143d832006294945121d1f1fc"),
+    keras("vgg19", "", "cbe5617147190e668d6c5d5026f83318"),
+    keras("vgg19", "_notop", "253f8cb515780f3b799900260a226db6"),
+    paddle_vision(
+        "alexnet_owt",
+        "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/AlexNet_pretrained.pdparams",
+        "7f0f9f737132e02732d75a1459d98a43",
+    ),
+    paddle_vision(
+        "vgg16", "https://paddle-hapi.bj.bcebos.com/models/vgg16.pdparams", "89bbffc0f87d260be9b8cdc169c991c4"
+    ),
+    paddle_vision(
+        "vgg19", "https://paddle-hapi.bj.bcebos.com/models/vgg19.pdparams", "23b18bb13d8894f60f54e642be79a0dd"
+    ),
+    PublishedFile(
+        "bvlc_alexnet",
+        "bvlc_alexnet.npy",
+        ("alexnet_caffe", "alexnet_two_tower"),
+        "http://www.cs.toronto.edu/~guerzhoy/tf_alexnet/bvlc_alexnet.npy",
+        None,
+        "unrestricted (github.com/BVLC/caffe, models/bvlc_alexnet/readme.md), converted by M. Guerzhoy",
+        "github.com/guerzh/tf_weights",
+    ),
+    PublishedFile(
+        "frossard_vgg16",
+        "vgg16_weights.npz",
+        ("vgg16",),
+        "https://www.cs.toronto.edu/~frossard/vgg16/vgg16_weights.npz",
+        None,
+        OXFORD,
+        "www.cs.toronto.edu/~frossard/post/vgg16",
+    ),
+    machrisaa("vgg16"),
+    machrisaa("vgg19"),
+)
+PUBLISHED = {one.name: one for one in FILES}
 
 
 def published_file(name: str) -> PublishedFile:
@@ -180,23 +154,19 @@ def find_weights(weights: str | Path, network: str, folder: Path | None = None) 
     """
     name, path = str(weights), Path(weights)
     if name == "paddle":
-        name = next((one.name for one in paddle_files() if network in one.networks), "")
+        own = {one.networks[0]: one.name for one in FILES if one.source == PADDLE}
+        name = own.get(network, "")
         if not name:
-            has = ", ".join(one.networks[0] for one in paddle_files())
+            has = ", ".join(own)
             raise WeightsError(
                 f"weights: paddle: Paddle publishes none for {network}; it has {has}; any other model takes a file"
             )
     if name in PUBLISHED:
         return installed(PUBLISHED[name], folder)
     if not path.exists() and path.suffix.lower() in ("", *READERS):
-        command = next(
-            (
-                f"`{one.command}` installs it for model.weights: {one.name}"
-                for one in PUBLISHED.values()
-                if one.file == path.name
-            ),
-            f"`python tools/download.py weights NAME` installs a published one{did_you_mean(name, PUBLISHED)}",
-        )
+        command = f"`python tools/download.py weights NAME` installs a published one{did_you_mean(name, PUBLISHED)}"
+        if known := next((one for one in FILES if one.file == path.name), None):
+            command = f"`{known.command}` installs it for model.weights: {known.name}"
         raise WeightsError(f"{path}: no such file; {command}")
     return path
 

@@ -60,12 +60,13 @@ def read_weight_file(path: Path) -> WeightFile:
         )
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
+    read, format_name = READERS[suffix]
     with open(path, "rb"):
         pass  # a file that may not be read is an error of its own
     try:
         check_size(path.stat().st_size)
         with warnings.catch_warnings(action="ignore"):  # NumPy's on headers and casts; what matters is checked
-            form, layers = READERS[suffix](path)
+            form, layers = read(path)
             return WeightFile(str(path), form, checked(layers))
     except RefusedName as error:
         raise WeightsError(
@@ -76,7 +77,7 @@ def read_weight_file(path: Path) -> WeightFile:
         raise WeightsError(f"{path}: {error}") from None
     except Exception as error:  # a damaged file can fail in any way that its format's reader can
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise WeightsError(f"{path}: damaged or not a {FORMATS[suffix]} file ({reason})") from None
+        raise WeightsError(f"{path}: damaged or not a {format_name} file ({reason})") from None
 
 
 class Refused(Exception):
@@ -214,25 +215,15 @@ def read_safetensors(path: Path) -> tuple[str, Layers]:
     return form, state_dict_layers(tree)
 
 
-READERS = {
-    ".npy": read_npy,
-    ".npz": read_npz,
-    ".h5": read_h5,
-    ".hdf5": read_h5,
-    ".pth": read_pth,
-    ".pt": read_pth,
-    ".pdparams": read_pdparams,
-    ".safetensors": read_safetensors,
-}
-FORMATS = {
-    ".npy": ".npy",
-    ".npz": ".npz",
-    ".h5": "Keras .h5",
-    ".hdf5": "Keras .h5",
-    ".pth": "PyTorch",
-    ".pt": "PyTorch",
-    ".pdparams": ".pdparams",
-    ".safetensors": "safetensors",
+READERS = {  # by the file's ending: the reader, and the format's name for a message
+    ".npy": (read_npy, ".npy"),
+    ".npz": (read_npz, ".npz"),
+    ".h5": (read_h5, "Keras .h5"),
+    ".hdf5": (read_h5, "Keras .h5"),
+    ".pth": (read_pth, "PyTorch"),
+    ".pt": (read_pth, "PyTorch"),
+    ".pdparams": (read_pdparams, ".pdparams"),
+    ".safetensors": (read_safetensors, "safetensors"),
 }
 
 

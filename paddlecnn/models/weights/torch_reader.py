@@ -75,15 +75,11 @@ def rebuild_tensor(storage: Storage, offset: int, size: tuple[int, ...], stride:
     return Tensor(storage, offset, tuple(size), tuple(stride))
 
 
-def rebuild_parameter(tensor: Tensor, *_: Any) -> Tensor:
-    return tensor
-
-
 TORCH_NAMES: Names = {
     **NUMPY_NAMES,
     ("torch._utils", "_rebuild_tensor"): StandIn(rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): StandIn(rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): StandIn(rebuild_parameter),
+    ("torch._utils", "_rebuild_parameter"): StandIn(lambda tensor, *_: tensor),
     **{("torch", name): StorageType(dtype) for name, dtype in STORAGES.items()},
 }
 
@@ -118,18 +114,14 @@ def read_zip(archive: zipfile.ZipFile) -> Any:
 
     def numbers(storage: Storage) -> np.ndarray:
         if storage.key not in storages:
-            storages[storage.key] = numbers_from(archive, f"{folder}data/{storage.key}", storage)
+            name = f"{folder}data/{storage.key}"
+            expected, found = storage.numel * itemsize(storage.dtype), archive.getinfo(name).file_size
+            if found != expected:
+                raise ValueError(f"{name}: expected {expected} bytes, found {found}")
+            storages[storage.key] = numbers_of(archive.read(name), storage)
         return storages[storage.key]
 
     return resolve(tree, numbers)
-
-
-def numbers_from(archive: zipfile.ZipFile, name: str, storage: Storage) -> np.ndarray:
-    """A storage of a zip. Raises ValueError where its size is not the one in the pickle."""
-    expected, found = storage.numel * itemsize(storage.dtype), archive.getinfo(name).file_size
-    if found != expected:
-        raise ValueError(f"{name}: expected {expected} bytes, found {found}")
-    return numbers_of(archive.read(name), storage)
 
 
 def read_legacy(file: BinaryIO, size: int) -> Any:
