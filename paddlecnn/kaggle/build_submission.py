@@ -126,15 +126,8 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
         table = in_order_of(table, inputs.expected_ids, "the sample submission")
     check_submission(table, competition, str(path), inputs.expected_ids)
     fitted = settings.free(len(blend.weights)) and not inputs.calibrated_members
-    written = WrittenSubmission(
-        path,
-        len(table),
-        competition,
-        blend,
-        expected,
-        fitted,
-        tuple(limits_of(inputs, settings, blend)) if expected else (),
-    )
+    notes = tuple(limits_of(inputs, settings, blend)) if expected else ()
+    written = WrittenSubmission(path, len(table), competition, blend, expected, fitted, notes)
     if competition.metric == "log_loss" and expected is not None:
         write_evidence(inputs, written, expected)
     write_submission(table, path)
@@ -225,14 +218,9 @@ def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expecte
     plain = plain_mean(validation.logits.shape[1])(validation.logits)
     accuracy = (plain.argmax(axis=1) == validation.labels).mean()
     title = f"{inputs.origin['runs']}: {accuracy:.2%} of {expected.images:,} validation images"
-    figure = reliability_figure(
-        plain[:, column],
-        expected.held_out[:, column],
-        (validation.labels == column).astype(int),
-        title,
-        f"share of images whose label is {name}",
-        f"predicted probability of {name}",
-    )
+    labels = (validation.labels == column).astype(int)
+    axes = f"share of images whose label is {name}", f"predicted probability of {name}"
+    figure = reliability_figure(plain[:, column], expected.held_out[:, column], labels, title, *axes)
     save_png(figure, folder / "reliability.png")
     save_png(draw_clip_curve(validation, written.blend, title), folder / "clip.png")
 
@@ -240,21 +228,20 @@ def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expecte
 def validation_table(inputs: SubmissionInputs, blend: Blend) -> pd.DataFrame:
     """id, label (the name of the class), and the calibrated probability of each class."""
     names = np.asarray(inputs.classes, dtype=object)[inputs.validation.labels]
-    columns = dict(
-        zip(probability_columns(inputs.classes, ("id", "label")), blend(inputs.validation.logits).T, strict=True)
-    )
-    return pd.DataFrame({"id": inputs.validation.ids, "label": names} | columns)
+    columns = probability_columns(inputs.classes, ("id", "label"))
+    table = pd.DataFrame(blend(inputs.validation.logits), columns=columns)
+    return pd.concat([pd.DataFrame({"id": inputs.validation.ids, "label": names}), table], axis=1)
 
 
 def draw_clip_curve(validation: Images, blend: Blend, title: str) -> Figure:
     """The log loss for clips from one in a million to 0.4, without and with the fitted temperature."""
     clips = np.geomspace(1e-6, 0.4, 80)
     logits, fitted = mean_logits(validation.logits, blend.weights), blend.calibration
-    curves = {}
-    for label, calibration in (
-        ("without a temperature", Calibration()),
-        (f"with T = {fitted.temperature:.3g}", Calibration(fitted.temperature)),
-    ):
+
+    def losses(calibration: Calibration) -> np.ndarray:
         probabilities = calibration(logits)
-        curves[label] = np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in clips])
+        return np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in clips])
+
+    tempered = losses(Calibration(fitted.temperature))
+    curves = {"without a temperature": losses(Calibration()), f"with T = {fitted.temperature:.3g}": tempered}
     return clip_figure(clips, curves, fitted.eps, title)

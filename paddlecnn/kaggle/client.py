@@ -64,19 +64,13 @@ def ask_kaggle(competition: str, question: Callable[[Any], T], seconds: float | 
             f"Kaggle cannot be reached ({type(error).__name__}): check the network and the proxy "
             "settings, then run this again; a download is resumed where it stopped"
         ) from None
-    except OSError as error:
-        if not isinstance(error, requests.RequestException):
-            raise  # of the disk
-        raise not_understood(error) from None
     except Exception as error:  # the client indexes and converts what Kaggle sends without checks
-        raise not_understood(error) from None
-
-
-def not_understood(error: Exception) -> ServiceError:
-    logger.debug("Kaggle's client failed", exc_info=error)
-    return ServiceError(
-        f"Kaggle sent something that its client does not understand ({type(error).__name__}); run this again later"
-    )
+        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+            raise  # of the disk
+        logger.debug("Kaggle's client failed", exc_info=error)
+        raise ServiceError(
+            f"Kaggle sent something that its client does not understand ({type(error).__name__}); run this again later"
+        ) from None
 
 
 def silence_limit() -> float:
@@ -192,24 +186,16 @@ def explain(response: Any, competition: str) -> UserError:
     code = response.status_code
     if code >= 500:
         return ServiceError(f"Kaggle answered {code}: it has a problem of its own; run this again later")
-    if code == 401:
-        return AccessError(f"Kaggle answered 401: it does not accept these credentials; {LOGIN_HELP}")
-    if code == 403:
-        return AccessError(
-            f"Kaggle answered 403: the rules of {competition} are not accepted yet. "
-            f"Open {SITE}/c/{competition}/rules, accept, and run this again."
-        )
-    if code == 404:
-        return AccessError(
-            f"Kaggle answered 404: there is no competition {competition}; look for its name at {SITE}/competitions"
-        )
-    if code == 429:
-        wait = response.headers.get("Retry-After", "")
-        return AccessError(
-            "Kaggle answered 429: your quota of requests is used up; "
-            f"run this again {f'in {int(wait)} s' if wait.isdigit() else 'in a while'}"
-        )
-    return AccessError(f"Kaggle answered {code}: {message_in(response) or 'no reason given'}")
+    seconds = response.headers.get("Retry-After", "")
+    wait = f"in {int(seconds)} s" if seconds.isdigit() else "in a while"
+    rules = f"Open {SITE}/c/{competition}/rules, accept, and run this again."
+    reasons = {
+        401: f"it does not accept these credentials; {LOGIN_HELP}",
+        403: f"the rules of {competition} are not accepted yet. {rules}",
+        404: f"there is no competition {competition}; look for its name at {SITE}/competitions",
+        429: f"your quota of requests is used up; run this again {wait}",
+    }
+    return AccessError(f"Kaggle answered {code}: {reasons.get(code) or message_in(response) or 'no reason given'}")
 
 
 def message_in(response: Any) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,11 +73,8 @@ class Ledger:
 
     def find(self, path: Path) -> Entry | None:
         """The newest entry of a file with this name and content."""
-        digest = file_digest(path)
-        return next(
-            (entry for entry in reversed(self.entries()) if entry.sha256 == digest and entry.file == Path(path).name),
-            None,
-        )
+        wanted = path.name, file_digest(path)
+        return next((entry for entry in reversed(self.entries()) if (entry.file, entry.sha256) == wanted), None)
 
     def add(self, entry: Entry) -> None:
         """Add a written file; it replaces entries of this name that were never uploaded.
@@ -120,20 +117,10 @@ SHOWN = ("file", "competition", "expected", "interval", "status", "public", "pri
 
 def ledger_table(entries: list[Entry]) -> str:
     """The ledger as a text table, one line per file."""
-    rows: list[tuple[str, ...]] = [SHOWN]
+    rows: list[Sequence[str]] = [SHOWN]
     for entry in entries:
         interval = f"{entry.low} to {entry.high}" if entry.low else ""
-        rows.append(
-            (
-                entry.file,
-                entry.competition,
-                entry.expected,
-                interval,
-                entry.status,
-                entry.public_score,
-                entry.private_score,
-                entry.runs,
-                entry.calibration,
-            )
-        )
+        scores = {"public": entry.public_score, "private": entry.private_score}
+        cells = {**vars(entry), **scores, "interval": interval}
+        rows.append([cells[name] for name in SHOWN])
     return text_table(rows, left=len(SHOWN))

@@ -34,9 +34,9 @@ def submission_table(
     if competition.label == "name":
         labels = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
     else:
-        labels = probabilities[:, list(classes).index(competition.positive)].astype(np.float64)
-        if competition.label == "binary":
-            labels = (probabilities.argmax(axis=1) == list(classes).index(competition.positive)).astype(int)
+        column = list(classes).index(competition.positive)
+        is_positive = probabilities.argmax(axis=1) == column
+        labels = is_positive.astype(int) if competition.label == "binary" else probabilities[:, column].astype(float)
     names = [Path(name).stem if competition.slug else name for name in ids]
     return pd.DataFrame({"id": names, "label": labels})
 
@@ -103,10 +103,8 @@ def check_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
     """Raise SubmissionError with the first wrong row, if there is one."""
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
-        raise SubmissionError(
-            f"{where}: row {row + 1}, id {ids.iloc[row]}: {rule}"
-            f"{f' (and {wrong.sum() - 1:,} more)' if wrong.sum() > 1 else ''}"
-        )
+        more = f" (and {wrong.sum() - 1:,} more)" if wrong.sum() > 1 else ""
+        raise SubmissionError(f"{where}: row {row + 1}, id {ids.iloc[row]}: {rule}{more}")
 
 
 def write_submission(table: pd.DataFrame, path: Path) -> None:

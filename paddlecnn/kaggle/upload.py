@@ -45,16 +45,9 @@ def upload(
             "--again uploads it once more"
         )
     ref = send(path, message or f"{path.name} {digest[:12]}", str(competition.slug), seconds)
-    fresh = known or Entry(file=path.name, sha256=digest, competition=str(competition.slug), metric=competition.metric)
-    entry = dataclasses.replace(
-        fresh,
-        competition=str(competition.slug),
-        status="uploaded",
-        uploaded=now(),
-        ref=ref,
-        public_score="",
-        private_score="",
-    )
+    fresh = known or Entry(file=path.name, sha256=digest, metric=competition.metric)
+    sent = {"competition": str(competition.slug), "status": "uploaded", "uploaded": now(), "ref": ref}
+    entry = dataclasses.replace(fresh, **sent, public_score="", private_score="")
     ledger.replace(None if fresh.ref else fresh, entry)
     return entry
 
