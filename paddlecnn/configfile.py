@@ -66,13 +66,8 @@ class StrictLoader(yaml.SafeLoader):
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         is_octal = re.fullmatch(r"[-+]?0\d+", node.value)
         if is_octal or not PLAIN_NUMBER.fullmatch(node.value):
-            raise yaml.MarkedYAMLError(
-                None,
-                None,
-                f"{node.value[:40]}: YAML reads this as another number than it "
-                "looks like; write a plain decimal number, or quote it as text",
-                node.start_mark,
-            )
+            advice = "YAML reads this as another number than it looks like; write a plain decimal number, or quote it"
+            raise yaml.MarkedYAMLError(None, None, f"{node.value[:40]}: {advice} as text", node.start_mark)
         is_int = node.tag == "tag:yaml.org,2002:int"
         return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
@@ -238,18 +233,9 @@ def describe(item: Any) -> tuple[str, str]:
     # Pydantic names the member of a tagged union it tried (optim.schedule.step.every); the file does not.
     path, options = [], [Config]
     for part in item["loc"]:
-        fields = [
-            option.model_fields[part].annotation
-            for option in options
-            if is_section(option) and part in option.model_fields
-        ]
-        is_tag = not fields and any(
-            is_section(option)
-            and "name" in option.model_fields
-            and part in get_args(option.model_fields["name"].annotation)
-            for option in options
-        )
-        if is_tag:
+        known = [option.model_fields for option in options if is_section(option)]
+        fields = [names[part].annotation for names in known if part in names]
+        if not fields and any("name" in names and part in get_args(names["name"].annotation) for names in known):
             options = [option for option in options if part in get_args(option.model_fields["name"].annotation)]
             continue
         path.append(str(part))

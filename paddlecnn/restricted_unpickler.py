@@ -118,11 +118,6 @@ def encode(text: str, codec: str = "latin1") -> bytes:
     return str.encode(text, "latin1")
 
 
-def no_bytes() -> bytes:
-    """Stands in for bytes, which old protocols call, without arguments, for the empty ones."""
-    return b""
-
-
 Names = Mapping[tuple[str, str], Any]
 NUMPY_NAMES: Names = {
     ("numpy", "ndarray"): StandIn(Array),
@@ -133,7 +128,8 @@ NUMPY_NAMES: Names = {
     **{(f"{package}.multiarray", "scalar"): StandIn(scalar_of) for package in ("numpy.core", "numpy._core")},
     **{(f"{package}.numeric", "_frombuffer"): StandIn(array_from_buffer) for package in ("numpy.core", "numpy._core")},
     **{(builtins, "tuple"): StandIn(tuple) for builtins in ("builtins", "__builtin__")},
-    **{(builtins, "bytes"): StandIn(no_bytes) for builtins in ("builtins", "__builtin__")},
+    # Old protocols call bytes, without arguments, for the empty ones.
+    **{(builtins, "bytes"): StandIn(lambda: b"") for builtins in ("builtins", "__builtin__")},
 }
 
 KEYS = (str, bytes, int)

@@ -106,10 +106,9 @@ def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:
     """Write the split of a config into `folder`; returns the sizes of its two parts."""
     dataset = open_parts(config).train
     split = split_positions(dataset, config, seed)
-    made_by = {"seed": seed, "val_fraction": config.val_fraction}
-    if config.folds is not None:
-        made_by = {"seed": seed, "folds": config.folds, "fold": config.fold}
-    write_split(folder, dataset, split, made_by)
+    by_fold = {"folds": config.folds, "fold": config.fold}
+    how = {"val_fraction": config.val_fraction} if config.folds is None else by_fold
+    write_split(folder, dataset, split, {"seed": seed, **how})
     return len(split[0]), len(split[1])
 
 

@@ -158,15 +158,10 @@ def check_competition(competition: str, folder: Path, name: Path | None = None) 
     for sample in folder.glob("sample*ubmission.csv"):
         lines = read_file(sample, "get the bundle again").decode("utf-8", "replace").splitlines()
         ids = {line.partition(",")[0] for line in lines[1:] if line.strip()}
-        if ids != set(parts.test.ids):
+        if ids != (found := set(parts.test.ids)):
+            missing = ids - found
+            first = f"{min(missing):.80} is missing" if missing else f"{min(found - ids):.80} is not listed"
             raise DataError(
-                f"{name / sample.name}: lists {len(ids):,} test images and {len(parts.test):,} are there"
-                f"{first_difference(ids, set(parts.test.ids))}; the bundle is not complete: remove it and "
-                "get it again"
+                f"{name / sample.name}: lists {len(ids):,} test images and {len(found):,} are there ({first}); "
+                "the bundle is not complete: remove it and get it again"
             )
-
-
-def first_difference(listed: set[str], found: set[str]) -> str:
-    """` (17 is missing)`, for a message."""
-    missing, extra = sorted(listed - found), sorted(found - listed)
-    return f" ({missing[0][:80]} is missing)" if missing else f" ({extra[0][:80]} is not listed)" if extra else ""

@@ -31,14 +31,8 @@ def contact_sheet(dataset: Dataset, positions: np.ndarray, path: Path, seed: int
         left, top = number % COLUMNS * step[0] + 4, number // COLUMNS * step[1]
         sheet[top : top + TILE, left : left + TILE] = tile_of(dataset.image(position))
         label = "" if dataset.labels is None else dataset.classes[dataset.labels[position]]
-        axis.text(
-            left + TILE / 2,
-            top + TILE + 4,
-            f"{label}\n{dataset.ids[position][-20:]}",
-            fontsize=6,
-            ha="center",
-            va="top",
-        )
+        text = f"{label}\n{dataset.ids[position][-20:]}"
+        axis.text(left + TILE / 2, top + TILE + 4, text, fontsize=6, ha="center", va="top")
     axis.imshow(sheet)
     figure.suptitle(f"{dataset.name}: {len(chosen)} of {len(dataset):,} images", fontsize=10)
     save_png(figure, path)
@@ -63,10 +57,9 @@ def size_histogram(name: str, widths: np.ndarray, heights: np.ndarray, path: Pat
     for axis, values, title in zip(axes, (widths, heights, ratios), ("width", "height", "width / height"), strict=True):
         axis.hist(values, bins=1 if values.min() == values.max() else 40, color="#3b6ea5")
         unit = "" if values is ratios else " px"
-        axis.set_title(
-            f"{title}: {values.min():.3g} to {values.max():.4g}{unit}, median {np.median(values):.3g}", fontsize=8
-        )
-        axis.set_xlabel(title + (f" [{unit.strip()}]" if unit else ""))
+        span = f"{values.min():.3g} to {values.max():.4g}{unit}"
+        axis.set_title(f"{title}: {span}, median {np.median(values):.3g}", fontsize=8)
+        axis.set_xlabel(title if values is ratios else f"{title} [px]")
     axes[0].set_ylabel("images")
     figure.suptitle(f"{name}: sizes of {len(widths):,} images", fontsize=10)
     save_png(figure, path)

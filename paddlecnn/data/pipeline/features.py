@@ -79,13 +79,8 @@ class FrozenFeatures:
             units = [units[i] for i in self.store.missing(keys)]  # others may have been computed during a wait
             size = self.bytes_of(units)
             require_space(self.store.folder, size, "choose another train.feature_cache")
-            logger.info(
-                "features of %s: %s views to compute, %.2f GiB in %s",
-                self.title,
-                f"{len(units):,}",
-                size / 2**30,
-                self.store.folder,
-            )
+            amount = f"{len(units):,} views to compute, {size / 2**30:.2f} GiB"
+            logger.info("features of %s: %s in %s", self.title, amount, self.store.folder)
             with tqdm(total=len(units), unit="view", desc=f"features of {self.title}", disable=None) as bar:
                 for block, rows in self.blocks(units):
                     self.store.append([key_of(*unit) for unit in block], rows)

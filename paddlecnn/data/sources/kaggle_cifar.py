@@ -28,7 +28,7 @@ from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSpl
 from paddlecnn.data.sources import cifar
 from paddlecnn.data.storage import sevenzip
 from paddlecnn.data.storage.array_file import array_file
-from paddlecnn.data.storage.file_storage import FileSlice, FolderStorage, ZipStorage
+from paddlecnn.data.storage.file_storage import FileSlice, FileStorage, FolderStorage, ZipStorage
 from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import DataError
 from paddlecnn.files import require_space
@@ -49,9 +49,9 @@ def load(config: DataConfig) -> PublishedSplits:
     """
     root = Path(config.root)
     for place in places(root):
-        labels = place.read("trainLabels.csv")
-        train = labels is not None and open_part(place, "train", config.cache, read_labels(*labels))
-        if train:
+        if place.has("trainLabels.csv") and (
+            train := open_part(place, "train", config.cache, read_labels(place.store))
+        ):
             return PublishedSplits(train, open_part(place, "test", config.cache, None))
     names = [f"{COMPETITION}.zip", "train.7z and trainLabels.csv", "train/1.png and trainLabels.csv"]
     raise DataError(
@@ -66,22 +66,15 @@ class Place:
     def __init__(self, path: Path):
         self.path = path
         self.bundle = ZipStorage(path) if path.is_file() else None
+        self.store = self.bundle or FolderStorage(path)
 
-    def read(self, name: str) -> tuple[str, str] | None:
-        """A text file and its full name; None if it does not exist."""
-        if self.bundle:
-            data = self.bundle.read(name) if name in self.bundle.names() else None
-        else:
-            data = FolderStorage(self.path).read(name) if (self.path / name).is_file() else None
-        return None if data is None else (data.decode("utf-8", "replace"), f"{self.path}/{name}")
+    def has(self, name: str) -> bool:
+        return name in self.bundle.names() if self.bundle else (self.path / name).is_file()
 
     def archive(self, name: str) -> Path | FileSlice | None:
-        if self.bundle:
-            return self.bundle.open_member(name) if name in self.bundle.names() else None
-        return self.path / name if (self.path / name).is_file() else None
-
-    def folder(self, name: str) -> Path | None:
-        return self.path / name if (self.path / name).is_dir() else None
+        if not self.has(name):
+            return None
+        return self.bundle.open_member(name) if self.bundle else self.path / name
 
 
 def places(root: Path) -> list[Place]:
@@ -89,8 +82,9 @@ def places(root: Path) -> list[Place]:
     return [Place(path) for path in candidates if path.is_dir() or (path.suffix == ".zip" and path.is_file())]
 
 
-def read_labels(text: str, source: str) -> dict[str, int]:
+def read_labels(store: FileStorage) -> dict[str, int]:
     """trainLabels.csv: image number to class."""
+    text, source = store.read("trainLabels.csv").decode("utf-8", "replace"), store.describe("trainLabels.csv")
     labels = {}
     try:
         for number, row in enumerate(csv.DictReader(io.StringIO(text.replace("\0", ""))), start=2):
@@ -106,7 +100,8 @@ def read_labels(text: str, source: str) -> dict[str, int]:
 def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int] | None) -> Dataset | None:
     """The unpacked folder of a part if it exists, else its archive; None if neither exists."""
     name = "kaggle_cifar10" if part == "train" else f"kaggle_cifar10 {part}"
-    if folder := place.folder(part):
+    folder = place.path / part
+    if folder.is_dir():
         store = FolderStorage(folder)
         ids, members = numbered(store.names())
         return FileDataset(name, CLASSES, ids, labels_of(ids, labels, str(folder)), store, members) if ids else None

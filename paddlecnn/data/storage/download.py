@@ -58,17 +58,9 @@ def fetch(url: str, part: Path) -> None:
         length = int(response.headers.get("Content-Length") or 0)
         require_space(part.parent, length, "choose another --dest")
         begin = have if resumed else 0
-        with (
-            open(part, "ab" if resumed else "wb") as file,
-            tqdm(
-                total=begin + length if length else None,
-                initial=begin,
-                unit="B",
-                unit_scale=True,
-                desc=part.stem,
-                disable=None,
-            ) as bar,
-        ):
+        total = begin + length if length else None
+        bar = tqdm(total=total, initial=begin, unit="B", unit_scale=True, desc=part.stem, disable=None)
+        with bar, open(part, "ab" if resumed else "wb") as file:
             for block in response.iter_content(BLOCK):
                 file.write(block)
                 bar.update(len(block))
