@@ -123,7 +123,7 @@ def memory_case(root: Path | None) -> tuple[str, str, Batches, Batches]:
     if root is None:
         images = np.random.default_rng(0).integers(0, 256, (50000, 3, 32, 32), np.uint8).transpose(0, 2, 3, 1)
         dataset = ArrayDataset(
-            "random", "0123456789", [str(i) for i in range(len(images))], np.zeros(len(images)), images
+            "random", tuple("0123456789"), [str(i) for i in range(len(images))], np.zeros(len(images)), images
         )
     else:
         dataset = open_parts(DataConfig(name="cifar10", root=str(root))).train

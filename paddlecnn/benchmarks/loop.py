@@ -93,7 +93,7 @@ def random_images(workload: Workload) -> PublishedSplits:
         pixels = random.integers(0, 256, (count, 3, workload.size, workload.size), np.uint8).transpose(0, 2, 3, 1)
         labels = random.integers(0, workload.classes, count)
         return ArrayDataset(
-            name, [str(n) for n in range(workload.classes)], list(map(str, range(count))), labels, pixels
+            name, tuple(map(str, range(workload.classes))), list(map(str, range(count))), labels, pixels
         )
 
     return PublishedSplits(train=part("train"), test=part("test"))

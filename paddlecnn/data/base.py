@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ DIGEST_BYTES = 16
 UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+@dataclass(eq=False, repr=False)
 class Dataset:
     """Images by position. A subclass supplies the pixels and their bytes.
 
@@ -34,13 +35,15 @@ class Dataset:
     Raises DataError for a name that a text file cannot hold, a duplicate id, and labels that do not fit the ids.
     """
 
-    PER_IMAGE: tuple[str, ...] = ()  # further attributes with one entry per image
+    name: str
+    classes: tuple[str, ...]
+    ids: list[str]
+    labels: np.ndarray | None
+    PER_IMAGE: ClassVar[tuple[str, ...]] = ()  # further attributes with one entry per image
 
-    def __init__(self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None):
-        self.name = name
-        self.classes = tuple(classes)
-        self.ids = list(ids)
-        self.labels = None if labels is None else np.asarray(labels, np.int64)
+    def __post_init__(self) -> None:
+        self.classes, self.ids = tuple(self.classes), list(self.ids)
+        self.labels = None if self.labels is None else np.asarray(self.labels, np.int64)
         self.check_names()
 
     def check_names(self) -> None:
@@ -99,19 +102,15 @@ class Dataset:
         return digest.hexdigest()
 
 
+@dataclass(eq=False, repr=False)
 class ArrayDataset(Dataset):
     """Images of one size in one uint8 array [N, H, W, 3], in memory or memory-mapped.
 
     Batches are made fastest from separate colour planes: a transposed view of [N, 3, H, W].
     """
 
-    PER_IMAGE: tuple[str, ...] = ("images",)
-
-    def __init__(
-        self, name: str, classes: Sequence[str], ids: Sequence[str], labels: np.ndarray | None, images: np.ndarray
-    ):
-        super().__init__(name, classes, ids, labels)
-        self.images = images
+    images: np.ndarray
+    PER_IMAGE: ClassVar[tuple[str, ...]] = ("images",)
 
     def image(self, position: int) -> np.ndarray:
         return np.ascontiguousarray(self.images[position])
@@ -131,23 +130,13 @@ class ArrayDataset(Dataset):
         return self.images[position].tobytes()
 
 
+@dataclass(eq=False, repr=False)
 class FileDataset(Dataset):
     """Image files in a folder or a zip, decoded on demand."""
 
-    PER_IMAGE: tuple[str, ...] = ("members",)
-
-    def __init__(
-        self,
-        name: str,
-        classes: Sequence[str],
-        ids: Sequence[str],
-        labels: np.ndarray | None,
-        store: FileStorage,
-        members: Sequence[str],
-    ):
-        super().__init__(name, classes, ids, labels)
-        self.store = store
-        self.members = list(members)
+    store: FileStorage
+    members: list[str]  # the file of each image
+    PER_IMAGE = ("members",)
 
     def image(self, position: int) -> np.ndarray:
         return decode_image(self.stored_bytes(position), self.path(position))

@@ -9,25 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from paddlecnn.config import DATA_NAMES, DataConfig, Preprocess
-from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, Splits
+from paddlecnn.data.base import Dataset, PublishedSplits, Splits
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
-
-__all__ = [
-    "ArrayDataset",
-    "Dataset",
-    "FileDataset",
-    "PublishedSplits",
-    "Source",
-    "Splits",
-    "defaults",
-    "open_dataset",
-    "open_parts",
-    "register_source",
-    "require_classes",
-    "save_split",
-]
 
 Load = Callable[[DataConfig], PublishedSplits]
 

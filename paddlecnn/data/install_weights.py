@@ -35,15 +35,10 @@ def install_weights(published: PublishedFile, dest: Path, source: Path | None = 
             shutil.copyfile(arrived, aside)
     if kept is None:
         if published.checksum is None:
-            require_weights(file)
+            try:
+                read_weight_file(file)
+            except UserError:
+                file.unlink()
+                raise
         write_text(sum_file(file), f"{file_digest(file)}  {file.name}\n")
     return file
-
-
-def require_weights(file: Path) -> None:
-    """Remove a file whose publisher states no checksum, and raise WeightsError, if it is not readable as weights."""
-    try:
-        read_weight_file(file)
-    except UserError:
-        file.unlink()
-        raise

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from paddlecnn import distributed
 from paddlecnn.config import Preprocess
 from paddlecnn.data.audit.inspection import filter_readable
-from paddlecnn.data.datasets import Splits, require_classes
+from paddlecnn.data.base import Splits
+from paddlecnn.data.datasets import require_classes
 from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import preprocess_image, resolve

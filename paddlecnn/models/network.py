@@ -57,8 +57,8 @@ def check_images(images: paddle.Tensor, size: int) -> None:
         )
 
 
-def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias: float = 0.0) -> nn.Conv2D:
-    """A convolution with its initial weights and bias."""
+def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias: float | None = 0.0) -> nn.Conv2D:
+    """A convolution with its initial weights and biases; None: without biases."""
     check_weight([outputs, inputs // window.groups, window.kernel, window.kernel])
     before, after = window.padding
     layer = nn.Conv2D(
@@ -69,7 +69,7 @@ def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias
         before if before == after else [before, after] * 2,
         groups=window.groups,
         weight_attr=weight,
-        bias_attr=Constant(bias),
+        bias_attr=False if bias is None else Constant(bias),
     )
     layer.window = window
     return layer

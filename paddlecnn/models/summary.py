@@ -150,15 +150,7 @@ def summarize_by_name(name: str, num_classes: int | None = None, input_size: int
         return summarize(create_model(name, num_classes, **options), name=name)
 
 
-KINDS = {
-    nn.Conv2D: "Conv",
-    nn.Linear: "Linear",
-    nn.MaxPool2D: "MaxPool",
-    nn.ReLU: "ReLU",
-    nn.Dropout: "Dropout",
-    nn.BatchNorm2D: "BatchNorm",
-    LocalResponseNorm: "LRN",
-}
+KINDS = {nn.Conv2D: "Conv", nn.MaxPool2D: "MaxPool", nn.BatchNorm2D: "BatchNorm", LocalResponseNorm: "LRN"}
 
 
 def count_parameters(layer: nn.Layer) -> int:

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import numpy as np
 import paddle
 from paddle import nn
-from paddle.nn.initializer import Constant, Dirac, Initializer, Uniform
+from paddle.nn.initializer import Dirac, Initializer, Uniform
 from pydantic import Field
 
-from paddlecnn.models.network import ConvClassifier, Pixels, Units, max_pool
+from paddlecnn.models.network import ConvClassifier, Pixels, Units, conv, max_pool
 from paddlecnn.models.registry import Variant, register_variants
 from paddlecnn.models.shapes import NamedLayer, Window
 
@@ -42,14 +42,17 @@ class FastVGG(ConvClassifier):
 
     def __init__(self, config: FastVGGConfig):
         width = 2 * 3 * PATCH**2
-        features: list[NamedLayer] = [("whiten", conv(3, width, Window(PATCH), bias=True)), ("gelu0", nn.GELU())]
+        start = PartialIdentity()
+        whiten = conv(3, width, Window(PATCH), weight=start)
+        features: list[NamedLayer] = [("whiten", whiten), ("gelu0", nn.GELU())]
+        around = Window(3, padding=(1, 1))
         for block, channels in enumerate(config.widths, start=1):
             features += [
-                (f"conv{block}_1", conv(width, channels, Window(3, padding=(1, 1)))),
+                (f"conv{block}_1", conv(width, channels, around, weight=start, bias=None)),
                 (f"pool{block}", max_pool(2, 2)),
                 (f"norm{block}_1", nn.BatchNorm2D(channels, momentum=0.6, epsilon=1e-12)),
                 (f"gelu{block}_1", nn.GELU()),
-                (f"conv{block}_2", conv(channels, channels, Window(3, padding=(1, 1)))),
+                (f"conv{block}_2", conv(channels, channels, around, weight=start, bias=None)),
                 (f"norm{block}_2", nn.BatchNorm2D(channels, momentum=0.6, epsilon=1e-12)),
                 (f"gelu{block}_2", nn.GELU()),
             ]
@@ -95,31 +98,14 @@ class Scale(nn.Layer):
 class PartialIdentity(Initializer):
     """Uniform, but the first kernels of a convolution pass one input channel each on: float32 [O, I, k, k]."""
 
-    def __init__(self, bound: float):
-        super().__init__()
-        self.bound = bound
-
     @paddle.no_grad()
     def forward(self, var: Any, block: Any = None) -> Any:
-        Uniform(-self.bound, self.bound)(var, block)
+        bound = 1 / sqrt(prod(var.shape[1:]))
+        Uniform(-bound, bound)(var, block)
         first = paddle.zeros([min(var.shape[:2]), *var.shape[1:]])
         Dirac()(first)
         var[: len(first)] = first
         return var
-
-
-def conv(inputs: int, outputs: int, window: Window, bias: bool = False) -> nn.Conv2D:
-    """A convolution whose first kernels pass their input channel on."""
-    layer = nn.Conv2D(
-        inputs,
-        outputs,
-        window.kernel,
-        padding=window.padding[0],
-        weight_attr=PartialIdentity(1 / sqrt(inputs * window.kernel**2)),
-        bias_attr=Constant(0.0) if bias else False,
-    )
-    layer.window = window
-    return layer
 
 
 VARIANTS = {

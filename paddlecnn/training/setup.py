@@ -16,8 +16,8 @@ from paddlecnn import distributed
 from paddlecnn.config import Config, Preprocess
 from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.inspection import filter_readable
-from paddlecnn.data.base import Dataset
-from paddlecnn.data.datasets import Splits, defaults, open_dataset
+from paddlecnn.data.base import Dataset, Splits
+from paddlecnn.data.datasets import defaults, open_dataset
 from paddlecnn.data.pipeline.features import FeatureLoader, FrozenFeatures, Unit, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import resolve

@@ -11,7 +11,8 @@ from paddlecnn import config as config_module
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.configfile import load_config
 from paddlecnn.data import datasets
-from paddlecnn.data.datasets import ArrayDataset, PublishedSplits, open_dataset, open_parts, register_source
+from paddlecnn.data.base import ArrayDataset, PublishedSplits
+from paddlecnn.data.datasets import open_dataset, open_parts, register_source
 from paddlecnn.errors import ConfigError, DataError
 
 SPEC = Preprocess(size=32, channels="rgb", scale=255.0, mean=[0.5] * 3, std=[0.25] * 3)

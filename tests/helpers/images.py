@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from paddlecnn.config import DataConfig
-from paddlecnn.data.datasets import Splits, open_dataset
+from paddlecnn.data.base import Splits
+from paddlecnn.data.datasets import open_dataset
 
 
 def photo(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:

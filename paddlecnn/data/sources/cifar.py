@@ -222,20 +222,20 @@ def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classe
     return [f"{prefix}/{i}" for i in range(len(images))], np.array(labels, np.int64), images
 
 
-def class_names(edition: Edition, read: Read, key: bytes) -> list[str]:
+def class_names(edition: Edition, read: Read, key: bytes) -> tuple[str, ...]:
     (name,) = edition.meta
     data, source = read(name)
     names = safe_unpickle(data, source).get(key)
     if not isinstance(names, list) or not names or not all(isinstance(n, bytes) for n in names):
         raise DataError(f"{source}: no list of class names under {key.decode()}; extract the official archive again")
-    return [n.decode("utf-8", "replace") for n in names]
+    return tuple(n.decode("utf-8", "replace") for n in names)
 
 
 def md5_of(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def join(name: str, classes: list[str], batches: list[CifarBatch]) -> ArrayDataset:
+def join(name: str, classes: tuple[str, ...], batches: list[CifarBatch]) -> ArrayDataset:
     ids, labels, images = zip(*batches, strict=True)
     return ArrayDataset(name, classes, [*chain(*ids)], np.concatenate(labels), np.concatenate(images))
 

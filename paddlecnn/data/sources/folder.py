@@ -34,14 +34,14 @@ def load(config: DataConfig) -> PublishedSplits:
     return PublishedSplits(labelled(root, "train", classes), test_part(root, classes), val)
 
 
-def class_names(folder: Path) -> list[str]:
+def class_names(folder: Path) -> tuple[str, ...]:
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(names) < 2:
         raise DataError(f"{folder}: {len(names)} class folder(s); expected one per class, two or more")
-    return names
+    return tuple(names)
 
 
-def labelled(root: Path, part: str, classes: list[str]) -> FileDataset:
+def labelled(root: Path, part: str, classes: tuple[str, ...]) -> FileDataset:
     """The images of a part whose folders are classes; every class must have some in training."""
     folder = root / part
     images: list[tuple[str, int]] = []
@@ -60,7 +60,7 @@ def labelled(root: Path, part: str, classes: list[str]) -> FileDataset:
     )
 
 
-def test_part(root: Path, classes: list[str]) -> FileDataset | None:
+def test_part(root: Path, classes: tuple[str, ...]) -> FileDataset | None:
     folder = root / "test"
     if not folder.is_dir():
         return None

@@ -49,9 +49,9 @@ def load(config: DataConfig) -> PublishedSplits:
     """
     root = Path(config.root)
     for place in places(root):
-        if place.has("trainLabels.csv") and (
-            train := open_part(place, "train", config.cache, read_labels(place.store))
-        ):
+        if not place.has("trainLabels.csv"):
+            continue
+        if train := open_part(place, "train", config.cache, read_labels(place.store)):
             return PublishedSplits(train, open_part(place, "test", config.cache, None))
     names = [f"{COMPETITION}.zip", "train.7z and trainLabels.csv", "train/1.png and trainLabels.csv"]
     raise DataError(
@@ -133,7 +133,7 @@ def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.
 class PackedDataset(ArrayDataset):
     """The images of a 7z archive, decoded at first use: a run without a test never decodes the test part."""
 
-    PER_IMAGE: tuple[str, ...] = ("members", "images")
+    PER_IMAGE = ("members", "images")
 
     def __init__(
         self,

@@ -49,10 +49,7 @@ PUBLISHED = {
     ("npy", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
     ("npz", "VGG"): {"channels": "rgb", "scale": 1.0, "mean": [123.68, 116.779, 103.939], "std": ONES},
     ("keras", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
-    ("torch", "AlexNet"): IMAGENET,
-    ("torch", "VGG"): IMAGENET,
-    ("paddle", "AlexNet"): IMAGENET,
-    ("paddle", "VGG"): IMAGENET,
+    **{(form, network): IMAGENET for form in ("torch", "paddle") for network in ("AlexNet", "VGG")},
 }
 IMAGENET_CLASSES = 1000
 
