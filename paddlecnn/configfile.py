@@ -177,12 +177,11 @@ def set_key(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
     *sections, last = key.split(".")
     node = tree
     for section in sections:
-        child = node.get(section)
-        if child is None:
-            child = node[section] = {}
-        if not isinstance(child, dict):
+        if node.get(section) is None:
+            node[section] = {}
+        node = node[section]
+        if not isinstance(node, dict):
             raise ConfigError(f"{source}: {section} is not a section")
-        node = child
     node[last] = value
 
 

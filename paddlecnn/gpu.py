@@ -85,13 +85,8 @@ def ask_driver() -> tuple[tuple[Card, ...], str | None]:
         return (), None
     for fields in ("name,driver_version,compute_cap", "name,driver_version"):  # older drivers lack compute_cap
         try:
-            answer = subprocess.run(
-                ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=True,
-            ).stdout
+            command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
         except (OSError, subprocess.SubprocessError):
             continue
         return parse_nvidia_smi(answer)
@@ -160,7 +155,8 @@ def invisible(facts: GpuFacts) -> str:
             "no NVIDIA driver answers (nvidia-smi); install the driver, start a container with `--gpus all`, "
             "or take --device cpu"
         )
-    needed = oldest_driver(facts.cuda or "")
+    cuda = facts.cuda or ""
+    needed = OLDEST_DRIVER.get(cuda) or OLDEST_DRIVER.get(cuda.partition(".")[0])  # None if unknown
     if needed and version_of(facts.driver) < version_of(needed):
         return (
             f"driver {facts.driver} of {facts.cards[0]} is older than {needed}, which CUDA {facts.cuda} requires; "
@@ -175,11 +171,6 @@ def invisible(facts: GpuFacts) -> str:
         f"driver {facts.driver} lists {', '.join(map(str, facts.cards))}, but Paddle cannot open them; check the "
         f"permissions of /dev/nvidia*, or {remedy(facts)}"
     )
-
-
-def oldest_driver(cuda: str) -> str | None:
-    """The oldest driver for a CUDA version such as 12.6; None if unknown."""
-    return OLDEST_DRIVER.get(cuda) or OLDEST_DRIVER.get(cuda.partition(".")[0])
 
 
 def version_of(text: str) -> tuple[int, ...]:

@@ -94,13 +94,10 @@ def use_device(paddle: ModuleType, device: str, facts: GpuFacts | None) -> str:
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
     paddle.set_device(device)
     if reason := faulty_arithmetic(paddle):
-        number = int(device.partition(":")[2] or 0)
-        raise DeviceError(
-            gpu.wrong_result(facts, number, reason)
-            if facts
-            else f"a small computation on the CPU with PaddlePaddle {paddle.__version__} {reason}; "
-            "install PaddlePaddle again"
-        )
+        if facts:
+            raise DeviceError(gpu.wrong_result(facts, int(device.partition(":")[2]), reason))
+        with_paddle = f"with PaddlePaddle {paddle.__version__}"
+        raise DeviceError(f"a small computation on the CPU {with_paddle} {reason}; install PaddlePaddle again")
     return device
 
 

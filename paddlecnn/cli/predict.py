@@ -27,14 +27,8 @@ if TYPE_CHECKING:
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser("predict", __doc__)
-    parser.add_argument(
-        "paths",
-        nargs="+",
-        type=Path,
-        metavar="PATH",
-        help="a run (its folder, a config, or latest) or an exported network, unless --model is given; then images "
-        "or folders",
-    )
+    source = "a run (its folder, a config, or latest) or an exported network, unless --model is given"
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=f"{source}; then images or folders")
     parser.add_argument("--model", help="name of a network, for --weights")
     parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (docs/weights.md), or paddle")
     add_module_argument(parser)

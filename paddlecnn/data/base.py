@@ -27,18 +27,13 @@ UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 class Dataset:
     """Images by position. A subclass supplies the pixels and their bytes.
 
-    name     of the data set and its part, for messages and keys
-    classes  class names, in the order of the labels
-    ids      one stable name per image, unique in its part
-    labels   int64 [N], or None if none are published
-
     Raises DataError for a name that a text file cannot hold, a duplicate id, and labels that do not fit the ids.
     """
 
-    name: str
-    classes: tuple[str, ...]
-    ids: list[str]
-    labels: np.ndarray | None
+    name: str  # of the data set and its part, for messages and keys
+    classes: tuple[str, ...]  # in the order of the labels
+    ids: list[str]  # one stable name per image, unique in its part
+    labels: np.ndarray | None  # int64 [N], or None if none are published
     PER_IMAGE: ClassVar[tuple[str, ...]] = ()  # further attributes with one entry per image
 
     def __post_init__(self) -> None:
@@ -75,12 +70,18 @@ class Dataset:
         """The data set of these positions, in this order. Content hashes that are known are not computed again."""
         part = copy.copy(self)
         values = part.__dict__
-        values.pop("fingerprint", None)
+        for name in ("fingerprint", "position_of"):
+            values.pop(name, None)
         for name in ("ids", "labels", "content_hashes", *self.PER_IMAGE):
             whole = values.get(name)
             if whole is not None:
                 values[name] = whole[positions] if isinstance(whole, np.ndarray) else [whole[i] for i in positions]
         return part
+
+    @cached_property
+    def position_of(self) -> dict[str, int]:
+        """Positions by id."""
+        return {name: position for position, name in enumerate(self.ids)}
 
     @cached_property
     def content_hashes(self) -> list[bytes]:
@@ -167,6 +168,8 @@ class PublishedSplits:
     val: Dataset | None = None
 
 
-def looked_in(root: object, names: Sequence[str]) -> str:
-    """`data (for cifar-10-batches-py/ or cifar-10-python.tar.gz)`, for a message about missing data."""
-    return f"{root} (for {' or '.join(names)})"
+def nothing_found(title: str, root: object, names: Sequence[str], download: str) -> DataError:
+    """The error for a data set of which none of the files `names` is in `root`; `download` is its name for download."""
+    where = f"{root} (for {' or '.join(names)})"
+    advice = f"get it by: python tools/download.py {download} --dest {root}"
+    return DataError(f"data.root: no {title} in {where}; {advice}")

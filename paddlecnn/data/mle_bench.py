@@ -40,7 +40,7 @@ def save_benchmark_split(config: DataConfig, seed: int, folder: Path) -> tuple[i
     if config.name != "dogs_vs_cats":
         raise ConfigError(f"--mle-bench: is a split of dogs_vs_cats, and data.name is {config.name}")
     dataset = open_parts(config).train
-    where = {name: position for position, name in enumerate(dataset.ids)}
+    where = dataset.position_of
     train, test = benchmark_names()
     unknown = where.keys() - {*train, *test}
     if unknown:

@@ -123,13 +123,12 @@ def read_split(folder: Path, dataset: Dataset) -> Pair:
     that does not fit the files or the data.
     """
     check_split_json(folder, dataset)
-    where = {name: position for position, name in enumerate(dataset.ids)}
     lines_of: dict[int, str] = {}
     pair = []
     for file in (folder / name for name in FILES):
         positions = []
         for number, line in enumerate(read_lines(file), start=1):
-            position = read_line(line, dataset, where, f"{file}, line {number}")
+            position = read_line(line, dataset, f"{file}, line {number}")
             if position in lines_of:
                 raise DataError(
                     f"{file}, line {number}: {dataset.ids[position]} is already in {lines_of[position]}; "
@@ -152,13 +151,12 @@ def read_test(folder: Path, dataset: Dataset, used: np.ndarray) -> Dataset | Non
     file = folder / TEST_FILE
     if not file.exists():
         return None
-    where = {name: position for position, name in enumerate(dataset.ids)}
     ids, positions = [], []
     header, *rows = list(csv.reader(read_lines(file))) or [[]]
     for number, row in enumerate(rows, start=2):
         if header != ["id", "path", "label"] or len(row) != 3:
             raise DataError(f"{file}, line {number}: expected the columns id,path,label")
-        positions.append(read_line(f"{row[1]} {row[2]}", dataset, where, f"{file}, line {number}"))
+        positions.append(read_line(f"{row[1]} {row[2]}", dataset, f"{file}, line {number}"))
         ids.append(row[0])
     if not ids:
         raise DataError(f"{file}: names no image; write the columns id,path,label, or remove it")
@@ -184,17 +182,17 @@ def read_lines(file: Path) -> list[str]:
     return lines
 
 
-def read_line(line: str, dataset: Dataset, where: dict[str, int], source: str) -> int:
+def read_line(line: str, dataset: Dataset, source: str) -> int:
     """The position of the image that a `path label` line names. The label is a number or a class name."""
-    path, label = split_line(line.rstrip(), dataset, where)
+    path, label = split_line(line.rstrip(), dataset)
     if not path:
         raise DataError(f"{source}: `{line}` is not of the form `path label`")
-    if path not in where:
+    if path not in dataset.position_of:
         raise DataError(
             f"{source}: {path} is not in the training part of {dataset.name}; "
             f"its images are named like {dataset.ids[0]}"
         )
-    position = where[path]
+    position = dataset.position_of[path]
     expected = int(known_labels(dataset)[position])
     if label in (str(expected), dataset.classes[expected]):  # class names may be numbers too
         return position
@@ -206,10 +204,10 @@ def read_line(line: str, dataset: Dataset, where: dict[str, int], source: str) -
     raise DataError(f"{source}: label {label} for {path}; the data has {expected} ({dataset.classes[expected]})")
 
 
-def split_line(line: str, dataset: Dataset, where: dict[str, int]) -> tuple[str, str]:
+def split_line(line: str, dataset: Dataset) -> tuple[str, str]:
     """The path and the label of a line. Both may contain spaces; a known image decides where the path ends."""
     for name in dataset.classes:
-        if " " in name and line.endswith(f" {name}") and line[: -len(name) - 1] in where:
+        if " " in name and line.endswith(f" {name}") and line[: -len(name) - 1] in dataset.position_of:
             return line[: -len(name) - 1], name
     path, _, label = line.rpartition(" ")
     return path, label

@@ -23,14 +23,14 @@ def download_competition(competition: str, dest: Path) -> Path:
 
     Raises AccessError (credentials, rules, name, quota), DataError (disk full) or ServiceError.
     """
-    bundle = Path(dest) / f"{competition}.zip"
+    bundle = dest / f"{competition}.zip"
     if bundle.exists() and zipfile.is_zipfile(bundle):
         return bundle
-    partial = Path(dest) / f".{competition}.partial"
+    partial = dest / f".{competition}.partial"
     sizes = ask_kaggle(competition, lambda api: file_sizes(api, competition))
     present = sum(file.stat().st_size for file in partial.glob("*.zip")) if partial.is_dir() else 0
-    Path(dest).mkdir(parents=True, exist_ok=True)
-    require_space(Path(dest), sum(sizes.values()) - present, "choose a --dest on another disk")
+    dest.mkdir(parents=True, exist_ok=True)
+    require_space(dest, sum(sizes.values()) - present, "choose a --dest on another disk")
     seconds = CALL_FACTOR * silence_limit() + sum(sizes.values()) / SLOWEST
     ask_kaggle(
         competition, lambda api: api.competition_download_files(competition, path=str(partial), quiet=False), seconds

@@ -151,7 +151,6 @@ def sample_ids(root: Path, competition: Competition) -> list[str] | None:
     """
     if competition.sample is None:
         return None
-    root = Path(root)
     for folder in (root, root / competition.slug):
         if (folder / competition.sample).is_file():
             return read_submission(folder / competition.sample)["id"].tolist()

@@ -12,7 +12,7 @@ from typing import Any
 from paddlecnn.errors import ServiceError, SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.client import ask_kaggle
-from paddlecnn.kaggle.competitions import COMPETITIONS, REDUX, Competition, competition_named
+from paddlecnn.kaggle.competitions import COMPETITIONS, REDUX, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
 from paddlecnn.kaggle.submission import check_submission, read_submission
 
@@ -33,7 +33,11 @@ def upload(
     table = read_submission(path)
     ledger = Ledger(path.parent)
     known = ledger.find(path)
-    competition = target_competition(path, known, slug)
+    if known is not None and not known.competition and slug is None:
+        raise SubmissionError(
+            f"{path}: was written for a data set without a competition on Kaggle; --competition NAME uploads it anyway"
+        )
+    competition = competition_named(slug or (known.competition if known else str(REDUX.slug)))
     check_submission(table, competition, str(path))
     digest = file_digest(path)
     before = [entry for entry in ledger.entries() if entry.sha256 == digest and entry.ref]
@@ -50,15 +54,6 @@ def upload(
     entry = dataclasses.replace(fresh, **sent, public_score="", private_score="")
     ledger.replace(None if fresh.ref else fresh, entry)
     return entry
-
-
-def target_competition(path: Path, known: Entry | None, slug: str | None) -> Competition:
-    """The competition that a file is for. Raises SubmissionError if it was written for none."""
-    if known is not None and not known.competition and slug is None:
-        raise SubmissionError(
-            f"{path}: was written for a data set without a competition on Kaggle; --competition NAME uploads it anyway"
-        )
-    return competition_named(slug or (known.competition if known else str(REDUX.slug)))
 
 
 def send(path: Path, message: str, slug: str, seconds: float | None = None) -> str:

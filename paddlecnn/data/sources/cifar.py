@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
-from paddlecnn.data.base import ArrayDataset, PublishedSplits, looked_in
+from paddlecnn.data.base import ArrayDataset, PublishedSplits, nothing_found
 from paddlecnn.data.storage.archives import content_of, opened_tar
 from paddlecnn.data.storage.file_storage import MAX_FILE, damage_named, read_file
 from paddlecnn.errors import DataError
@@ -128,10 +128,7 @@ def open_source(edition: Edition, root: Path) -> Read:
         return folder_reader(root)
     if root.is_file() or (root / edition.archive).is_file():
         return archive_reader(root if root.is_file() else root / edition.archive, edition)
-    raise DataError(
-        f"data.root: no {edition.name} in {looked_in(root, [edition.folder + '/', edition.archive])}; "
-        f"get it by: python tools/download.py {edition.name} --dest {root}"
-    )
+    raise nothing_found(edition.name, root, [f"{edition.folder}/", edition.archive], edition.name)
 
 
 def folder_reader(folder: Path) -> Read:

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from paddlecnn.config import IMAGENET_PREPROCESS, DataConfig
-from paddlecnn.data.base import FileDataset, PublishedSplits, looked_in
+from paddlecnn.data.base import FileDataset, PublishedSplits, nothing_found
 from paddlecnn.data.storage.file_storage import FileStorage, FolderStorage, ZipStorage
-from paddlecnn.errors import DataError
 
 CLASSES = ("cat", "dog")
 COMPETITIONS = ("dogs-vs-cats-redux-kernels-edition", "dogs-vs-cats")
@@ -37,10 +36,7 @@ def load(config: DataConfig) -> PublishedSplits:
     train = first_with(TRAIN_NAME, sources)
     if train is None:
         names = [f"{COMPETITIONS[0]}.zip", "train.zip", "train/cat.0.jpg"]
-        raise DataError(
-            f"data.root: no Dogs vs. Cats in {looked_in(root, names)}; "
-            f"get it by: python tools/download.py dogs_vs_cats --dest {root}"
-        )
+        raise nothing_found("Dogs vs. Cats", root, names, "dogs_vs_cats")
     return PublishedSplits(train_part(*train), test_part(*test) if (test := first_with(TEST_NAME, sources)) else None)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from paddlecnn.config import DataConfig
-from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, looked_in
+from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, nothing_found
 from paddlecnn.data.sources import cifar
 from paddlecnn.data.storage import sevenzip
 from paddlecnn.data.storage.array_file import array_file
@@ -54,10 +54,7 @@ def load(config: DataConfig) -> PublishedSplits:
         if train := open_part(place, "train", config.cache, read_labels(place.store)):
             return PublishedSplits(train, open_part(place, "test", config.cache, None))
     names = [f"{COMPETITION}.zip", "train.7z and trainLabels.csv", "train/1.png and trainLabels.csv"]
-    raise DataError(
-        f"data.root: no Kaggle CIFAR-10 in {looked_in(root, names)}; "
-        f"get it by: python tools/download.py kaggle_cifar10 --dest {root}"
-    )
+    raise nothing_found("Kaggle CIFAR-10", root, names, "kaggle_cifar10")
 
 
 class Place:

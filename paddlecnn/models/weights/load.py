@@ -24,23 +24,15 @@ PARAMETERS = {"weight": "weight", "bias": "bias", "mean": "_mean", "variance": "
 
 @dataclass
 class WeightsReport:
-    """The outcome of loading a weight file.
-
-    loaded: parameters of the network whose values come from the file
-    missing: parameters of the network that the file lacks, which keep their values
-    unexpected: layers of the file that the network lacks
-    replaced: the last layer if its number of classes differs; it keeps its fresh values
-    preprocess: the preprocessing of images for these weights (keys of a config's data.preprocess), if known
-    notes: anything else to report
-    """
+    """The outcome of loading a weight file."""
 
     path: str
-    loaded: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    replaced: str | None = None
-    preprocess: dict[str, Any] | None = None
-    notes: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)  # parameters of the network whose values come from the file
+    missing: list[str] = field(default_factory=list)  # parameters that the file lacks, which keep their values
+    unexpected: list[str] = field(default_factory=list)  # layers of the file that the network lacks
+    replaced: str | None = None  # the last layer if its number of classes differs; it keeps its fresh values
+    preprocess: dict[str, Any] | None = None  # of images for these weights (keys of data.preprocess), if known
+    notes: list[str] = field(default_factory=list)  # anything else to report
 
     def lines(self) -> list[str]:
         """The report, one line per item."""

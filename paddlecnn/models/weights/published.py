@@ -25,17 +25,13 @@ OXFORD = "CC BY 4.0, converted from Simonyan and Zisserman's weights"
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One published file. Its ending is its layout (conversion.py).
-
-    url: None if it can only be downloaded by a browser
-    checksum: as the publisher states it, perhaps its first digits only; None if nothing is stated
-    """
+    """One published file. Its ending is its layout (conversion.py)."""
 
     name: str
     file: str
     networks: tuple[str, ...]
-    url: str | None
-    checksum: Checksum | None
+    url: str | None  # None if it can only be downloaded by a browser
+    checksum: Checksum | None  # as the publisher states it, perhaps its first digits only; None if nothing is stated
     licence: str
     source: str
 
