@@ -14,28 +14,34 @@ from paddlecnn import runtime
 
 if TYPE_CHECKING:
     from paddlecnn.api import (
+        Folds,
         Run,
         TrainingResult,
         create_model,
         list_models,
+        load_folds,
         load_run,
         register_model,
         register_schedule,
         register_source,
         train,
+        train_folds,
     )
 
 __version__ = "0.2.0.dev0"
 __all__ = [
+    "Folds",
     "Run",
     "TrainingResult",
     "create_model",
     "list_models",
+    "load_folds",
     "load_run",
     "register_model",
     "register_schedule",
     "register_source",
     "train",
+    "train_folds",
 ]
 
 # Paddle reads these once, when it is first imported, so they are set before any module of the package can import it.

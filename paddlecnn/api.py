@@ -25,25 +25,31 @@ from paddlecnn.errors import ConfigError  # noqa: E402
 from paddlecnn.evaluation.evaluate import evaluate_run  # noqa: E402
 from paddlecnn.evaluation.load_run import LoadedRun  # noqa: E402
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run  # noqa: E402
+from paddlecnn.evaluation.out_of_fold import evaluate_folds  # noqa: E402
 from paddlecnn.evaluation.predict import ImageLike, probabilities_of  # noqa: E402
 from paddlecnn.kaggle.competitions import competition_of  # noqa: E402
 from paddlecnn.models import create_model, list_models  # noqa: E402
 from paddlecnn.models import register as register_model  # noqa: E402
+from paddlecnn.runs.fold_job import FoldJob, find_runs  # noqa: E402
 from paddlecnn.runs.metrics_log import read_metrics  # noqa: E402
-from paddlecnn.runs.run_dir import RunDir, find_run, new_run_path  # noqa: E402
+from paddlecnn.runs.run_dir import RunDir, find_path, find_run, new_run_path  # noqa: E402
+from paddlecnn.training.folds import train_folds as train_job  # noqa: E402
 from paddlecnn.training.optim import register_schedule  # noqa: E402
 from paddlecnn.training.train import train_run  # noqa: E402
 
 __all__ = [
+    "Folds",
     "Run",
     "TrainingResult",
     "create_model",
     "list_models",
+    "load_folds",
     "load_run",
     "register_model",
     "register_schedule",
     "register_source",
     "train",
+    "train_folds",
 ]
 
 
@@ -163,6 +169,31 @@ class TrainingResult:
         return load_run(self.run.path, checkpoint="last", module=self.run._module).history
 
 
+class Folds:
+    """A trained cross-validation: all folds of a config, with their figures out of fold.
+
+    path: the job's folder
+    module: the file with the runs' own networks or data sets, if they were trained with one
+    """
+
+    def __init__(self, job: FoldJob, module: str | None = None) -> None:
+        self.path = job.path
+        self.runs = [Run(run, module=module) for run in job.runs]
+        self._job, self._module = job, module
+
+    def __repr__(self) -> str:
+        return f"Folds({str(self.path)!r}: {len(self.runs)} runs)"
+
+    def evaluate(self, device: str = "auto") -> dict[str, Any]:
+        """The out-of-fold table; kept in the job's folder.
+
+        `folds` has a row for each fold, `all` that of all images: n, accuracy, log_loss and log_loss_calibrated, each
+        with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are reservations about them.
+        """
+        runtime.choose_device(device)
+        return evaluate_folds(self._job, self._module)
+
+
 def train(
     config: str | Path | Mapping[str, Any] | Config,
     *,
@@ -180,6 +211,40 @@ def train(
     init_from: a run (as for `load_run`) whose best weights a new run starts from, in place of model.weights
     Raises a UserError, with one line, for everything that a user can cause.
     """
+    resolved, path = config_and_path(config, overrides, run, resume, init_from)
+    start = None if init_from is None else find_run(init_from)
+    finished = train_run(resolved, path, resume=resume, device=device, init_from=start)
+    return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
+
+
+def train_folds(
+    config: str | Path | Mapping[str, Any] | Config,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    run: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    init_from: str | Path | None = None,
+) -> Folds:
+    """Train all `data.folds` of a config to their end, or resume the job in the folder `run`.
+
+    init_from: a run for all folds, or a job of as many folds, to start from
+    The other arguments are those of `train`; so are the errors.
+    """
+    resolved, path = config_and_path(config, overrides, run, resume, init_from)
+    sources = [] if init_from is None else find_runs(init_from)
+    train_job(resolved, path, resume=resume, device=device, init_from=sources)
+    return Folds(FoldJob(path), resolved.model.module)
+
+
+def config_and_path(
+    config: str | Path | Mapping[str, Any] | Config,
+    overrides: Mapping[str, Any] | None,
+    run: str | Path | None,
+    resume: bool,
+    init_from: str | Path | None,
+) -> tuple[Config, Path]:
+    """The resolved config and the folder of a training. Raises ConfigError for arguments that exclude each other."""
     source = config.model_dump() if isinstance(config, Config) else config
     resolved = load_config(source, overrides or {})
     if run is None:
@@ -188,9 +253,7 @@ def train(
         run = new_run_path(source if isinstance(source, (str, Path)) else f"{resolved.model.name}.yaml")
     if init_from is not None and resume:
         raise ConfigError("init_from: is for a new run; a resumed one has its weights already")
-    start = None if init_from is None else find_run(init_from)
-    finished = train_run(resolved, Path(run), resume=resume, device=device, init_from=start)
-    return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
+    return resolved, Path(run)
 
 
 def load_run(run: str | Path, *, checkpoint: str = "best", module: str | None = None) -> Run:
@@ -200,3 +263,12 @@ def load_run(run: str | Path, *, checkpoint: str = "best", module: str | None = 
     Raises RunError if there is no such run.
     """
     return Run(find_run(run), checkpoint, module)
+
+
+def load_folds(job: str | Path, *, module: str | None = None) -> Folds:
+    """Open a trained cross-validation: its folder, a config (its newest), or `latest`.
+
+    module: as for `load_run`
+    Raises RunError if there is none, or if one of its folds was not begun.
+    """
+    return Folds(FoldJob(find_path(job)), module)

@@ -1,15 +1,24 @@
 """Measure a trained run: paddlecnn eval runs/quickstart/RUN --split test
 
-Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder.
+Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder. A cross-validation is
+measured out of fold, each image by the run that was not trained on it: out_of_fold.csv and .json. Several seeds
+(`train --seeds`) are measured one by one, with mean and standard deviation.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+from typing import TYPE_CHECKING, Any
 
 from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_engine_arguments, add_run_argument
-from paddlecnn.runs.run_dir import find_run
-from paddlecnn.runtime import load_paddle
+from paddlecnn.errors import RunError
+from paddlecnn.runs.fold_job import FoldJob, find_runs, is_job
+from paddlecnn.runs.run_dir import find_path
+from paddlecnn.runtime import choose_device, load_paddle
+
+if TYPE_CHECKING:
+    from paddlecnn.runs.run_dir import RunDir
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,10 +30,30 @@ def main(argv: list[str] | None = None) -> int:
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args(argv)
-    run = find_run(args.run)
+    path = find_path(args.run)
+    runs = find_runs(path)
+    if is_job(path) and (args.split, args.checkpoint) != ("val", "best"):
+        raise RunError(f"{path}: is a cross-validation, measured out of fold; name one of its runs, as {runs[0].path}")
 
     load_paddle()
-    from paddlecnn.evaluation.evaluate import as_text, evaluate_run
+    choose_device(args.device)
+    from paddlecnn.evaluation import evaluate, out_of_fold
+
+    if is_job(path):
+        table = out_of_fold.evaluate_folds(FoldJob(path), args.module, args.data_changed, args.engine, args.precision)
+        print(json.dumps(table) if args.json else out_of_fold.as_text(table))
+        return 0
+    figures = {run.path.name: measured(run, args) for run in runs}
+    if args.json:
+        print(json.dumps(figures if len(runs) > 1 else figures[runs[0].path.name]))
+    else:
+        print(evaluate.as_text(figures[runs[0].path.name]) if len(runs) == 1 else evaluate.seeds_as_text(figures))
+    return 0
+
+
+def measured(run: RunDir, args: argparse.Namespace) -> dict[str, Any]:
+    """The figures of a run, with its confusion matrix drawn."""
+    from paddlecnn.evaluation.evaluate import evaluate_run
     from paddlecnn.files import save_png
     from paddlecnn.reporting.figures import confusion_figure
 
@@ -34,5 +63,4 @@ def main(argv: list[str] | None = None) -> int:
     title = f"{run.path.name}: {figures['top1']:.2%} of {figures['n']:,} {args.split} images"
     figure = confusion_figure(figures["confusion"], list(figures["per_class"]), title)
     save_png(figure, run.path / f"confusion_{args.split}.png", dpi=120)
-    print(json.dumps(figures) if args.json else as_text(figures))
-    return 0
+    return figures

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     sources = find_runs(args.init_from) if args.init_from else []
     args.all_folds = args.all_folds or is_job(path)
     if len(sources) > 1 and not args.all_folds:
-        raise ConfigError(f"--init-from {args.init_from}: is a cross-validation; name one of its runs")
+        raise ConfigError(f"--init-from {args.init_from}: contains several runs; name one of them")
     if args.dry_run:
         from paddlecnn.cli.dry_run import dry_run_report
         from paddlecnn.training.init_from import read_source

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +88,31 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def stored_predictions(run: RunDir, split: str, state: RunState) -> tuple[dict[str, Any], Predictions] | None:
-    """The figures and predictions that `evaluate_run` wrote for a checkpoint; None if they are absent or another's.
-
-    The logits are the logarithms of the stored probabilities: equal to the network's but for a constant per image.
-    """
+    """The figures and predictions that `evaluate_run` wrote for a checkpoint; None if they are absent or another's."""
     try:
         figures = json.loads((run.path / f"evaluation_{split}.json").read_text(encoding="utf-8"))
         if (figures["epoch"], figures["step"]) != (state.epoch, state.step):
             return None
-        table = pd.read_csv(run.predictions(split), dtype={0: str, 1: str, 2: str}, keep_default_na=False)
-        places = {name: place for place, name in enumerate(state.classes)}
-        labels = np.array([places[name] for name in table["label"]], np.int64)
-        probabilities = table.iloc[:, 3:].to_numpy(np.float64)
-        if probabilities.shape != (figures["n"], len(places)):
-            return None
+        predictions = read_predictions(run.predictions(split), state.classes)
+        return (figures, predictions) if len(predictions.ids) == figures["n"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
+    """The content of a file of `write_predictions`. Raises OSError, ValueError or KeyError if it is not one.
+
+    The logits are the logarithms of the stored probabilities: equal to the network's but for a constant per image.
+    """
+    table = pd.read_csv(path, dtype={0: str, 1: str, 2: str}, keep_default_na=False)
+    places = {name: place for place, name in enumerate(classes)}
+    labels = np.array([places[name] for name in table["label"]], np.int64)
+    parts = table.pop("fold").to_numpy(np.int64) if table.shape[1] == 4 + len(classes) else None
+    probabilities = table.iloc[:, 3:].to_numpy(np.float64)
+    if probabilities.shape[1] != len(classes):
+        raise ValueError(f"{path.name} has the probabilities of {probabilities.shape[1]} classes, not {len(classes)}")
     logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-    return figures, Predictions(table["id"].tolist(), state.classes, logits, labels)
+    return Predictions(table["id"].tolist(), classes, logits, labels, parts)
 
 
 def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
@@ -132,3 +141,18 @@ def as_text(figures: dict[str, Any]) -> str:
         for name, row in figures["per_class"].items()
     ]
     return "\n".join([*lines, *figures["reservations"], text_table(rows)])
+
+
+def seeds_as_text(figures: Mapping[str, dict[str, Any]]) -> str:
+    """A line for each of several seeds, by the name of its folder, then their mean and standard deviation."""
+    numbers = {name: (one["top1"], one["loss"], one["log_loss"]) for name, one in figures.items()}
+    rows = [["", "epoch", "images", "top-1", "loss", "log loss"]]
+    rows += [[name, str(figures[name]["epoch"]), f"{figures[name]['n']:,}", *shown(*numbers[name])] for name in figures]
+    for title, summary in (("mean", statistics.fmean), ("standard deviation", statistics.stdev)):
+        rows.append([title, "", "", *shown(*(summary(values) for values in zip(*numbers.values(), strict=True)))])
+    notes = dict.fromkeys(note for one in figures.values() for note in one["reservations"])
+    return "\n".join([text_table(rows), *notes])
+
+
+def shown(top1: float, *losses: float) -> list[str]:
+    return [f"{top1:.4%}", *(f"{loss:.6f}" for loss in losses)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from scipy.special import softmax
 
 from paddlecnn import distributed
 from paddlecnn.data.datasets import open_dataset
+from paddlecnn.errors import RunError
 from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.evaluation.calibration import cross_fitted, image_losses, worst_loss
-from paddlecnn.evaluation.evaluate import write_predictions
+from paddlecnn.evaluation.evaluate import read_predictions, write_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
@@ -22,17 +24,26 @@ from paddlecnn.runs.run_dir import reservations
 from paddlecnn.text_tables import text_table
 
 
-def evaluate_folds(job: FoldJob, module: str | None = None) -> dict[str, Any]:
+def evaluate_folds(
+    job: FoldJob,
+    module: str | None = None,
+    data_changed: bool = False,
+    engine: str | None = None,
+    precision: str | None = None,
+) -> dict[str, Any]:
     """The table of a cross-validation whose runs are trained, kept as out_of_fold.json and out_of_fold.csv.
 
     `folds` has a row for each fold, `all` the one of all images: n, accuracy, log_loss as trained and calibrated, each
     with its 95 % interval. An image is calibrated by a fit on the other folds.
+
+    data_changed: evaluate even if the data are not those that the runs were trained with
+    engine, precision: other ones than the runs were trained with
     """
     validations, epochs = [], []
     for folder in job.runs:  # one network in memory at a time
-        run = load_run(folder, module=module)
+        run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
-        check_same_data(run, splits)
+        check_same_data(run, splits, data_changed)
         validations.append(predict_split(run, splits, "val"))
         epochs.append(run.state.epoch)
     merged = merge(validations)
@@ -52,6 +63,23 @@ def evaluate_folds(job: FoldJob, module: str | None = None) -> dict[str, Any]:
         write_predictions(job.path / "out_of_fold.csv", dataclasses.replace(merged, logits=np.log(calibrated)))
         write_json(job.path / "out_of_fold.json", table)
     return table
+
+
+def stored_folds(job: FoldJob) -> tuple[dict[str, Any], Predictions]:
+    """The table and the calibrated predictions that `evaluate_folds` kept.
+
+    Raises RunError if the job is not finished, or was trained further since.
+    """
+    best = [run.load_state("best") for run in job.runs]
+    path = job.path / "out_of_fold.csv"
+    try:
+        table = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if [row["epoch"] for row in table["folds"]] != [state.epoch for state in best]:
+            raise ValueError("its folds were trained further")
+        return table, read_predictions(path, best[0].classes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{path}: no current predictions ({reason}); run `paddlecnn eval {job.path}`") from None
 
 
 def scores(

@@ -15,18 +15,19 @@ import numpy as np
 import paddle
 from safetensors import safe_open
 
-from paddlecnn.config import Config
 from paddlecnn.configfile import flat
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, paired_images_estimate, paired_seeds_estimate
+from paddlecnn.evaluation.out_of_fold import stored_folds
 from paddlecnn.evaluation.predict import Predictions
 from paddlecnn.models import create_model
 from paddlecnn.models.registry import default_options, is_published
 from paddlecnn.models.summary import summarize
 from paddlecnn.reporting.page import points
 from paddlecnn.reporting.records import NOT_THE_EXPERIMENT
-from paddlecnn.runs.run_dir import RunDir, find_run, reservations
+from paddlecnn.runs.fold_job import FoldJob, is_job
+from paddlecnn.runs.run_dir import RunDir, begun_in, find_path, reservations
 from paddlecnn.runs.state import RunState
 
 logger = logging.getLogger(__name__)
@@ -34,19 +35,30 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Member:
-    """One run: its best checkpoint, its whole history, and what was stored of its predictions."""
+    """One run, or all folds of a cross-validation: its figures, and what was stored of its predictions."""
 
-    run: RunDir
-    best: RunState
-    last: RunState
-    predictions: Predictions | None
+    source: RunDir | FoldJob
+    runs: list[RunDir]  # the run, or that of each fold
+    best: RunState  # of the first run
+    histories: list[RunState]  # of the last checkpoint of each run
+    predictions: Predictions | None  # those of a cross-validation are out of fold
     top1: float
     loss: float
     images: int
 
     @property
     def seed(self) -> int:
-        return self.run.config.seed
+        return self.source.config.seed
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the training, all folds together."""
+        return sum(one.seconds for one in self.histories)
+
+    def curve(self, quantity: str) -> list[float]:
+        """`loss` or `top1` on validation over the epochs, the mean over the folds."""
+        curves = [[getattr(e.val, quantity) for e in one.history if e.val] for one in self.histories]
+        return [statistics.fmean(values) for values in zip(*curves, strict=False)]
 
     @cached_property
     def correct(self) -> dict[str, bool]:
@@ -81,18 +93,19 @@ class Row:
     @property
     def seconds(self) -> float:
         """Mean duration of a training."""
-        return statistics.fmean(one.last.seconds for one in self.members)
+        return statistics.fmean(one.seconds for one in self.members)
 
     @property
     def speed(self) -> float | None:
         """Mean images per second of training steps, over all epochs."""
-        speeds = [e.images_per_second for one in self.members for e in one.last.history if e.images_per_second]
+        histories = [state.history for one in self.members for state in one.histories]
+        speeds = [e.images_per_second for history in histories for e in history if e.images_per_second]
         return statistics.fmean(speeds) if speeds else None
 
     @cached_property
     def parameters(self) -> int:
         """Trained numbers, as the weight file has them."""
-        _, folder = self.members[0].run.read_checkpoint("best", Path)
+        _, folder = self.members[0].runs[0].read_checkpoint("best", Path)
         with safe_open(folder / "model.safetensors", "numpy") as file:
             names = [name for name in file.keys() if not name.endswith(("_mean", "_variance"))]  # noqa: SIM118 (no dict)
             return sum(prod(file.get_slice(name).get_shape()) for name in names)
@@ -153,8 +166,8 @@ class Comparison:
     @cached_property
     def reservations(self) -> list[str]:
         """What makes accuracies on validation images optimistic; nothing does on test images."""
-        runs = (one.run for row in self.rows for one in row.members if self.split == "validation")
-        return reservations(runs)
+        members = [one for row in self.rows for one in row.members if self.split == "validation"]
+        return reservations(run for one in members for run in one.runs)
 
     def answer(self, number: int) -> str:
         """In a sentence or two, what a row buys over the reference."""
@@ -181,7 +194,7 @@ class Comparison:
 
 
 def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = False) -> Comparison:
-    """Compare runs: each name is a run, as the commands take it, or a folder with runs in it.
+    """Compare runs: each name is a run or a cross-validation, as the commands take it, or a folder with some in it.
 
     evaluate: predict the images of runs whose predictions are not stored, as `evaluate_run` does
     Runs that differ in their seed alone are one row; the first row is the reference. Raises RunError for a folder
@@ -189,10 +202,10 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
     """
     members: dict[Path, Member] = {}
     for name in names:
-        for run, is_named in runs_in(name):
-            member = read_member(run, split, is_named, evaluate)
+        for source, is_named in found_under(name):
+            member = read_member(source, split, is_named, evaluate)
             if member is not None:
-                members.setdefault(run.path.resolve(), member)
+                members.setdefault(source.path.resolve(), member)
     rows = grouped(list(members.values()))
     if len(members) < 2:
         raise RunError(f"{', '.join(map(str, names))}: only one run with a finished epoch; name two or more")
@@ -208,42 +221,63 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
     )
 
 
-def runs_in(name: str) -> Iterator[tuple[RunDir, bool]]:
-    """The runs under a name, and whether the name is that of one run."""
-    folder = Path(name)
-    if not folder.is_dir() or (folder / "config.yaml").is_file():
-        yield find_run(name), True
+def found_under(name: str) -> Iterator[tuple[RunDir | FoldJob, bool]]:
+    """The runs and cross-validations under a name, and whether the name is that of one."""
+    folder = find_path(name)
+    if is_job(folder):
+        yield FoldJob(folder), True
         return
-    found = sorted(path.parent for path in folder.rglob("config.yaml") if not path.parent.name.startswith("."))
+    if not folder.is_dir() or (folder / "config.yaml").is_file():
+        yield RunDir(folder), True
+        return
+    found = begun_in(folder)
     if not found:
         raise RunError(f"{folder}: contains no run")
     for path in found:
-        yield RunDir(path), False
+        yield FoldJob(path.parent) if is_job(path.parent) else RunDir(path.parent), False
 
 
-def read_member(run: RunDir, split: str, is_named: bool, evaluate: bool) -> Member | None:
-    """One run; None, with a warning, for a run of a folder that has not finished what is compared."""
+def read_member(source: RunDir | FoldJob, split: str, is_named: bool, evaluate: bool) -> Member | None:
+    """What is compared; None, with a warning, for a part of a folder that has not finished it."""
     try:
-        best, last = run.load_state("best"), run.load_state("last")
-        if split == "val" and best.best is not None and not best.best.n:
-            raise RunError(f"{run.path}: was trained without validation images; compare with --split test")
-        stored = stored_predictions(run, split, best)
-        if stored is None and evaluate:
-            logger.info("%s: predicting the %s images", run.path, split)
-            evaluate_run(run, split)
-            stored = stored_predictions(run, split, best)
-        if split == "test" and stored is None:
-            raise RunError(f"{run.path}: not measured on test images; run `paddlecnn eval {run.path} --split test`")
+        return read_job(source, split) if isinstance(source, FoldJob) else read_run(source, split, evaluate)
     except RunError as error:
         if is_named:
             raise
         logger.warning("%s; left out", error)
         return None
+
+
+def read_job(job: FoldJob, split: str) -> Member:
+    """A cross-validation with its figures out of fold."""
+    if split == "test":
+        raise RunError(
+            f"{job.path}: is a cross-validation, measured out of fold; name one of its runs for --split test"
+        )
+    table, predictions = stored_folds(job)
+    figures, runs = table["all"], job.runs
+    top1, loss = figures["accuracy"]["mean"], figures["log_loss"]["mean"]
+    histories = [run.load_state("last") for run in runs]
+    return Member(job, runs, runs[0].load_state("best"), histories, predictions, top1, loss, figures["n"])
+
+
+def read_run(run: RunDir, split: str, evaluate: bool) -> Member:
+    """A run with its figures on a split."""
+    best, histories = run.load_state("best"), [run.load_state("last")]
+    if split == "val" and best.best is not None and not best.best.n:
+        raise RunError(f"{run.path}: was trained without validation images; compare with --split test")
+    stored = stored_predictions(run, split, best)
+    if stored is None and evaluate:
+        logger.info("%s: predicting the %s images", run.path, split)
+        evaluate_run(run, split)
+        stored = stored_predictions(run, split, best)
+    if split == "test" and stored is None:
+        raise RunError(f"{run.path}: not measured on test images; run `paddlecnn eval {run.path} --split test`")
     if stored is not None:
         figures, predictions = stored
-        return Member(run, best, last, predictions, figures["top1"], figures["loss"], figures["n"])
+        return Member(run, [run], best, histories, predictions, figures["top1"], figures["loss"], figures["n"])
     assert best.best is not None  # of a checkpoint that was written because it was the best
-    return Member(run, best, last, None, best.best.top1, best.best.loss, best.best.n)
+    return Member(run, [run], best, histories, None, best.best.top1, best.best.loss, best.best.n)
 
 
 def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
@@ -253,27 +287,28 @@ def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
         first = members[0].best
         if (member.best.data.name, member.best.classes) != (first.data.name, first.classes):
             raise RunError(
-                f"{member.run.path}: its data are {member.best.data.name} with {len(member.best.classes)} classes, and "
-                f"those of {members[0].run.path} are {first.data.name} with {len(first.classes)}; compare runs of "
-                "the same data"
+                f"{member.source.path}: its data are {member.best.data.name} with {len(member.best.classes)} classes, "
+                f"and those of {members[0].source.path} are {first.data.name} with {len(first.classes)}; compare runs "
+                "of the same data"
             )
-        groups.setdefault(repr(settings_of(member.run.config)), []).append(member)
+        groups.setdefault(repr(settings_of(member.source)), []).append(member)
     return tuple(
-        Row(settings_of(group[0].run.config), tuple(sorted(group, key=lambda one: one.seed)))
-        for group in groups.values()
+        Row(settings_of(group[0].source), tuple(sorted(group, key=lambda one: one.seed))) for group in groups.values()
     )
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def settings_of(source: RunDir | FoldJob) -> dict[str, Any]:
     """The keys that make an experiment, without the seed; a published network's options are complete."""
+    config = source.config
     options = default_options(config.model.name) | config.model.options
     complete = config.model_copy(update={"model": config.model.model_copy(update={"options": options})})
     is_folder = config.data.name == "folder"  # its root is the data, not a place where they may lie
-    return {
+    kept = {
         key: value
         for key, value in flat(complete.model_dump(mode="json")).items()
         if not key.startswith(NOT_THE_EXPERIMENT) or (is_folder and key == "data.root")
     }
+    return kept | {"data.fold": "all"} if isinstance(source, FoldJob) else kept
 
 
 def is_differing(key: str, rows: Sequence[Row]) -> bool:

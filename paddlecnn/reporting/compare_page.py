@@ -72,7 +72,7 @@ def curves_figure(rows: Sequence[Row], names: Sequence[str], quantity: str) -> F
         figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
         axes = figure.subplots()
         for number, (row, name) in enumerate(zip(rows, names, strict=True)):
-            histories = [[getattr(e.val, quantity) for e in one.last.history if e.val] for one in row.members]
+            histories = [one.curve(quantity) for one in row.members]
             length = min(map(len, histories))
             values = np.array([history[:length] for history in histories])
             epochs = np.arange(1, length + 1)

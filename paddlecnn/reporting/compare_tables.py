@@ -41,7 +41,7 @@ def as_records(comparison: Comparison) -> list[dict[str, Any]]:
                 "parameters": row.parameters,
                 "multiply_adds": row.multiply_adds,
                 **{key: row.settings.get(key) for key in comparison.keys},
-                "folders": [str(one.run.path) for one in row.members],
+                "folders": [str(one.source.path) for one in row.members],
             }
         )
     return records

@@ -48,6 +48,9 @@ def is_job(path: Path) -> bool:
 
 
 def find_runs(name: str | Path) -> list[RunDir]:
-    """All runs that a user names: those of a cross-validation, or one run. Raises RunError if there is none."""
+    """All runs that a user names: those of a cross-validation, several seeds, or one run. RunError if there is none."""
     path = find_path(name)
-    return FoldJob(path).runs if is_job(path) else [RunDir(path)]
+    if is_job(path):
+        return FoldJob(path).runs
+    seeds = {int(one.parent.name[5:]): one.parent for one in path.glob("seed-*[0-9]/config.yaml")}
+    return [RunDir(seeds[seed]) for seed in sorted(seeds)] or [RunDir(path)]

@@ -155,12 +155,17 @@ def find_path(name: str | Path, root: str | Path = "runs") -> Path:
 
 
 def newest(folder: Path, below: str, otherwise: str) -> Path:
-    """The run or cross-validation that was begun last. The runs of a cross-validation count as one with it."""
-    begun = [*folder.glob(f"{below}config.yaml"), *folder.glob(f"{below}{JOB}")]
-    found = [(path.stat().st_mtime, path) for path in begun if not (path.parent.parent / JOB).is_file()]
+    """The run or cross-validation that was begun last."""
+    found = [(path.stat().st_mtime, path) for path in begun_in(folder, below)]
     if not found:
         raise RunError(otherwise)
     return max(found)[1].parent
+
+
+def begun_in(folder: Path, below: str = "**/") -> list[Path]:
+    """The config of each run and cross-validation in a folder; the runs of a cross-validation count as one with it."""
+    found = sorted([*folder.glob(f"{below}config.yaml"), *folder.glob(f"{below}{JOB}")])
+    return [path for path in found if not (path.parent.parent / JOB).is_file() and path.parent.name[:1] != "."]
 
 
 def run_family(config_path: str | Path, root: str | Path) -> Path:

@@ -51,6 +51,20 @@ def accuracies(folder: Path) -> np.ndarray:
     return np.array([(table["label"] == table["predicted"]).mean() for table in tables])
 
 
+def test_eval_takes_the_seeds_of_a_folder_whole(tool, folders, tmp_path, capsys):
+    seeds = shutil.copytree(folders[0], tmp_path / "seeds")
+    assert tool("eval", seeds, "--split", "test", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert list(figures) == ["seed-0", "seed-1", "seed-2"]
+    assert tool("eval", seeds, "--split", "test") == 0
+    lines = {line.split("  ")[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    top1 = np.array([one["top1"] for one in figures.values()])
+    assert lines["seed-1"][3] == f"{top1[1]:.4%}"
+    assert lines["mean"][1] == f"{top1.mean():.4%}"
+    assert lines["standard deviation"][2] == f"{top1.std(ddof=1):.4%}"
+    assert (seeds / "seed-2" / "evaluation_test.json").is_file()
+
+
 def test_the_paired_difference_over_seeds_is_students(records, folders):
     before, after = map(accuracies, folders)
     interval = ttest_rel(after, before).confidence_interval(0.95)

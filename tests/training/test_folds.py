@@ -16,6 +16,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 
+import paddlecnn as pc
 from helpers.images import encoded, inner_zips, photo, zipped
 from helpers.runs import metrics_without_clock, weights_sha
 from paddlecnn.evaluation.calibration import fit_calibration
@@ -118,6 +119,53 @@ def test_a_figure_says_whether_its_epoch_was_selected_on_the_same_images(tool, t
     assert (note in capsys.readouterr().out) == (monitor == "loss")
 
 
+def test_eval_takes_a_job_whole(tool, trained, tmp_path, capsys):
+    job, output = trained
+    copy = shutil.copytree(job, tmp_path / "job")
+    for name in ("out_of_fold.json", "out_of_fold.csv"):
+        (copy / name).unlink()
+    assert tool("eval", copy) == 0
+    assert capsys.readouterr().out in output  # what the training printed
+    for name in ("out_of_fold.json", "out_of_fold.csv"):
+        assert (copy / name).read_bytes() == (job / name).read_bytes()
+    assert tool("eval", copy, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((job / "out_of_fold.json").read_text())
+
+
+def test_compare_shows_a_job_as_one_row(tool, job, config, tmp_path, capsys):
+    jobs = tmp_path / "jobs"
+    shutil.copytree(job, jobs / "first")
+    options = ["--all-folds", "--run", jobs / "second", "-o", "optim.lr=0.0001"]
+    assert tool("train", "-c", config, *options) == 0
+    capsys.readouterr()
+    assert tool("compare", jobs, "--json", tmp_path / "table.json", "--html", tmp_path / "page.html") == 0
+    printed = capsys.readouterr().out
+    records = json.loads((tmp_path / "table.json").read_text())
+    tables = [json.loads((jobs / name / "out_of_fold.json").read_text())["all"] for name in ("first", "second")]
+    assert [record["name"] for record in records] == ["lr=0.003", "lr=0.0001"]
+    assert [record["top1_mean"] for record in records] == [table["accuracy"]["mean"] for table in tables]
+    assert [record["loss_mean"] for record in records] == [table["log_loss"]["mean"] for table in tables]
+    assert [record["images"] for record in records] == [600, 600]
+    assert [record["runs"] for record in records] == [1, 1]
+    kept = [pd.read_csv(jobs / name / "out_of_fold.csv", index_col="id") for name in ("first", "second")]
+    right = [table["label"] == table["predicted"] for table in kept]
+    assert records[1]["difference"] == pytest.approx((right[1].astype(int) - right[0].astype(int)).mean())
+    assert records[1]["low_over_images"] < records[1]["difference"] < records[1]["high_over_images"]
+    assert "images of one pair of runs" in printed
+    assert tool("compare", job, job / "fold-0", "--json", tmp_path / "table.json") == 0  # not another seed of the job
+    assert [record["name"] for record in json.loads((tmp_path / "table.json").read_text())] == ["fold=all", "fold=0"]
+
+
+def test_a_job_in_python(job, config, tmp_path):
+    folds = pc.train_folds(
+        config, overrides={"train.epochs": 1, "data.folds": 2}, run=tmp_path / "job", init_from=job / "fold-0"
+    )
+    assert [run.config.data.fold for run in folds.runs] == [0, 1]
+    table = pc.load_folds(folds.path).evaluate()
+    assert table == json.loads((folds.path / "out_of_fold.json").read_text())
+    assert table["all"]["n"] == 400
+
+
 def test_each_fold_has_its_report(job):
     assert all((job / f"fold-{fold}" / "report.html").is_file() for fold in range(3))
 
@@ -208,9 +256,16 @@ def test_folds_start_from_the_folds_of_another_job(tool, job, config, tmp_path, 
         ("train -c CONFIG --all-folds -o data.fold=1", "leave data.fold out"),
         ("train -c CONFIG --all-folds --seeds 2", "--all-folds: trains one seed"),
         ("train -c CONFIG --all-folds --run JOB", "already exists; continue it with --resume"),
-        ("train -c CONFIG --init-from JOB", "is a cross-validation; name one of its runs"),
+        ("train -c CONFIG --init-from JOB", "contains several runs; name one of them"),
         ("train --resume JOB -o optim.lr=1", "the config differs from the run's in optim.lr"),
-        ("eval JOB", "is a cross-validation; name one of its runs, as "),
+        ("eval JOB --split test", "is a cross-validation, measured out of fold; name one of its runs, as "),
+        ("eval UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
+        (
+            "compare JOB UNMEASURED",
+            "out_of_fold.csv: no current predictions (No such file or directory); run `paddlecnn eval ",
+        ),
+        ("compare JOB JOB/fold-0 --split test", "is a cross-validation, measured out of fold; name one of its runs"),
+        ("report JOB", "is a cross-validation; name one of its runs, as "),
         ("submit UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
     ],
 )
@@ -219,7 +274,10 @@ def test_what_makes_no_sense_is_one_line(tool, job, config, tmp_path, monkeypatc
     unfinished = tmp_path / "unfinished"
     shutil.copytree(job, unfinished)
     shutil.rmtree(unfinished / "fold-2")
-    places = {"CONFIG": config, "JOB": job, "UNFINISHED": unfinished}
+    unmeasured = shutil.copytree(job, tmp_path / "unmeasured")
+    (unmeasured / "out_of_fold.json").unlink()
+    places = {"CONFIG": config, "JOB": job, "UNFINISHED": unfinished, "UNMEASURED": unmeasured}
+    places["JOB/fold-0"] = job / "fold-0"
     assert tool(*[places.get(word, word) for word in command.split()]) == 2
     error = capsys.readouterr().err
     assert message in error
