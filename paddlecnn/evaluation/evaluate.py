@@ -107,10 +107,11 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
     table = pd.read_csv(path, dtype={0: str, 1: str, 2: str}, keep_default_na=False)
     places = {name: place for place, name in enumerate(classes)}
     labels = np.array([places[name] for name in table["label"]], np.int64)
-    parts = table.pop("fold").to_numpy(np.int64) if table.shape[1] == 4 + len(classes) else None
-    probabilities = table.iloc[:, 3:].to_numpy(np.float64)
-    if probabilities.shape[1] != len(classes):
-        raise ValueError(f"{path.name} has the probabilities of {probabilities.shape[1]} classes, not {len(classes)}")
+    fixed = table.shape[1] - len(classes)
+    if fixed not in (3, 4):
+        raise ValueError(f"{path.name} has {table.shape[1]} columns, which does not fit {len(classes)} classes")
+    parts = np.array(table["fold"], np.int64) if fixed == 4 else None
+    probabilities = table.iloc[:, fixed:].to_numpy(np.float64)
     logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
     return Predictions(table["id"].tolist(), classes, logits, labels, parts)
 

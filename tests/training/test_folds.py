@@ -262,7 +262,7 @@ def test_folds_start_from_the_folds_of_another_job(tool, job, config, tmp_path, 
         ("eval UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
         (
             "compare JOB UNMEASURED",
-            "out_of_fold.csv: no current predictions (No such file or directory); run `paddlecnn eval ",
+            "out_of_fold.csv: no current predictions (No such file or directory); run `paddlecnn eval",
         ),
         ("compare JOB JOB/fold-0 --split test", "is a cross-validation, measured out of fold; name one of its runs"),
         ("report JOB", "is a cross-validation; name one of its runs, as "),
