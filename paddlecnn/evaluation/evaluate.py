@@ -107,13 +107,12 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
     table = pd.read_csv(path, dtype={0: str, 1: str, 2: str}, keep_default_na=False)
     places = {name: place for place, name in enumerate(classes)}
     labels = np.array([places[name] for name in table["label"]], np.int64)
-    fixed = table.shape[1] - len(classes)
+    fixed = table.shape[1] - len(classes)  # 4 with the fold
     if fixed not in (3, 4):
         raise ValueError(f"{path.name} has {table.shape[1]} columns, which does not fit {len(classes)} classes")
-    parts = np.array(table["fold"], np.int64) if fixed == 4 else None
     probabilities = table.iloc[:, fixed:].to_numpy(np.float64)
     logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-    return Predictions(table["id"].tolist(), classes, logits, labels, parts)
+    return Predictions(table["id"].tolist(), classes, logits, labels)
 
 
 def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
