@@ -221,61 +221,78 @@ def check(tree: dict[str, Any], source: str, sources: dict[str, str]) -> Config:
             return config
         path, message = "data.name", f"unknown data set {name!r}{did_you_mean(name, DATA_NAMES)}"
     except ValidationError as error:
-        # An unknown key says more than the missing one that it was meant to be.
-        path, message = describe(min(error.errors(), key=lambda item: item["type"] != "extra_forbidden"))
+        path, message = describe(error.errors(), tree)
     given = [text for key, text in sources.items() if f"{path}.".startswith(f"{key}.")]
-    raise ConfigError(f"{given[-1] if given else source}: {path}: {message}") from None
+    raise ConfigError(": ".join(filter(None, (given[-1] if given else source, path, message)))) from None
 
 
-def describe(item: Any) -> tuple[str, str]:
-    """The key path and the plain words for one of pydantic's errors."""
-    # Pydantic names the member of a tagged union it tried (optim.schedule.step.every); the file does not.
-    path, options = [], [Config]
-    for part in item["loc"]:
-        known = [option.model_fields for option in options if is_section(option)]
-        fields = [names[part].annotation for names in known if part in names]
-        if not fields and any("name" in names and part in get_args(names["name"].annotation) for names in known):
-            options = [option for option in options if part in get_args(option.model_fields["name"].annotation)]
-            continue
-        path.append(str(part))
-        siblings = options
-        options = [option for field in fields for option in alternatives(field)]
-    key = ".".join(path)
+def describe(errors: Sequence[Any], tree: dict[str, Any]) -> tuple[str, str]:
+    """The key path and the plain words for the most telling of pydantic's errors."""
+    # An unknown key says more than the missing one that it was meant to be.
+    item = min(errors, key=lambda item: item["type"] != "extra_forbidden")
+    path = path_of(item, tree)
+    key, value = ".".join(path), item["input"]
     if item["type"] == "extra_forbidden":
-        return key, f"unknown key{suggest(path, siblings)}"
+        return key, f"unknown key{suggest(path, tree)}"
     if item["type"] == "missing":
         return key, "missing; this key has no default"
     if item["type"].startswith("union_tag"):
-        names = item.get("ctx", {}).get("expected_tags", "")
-        return f"{key}.name", f"one of {names} is needed" + (
-            f", not {item['ctx']['tag']!r}" if "tag" in item.get("ctx", {}) else ""
-        )
-    message = item["msg"].removeprefix("Value error, ")
+        tags = [repr(get_args(kind.model_fields["name"].annotation)[0]) for kind in sections_at(path, tree)]
+        found = f", not {value['name']!r}" if "name" in value else ""
+        return f"{key}.name", f"one of {', '.join(tags)} is needed{found}"
     if item["type"] == "value_error":
-        return key, message
+        return key, item["msg"].removeprefix("Value error, ")
     if item["type"] in ("model_type", "model_attributes_type"):
-        message = "input should be a section of keys"
-    text = f"{message[0].lower()}{message[1:]}, not {brief(item['input'])}"
-    if item["type"] == "literal_error" and isinstance(item["input"], str):
-        choices = re.findall(r"'([^']+)'", item["ctx"]["expected"])
-        near = difflib.get_close_matches(item["input"], choices, n=1)
-        text += f"; did you mean {near[0]}?" if near else ""
-    return key, text
+        return key, f"input should be a section of keys, not {brief(value)}"
+    first, *others = [other for other in errors if path_of(other, tree) == path]  # one for each type that the key takes
+    message = " or ".join([first["msg"], *(other["msg"].removeprefix("Input should be ") for other in others)])
+    choices = [
+        word for one in (first, *others) for word in re.findall(r"'([^']+)'", one.get("ctx", {}).get("expected", ""))
+    ]
+    near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+    found = "" if ", not " in message else f", not {brief(value)}"
+    return key, f"{message[0].lower()}{message[1:]}{found}{f'; did you mean {near[0]}?' if near else ''}"
 
 
-def suggest(path: Sequence[str], siblings: Sequence[Any]) -> str:
+def path_of(item: Any, tree: dict[str, Any]) -> list[str]:
+    """The key path of one of pydantic's errors, without the members of a union that pydantic names, too."""
+    path: list[str] = []
+    node: Any = tree
+    for number, part in enumerate(item["loc"], start=1):
+        parts = range(len(node)) if isinstance(node, (list, tuple)) else node if isinstance(node, dict) else ()
+        if part in parts:
+            node = node[part]
+        elif item["type"] != "missing" or number < len(item["loc"]):
+            continue
+        path.append(str(part))
+    return path
+
+
+def sections_at(path: Sequence[str], tree: dict[str, Any]) -> list[type[BaseModel]]:
+    """The sections of the schema at a key path; of several kinds only the one that the tree names, if it exists."""
+    options: list[type[BaseModel]] = [Config]
+    node: Any = tree
+    for part in path:
+        fields = [option.model_fields[part] for option in options if part in option.model_fields]
+        options = [inner for field in fields for inner in alternatives(field.annotation) if is_section(inner)]
+        node = node[part]
+    if len(options) == 1:
+        return options
+    return [kind for kind in options if node.get("name") in get_args(kind.model_fields["name"].annotation)] or options
+
+
+def suggest(path: Sequence[str], tree: dict[str, Any]) -> str:
     """`; did you mean optim.lr?` where some valid key is near, by its spelling or its name elsewhere."""
-    word = path[-1]
-    here = sorted({name for option in siblings if is_section(option) for name in option.model_fields})
+    *section, word = path
+    here = sorted({name for option in sections_at(section, tree) for name in option.model_fields})
     if RENAMED.get(word) in here:
-        return f"; it is now called {'.'.join([*path[:-1], RENAMED[word]])}"
+        return f"; it is now called {'.'.join([*section, RENAMED[word]])}"
     near = [KNOWN_AS[word]] if KNOWN_AS.get(word) in here else difflib.get_close_matches(word, here, n=1, cutoff=0.6)
     if near:
-        return f"; did you mean {'.'.join([*path[:-1], near[0]])}?"
-    everywhere = list(key_paths(Config))
-    elsewhere = [key for key in everywhere if key.rpartition(".")[2] in (word, KNOWN_AS.get(word))]
-    if elsewhere:
-        return f"; did you mean {elsewhere[0]}?"
+        return f"; did you mean {'.'.join([*section, near[0]])}?"
+    for key in key_paths(Config):
+        if key.rpartition(".")[2] in (word, KNOWN_AS.get(word)):
+            return f"; did you mean {key}?"
     return f"; valid here: {', '.join(here)}"
 
 

@@ -73,6 +73,17 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
         ),
         ("optim.schedule={name: onecycle, rise: 0.2}", "it is now called optim.schedule.warmup_fraction"),
         ("optim.schedule={name: step}", "optim.schedule.step_size: missing"),
+        ("optim.schedule={lr: 1}", "optim.schedule.name: one of 'constant', 'step'"),
+        (
+            "data.augment.flip=alternate",
+            "data.augment.flip: input should be a valid boolean or 'alternating', not 'alternate'; "
+            "did you mean alternating?",
+        ),
+        ("optim.betas=[0.9]", "optim.betas.1: missing"),
+        (
+            "data.preprocess.mean=[1, 2]",
+            "data.preprocess.mean: list should have at least 3 items after validation, not 2",
+        ),
         ("train=3", "train: input should be a section of keys, not 3"),
         ("data.folds=3", None),
         (
@@ -151,3 +162,9 @@ def test_a_bad_config_ends_the_tool_with_exit_code_2_and_writes_nothing(tool, go
     captured = capsys.readouterr()
     assert captured.err == "-o optim.learning_rate=1: optim.learning_rate: unknown key; did you mean optim.lr?\n"
     assert not run.exists()
+
+
+def test_a_fault_between_two_sections_is_named_without_a_key(good):
+    with pytest.raises(ConfigError) as error:
+        load_config(good, ["train.early_stop={patience: 2}", "data.val_fraction=0"])
+    assert str(error.value) == f"{good}: train.early_stop: needs validation images; data.val_fraction is 0"
