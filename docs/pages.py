@@ -3,18 +3,22 @@
 docs/config.md                every key of a config, from the schema in paddlecnn/config.py
 docs/images/architecture.svg  the package's imports
 docs/index.md                 the list of all pages, from the README's
+docs/notebooks/zh/*.ipynb     the code and the output of the English notebooks; the Chinese text and comments stay
 
 Tests compare the pages with the code.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
+import json
 import os
 import re
 import types
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -262,7 +266,7 @@ def index_page() -> str:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     first = readme.split("\n\n")[1]
     (table,) = re.findall(r"## Further reading\n(.*?)\n\n", readme, flags=re.S)
-    pages = re.sub(r"\[docs/([^\]]+)\]\(docs/", r"[\1](", table)
+    pages = re.sub(r"(\]\(|\[)docs/", r"\1", table)
     lines = [line for line in pages.splitlines() if "CONTRIBUTING" not in line]
     return (
         f"# paddlecnn\n\n{first}\n\nThe README has the first commands; the pages go further.\n\n"
@@ -271,7 +275,23 @@ def index_page() -> str:
     )
 
 
-PAGES = {"config.md": config_page, "images/architecture.svg": architecture_picture, "index.md": index_page}
+def chinese_notebook(name: str) -> str:
+    """docs/notebooks/zh/NAME: the cells of the English notebook in order, with the Chinese text that is there.
+
+    A code cell keeps its translated comments for as long as its code is the English one.
+    """
+    english, chinese = (json.loads((DOCS / "notebooks" / folder / name).read_text("utf-8")) for folder in ("", "zh"))
+    for cell, translated in zip(english["cells"], chinese["cells"], strict=True):
+        texts = ["".join(one["source"]) for one in (cell, translated)]
+        if cell["cell_type"] == "markdown" or ast.dump(ast.parse(texts[0])) == ast.dump(ast.parse(texts[1])):
+            cell["source"] = translated["source"]
+    return json.dumps(english, indent=1, ensure_ascii=False) + "\n"
+
+
+NOTEBOOKS = {
+    f"notebooks/zh/{path.name}": partial(chinese_notebook, path.name) for path in DOCS.glob("notebooks/*.ipynb")
+}
+PAGES = {"config.md": config_page, "images/architecture.svg": architecture_picture, "index.md": index_page, **NOTEBOOKS}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():

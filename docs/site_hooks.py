@@ -36,7 +36,7 @@ OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)[^)\s]+\)")
 def on_config(config: Any) -> Any:
     """The navigation: the pages in the order of index.md, then the reference."""
     index = (Path(config.docs_dir) / "index.md").read_text(encoding="utf-8")
-    config.nav = ["index.md", *re.findall(r"\]\((\w+\.md)\)", index), "reference.md"]
+    config.nav = ["index.md", *re.findall(r"\]\(([\w/]+\.md)\)", index), "reference.md"]
     return config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 
@@ -29,3 +30,13 @@ def test_a_notebook_explains_and_installs_links_and_answers(path):
     assert numbers
     assert re.findall(r"^(\d)\. ", answers, flags=re.M) == numbers
     assert not [output for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_notebook_imports_from_the_package_exists(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [ast.parse("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    for node in (node for block in code for node in ast.walk(block) if isinstance(node, ast.ImportFrom)):
+        if node.module.startswith("paddlecnn"):
+            module = importlib.import_module(node.module)
+            assert not [name.name for name in node.names if not hasattr(module, name.name)], node.module

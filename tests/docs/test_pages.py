@@ -24,7 +24,10 @@ def pages():
     return module
 
 
-@pytest.mark.parametrize("name", ["config.md", "images/architecture.svg", "index.md"])
+CHINESE = [f"notebooks/zh/{path.name}" for path in (ROOT / "docs/notebooks").glob("*.ipynb")]
+
+
+@pytest.mark.parametrize("name", ["config.md", "images/architecture.svg", "index.md", *CHINESE])
 def test_the_page_is_what_the_code_generates(pages, name):
     if name.endswith(".svg"):
         pytest.importorskip("grimp", reason="the picture of the imports needs grimp (extra lint or docs)")
