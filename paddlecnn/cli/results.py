@@ -1,8 +1,8 @@
 """Write the page of results, docs/results.md, from the files of figures in a folder.
 
-    paddlecnn results docs/results                                          write the page, its figures, README's table
+    paddlecnn results docs/results                                          write the page, its figures, README tables
     paddlecnn results docs/results --add RUN --out docs/results/NAME.json   first add the figures of a finished run
-    paddlecnn results docs/results --verify                                 compare page and README with the files
+    paddlecnn results docs/results --verify                                 compare page and READMEs with the files
 
 Measure the test data of a run before it is added: paddlecnn eval RUN --split test
 """

@@ -1,4 +1,4 @@
-"""docs/results.md and README's table of results, generated from a folder of files (records.py)."""
+"""docs/results.md and the READMEs' table of results, generated from a folder of files (records.py)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ describes the luck in the choice of test images alone.
 SPEED_HEAD = """## Speed
 Measured by `paddlecnn benchmark`; how, and what limits it: [performance.md](performance.md).
 """
-README_BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+START, END = "<!-- results -->\n", "<!-- /results -->"
+README_BLOCK = re.compile(f"{START}.*?{END}", re.DOTALL)
 README_ROWS = 5
 
 
@@ -79,7 +80,7 @@ class Experiment:
 
 
 def write_pages(folder: Path) -> Iterator[str]:
-    """Write the page beside `folder`, its figures in images/, and README's table; yields what was written."""
+    """Write the page beside `folder`, its figures in images/, and the READMEs' tables; yields what was written."""
     for path, text in pages(folder).items():
         write_text(path, text)
         yield str(path)
@@ -109,16 +110,18 @@ REWRITE = "run `paddlecnn results` to write it again"
 
 
 def pages(folder: Path) -> dict[Path, str]:
-    """The text of each page: docs/results.md and, if it has the marks of a table, the README above it."""
+    """The text of each page: docs/results.md and each README above it that has the marks of a table."""
     files = read_results(folder)
     experiments = grouped(files)
     found = {folder.with_suffix(".md"): page_text(folder, experiments, files)}
-    readme = folder.parent.parent / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    if README_BLOCK.search(text):
-        best = sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests))[:README_ROWS]
-        table = markdown(list(README_COLUMNS), [[cell(one) for cell in README_COLUMNS.values()] for one in best])
-        found[readme] = README_BLOCK.sub(lambda marks: f"{marks[1]}{table}\n{marks[2]}", text)
+    best = sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests))[:README_ROWS]
+    rows = [[cell(one) for cell in README_COLUMNS.values()] for one in best]
+    for name, header in README_HEADERS.items():
+        readme = folder.parent.parent / name
+        text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+        if README_BLOCK.search(text):
+            before, after = README_BLOCK.split(text, maxsplit=1)
+            found[readme] = f"{before}{START}{markdown(header, rows)}\n{END}{after}"
     return found
 
 
@@ -186,6 +189,10 @@ README_COLUMNS: dict[str, Cell] = {
     "seeds": seeds,
     "minutes": lambda one: f"{one.minutes:,.0f}",
     "on": lambda one: one.machines[0].place,
+}
+README_HEADERS = {
+    "README.md": list(README_COLUMNS),
+    "README.zh-CN.md": ["数据集", "网络与训练方案", "轮数", "测试集准确率", "随机种子数", "分钟", "硬件"],
 }
 COLUMNS: dict[str, Cell] = {
     "parameters": lambda one: f"{one.first.parameters:,}",

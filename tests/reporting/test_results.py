@@ -20,6 +20,7 @@ optim: {name: adam, lr: 0.001}
 train: {epochs: 4, batch_size: 30}
 """
 README = "# A project\n\n<!-- results -->\n<!-- /results -->\n\nThe rest.\n"
+READMES = ("README.md", "README.zh-CN.md")
 NETWORKS = ("alexnet_cifar", "alexnet_cifar_lrn")
 
 
@@ -50,7 +51,8 @@ def project(runs, tmp_path, monkeypatch) -> Path:
     shutil.copytree(runs, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     Path("docs/results").mkdir(parents=True)
-    Path("README.md").write_text(README)
+    for name in READMES:
+        Path(name).write_text(README)
     return tmp_path / "project"
 
 
@@ -70,19 +72,21 @@ def tops(name: str) -> list[float]:
 def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys):
     for name in NETWORKS:
         assert [add(name, seed) for seed in (0, 1)] == [0, 0]
-    page, readme = Path("docs/results.md").read_text(), Path("README.md").read_text()
+    page, *readmes = (Path(name).read_text() for name in ("docs/results.md", *READMES))
     for name in NETWORKS:
         accuracy = f"{fmean(tops(name)):.2%} ± {stdev(tops(name)):.2%}"
         (row,) = re.findall(rf"^\| \[{name}\]\(\.\./configs/{name}\.yaml\) \|.*", page, flags=re.M)
         assert f"| 1 of 4 | 2 | {accuracy} |" in row
-        assert accuracy in readme
+        assert all(accuracy in readme for readme in readmes)
     plain, normalised = map(tops, NETWORKS)
     difference = 100 * fmean(b - a for a, b in zip(plain, normalised, strict=True))
     assert f"a difference of {difference:+.2f} points (95 %: " in page
     assert re.search(r"2 paired seeds\); a run takes [\d.]+ times as long", page)
     for image in re.findall(r"\]\((images/[^)]+)\)", page):
         assert (Path("docs") / image).stat().st_size > 5000
-    assert readme.endswith("<!-- /results -->\n\nThe rest.\n")
+    assert "| 测试集准确率 |" in readmes[1]
+    for readme in readmes:
+        assert readme.endswith("<!-- /results -->\n\nThe rest.\n")
     assert tool("results", "docs/results", "--verify") == 0
 
 
@@ -90,7 +94,7 @@ def test_a_number_without_a_source_is_found(project, add, tool, capsys):
     assert add(NETWORKS[0], 0) == 0
     record = json.loads(Path(f"docs/results/{NETWORKS[0]}_seed0.json").read_text())
     shown = f"{record[1]['test']['top1']:.2%} ("
-    for page in ("docs/results.md", "README.md"):
+    for page in ("docs/results.md", *READMES):
         text = Path(page).read_text()
         assert shown in text
         Path(page).write_text(text.replace(shown, "99.99% ("))
