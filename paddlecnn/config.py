@@ -1,8 +1,7 @@
-"""The schema of a config: every key, its type, its range, its default and what it means.
+"""The schema of a config: type, range, default and meaning of every key.
 
-Defaults live here, so that a YAML file holds only what makes the experiment itself. Keys that are not
-here are an error, and so is a value of another type: "yes" is not a number. `configfile.py` reads files
-and overrides into it.
+Defaults are set here, so that a YAML file contains only what defines the experiment. Unknown keys are errors, and so
+are values of another type: "yes" is not a number. `configfile.py` reads files and overrides into it.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ DATA_NAMES = ["digits", "cifar10", "cifar100", "kaggle_cifar10", "dogs_vs_cats",
 
 
 class DataConfig(Section):
-    """Which images, how they are split, and what is done to them."""
+    """The images, their split and their processing."""
 
     name: Annotated[str, Strict()]
     root: str = "data"  # folder that holds the data; for `folder`, the tree itself

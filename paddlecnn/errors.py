@@ -22,7 +22,7 @@ class ConfigError(UserError):
 
 
 class DeviceError(UserError):
-    """A device that is asked for and is not there."""
+    """A requested device that is not available."""
 
 
 class DataError(UserError):

@@ -93,7 +93,7 @@ def add_device_argument(parser: argparse._ActionsContainer) -> None:
 def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
     """--device, --engine and --precision, for a command that predicts."""
     add_device_argument(parser)
-    text = "what runs the layers on a CPU (default: what the run was trained with)"
+    text = "the engine of the layers on a CPU (default: that of the run)"
     parser.add_argument("--engine", choices=("auto", "paddle", "onednn"), help=text)
     text = "of activations; bfloat16 needs engine onednn (default: that of the run)"
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help=text)
@@ -127,7 +127,7 @@ def show_messages(level: int, on_stdout: bool) -> None:
 
 
 def discard_stdout() -> None:
-    """Send what is still printed to nowhere: its reader is gone."""
+    """Discard all further output: its reader is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

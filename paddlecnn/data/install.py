@@ -84,9 +84,8 @@ def install_competition(competition: str, dest: Path, source: Path) -> Path:
     """A competition's bundle, unpacked with its inner zips to `dest`/<competition>; returns that folder.
 
     source  the bundle, or a folder with its content
-    Raises DataError if the bundle lacks what the competition consists of. An installed folder is checked and left
-    unchanged. The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files
-    burden any disk.
+    Raises DataError if the bundle is not that of the competition. An installed folder is checked and left unchanged.
+    The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files burden any disk.
     """
     dest.mkdir(parents=True, exist_ok=True)
     folder = dest / competition

@@ -162,7 +162,7 @@ def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blen
 
 
 def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> list[str]:
-    """Reservations about the expected score and the fit, a line each."""
+    """Reservations about the expected score and the fit, one per line."""
     notes = [*inputs.notes]
     if inputs.competition.metric == "accuracy":
         return notes

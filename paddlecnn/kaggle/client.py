@@ -128,7 +128,7 @@ def within(seconds: float, function: Callable[[], T]) -> T:
 def log_in(output: io.StringIO) -> Any:
     """Kaggle's client with credentials that it has found and, as far as it can check, found valid.
 
-    output: receives what the client prints, which tells why it could not log in
+    output: receives the client's messages, which contain the reason for a failed login
     """
     for verbose in ("VERBOSE", "VERBOSE_OUTPUT"):  # makes the client print headers, with the credentials
         os.environ.pop(verbose, None)

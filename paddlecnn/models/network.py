@@ -139,7 +139,7 @@ class MapStatistics(nn.Layer):
 
 
 def check_weight(shape: Sequence[int]) -> None:
-    """Raise ModelError for an array too large to be meant, before memory is asked for it."""
+    """Raise ModelError for an array of an implausible size, before it is allocated."""
     if prod(shape) > LARGEST_WEIGHT:
         raise ModelError(
             f"a layer of {'x'.join(map(str, shape))} weights exceeds the limit of {LARGEST_WEIGHT:,}; "

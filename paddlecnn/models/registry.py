@@ -125,7 +125,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) -> Any:
-    """The value of one option as its annotation has it. Raises ModelError for an unknown name or a wrong value."""
+    """The value of one option, converted to its annotation. Raises ModelError for an unknown name or a wrong value."""
     adapters = option_adapters(signature)
     if name not in adapters:
         if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(signature).parameters.values()):

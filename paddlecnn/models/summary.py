@@ -67,7 +67,7 @@ class Summary:
         return FLOAT * (kept + 3 * self.input_size**2)
 
     def training_bytes(self, batch_size: int, slots: int = 1) -> int:
-        """An estimate of a training step's memory: weights, gradients, `slots` numbers a weight of the optimizer
+        """An estimate of a training step's memory: weights, gradients, the optimizer's `slots` numbers per weight
         (momentum 1, Adam 2), activations of the batch, and the gradients of the two largest of these."""
         largest = sorted((prod(layer.output_shape) for layer in self.layers), reverse=True)[:2]
         return (2 + slots) * FLOAT * self.parameters + batch_size * (self.activation_bytes + FLOAT * sum(largest))

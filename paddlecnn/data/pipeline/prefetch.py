@@ -22,8 +22,8 @@ END = object()
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
     """`function` of each item, in order, computed by `threads` threads at most `AHEAD * threads` items ahead.
 
-    With 0 threads the caller's computes each item when it is asked for. An exception of the function is raised where
-    its result would be. The threads end with the iterator.
+    With 0 threads each item is computed in the caller's thread when it is requested. An exception of the function is
+    raised in place of its result. The threads end with the iterator.
     """
     if not threads:
         yield from map(function, items)

@@ -238,7 +238,7 @@ def join(name: str, classes: tuple[str, ...], batches: list[CifarBatch]) -> Arra
 
 
 def safe_unpickle(data: bytes, source: str) -> dict[Any, Any]:
-    """The dict in a CIFAR file. Raises DataError; never runs what the file asks for."""
+    """The dict in a CIFAR file, of which nothing is executed. Raises DataError."""
     try:
         value = unpickle(data, encoding="bytes")
     except RefusedName as error:

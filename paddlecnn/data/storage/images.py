@@ -122,6 +122,6 @@ def looks_complete(data: bytes, name: str) -> bool:
         return False
     try:
         open_image(data, name)
-    except Exception:  # decode_image finds out what it is
+    except Exception:  # decode_image reports the reason
         return False
     return True

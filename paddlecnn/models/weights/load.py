@@ -122,7 +122,7 @@ def hint(found: Sequence[int], expected: Sequence[int]) -> str:
 
 
 def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool) -> None:
-    """Raise WeightsError where nothing fits, or where `strict` wants all of both sides and something is left."""
+    """Raise WeightsError if nothing fits or, with `strict`, if the file or the network lacks a part of the other."""
     if not report.loaded:
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
     if strict and (report.missing or report.unexpected):
