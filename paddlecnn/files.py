@@ -18,6 +18,7 @@ from paddlecnn.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 CHUNK = 1 << 20
 
@@ -106,6 +107,11 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically. NaN is refused: JSON has none."""
     write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(target: Path, table: DataFrame) -> None:
+    """Write a table as CSV, atomically. Numbers keep all their digits."""
+    write_text(target, table.to_csv(index=False, lineterminator="\n"))
 
 
 def save_png(figure: Figure, target: Path, dpi: int = 100) -> None:

@@ -18,7 +18,7 @@ from paddlecnn.data.datasets import open_parts, split_positions
 from paddlecnn.data.sources.dogs_vs_cats import CLASSES, COUNTS
 from paddlecnn.data.splits import TEST_FILE, write_split
 from paddlecnn.errors import ConfigError, DataError
-from paddlecnn.files import written_aside
+from paddlecnn.files import write_csv
 
 TEST_SHARE, SEED = 0.1, 0
 
@@ -55,6 +55,5 @@ def save_benchmark_split(config: DataConfig, seed: int, folder: Path) -> tuple[i
     own_train, own_val = split_positions(dataset.subset(kept), config, seed)
     made_by = {"mle_bench": True, "seed": seed, "val_fraction": config.val_fraction}
     write_split(folder, dataset, (kept[own_train], kept[own_val]), made_by)
-    with written_aside(folder / TEST_FILE) as aside:
-        pd.DataFrame(rows, columns=["id", "path", "label"]).to_csv(aside, index=False, lineterminator="\n")
+    write_csv(folder / TEST_FILE, pd.DataFrame(rows, columns=["id", "path", "label"]))
     return len(own_train), len(own_val), len(rows)

@@ -26,10 +26,10 @@ from paddlecnn.evaluation.calibration import (
     worst_loss,
 )
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
-from paddlecnn.files import file_digest, save_png, write_json, written_aside
+from paddlecnn.files import file_digest, save_png, write_csv, write_json
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
-from paddlecnn.kaggle.submission import check_submission, in_order_of, submission_table, write_submission
+from paddlecnn.kaggle.submission import check_submission, in_order_of, submission_table
 from paddlecnn.reporting.figures import clip_figure, reliability_figure
 
 
@@ -130,7 +130,7 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
     written = WrittenSubmission(path, len(table), competition, blend, expected, fitted, notes)
     if competition.metric == "log_loss" and expected is not None:
         write_evidence(inputs, written, expected)
-    write_submission(table, path)
+    write_csv(path, table)
     Ledger(path.parent).add(ledger_entry(inputs, written))
     return written
 
@@ -211,8 +211,7 @@ def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expecte
             **inputs.origin,
         },
     )
-    with written_aside(folder / "validation.csv") as aside:
-        validation_table(inputs, written.blend).to_csv(aside, index=False, lineterminator="\n")
+    write_csv(folder / "validation.csv", validation_table(inputs, written.blend))
     name = written.competition.positive
     column = inputs.classes.index(name)
     plain = plain_mean(validation.logits.shape[1])(validation.logits)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from paddlecnn.errors import SubmissionError
-from paddlecnn.files import written_aside
 from paddlecnn.kaggle.competitions import Competition
 
 COLUMNS = ["id", "label"]
@@ -105,12 +104,6 @@ def check_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
         row = int(np.flatnonzero(wrong.to_numpy())[0])
         more = f" (and {wrong.sum() - 1:,} more)" if wrong.sum() > 1 else ""
         raise SubmissionError(f"{where}: row {row + 1}, id {ids.iloc[row]}: {rule}{more}")
-
-
-def write_submission(table: pd.DataFrame, path: Path) -> None:
-    """Write the CSV, complete or not at all. Probabilities keep all their digits."""
-    with written_aside(path) as aside:
-        table.to_csv(aside, index=False, lineterminator="\n")
 
 
 def check_writable(path: Path) -> None:

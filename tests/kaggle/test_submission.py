@@ -11,6 +11,7 @@ import pytest
 
 from paddlecnn.config import DataConfig
 from paddlecnn.errors import SubmissionError
+from paddlecnn.files import write_csv
 from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_named, competition_of
 from paddlecnn.kaggle.submission import (
     check_submission,
@@ -19,7 +20,6 @@ from paddlecnn.kaggle.submission import (
     read_submission,
     sample_ids,
     submission_table,
-    write_submission,
 )
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.25, 0.75]])
@@ -95,7 +95,7 @@ def test_rows_take_the_order_of_the_sample_and_a_missing_one_is_named():
 def test_what_was_written_is_read_back_to_the_last_digit(tmp_path):
     written = table(label=[1 / 3, 1e-12, 1 - 1e-12])
     path = tmp_path / "x.csv"
-    write_submission(written, path)
+    write_csv(path, written)
     assert read_submission(path).equals(written)
     assert path.read_text().splitlines()[0] == "id,label"
     assert [file.name for file in path.parent.iterdir()] == ["x.csv"]

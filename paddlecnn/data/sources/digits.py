@@ -27,9 +27,8 @@ def load(config: DataConfig) -> PublishedSplits:
 
     raw = load_digits()
     images = np.stack([enlarge(image) for image in raw.images])
-    whole = ArrayDataset(
-        "digits", tuple(map(str, raw.target_names)), [f"digits/{i}" for i in range(len(images))], raw.target, images
-    )
+    ids = [f"digits/{i}" for i in range(len(images))]
+    whole = ArrayDataset("digits", tuple(map(str, raw.target_names)), ids, raw.target, images)
     held_out = quantiles(whole, seed=0, purpose="digits-test") < TEST_FRACTION
     return PublishedSplits(whole.subset(np.flatnonzero(~held_out)), whole.subset(np.flatnonzero(held_out)))
 

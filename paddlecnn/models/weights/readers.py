@@ -20,21 +20,10 @@ Layers = dict[str, dict[str, np.ndarray]]
 
 # The formats' names of a layer's arrays.
 ROLES = {
-    "weight": "weight",
-    "weights": "weight",
-    "W": "weight",
-    "kernel": "weight",
-    "gamma": "weight",
-    "bias": "bias",
-    "biases": "bias",
-    "b": "bias",
-    "beta": "bias",
-    "running_mean": "mean",
-    "_mean": "mean",
-    "moving_mean": "mean",
-    "running_var": "variance",
-    "_variance": "variance",
-    "moving_variance": "variance",
+    **dict.fromkeys(("weight", "weights", "W", "kernel", "gamma"), "weight"),
+    **dict.fromkeys(("bias", "biases", "b", "beta"), "bias"),
+    **dict.fromkeys(("running_mean", "_mean", "moving_mean"), "mean"),
+    **dict.fromkeys(("running_var", "_variance", "moving_variance"), "variance"),
 }
 MAX_BYTES = 4 << 30  # of a file and of its numbers; VGG19 with its float64 weights has 1.15e9
 SAFETENSORS_DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
