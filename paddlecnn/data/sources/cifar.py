@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -166,7 +166,7 @@ def check_official(edition: Edition, read: Read) -> bool:
     Raises DataError for a mixture: beside official batches, another MD5 means damage.
     """
     names = [*edition.train, *edition.test]
-    other = [name for name in names if md5_of(read(name)[0]) != edition.md5[name]]
+    other = unpublished(edition, read, names)
     if other and len(other) < len(names):
         source = read(other[0])[1]
         raise DataError(
@@ -179,22 +179,24 @@ def check_official(edition: Edition, read: Read) -> bool:
 def check_folder(edition: Edition, folder: Path) -> None:
     """Raise DataError if a file is missing or is not the published one."""
     read = folder_reader(folder)
-    for name, published in edition.md5.items():
+    for name in unpublished(edition, read, edition.md5):
         data, source = read(name)
-        md5 = md5_of(data)
-        if md5 != published:
-            raise DataError(
-                f"{source}: {len(data):,} bytes with MD5 {md5}, not the published {published}; "
-                "remove it and get it again"
-            )
+        raise DataError(
+            f"{source}: {len(data):,} bytes with MD5 {md5_of(data)}, not the published {edition.md5[name]}; "
+            "remove it and get it again"
+        )
 
 
 def unofficial_files(config: DataConfig) -> list[str]:
     """The files of the data set that are not the published ones, by their MD5."""
     edition = EDITIONS[config.name]
     read = open_source(edition, Path(config.root))
-    files = ((*read(name), md5) for name, md5 in edition.md5.items())
-    return [source for data, source, md5 in files if md5_of(data) != md5]
+    return [read(name)[1] for name in unpublished(edition, read, edition.md5)]
+
+
+def unpublished(edition: Edition, read: Read, names: Iterable[str]) -> list[str]:
+    """The names of the files that are not the published ones, by their MD5."""
+    return [name for name in names if md5_of(read(name)[0]) != edition.md5[name]]
 
 
 CifarBatch = tuple[list[str], np.ndarray, np.ndarray]  # one file: ids, labels int64 [n], images uint8 [n, 32, 32, 3]
