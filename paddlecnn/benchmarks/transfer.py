@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from paddlecnn.benchmarks.speed import Machine, describe_machine
 from paddlecnn.config import Config
-from paddlecnn.configfile import load_config
+from paddlecnn.configfile import config_hash, load_config
 from paddlecnn.onednn import available
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import EpochRecord
@@ -29,6 +30,7 @@ from paddlecnn.training.train import train_run
 class Result:
     """One engine. Speeds are training images per second of the last epoch, losses those of the first epoch."""
 
+    config: Config  # of the case with the cache
     engine: str
     precision: str
     images: int
@@ -43,7 +45,9 @@ class Result:
         return self.cached / self.uncached
 
     def as_dict(self) -> dict[str, object]:
-        return {**asdict(self), "ratio": self.ratio}
+        figures = {name: value for name, value in asdict(self).items() if name != "config"}
+        config = {"config_hash": config_hash(self.config), "config": self.config.model_dump(mode="json")}
+        return {"what": "transfer", "seed": self.config.seed, **figures, "ratio": self.ratio, **config}
 
     def __str__(self) -> str:
         return (
@@ -57,12 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="ROOT", help="folder or zip with Dogs vs. Cats")
     parser.add_argument("--weights", required=True, metavar="FILE", help="VGG16's convolutions (docs/weights.md)")
     parser.add_argument("--images", type=int, default=128, help="training images, and as many for validation at most")
+    parser.add_argument("--hidden", type=int, nargs="*", default=[4096, 4096], help="widths of the new hidden layers")
     parser.add_argument("--epochs", type=int, default=2, help="epochs with the cache; the last one is measured")
     parser.add_argument("--engines", nargs="+", default=["onednn", "paddle"], choices=("onednn", "paddle"))
 
 
-def measure(args: argparse.Namespace) -> Iterator[Result]:
-    """Each engine, cached and uncached; in float32 they share the cache, which the first one fills."""
+def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
+    """The machine, then each engine; in float32 they share the cache, which the first one fills."""
+    yield Machine(describe_machine())
     with tempfile.TemporaryDirectory() as folder:
         for engine in args.engines:
             if engine == "paddle" or available():
@@ -81,6 +87,7 @@ def compare(args: argparse.Namespace, engine: str, folder: Path) -> Result:
     uncached = case(args, engine, "off", 1)
     without = epochs_of(train_run(uncached, folder / f"{engine}-uncached", device="cpu").run)
     return Result(
+        cached,
         engine,
         setup.engine.precision,
         len(setup.train.dataset),
@@ -97,7 +104,13 @@ def case(args: argparse.Namespace, engine: str, cache: str, epochs: int) -> Conf
     return load_config(
         {
             "data": {"name": "dogs_vs_cats", "root": args.data, "augment": {"flip": True}, "limit": args.images},
-            "model": {"name": "vgg16", "weights": args.weights, "strict": False, "freeze": "features"},
+            "model": {
+                "name": "vgg16",
+                "options": {"hidden": args.hidden},
+                "weights": args.weights,
+                "strict": False,
+                "freeze": "features",
+            },
             "optim": {"name": "momentum", "lr": 1e-4},
             "train": {"epochs": epochs, "batch_size": 64, "engine": engine, "feature_cache": cache, "report": False},
         }

@@ -12,14 +12,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from paddlecnn.cli.common import CommandParser
-from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runs.fold_job import FoldJob, is_job
+from paddlecnn.runs.run_dir import RunDir, find_path
 from paddlecnn.runtime import load_paddle
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("results", __doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of JSON files, usually docs/results")
-    parser.add_argument("--add", metavar="RUN", help="write the figures of a finished run to --out first")
+    parser.add_argument("--add", metavar="RUN", help="write the figures of a finished run or cross-validation to --out")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the JSON file for --add")
     text = "with --add: the config of the run, if its command named another"
     parser.add_argument("--config", type=Path, metavar="FILE", help=text)
@@ -32,11 +33,15 @@ def main(argv: list[str] | None = None) -> int:
 
     load_paddle()
     from paddlecnn.files import write_json
-    from paddlecnn.reporting.records import training_record
+    from paddlecnn.reporting.records import folds_record, training_record
     from paddlecnn.reporting.results_page import verify_pages, write_pages
 
     if args.add:
-        write_json(args.out, training_record(find_run(args.add), args.config))
+        path = find_path(args.add)
+        record = (
+            folds_record(FoldJob(path), args.config) if is_job(path) else training_record(RunDir(path), args.config)
+        )
+        write_json(args.out, record)
         print(args.out)
     for line in verify_pages(args.folder) if args.verify else write_pages(args.folder):
         print(line)

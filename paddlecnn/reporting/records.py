@@ -21,7 +21,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from paddlecnn.configfile import config_hash, differences, flat, load_config, load_run_config
 from paddlecnn.errors import RunError, UserError
-from paddlecnn.evaluation.intervals import accuracy_estimate
+from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate
+from paddlecnn.evaluation.out_of_fold import stored_folds
+from paddlecnn.runs.checkpoint import Checkpoint
+from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.provenance import cpu_name
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import EpochRecord, Scores
@@ -68,10 +71,9 @@ class Accuracy(Part):
     epoch: int
 
 
-class Training(Part):
-    """A finished run."""
+class Trained(Part):
+    """The origin and the cost of a finished run or cross-validation."""
 
-    what: Literal["training"] = "training"
     run: str  # the folder's name
     config_file: str | None  # as named on the command line, from configs/ on if it is there
     config_hash: str
@@ -80,13 +82,36 @@ class Training(Part):
     model: str
     parameters: int
     data: str
+    seconds: float  # of training, all sessions and folds together
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """cifar10/alexnet_lrn for configs/cifar10/alexnet_lrn.yaml; the run's name without a config file."""
+        file = self.config_file
+        return self.run if file is None else str(Path(file).with_suffix("")).removeprefix("configs/")
+
+    @property
+    def label(self) -> str:
+        """The name, with what tells it from the others of its config file."""
+        changes = [f"{key.rpartition('.')[2]} {short(after)}" for key, (_, after) in (self.changed or {}).items()]
+        return ", ".join([self.name, *(change for change in changes if not change.startswith("epochs "))])
+
+
+def short(value: Any) -> str:
+    """A value of a config in a label."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class Training(Trained):
+    """A finished run."""
+
+    what: Literal["training"] = "training"
     epochs: int
-    seconds: float  # of training, all sessions together
     images_per_second: float | None  # the median over the epochs
     val: Accuracy | None  # of the best epoch; None without validation images
     test: Accuracy | None  # of the checkpoint that `paddlecnn eval --split test` measured last
     test_evaluations: int  # how often the test data were used
-    config: dict[str, Any]
     history: list[EpochRecord]
 
     @property
@@ -95,6 +120,36 @@ class Training(Part):
         keys = flat(load_run_config(self.config).model_dump(mode="json"))
         kept = {key: value for key, value in keys.items() if not key.startswith(NOT_THE_EXPERIMENT)}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class OutOfFold(Trained):
+    """A finished cross-validation: all its images, each predicted by the run that was not trained on it."""
+
+    what: Literal["folds"] = "folds"
+    folds: int
+    n: int
+    accuracy: Estimate
+    log_loss: Estimate  # as trained
+    log_loss_calibrated: Estimate  # each image by a fit on the other folds
+    epochs: list[int]  # of the measured checkpoint of each fold
+    notes: list[str]  # what makes the figures optimistic
+
+
+class Transfer(Part):
+    """The figures of `paddlecnn benchmark transfer` for one engine."""
+
+    what: Literal["transfer"]
+    config_hash: str
+    seed: int
+    engine: str
+    precision: str
+    images: int
+    cached: float  # training images per second
+    uncached: float
+    ratio: float
+    fill: float | None  # views per second while the cache was filled
+    cached_loss: float  # of the first epoch
+    uncached_loss: float
 
 
 class Speed(Part):
@@ -121,15 +176,18 @@ class Profile(Part):
     what: Literal["primitives"]
 
 
+Result = Training | OutOfFold | Transfer | Speed | Growth | Profile
+
+
 class ResultFile(BaseModel):
     """One file: the machine and what was measured on it."""
 
     name: str
     machine: Machine
-    results: list[Training | Speed | Growth | Profile]
+    results: list[Result]
 
 
-PARTS: TypeAdapter[list[Training | Speed | Growth | Profile]] = TypeAdapter(list[Training | Speed | Growth | Profile])
+PARTS: TypeAdapter[list[Result]] = TypeAdapter(list[Result])
 
 
 def read_results(folder: Path) -> list[ResultFile]:
@@ -154,13 +212,70 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
     config: the config file that the run belongs to; the one on its command line if not given
     Raises RunError for a run that is not finished, ConfigError for a config that cannot be read.
     """
+    checkpoint = finished(run)
+    state = checkpoint.state
+    speeds = [record.images_per_second for record in state.history if record.images_per_second is not None]
+    training = Training(
+        **trained(run, config, checkpoint),
+        epochs=state.epoch,
+        seconds=round(state.seconds, 1),
+        images_per_second=round(median(speeds), 1) if speeds else None,
+        val=with_interval(state.best, state.best.epoch) if state.best and state.best.n else None,
+        test=test_scores(run),
+        test_evaluations=sum(entry.get("split") == "test" for entry in evaluations(run)),
+        history=state.history,
+    )
+    return [machine_of(run).model_dump(mode="json"), training.model_dump(mode="json")]
+
+
+def folds_record(job: FoldJob, config: Path | None = None) -> list[dict[str, Any]]:
+    """The content of a file for a finished cross-validation; see `training_record`.
+
+    Raises RunError, too, if it has not been measured out of fold since it was trained.
+    """
+    checkpoints = [finished(run) for run in job.runs]
+    table, _ = stored_folds(job)
+    record = OutOfFold(
+        **trained(job, config, checkpoints[0]),
+        **table["all"],
+        folds=len(checkpoints),
+        seconds=round(sum(one.state.seconds for one in checkpoints), 1),
+        epochs=[row["epoch"] for row in table["folds"]],
+        notes=table["notes"],
+    )
+    return [machine_of(job.runs[0]).model_dump(mode="json"), record.model_dump(mode="json")]
+
+
+def finished(run: RunDir) -> Checkpoint:
+    """The last checkpoint of a run. Raises RunError if the run is not finished."""
     checkpoint, _ = run.load_checkpoint("last")
-    state, environment = checkpoint.state, run.read_environment()
+    state = checkpoint.state
     if not state.finished or state.best is None:
         raise RunError(f"{run.path}: not finished (epoch {state.epoch} of {run.config.train.epochs}); resume it first")
-    config_file, changed = origin_of(run, config or config_on_the_command_line(environment))
-    speeds = [record.images_per_second for record in state.history if record.images_per_second is not None]
-    machine = Machine(
+    return checkpoint
+
+
+def trained(source: RunDir | FoldJob, config: Path | None, checkpoint: Checkpoint) -> dict[str, Any]:
+    """The values of `Trained` but for the time."""
+    config_file, changed = origin_of(source, config or config_on_the_command_line(source.read_environment()))
+    names = [name for name in checkpoint.model if not name.endswith(("._mean", "._variance"))]
+    return {
+        "run": source.path.name,
+        "config_file": config_file,
+        "config_hash": config_hash(source.config),
+        "seed": source.config.seed,
+        "changed": changed,
+        "model": checkpoint.state.model.name,
+        "parameters": sum(checkpoint.model[name].size for name in names),
+        "data": checkpoint.state.data.name,
+        "config": source.config.model_dump(mode="json"),
+    }
+
+
+def machine_of(run: RunDir) -> Machine:
+    """Where and with which versions a run was trained."""
+    environment = run.read_environment()
+    return Machine(
         cpu=environment.get("device_name") or cpu_of_this_machine(environment),
         engine=environment.get("engine"),
         threads=environment.get("threads"),
@@ -168,27 +283,6 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
         packages=environment.get("packages", {}),
         git=environment.get("git"),
     )
-    training = Training(
-        run=run.path.name,
-        config_file=config_file,
-        config_hash=config_hash(run.config),
-        seed=run.config.seed,
-        changed=changed,
-        model=state.model.name,
-        parameters=sum(
-            array.size for name, array in checkpoint.model.items() if not name.endswith(("._mean", "._variance"))
-        ),
-        data=state.data.name,
-        epochs=state.epoch,
-        seconds=round(state.seconds, 1),
-        images_per_second=round(median(speeds), 1) if speeds else None,
-        val=with_interval(state.best, state.best.epoch) if state.best.n else None,
-        test=test_scores(run),
-        test_evaluations=sum(entry.get("split") == "test" for entry in evaluations(run)),
-        config=run.config.model_dump(mode="json"),
-        history=state.history,
-    )
-    return [machine.model_dump(mode="json"), training.model_dump(mode="json")]
 
 
 def with_interval(scores: Scores, epoch: int) -> Accuracy:
@@ -225,13 +319,13 @@ def config_on_the_command_line(environment: dict[str, Any]) -> Path | None:
     return named[-1] if named and named[-1].is_file() else None
 
 
-def origin_of(run: RunDir, path: Path | None) -> tuple[str | None, dict[str, tuple[Any, Any]] | None]:
+def origin_of(source: RunDir | FoldJob, path: Path | None) -> tuple[str | None, dict[str, tuple[Any, Any]] | None]:
     """The name of a config file, from configs/ on, and the keys that the run changed, with both values."""
     if path is None:
         return None, None
     changed = {
         key: (before, after)
-        for key, before, after in differences(load_config(path), run.config)
+        for key, before, after in differences(load_config(path), source.config)
         if not key.startswith(NOT_THE_EXPERIMENT)
     }
     start = path.parts.index("configs") if "configs" in path.parts else len(path.parts) - 1

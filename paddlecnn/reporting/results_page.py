@@ -17,7 +17,18 @@ from paddlecnn.evaluation.intervals import paired_seeds_estimate
 from paddlecnn.files import save_png, write_text
 from paddlecnn.reporting import results_figures as figures
 from paddlecnn.reporting.published import published_results
-from paddlecnn.reporting.records import Growth, Machine, ResultError, ResultFile, Speed, Training, read_results
+from paddlecnn.reporting.records import (
+    Growth,
+    Machine,
+    OutOfFold,
+    ResultError,
+    ResultFile,
+    Speed,
+    Trained,
+    Training,
+    Transfer,
+    read_results,
+)
 
 HEAD = """# Results
 
@@ -33,6 +44,12 @@ describes the luck in the choice of test images alone.
 SPEED_HEAD = """## Speed
 Measured by `paddlecnn benchmark`; how, and what limits it: [performance.md](performance.md).
 """
+FOLDS_HEAD = """\
+Each image is predicted by the run that was not trained on it, and calibrated by a fit on the other folds.
+Intervals are 95 %. The time is that of training, without the single pass that computes the features of frozen layers.
+
+"""
+TITLES = {"dogs_vs_cats": "Dogs vs. Cats"}
 START, END = "<!-- results -->\n", "<!-- /results -->"
 README_BLOCK = re.compile(f"{START}.*?{END}", re.DOTALL)
 README_ROWS = 5
@@ -48,18 +65,6 @@ class Experiment:
     @property
     def first(self) -> Training:
         return self.runs[0]
-
-    @property
-    def name(self) -> str:
-        """cifar10/alexnet_lrn for configs/cifar10/alexnet_lrn.yaml; the run's name without a config file."""
-        file = self.first.config_file
-        return self.first.run if file is None else str(Path(file).with_suffix("")).removeprefix("configs/")
-
-    @property
-    def label(self) -> str:
-        """The name, with what tells it from the other experiments of its config file."""
-        changes = [f"{key.rpartition('.')[2]} {short(after)}" for key, (_, after) in (self.first.changed or {}).items()]
-        return ", ".join([self.name, *(change for change in changes if not change.startswith("epochs "))])
 
     @property
     def tests(self) -> list[float]:
@@ -127,7 +132,7 @@ def pages(folder: Path) -> dict[Path, str]:
 
 def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFile]) -> str:
     """The whole page; a section without figures is left out."""
-    parts = [HEAD, *training_sections(folder, experiments), *lrn_section(experiments)]
+    parts = [HEAD, *training_sections(folder, experiments), *folds_sections(folder, files), *lrn_section(experiments)]
     return "\n".join([*parts, published_section(experiments), *speed_section(files)])
 
 
@@ -145,15 +150,14 @@ def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
         if len(set(seeds)) < len(seeds):
             raise ResultError(f"{ordered[0][0].run}: two files have the same config and seed; remove one of them")
         found.append(Experiment(tuple(run for run, _ in ordered), tuple(machine for _, machine in ordered)))
-    return sorted(found, key=lambda one: (one.first.data, one.name, one.label))
+    return sorted(found, key=lambda one: (one.first.data, one.first.name, one.first.label))
 
 
-def linked(experiment: Experiment, folder: Path) -> str:
-    """The experiment's label, linked to its config file where that is in the repository."""
-    file = experiment.first.config_file
-    if file is None or not (folder.parent.parent / file).is_file():
-        return experiment.label
-    return f"[{experiment.name}](../{file}){experiment.label.removeprefix(experiment.name)}"
+def linked(one: Trained, folder: Path) -> str:
+    """The label, linked to the config file where that is in the repository."""
+    if one.config_file is None or not (folder.parent.parent / one.config_file).is_file():
+        return one.label
+    return f"[{one.name}](../{one.config_file}){one.label.removeprefix(one.name)}"
 
 
 def test_accuracy(experiment: Experiment) -> str:
@@ -183,7 +187,7 @@ def validation(experiment: Experiment) -> str:
 
 README_COLUMNS: dict[str, Cell] = {
     "data": lambda one: one.first.data,
-    "network and recipe": lambda one: one.label,
+    "network and recipe": lambda one: one.first.label,
     "epochs": lambda one: one.epochs,
     "test accuracy": test_accuracy,
     "seeds": seeds,
@@ -210,10 +214,36 @@ def training_sections(folder: Path, experiments: list[Experiment]) -> Iterator[s
     """A table for each data set."""
     for data in sorted({one.first.data for one in experiments}):
         members = [one for one in experiments if one.first.data == data]
-        rows = [[linked(one, folder), *(cell(one) for cell in COLUMNS.values())] for one in members]
+        rows = [[linked(one.first, folder), *(cell(one) for cell in COLUMNS.values())] for one in members]
         yield f"## {data}\n{markdown(['network and recipe', *COLUMNS], rows)}\n"
         if any(one.tests for one in members):
             yield f"![Accuracy against training time on {data}](images/results_{data}_time.png)\n"
+
+
+def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
+    """A table for each data set with cross-validations."""
+    measured = [(one, file.machine) for file in files for one in file.results if isinstance(one, OutOfFold)]
+    header = ["network and recipe", "folds", "images", "accuracy", "log loss as trained", "log loss calibrated"]
+    for data in sorted({one.data for one, _ in measured}):
+        rows = [
+            [
+                linked(one, folder),
+                f"{one.folds}, seed {one.seed}",
+                f"{one.n:,}",
+                f"{one.accuracy.mean:.2%} ({one.accuracy.low:.2%} to {one.accuracy.high:.2%})",
+                *(
+                    f"{loss.mean:.4f} ({loss.low:.4f} to {loss.high:.4f})"
+                    for loss in (one.log_loss, one.log_loss_calibrated)
+                ),
+                f"{', '.join(map(str, one.epochs))}{': ' if one.notes else ''}{'; '.join(one.notes)}",
+                f"{one.seconds / 60:,.0f}",
+                f"{machine.place}; {machine.engine}",
+            ]
+            for one, machine in measured
+            if one.data == data
+        ]
+        table = markdown([*header, "epoch of each fold", "minutes of training", "on"], rows)
+        yield f"## {TITLES.get(data, data)}, out of fold\n{FOLDS_HEAD}{table}"
 
 
 def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:
@@ -265,7 +295,7 @@ def published_section(experiments: list[Experiment]) -> str:
     """Published accuracies beside ours."""
     rows = []
     for one in published_results():
-        ours = [other for other in experiments if other.tests and one.config and other.name == one.config]
+        ours = [other for other in experiments if other.tests and one.config and other.first.name == one.config]
         best = max(ours, key=lambda other: fmean(other.tests), default=None)
         rows.append(
             [
@@ -274,7 +304,7 @@ def published_section(experiments: list[Experiment]) -> str:
                 f"{one.top1:.2%}",
                 one.how,
                 one.chosen_on_test,
-                f"{test_accuracy(best)}, {best.label}, {best.epochs} epochs" if best else "",
+                f"{test_accuracy(best)}, {best.first.label}, {best.epochs} epochs" if best else "",
                 f"[{one.source}]({one.link})" if one.link else one.source,
             ]
         )
@@ -284,12 +314,12 @@ def published_section(experiments: list[Experiment]) -> str:
 
 def speed_section(files: list[ResultFile]) -> Iterator[str]:
     """The tables of `paddlecnn benchmark`, file by file."""
-    measured = [(file, [one for one in file.results if isinstance(one, Speed | Growth)]) for file in files]
+    measured = [(file, [one for one in file.results if type(one) in TABLES]) for file in files]
     for number, (file, results) in enumerate((file, results) for file, results in measured if results):
         if number == 0:
             yield SPEED_HEAD
         yield f"{file.machine.place}, [{file.name}.json](results/{file.name}.json):\n"
-        yield from (speed_table(one) if isinstance(one, Speed) else growth_table(one) for one in results)
+        yield from (TABLES[type(one)](one) for one in results)
 
 
 def speed_table(result: Speed) -> str:
@@ -315,12 +345,26 @@ def growth_table(result: Growth) -> str:
     return markdown([f"train, {result.unit} by {result.grows}", *map(str, result.values)], rows)
 
 
+def transfer_table(result: Transfer) -> str:
+    """Training on cached features beside training that runs the frozen layers in every epoch, by one engine."""
+    rows = [
+        ["images/s", f"{result.cached:,.1f}", f"{result.uncached:,.2f}", f"{result.ratio:,.1f}"],
+        ["loss of the first epoch", f"{result.cached_loss:.5f}", f"{result.uncached_loss:.5f}", ""],
+    ]
+    return markdown([f"transfer, {result.engine} in {result.precision}", "cached", "uncached", "times"], rows)
+
+
+TABLES: dict[type, Callable[[Any], str]] = {Speed: speed_table, Growth: growth_table, Transfer: transfer_table}
+
+
 def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
     """The figures of the page: their files, and how each is drawn."""
     images, experiments = folder.parent / "images", grouped(read_results(folder))
     found: dict[Path, Callable[[], Figure]] = {}
     for data in sorted({one.first.data for one in experiments if one.tests}):
-        points = [(one.label, one.minutes, one.tests) for one in experiments if one.first.data == data and one.tests]
+        points = [
+            (one.first.label, one.minutes, one.tests) for one in experiments if one.first.data == data and one.tests
+        ]
         found[images / f"results_{data}_time.png"] = partial(figures.accuracy_time, points)
     for number, pair in enumerate(lrn_pairs(experiments)):
         curves = {
@@ -329,11 +373,6 @@ def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
         }
         found[images / f"results_lrn_{number}.png"] = partial(figures.curves, curves)
     return found
-
-
-def short(value: Any) -> str:
-    """A value of a config in a label."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

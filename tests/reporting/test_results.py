@@ -122,6 +122,35 @@ def test_a_record_has_all_that_the_figures_depend_on(project, add):
     assert record["test_evaluations"] == 1
 
 
+def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool, capsys):
+    config = Path("configs/folds.yaml")
+    config.write_text(CONFIG.replace("MODEL", "alexnet_cifar").replace("limit: 60", "limit: 60, folds: 2"))
+    assert tool("train", "-c", config, "--all-folds", "--run", "job", "-o", "train.epochs=1") == 0
+    out = "docs/results/folds.json"
+    assert tool("results", "docs/results", "--add", "job", "--out", out, "--config", config) == 0
+    machine, record = json.loads(Path(out).read_text())
+    table = json.loads(Path("job/out_of_fold.json").read_text())
+    for name in ("n", "accuracy", "log_loss", "log_loss_calibrated"):
+        assert record[name] == table["all"][name]
+    assert (record["folds"], record["epochs"], record["notes"]) == (2, [1, 1], table["notes"])
+    assert machine["cpu"]
+    assert re.fullmatch("[0-9a-f]+", record["config_hash"])
+    seconds = [
+        json.loads(Path(f"job/fold-{fold}/checkpoints/last/state.json").read_text())["seconds"] for fold in (0, 1)
+    ]
+    assert record["seconds"] == pytest.approx(sum(seconds), abs=0.1)
+    page = Path("docs/results.md").read_text()
+    assert "## digits, out of fold" in page
+    (row,) = re.findall(r"^\| \[folds\]\(\.\./configs/folds\.yaml\) \|.*", page, flags=re.M)
+    loss = table["all"]["log_loss_calibrated"]
+    assert f"| {loss['mean']:.4f} ({loss['low']:.4f} to {loss['high']:.4f}) |" in row
+    assert "the epoch was selected on the same images" in row
+    assert tool("results", "docs/results", "--verify") == 0
+    Path("job/out_of_fold.json").unlink()
+    assert tool("results", "docs/results", "--add", "job", "--out", out) == 2
+    assert "run `paddlecnn eval job`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "fault", ["[", "{}", '[{"cpu": "x"}]', '[{"cpu": null, "python": "3", "packages": {}, "git": null}, {}]']
 )
