@@ -48,7 +48,7 @@ def scale_fresh_layers(setup: TrainingSetup) -> None:
         known = []
         if isinstance(layer, nn.BatchNorm1D):
             layer._mean.set_value(values.mean(axis=0))
-            layer._variance.set_value(values.var(axis=0))
+            layer._variance.set_value(values.var(axis=0, unbiased=False))
         elif isinstance(layer, (nn.Conv2D, nn.Linear)):
             factor = (LOGITS if layer is last else 1.0) / layer(values).square().mean().sqrt().item()
             for parameter in layer.parameters():
