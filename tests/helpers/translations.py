@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,6 @@ from typing import NamedTuple
 from helpers.docs import ROOT
 
 LANGUAGE = re.compile(r"(?<=/)zh/|\.zh-CN(?=\.md)")  # what a path of the Chinese pages has in addition
-FENCE = re.compile(r"^```.*?^```", flags=re.M | re.S)
 STARTS = re.compile(r"```|#{1,6} |\||- |\d\. ")  # lines that begin a block without a blank line before them
 COMMENT = re.compile(r"(^|\s+)#(\s.*)?$", flags=re.M)
 EXACT = (r"\$\$.+?\$\$", r"\$[^$\n]+\$", r"`[^`\n]+`")  # formulas and code, which are the same in every language
@@ -72,39 +72,42 @@ def blocks(page: Path) -> list[Block]:
 def pieces(text: str) -> Iterator[tuple[int, str, str]]:
     """(line, kind, text) of each block."""
     lines = text.splitlines()
-    number = 0
-    while number < len(lines):
-        first, start = number, STARTS.match(lines[number])
-        kind = start[0].strip() if start else ""
-        number += 1
+    first = 0
+    while first < len(lines):
+        if not lines[first].strip():
+            first += 1
+            continue
+        start = STARTS.match(lines[first])
+        kind, last = start[0].strip() if start else "", first + 1
         if kind == "```":
-            while lines[number] != "```":
-                number += 1
-            number += 1
-        elif kind not in ("|",) and not kind.startswith("#"):
-            while number < len(lines) and lines[number].strip() and not STARTS.match(lines[number]):
-                number += 1
-        if block := "\n".join(lines[first:number]).strip("\n"):
-            yield first + 1, kind, block
+            last = lines.index("```", last) + 1
+        elif kind != "|" and not kind.startswith("#"):
+            while last < len(lines) and lines[last].strip() and not STARTS.match(lines[last]):
+                last += 1
+        yield first + 1, kind, "\n".join(lines[first:last])
+        first = last
 
 
 def differences(english: list[Block], chinese: list[Block]) -> list[str]:
     """A paragraph for each block of one page that has no equal in the other; [] if the pages agree."""
-    for number, pair in enumerate(zip_longest(english, chinese)):
-        kinds = [block.kind if block else "nothing" for block in pair]
-        if kinds[0] != kinds[1]:
-            there = [f"{block.place}\n{block.text}" if block else "the end of the page" for block in pair]
-            return [f"block {number + 1} is of another kind: {there[0]}\n--- and ---\n{there[1]}"]
-    found = []
-    for one, other in zip(english, chinese, strict=True):
-        ours, theirs = one.content, other.content
-        if ours != theirs:
-            only = [
-                f"only in {a.place}: {sorted((x - y).elements())}"
-                for a, x, y in ((one, ours, theirs), (other, theirs, ours))
-            ]
-            found.append("\n".join([*only, one.text, "--- and ---", other.text]))
-    return found
+    keys = [[(block.kind, frozenset(block.content.items())) for block in page] for page in (english, chinese)]
+    return [
+        difference(one, other)
+        for tag, *(first, last, start, end) in SequenceMatcher(None, *keys, autojunk=False).get_opcodes()
+        if tag != "equal"
+        for one, other in zip_longest(english[first:last], chinese[start:end])
+    ]
+
+
+def difference(one: Block | None, other: Block | None) -> str:
+    """What two blocks do not have in common; a block without a counterpart as a whole."""
+    if one is None or other is None:
+        block = one or other
+        assert block
+        return f"{block.place}: has no counterpart\n{block.text}"
+    pairs = ((one, one.content - other.content), (other, other.content - one.content))
+    only = [f"only in {block.place}: {sorted(rest.elements())}" for block, rest in pairs]
+    return "\n".join([*only, one.text, "--- and ---", other.text])
 
 
 def code_differences(english: Path, chinese: Path) -> list[str]:
