@@ -42,15 +42,10 @@ def blend_files(
             "weights can be fitted; give --weights, or use `--folds RUN RUN ...` for the runs of a "
             "cross-validation"
         )
+    classes, origin = ("other", competition.positive), blended_origin(files, entries)
+    note = "where the epoch of a member was selected on the same images, these figures are slightly optimistic"
     inputs = SubmissionInputs(
-        competition,
-        ("other", competition.positive),
-        target,
-        validation,
-        target.ids,
-        blended_origin(files, entries),
-        calibrated_members=True,
-        notes=("where the epoch of a member was selected on the same images, these figures are slightly optimistic",),
+        competition, classes, target, validation, target.ids, origin, calibrated_members=True, notes=(note,)
     )
     return write_candidate(inputs, settings, path)
 

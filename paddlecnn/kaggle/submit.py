@@ -66,16 +66,10 @@ def submit_runs(
         check_same_images(targets)
         expected_ids = sample_ids(Path(config.data.root), competition)
     target = merge(targets)
-    inputs = SubmissionInputs(
-        competition,
-        target.classes,
-        as_images(target),
-        as_images(merge(validations)),
-        expected_ids,
-        {column: ";".join(one[column] for one in origins) for column in origins[0]},
-        config.seed,
-        notes=tuple(reservations(runs)),
-    )
+    images = as_images(target), as_images(merge(validations))
+    columns = {column: ";".join(one[column] for one in origins) for column in origins[0]}
+    notes = tuple(reservations(runs))
+    inputs = SubmissionInputs(competition, target.classes, *images, expected_ids, columns, config.seed, notes=notes)
     return write_candidate(inputs, settings or Settings(), path)
 
 

@@ -61,16 +61,9 @@ def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias
     """A convolution with its initial weights and biases; None: without biases."""
     check_weight([outputs, inputs // window.groups, window.kernel, window.kernel])
     before, after = window.padding
-    layer = nn.Conv2D(
-        inputs,
-        outputs,
-        window.kernel,
-        window.stride,
-        before if before == after else [before, after] * 2,
-        groups=window.groups,
-        weight_attr=weight,
-        bias_attr=False if bias is None else Constant(bias),
-    )
+    padding = before if before == after else [before, after] * 2
+    attributes = {"weight_attr": weight, "bias_attr": False if bias is None else Constant(bias)}
+    layer = nn.Conv2D(inputs, outputs, window.kernel, window.stride, padding, groups=window.groups, **attributes)
     layer.window = window
     return layer
 

@@ -92,10 +92,8 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
             raise ModelError(f"{name}: no longer a network of its own; use {FORMER[name]}")
         lower = {known.lower(): known for known in NETWORKS}
         near = [lower[word] for word in difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3)]
-        raise ModelError(
-            f"{name}: no such model; "
-            + (f"did you mean {' or '.join(near)}?" if near else "python tools/summary.py --list names them all")
-        )
+        advice = f"did you mean {' or '.join(near)}?" if near else "python tools/summary.py --list names them all"
+        raise ModelError(f"{name}: no such model; {advice}")
     entry = NETWORKS[name]
     if num_classes is not None:
         options = {"num_classes": num_classes, **options}
@@ -131,10 +129,8 @@ def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) ->
         if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(signature).parameters.values()):
             return value
         near = difflib.get_close_matches(name, adapters, n=1)
-        raise ModelError(
-            f"{model}: unknown option {name}; "
-            + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(adapters))}")
-        )
+        advice = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(adapters))}"
+        raise ModelError(f"{model}: unknown option {name}; {advice}")
     try:
         return adapters[name].validate_python(value)
     except ValidationError as error:
@@ -152,11 +148,8 @@ def option_adapters(signature: Callable[..., Any]) -> dict[str, TypeAdapter[Any]
         hints = get_type_hints(annotated, include_extras=True)
     except (NameError, TypeError):  # a name that only the type checker imports
         hints = {}
-    return {
-        p.name: adapter(hints.get(p.name, Any))
-        for p in inspect.signature(signature).parameters.values()
-        if p.kind in NAMED
-    }
+    parameters = inspect.signature(signature).parameters.values()
+    return {p.name: adapter(hints.get(p.name, Any)) for p in parameters if p.kind in NAMED}
 
 
 def adapter(hint: Any) -> TypeAdapter[Any]:

@@ -32,19 +32,10 @@ def layer_table(summary: Summary) -> str:
     """The network layer by layer, then what its convolutions and its fully connected layers take of it."""
     rows = [["layer", "kind", "output", "kernel", "sees", "parameters", "", "multiply-adds", ""]]
     for layer in summary.layers:
-        rows.append(
-            [
-                layer.name,
-                layer.kind,
-                sides(layer.output_shape),
-                layer.kernel,
-                str(layer.receptive_field),
-                f"{layer.parameters:,}" if layer.parameters else "",
-                percent(layer.parameters, summary.parameters),
-                f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-                percent(layer.multiply_adds, summary.multiply_adds),
-            ]
-        )
+        cells = [layer.name, layer.kind, sides(layer.output_shape), layer.kernel, str(layer.receptive_field)]
+        for part, whole in ((layer.parameters, summary.parameters), (layer.multiply_adds, summary.multiply_adds)):
+            cells += [f"{part:,}" if part else "", percent(part, whole)]
+        rows.append(cells)
     rows.append(["total", "", "", "", "", f"{summary.parameters:,}", "", f"{summary.multiply_adds:,}", ""])
     title = f"{summary.model} on 3x{summary.input_size}x{summary.input_size}"
     return "\n\n".join([title, text_table(rows, left=2), shares(summary), memory(summary)])
@@ -85,7 +76,7 @@ def comparison(left: Summary, right: Summary) -> str:
                 [f"{name}: share of {what}", *(f"{100 * s.share(kind)[index]:.1f} %" for s in (left, right)), ""]
             )
     header = ["layer", "kind", "kernel", "output", "parameters", "multiply-adds"]
-    pairs = [[*cells(one), " | ", *cells(two)] for one, two in paired_layers(left.layers, right.layers)]
+    pairs = [[*half_row(one), " | ", *half_row(two)] for one, two in paired_layers(left.layers, right.layers)]
     return f"{text_table(rows)}\n\n{text_table([[*header, ' | ', *header], *pairs], left=13)}"
 
 
@@ -101,18 +92,12 @@ def paired_layers(left: list[LayerCost], right: list[LayerCost]) -> list[tuple[L
     return pairs
 
 
-def cells(layer: LayerCost | None) -> list[str]:
+def half_row(layer: LayerCost | None) -> list[str]:
     """One layer's half of a row in a comparison, empty where the other network has a layer more."""
     if layer is None:
         return [""] * 6
-    return [
-        layer.name,
-        layer.kind,
-        layer.kernel,
-        sides(layer.output_shape),
-        f"{layer.parameters:,}",
-        short(layer.multiply_adds),
-    ]
+    shape, work = sides(layer.output_shape), short(layer.multiply_adds)
+    return [layer.name, layer.kind, layer.kernel, shape, f"{layer.parameters:,}", work]
 
 
 def kernel_table(channels: int = 256, side: int = 56) -> str:
@@ -122,16 +107,9 @@ def kernel_table(channels: int = 256, side: int = 56) -> str:
         field = 1 + stack * (kernel - 1)
         weights = stack * kernel**2 * channels**2
         one = field**2 * channels**2
-        rows.append(
-            [
-                f"{stack} x {kernel}x{kernel}",
-                f"{field}x{field}",
-                f"{weights + stack * channels:,}",
-                percent(weights, one),
-                short(weights * side**2),
-                str(stack),
-            ]
-        )
+        parameters, work = f"{weights + stack * channels:,}", short(weights * side**2)
+        name, sees = f"{stack} x {kernel}x{kernel}", f"{field}x{field}"
+        rows.append([name, sees, parameters, percent(weights, one), work, str(stack)])
     return f"C = {channels} on a {side}x{side} map\n\n{text_table(rows)}"
 
 

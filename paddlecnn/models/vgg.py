@@ -83,19 +83,14 @@ def published(depth: Depth, text: str) -> Variant:
 
 
 def with_batch_norm(depth: Depth, text: str) -> Variant:
-    return Variant(
-        VGGConfig(depth, batch_norm=True),
-        f"{text}, batch normalisation",
-        "torchvision and `paddle.vision`, after Ioffe and Szegedy 2015",
-    )
+    source = "torchvision and `paddle.vision`, after Ioffe and Szegedy 2015"
+    return Variant(VGGConfig(depth, batch_norm=True), f"{text}, batch normalisation", source)
 
 
 def for_cifar(depth: Depth, text: str, batch_norm: bool) -> Variant:
-    return Variant(
-        VGGConfig(depth, batch_norm, num_classes=10, input_size=32, hidden=(512, 512)),
-        f"{text}{', batch normalisation' if batch_norm else ''}, for 32x32 images",
-        "`vgg.py` of chengyangfu/pytorch-vgg-cifar10",
-    )
+    config = VGGConfig(depth, batch_norm, num_classes=10, input_size=32, hidden=(512, 512))
+    description = f"{text}{', batch normalisation' if batch_norm else ''}, for 32x32 images"
+    return Variant(config, description, "`vgg.py` of chengyangfu/pytorch-vgg-cifar10")
 
 
 DEPTHS: dict[str, tuple[Depth, str]] = {

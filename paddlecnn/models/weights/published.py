@@ -45,15 +45,10 @@ class PublishedFile:
 def torchvision(stem: str) -> PublishedFile:
     """A file of torchvision; the digits in its name are the first of its SHA-256."""
     network, _, digits = stem.rpartition("-")
-    return PublishedFile(
-        f"torchvision_{network.removesuffix('-owt')}",
-        f"{stem}.pth",
-        (network.replace("-", "_"),),
-        f"https://download.pytorch.org/models/{stem}.pth",
-        Checksum("sha256", digits),
-        IMAGENET_TERMS,
-        TORCHVISION,
-    )
+    name, networks = f"torchvision_{network.removesuffix('-owt')}", (network.replace("-", "_"),)
+    file, checksum = f"{stem}.pth", Checksum("sha256", digits)
+    url = f"https://download.pytorch.org/models/{file}"
+    return PublishedFile(name, file, networks, url, checksum, IMAGENET_TERMS, TORCHVISION)
 
 
 def keras(network: str, part: str, md5: str) -> PublishedFile:
