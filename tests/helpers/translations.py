@@ -90,10 +90,10 @@ def pieces(text: str) -> Iterator[tuple[int, str, str]]:
 
 def differences(english: list[Block], chinese: list[Block]) -> list[str]:
     """A paragraph for each block of one page that has no equal in the other; [] if the pages agree."""
-    keys = [[(block.kind, frozenset(block.content.items())) for block in page] for page in (english, chinese)]
+    ours, theirs = ([(block.kind, frozenset(block.content.items())) for block in page] for page in (english, chinese))
     return [
         difference(one, other)
-        for tag, *(first, last, start, end) in SequenceMatcher(None, *keys, autojunk=False).get_opcodes()
+        for tag, *(first, last, start, end) in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes()
         if tag != "equal"
         for one, other in zip_longest(english[first:last], chinese[start:end])
     ]
