@@ -59,11 +59,12 @@ def check_images(images: paddle.Tensor, size: int) -> None:
 
 def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias: float | None = 0.0) -> nn.Conv2D:
     """A convolution with its initial weights and biases; None: without biases."""
-    check_weight([outputs, inputs // window.groups, window.kernel, window.kernel])
     before, after = window.padding
     padding = before if before == after else [before, after] * 2
-    attributes = {"weight_attr": weight, "bias_attr": False if bias is None else Constant(bias)}
-    layer = nn.Conv2D(inputs, outputs, window.kernel, window.stride, padding, groups=window.groups, **attributes)
+    biases = False if bias is None else Constant(bias)
+    kernel, stride, groups = window.kernel, window.stride, window.groups
+    check_weight([outputs, inputs // groups, kernel, kernel])
+    layer = nn.Conv2D(inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=weight, bias_attr=biases)
     layer.window = window
     return layer
 
