@@ -31,6 +31,8 @@ from paddlecnn.runs.state import EpochRecord, Scores
 from paddlecnn.training.checkpointer import MAY_CHANGE
 
 NOT_THE_EXPERIMENT = ("seed", "train.log_every", *MAY_CHANGE)
+SHOWN_ELSEWHERE = ("train.epochs", "train.engine")  # in columns of their own
+PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
 
 
 class ResultError(UserError):
@@ -94,8 +96,12 @@ class Trained(Part):
     @property
     def label(self) -> str:
         """The name, with what tells it from the others of its config file."""
-        changes = [f"{key.rpartition('.')[2]} {short(after)}" for key, (_, after) in (self.changed or {}).items()]
-        return ", ".join([self.name, *(change for change in changes if not change.startswith("epochs "))])
+        changes = [
+            f"{key.rpartition('.')[2]} {short(after)}"
+            for key, (_, after) in (self.changed or {}).items()
+            if key not in SHOWN_ELSEWHERE
+        ]
+        return ", ".join([self.name, *changes])
 
 
 def short(value: Any) -> str:
@@ -268,8 +274,17 @@ def trained(source: RunDir | FoldJob, config: Path | None, checkpoint: Checkpoin
         "model": checkpoint.state.model.name,
         "parameters": sum(checkpoint.model[name].size for name in names),
         "data": checkpoint.state.data.name,
-        "config": source.config.model_dump(mode="json"),
+        "config": without_folders(source.config.model_dump(mode="json")),
     }
+
+
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose paths are names alone: the folders of one machine mean nothing on another."""
+    for key in PATHS:
+        section, name = key.split(".")
+        if isinstance(value := config[section][name], str):
+            config[section][name] = Path(value).name
+    return config
 
 
 def machine_of(run: RunDir) -> Machine:
@@ -324,7 +339,7 @@ def origin_of(source: RunDir | FoldJob, path: Path | None) -> tuple[str | None, 
     if path is None:
         return None, None
     changed = {
-        key: (before, after)
+        key: (before, Path(after).name if key in PATHS and isinstance(after, str) else after)
         for key, before, after in differences(load_config(path), source.config)
         if not key.startswith(NOT_THE_EXPERIMENT)
     }

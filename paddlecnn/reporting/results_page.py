@@ -119,8 +119,7 @@ def pages(folder: Path) -> dict[Path, str]:
     files = read_results(folder)
     experiments = grouped(files)
     found = {folder.with_suffix(".md"): page_text(folder, experiments, files)}
-    best = sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests))[:README_ROWS]
-    rows = [[cell(one) for cell in README_COLUMNS.values()] for one in best]
+    rows = readme_rows(experiments, files)
     for name, header in README_HEADERS.items():
         readme = folder.parent.parent / name
         text = readme.read_text(encoding="utf-8") if readme.exists() else ""
@@ -128,6 +127,20 @@ def pages(folder: Path) -> dict[Path, str]:
             before, after = README_BLOCK.split(text, maxsplit=1)
             found[readme] = f"{before}{START}{markdown(header, rows)}\n{END}{after}"
     return found
+
+
+def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> list[list[str]]:
+    """The best cross-validation, then the experiments with the best test accuracies."""
+    folds = max(cross_validations(files), key=lambda pair: pair[0].accuracy.mean, default=None)
+    rows = []
+    if folds:
+        one, machine = folds
+        accuracy = f"{percent(one)}, out of fold"
+        epochs = str(one.config["train"]["epochs"])
+        rows.append([one.data, one.label, epochs, accuracy, "1", f"{one.seconds / 60:,.0f}", machine.place])
+    best = sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests))
+    rows += [[cell(one) for cell in README_COLUMNS.values()] for one in best]
+    return rows[:README_ROWS]
 
 
 def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFile]) -> str:
@@ -220,9 +233,19 @@ def training_sections(folder: Path, experiments: list[Experiment]) -> Iterator[s
             yield f"![Accuracy against training time on {data}](images/results_{data}_time.png)\n"
 
 
+def cross_validations(files: Sequence[ResultFile]) -> list[tuple[OutOfFold, Machine]]:
+    """The cross-validations, each with its machine."""
+    return [(one, file.machine) for file in files for one in file.results if isinstance(one, OutOfFold)]
+
+
+def percent(one: OutOfFold) -> str:
+    """The accuracy of a cross-validation with its interval."""
+    return f"{one.accuracy.mean:.2%} ({one.accuracy.low:.2%} to {one.accuracy.high:.2%})"
+
+
 def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
     """A table for each data set with cross-validations."""
-    measured = [(one, file.machine) for file in files for one in file.results if isinstance(one, OutOfFold)]
+    measured = cross_validations(files)
     header = ["network and recipe", "folds", "images", "accuracy", "log loss as trained", "log loss calibrated"]
     for data in sorted({one.data for one, _ in measured}):
         rows = [
@@ -230,7 +253,7 @@ def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
                 linked(one, folder),
                 f"{one.folds}, seed {one.seed}",
                 f"{one.n:,}",
-                f"{one.accuracy.mean:.2%} ({one.accuracy.low:.2%} to {one.accuracy.high:.2%})",
+                percent(one),
                 *(
                     f"{loss.mean:.4f} ({loss.low:.4f} to {loss.high:.4f})"
                     for loss in (one.log_loss, one.log_loss_calibrated)

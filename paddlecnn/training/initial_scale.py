@@ -7,7 +7,6 @@ Random layers are made for inputs of unit scale. Features of published weights a
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 
 import paddle
@@ -20,7 +19,8 @@ from paddlecnn.training.setup import TrainingSetup
 
 logger = logging.getLogger(__name__)
 
-IMAGES, FEATURES = 32, 1024  # training images that the scale is fitted to, and their number if features are cached
+IMAGES = 32  # training images that the scale of layers is fitted to
+MANY_IMAGES = 1024  # with cached features, or for a mean and a variance of each feature: 32 are too few
 LOGITS = 0.1  # root mean square of the first logits: a cross-entropy within 0.02 of ln(classes)
 
 
@@ -36,29 +36,33 @@ def scale_fresh_layers(setup: TrainingSetup) -> None:
     if not isinstance(setup.model, ConvClassifier):
         return
     layers = list(setup.trained) if setup.features else [layer for _, layer in named_chain(setup.model)]
+    many = setup.features or any(isinstance(layer, nn.BatchNorm1D) for layer in setup.fresh)
     setup.model.eval()
-    values = first_inputs(setup.train, FEATURES if setup.features else IMAGES)
+    batches = first_inputs(setup.train, MANY_IMAGES if many else IMAGES)
     last = [layer for layer in layers if isinstance(layer, nn.Linear)][-1]
     known: list[nn.Layer] = []  # layers that stay as they are, which the engine runs together
     for layer in layers:
         if not any(layer is fresh for fresh in setup.fresh):
             known.append(layer)
             continue
-        values = setup.engine.apply(nn.Sequential(*known))(values) if known else values
-        known = []
+        if known:
+            batches = list(map(setup.engine.apply(nn.Sequential(*known)), batches))
+            known = []
         if isinstance(layer, nn.BatchNorm1D):
+            values = paddle.concat(batches)
             layer._mean.set_value(values.mean(axis=0))
             layer._variance.set_value(values.var(axis=0, unbiased=False))
         elif isinstance(layer, (nn.Conv2D, nn.Linear)):
-            factor = (LOGITS if layer is last else 1.0) / layer(values).square().mean().sqrt().item()
+            squares = paddle.concat([layer(batch).square().flatten() for batch in batches])
+            factor = (LOGITS if layer is last else 1.0) / squares.mean().sqrt().item()
             for parameter in layer.parameters():
                 parameter.set_value(parameter * factor)
-        values = layer(values)
-    logger.info("initial scale of %d new layers fitted to %d training images", len(setup.fresh), len(values))
+        batches = list(map(layer, batches))
+    logger.info("initial scale of %d new layers fitted to %d training images", len(setup.fresh), sum(map(len, batches)))
 
 
-def first_inputs(loader: Loader, count: int) -> paddle.Tensor:
-    """The first `count` images of the first epoch, or their features."""
-    steps = -(-count // loader.batch_size)
+def first_inputs(loader: Loader, count: int) -> list[paddle.Tensor]:
+    """The first `count` images of the first epoch, or their features, in batches."""
+    sizes = range(count, 0, -loader.batch_size)
     with contextlib.closing(loader.epoch(0)) as batches:
-        return paddle.concat([batch.images for batch in itertools.islice(batches, steps)])[:count]
+        return [batch.images[:size] for size, batch in zip(sizes, batches, strict=False)]

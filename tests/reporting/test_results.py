@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 import pytest
 
 from helpers.docs import ROOT
+from paddlecnn.configfile import flat
 from paddlecnn.files import file_digest
 
 CONFIG = """
@@ -117,6 +118,7 @@ def test_a_record_has_all_that_the_figures_depend_on(project, add):
     assert (record["config_file"], record["seed"]) == ("configs/alexnet_cifar.yaml", 1)
     assert record["changed"] == {"train.epochs": [4, 1]}
     assert record["config"]["train"]["epochs"] == 1
+    assert not [value for value in flat(record["config"]).values() if isinstance(value, str) and "/" in value]
     assert record["history"][0]["val"]["top1"] == record["val"]["top1"]
     assert record["test"]["low"] < record["test"]["top1"] < record["test"]["high"]
     assert record["test_evaluations"] == 1
@@ -145,6 +147,8 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     loss = table["all"]["log_loss_calibrated"]
     assert f"| {loss['mean']:.4f} ({loss['low']:.4f} to {loss['high']:.4f}) |" in row
     assert "the epoch was selected on the same images" in row
+    for readme in READMES:
+        assert f"{table['all']['accuracy']['mean']:.2%} (" in Path(readme).read_text()
     assert tool("results", "docs/results", "--verify") == 0
     Path("job/out_of_fold.json").unlink()
     assert tool("results", "docs/results", "--add", "job", "--out", out) == 2

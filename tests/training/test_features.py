@@ -293,6 +293,19 @@ def test_a_classifier_of_statistics_reads_the_same_features_and_keeps_their_mean
     assert pc.load_run(tmp_path / "true").evaluate("val")["loss"] == pytest.approx(losses(tmp_path / "true")[-1])
 
 
+def test_the_mean_and_variance_of_statistics_are_the_same_without_the_cache(tool, config, tmp_path):
+    convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
+    options = ["-o", "model={name: vgg11_cifar, freeze: features, strict: false, options: {pooled: true}}"]
+    options += ["-o", f"model.weights={tmp_path / 'weights.npz'}", "-o", "train.epochs=1"]
+    models = []
+    for cache in ("off", tmp_path / "cache"):
+        run = tmp_path / f"run-{len(models)}"
+        assert tool("train", "-c", config, "--run", run, *options, "-o", f"train.feature_cache={cache}") == 0
+        models.append(load_checkpoint(run / "checkpoints" / "last").model)
+    for name in ("classifier.norm._mean", "classifier.norm._variance"):
+        np.testing.assert_allclose(models[0][name], models[1][name], rtol=0.01, atol=1e-3)
+
+
 MEMORY = """
 import json, re, sys
 from pathlib import Path
