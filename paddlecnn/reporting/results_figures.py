@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from paddlecnn.reporting.theme import SERIES, WIDTH, style
 
@@ -21,6 +21,9 @@ def accuracy_time(points: Sequence[tuple[str, float, Sequence[float]]]) -> Figur
             axes.plot([minutes] * len(values), values, "_", color=colour, markersize=9)
             axes.plot(minutes, fmean(values), "o", color=colour, label=label)
         axes.set(xscale="log", xlabel="minutes of training", ylabel="test accuracy")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.legend(loc="best")
     return figure
