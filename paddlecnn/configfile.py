@@ -259,13 +259,21 @@ def path_of(item: Any, tree: dict[str, Any]) -> list[str]:
     path: list[str] = []
     node: Any = tree
     for number, part in enumerate(item["loc"], start=1):
+        is_missing = item["type"] == "missing" and number == len(item["loc"])
         parts = range(len(node)) if isinstance(node, (list, tuple)) else node if isinstance(node, dict) else ()
         if part in parts:
             node = node[part]
-        elif item["type"] != "missing" or number < len(item["loc"]):
+        elif is_missing or is_default(part, path, node, tree):
+            node = None
+        else:
             continue
         path.append(str(part))
     return path
+
+
+def is_default(part: int | str, path: Sequence[str], node: Any, tree: dict[str, Any]) -> bool:
+    """Whether `part` is a key of the section at `path` that the tree leaves out: its default is wrong."""
+    return isinstance(node, dict) and any(part in section.model_fields for section in sections_at(path, tree))
 
 
 def sections_at(path: Sequence[str], tree: dict[str, Any]) -> list[type[BaseModel]]:
