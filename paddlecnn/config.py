@@ -24,6 +24,8 @@ Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Shrinking = Annotated[Float, Field(gt=0, lt=1)]
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
 
+TEST_VIEWS = ("none", "flip", "shift", "crops", "scales")  # the kinds of `prediction_views`
+
 
 class Section(BaseModel):
     """A group of keys. Unknown keys are errors; values do not change after reading."""

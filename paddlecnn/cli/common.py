@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from paddlecnn.config import Config
+from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.configfile import load_config
 from paddlecnn.errors import UserError, not_installed
 from paddlecnn.runtime import load_paddle
@@ -88,6 +88,12 @@ def add_data_changed_argument(parser: argparse._ActionsContainer) -> None:
 
 def add_device_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:N")
+
+
+def add_tta_argument(parser: argparse._ActionsContainer) -> None:
+    """--tta, for a command that predicts the images of a data set."""
+    text = "the views of each image whose mean is its prediction (default: none, the central crop)"
+    parser.add_argument("--tta", choices=TEST_VIEWS, default="none", help=text)
 
 
 def add_engine_arguments(parser: argparse._ActionsContainer) -> None:

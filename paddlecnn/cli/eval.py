@@ -2,7 +2,8 @@
 
 Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder. A cross-validation is
 measured out of fold, each image by the run that was not trained on it: out_of_fold.csv and .json. Several seeds
-(`train --seeds`) are measured one by one, with mean and standard deviation.
+(`train --seeds`) are measured one by one, with mean and standard deviation. With --tta the views are part of the names
+of the files, as in evaluation_test_flip.json, and the files of the central crop stay.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_engine_arguments, add_run_argument
+from paddlecnn.cli.common import (
+    CommandParser,
+    add_data_changed_argument,
+    add_engine_arguments,
+    add_run_argument,
+    add_tta_argument,
+)
 from paddlecnn.errors import RunError
 from paddlecnn.runs.fold_job import FoldJob, find_runs, is_job
 from paddlecnn.runs.run_dir import find_path
@@ -26,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     add_run_argument(parser)
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    add_tta_argument(parser)
     add_data_changed_argument(parser)
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -40,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation import evaluate, out_of_fold
 
     if is_job(path):
-        table = out_of_fold.evaluate_folds(FoldJob(path), args.module, args.data_changed, args.engine, args.precision)
+        job = FoldJob(path)
+        table = out_of_fold.evaluate_folds(job, args.module, args.data_changed, args.engine, args.precision, args.tta)
         print(json.dumps(table) if args.json else out_of_fold.as_text(table))
         return 0
     figures = {run.path.name: measured(run, args) for run in runs}
@@ -53,14 +62,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def measured(run: RunDir, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of a run, with its confusion matrix drawn."""
-    from paddlecnn.evaluation.evaluate import evaluate_run
+    from paddlecnn.evaluation.evaluate import evaluate_run, suffix
     from paddlecnn.files import save_png
     from paddlecnn.reporting.figures import confusion_figure
 
     figures = evaluate_run(
-        run, args.split, args.checkpoint, args.device, args.module, args.data_changed, args.engine, args.precision
+        run,
+        args.split,
+        args.checkpoint,
+        args.device,
+        args.module,
+        args.data_changed,
+        args.engine,
+        args.precision,
+        args.tta,
     )
     title = f"{run.path.name}: {figures['top1']:.2%} of {figures['n']:,} {args.split} images"
     figure = confusion_figure(figures["confusion"], list(figures["per_class"]), title)
-    save_png(figure, run.path / f"confusion_{args.split}.png", dpi=120)
+    save_png(figure, run.path / f"confusion_{args.split}{suffix(args.tta)}.png", dpi=120)
     return figures

@@ -19,7 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_engine_arguments, add_module_argument
+from paddlecnn.cli.common import (
+    CommandParser,
+    add_data_changed_argument,
+    add_engine_arguments,
+    add_module_argument,
+    add_tta_argument,
+)
 from paddlecnn.errors import SubmissionError
 from paddlecnn.kaggle.ledger import Ledger, ledger_table
 from paddlecnn.runs.fold_job import find_runs
@@ -41,8 +47,7 @@ def parser() -> argparse.ArgumentParser:
     make = result.add_argument_group("making a submission")
     make.add_argument("--out", type=Path, help="the CSV to write (default: in submissions/, named after the run)")
     make.add_argument("--split", choices=("val", "test"), default="test", help="the split to predict")
-    views = ("none", "flip", "shift", "crops", "scales")
-    make.add_argument("--tta", choices=views, default="none", help="views of each image")
+    add_tta_argument(make)
     add_module_argument(make)
     add_data_changed_argument(make)
     add_engine_arguments(make)

@@ -35,22 +35,24 @@ def evaluate_run(
     data_changed: bool = False,
     engine: str | None = None,
     precision: str | None = None,
+    tta: str = "none",
 ) -> dict[str, Any]:
     """The figures of `report` for a split of a run's data, kept in the run's folder.
 
-    Writes predictions_SPLIT.csv and evaluation_SPLIT.json, and appends a line to evaluations.jsonl, which records
-    how often the test data were used.
+    Writes predictions_SPLIT.csv and evaluation_SPLIT.json (predictions_SPLIT_TTA.csv and so on for several views), and
+    appends a line to evaluations.jsonl, which records how often the test data were used.
 
     module: the file with the run's own networks or data sets, if it was trained with one
     data_changed: evaluate even if the data are not those that the run was trained with
     engine, precision: other ones than the run was trained with
+    tta: the views of each image, as in `prediction_views`
     Raises DataError for a split without labels, and for changed data.
     """
     runtime.choose_device(device)
     loaded = load_run(run, checkpoint, module, engine, precision)
     splits = open_dataset(loaded.config.data, loaded.config.seed)
     check_same_data(loaded, splits, data_changed)
-    predictions = predict_split(loaded, splits, split)
+    predictions = predict_split(loaded, splits, split, tta)
     if predictions.labels is None:
         raise DataError(
             f"{loaded.config.data.name}: its {split} images have no published labels; "
@@ -59,15 +61,21 @@ def evaluate_run(
     figures = {
         "split": split,
         "checkpoint": checkpoint,
+        "tta": tta,
         "epoch": loaded.state.epoch,
         "step": loaded.state.step,
         "reservations": reservations([run]) if (split, checkpoint) == ("val", "best") else [],
         **report(predictions.logits, predictions.labels, predictions.classes),
     }
-    write_predictions(run.predictions(split), predictions)
-    write_json(run.path / f"evaluation_{split}.json", figures)
+    write_predictions(run.predictions(split + suffix(tta)), predictions)
+    write_json(run.path / f"evaluation_{split}{suffix(tta)}.json", figures)
     record_evaluation(run, figures)
     return figures
+
+
+def suffix(tta: str) -> str:
+    """The end of the names of the files with figures of several views; empty for the central crop alone."""
+    return "" if tta == "none" else f"_{tta}"
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -117,7 +125,7 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
 
 def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
     """Append a line to evaluations.jsonl."""
-    kept = ("split", "checkpoint", "epoch", "n", "loss", "top1")
+    kept = ("split", "checkpoint", "tta", "epoch", "n", "loss", "top1")
     entry = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **{name: figures[name] for name in kept},
@@ -128,8 +136,9 @@ def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
 
 def as_text(figures: dict[str, Any]) -> str:
     """The figures as a few lines and a table of the classes."""
+    views = "" if figures["tta"] == "none" else f", {figures['tta']} at test time"
     lines = [
-        f"{figures['split']} (checkpoint {figures['checkpoint']}, epoch {figures['epoch']}): "
+        f"{figures['split']} (checkpoint {figures['checkpoint']}, epoch {figures['epoch']}{views}): "
         f"{Scores(n=figures['n'], loss=figures['loss'], top1=figures['top1'])}"
     ]
     if figures["top5"] is not None:

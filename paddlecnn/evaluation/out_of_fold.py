@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.evaluation.calibration import cross_fitted, image_losses, worst_loss
-from paddlecnn.evaluation.evaluate import read_predictions, write_predictions
+from paddlecnn.evaluation.evaluate import read_predictions, suffix, write_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
@@ -30,21 +31,25 @@ def evaluate_folds(
     data_changed: bool = False,
     engine: str | None = None,
     precision: str | None = None,
+    tta: str = "none",
 ) -> dict[str, Any]:
     """The table of a cross-validation whose runs are trained, kept as out_of_fold.json and out_of_fold.csv.
+
+    With several views of each image the files are out_of_fold_TTA.json and out_of_fold_TTA.csv.
 
     `folds` has a row for each fold, `all` the one of all images: n, accuracy, log_loss as trained and calibrated, each
     with its 95 % interval. An image is calibrated by a fit on the other folds.
 
     data_changed: evaluate even if the data are not those that the runs were trained with
     engine, precision: other ones than the runs were trained with
+    tta: the views of each image, as in `prediction_views`
     """
     validations, epochs = [], []
     for folder in job.runs:  # one network in memory at a time
         run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
         check_same_data(run, splits, data_changed)
-        validations.append(predict_split(run, splits, "val"))
+        validations.append(predict_split(run, splits, "val", tta))
         epochs.append(run.state.epoch)
     merged = merge(validations)
     assert merged.labels is not None  # they were trained on
@@ -57,21 +62,27 @@ def evaluate_folds(
         for fold, epoch in enumerate(epochs)
     ]
     everything = scores(merged, calibrated, worst, seed, np.arange(len(merged.ids)))
-    table = {"folds": rows, "all": everything, "notes": reservations(job.runs)}
+    table = {"tta": tta, "folds": rows, "all": everything, "notes": reservations(job.runs)}
     if distributed.rank() == 0:
         # Probabilities as logits, which is what predictions consist of.
-        write_predictions(job.path / "out_of_fold.csv", dataclasses.replace(merged, logits=np.log(calibrated)))
-        write_json(job.path / "out_of_fold.json", table)
+        path = predictions_path(job, tta)
+        write_predictions(path, dataclasses.replace(merged, logits=np.log(calibrated)))
+        write_json(path.with_suffix(".json"), table)
     return table
 
 
-def stored_folds(job: FoldJob) -> tuple[dict[str, Any], Predictions]:
+def predictions_path(job: FoldJob, tta: str) -> Path:
+    """The file with the calibrated predictions of a job; the table lies beside it as .json."""
+    return job.path / f"out_of_fold{suffix(tta)}.csv"
+
+
+def stored_folds(job: FoldJob, tta: str = "none") -> tuple[dict[str, Any], Predictions]:
     """The table and the calibrated predictions that `evaluate_folds` kept.
 
     Raises RunError if the job is not finished, or was trained further since.
     """
     best = [run.load_state("best") for run in job.runs]
-    path = job.path / "out_of_fold.csv"
+    path = predictions_path(job, tta)
     try:
         table = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if [row["epoch"] for row in table["folds"]] != [state.epoch for state in best]:
@@ -98,8 +109,9 @@ def scores(
 
 def as_text(table: dict[str, Any]) -> str:
     """The table with a line per fold."""
+    title = [] if table["tta"] == "none" else [f"{table['tta']} at test time"]
     lines = [["fold", "epoch", "images", "accuracy", "log loss as trained", "log loss calibrated on the other folds"]]
     for row in [*table["folds"], {"fold": "all", "epoch": "", **table["all"]}]:
         estimates = [str(Estimate(**row[name])) for name in ("accuracy", "log_loss", "log_loss_calibrated")]
         lines.append([str(row["fold"]), str(row["epoch"]), f"{row['n']:,}", *estimates])
-    return "\n".join([text_table(lines), *table["notes"]])
+    return "\n".join([*title, text_table(lines), *table["notes"]])

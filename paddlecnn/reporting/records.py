@@ -19,10 +19,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from paddlecnn.config import TEST_VIEWS
 from paddlecnn.configfile import config_hash, differences, flat, load_config, load_run_config
 from paddlecnn.errors import RunError, UserError
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate
-from paddlecnn.evaluation.out_of_fold import stored_folds
+from paddlecnn.evaluation.out_of_fold import predictions_path, stored_folds
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.provenance import cpu_name
@@ -133,12 +134,18 @@ class OutOfFold(Trained):
 
     what: Literal["folds"] = "folds"
     folds: int
+    tta: str = "none"  # the views of each image
     n: int
     accuracy: Estimate
     log_loss: Estimate  # as trained
     log_loss_calibrated: Estimate  # each image by a fit on the other folds
     epochs: list[int]  # of the measured checkpoint of each fold
     notes: list[str]  # what makes the figures optimistic
+
+    @property
+    def label(self) -> str:
+        """The name, with what tells it from the others of its config file, and the views if there are several."""
+        return super().label + ("" if self.tta == "none" else f", {self.tta} at test time")
 
 
 class Transfer(Part):
@@ -235,21 +242,25 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
 
 
 def folds_record(job: FoldJob, config: Path | None = None) -> list[dict[str, Any]]:
-    """The content of a file for a finished cross-validation; see `training_record`.
+    """The content of a file for a finished cross-validation, a result for each `--tta` that it was measured with.
 
-    Raises RunError, too, if it has not been measured out of fold since it was trained.
+    Raises RunError, too, if it has not been measured out of fold since it was trained; see `training_record`.
     """
     checkpoints = [finished(run) for run in job.runs]
-    table, _ = stored_folds(job)
-    record = OutOfFold(
-        **trained(job, config, checkpoints[0]),
-        **table["all"],
-        folds=len(checkpoints),
-        seconds=round(sum(one.state.seconds for one in checkpoints), 1),
-        epochs=[row["epoch"] for row in table["folds"]],
-        notes=table["notes"],
-    )
-    return [machine_of(job.runs[0]).model_dump(mode="json"), record.model_dump(mode="json")]
+    tables = [stored_folds(job, tta)[0] for tta in TEST_VIEWS if tta == "none" or predictions_path(job, tta).exists()]
+    records = [
+        OutOfFold(
+            **trained(job, config, checkpoints[0]),
+            **table["all"],
+            folds=len(checkpoints),
+            tta=table["tta"],
+            seconds=round(sum(one.state.seconds for one in checkpoints), 1),
+            epochs=[row["epoch"] for row in table["folds"]],
+            notes=table["notes"],
+        )
+        for table in tables
+    ]
+    return [one.model_dump(mode="json") for one in (machine_of(job.runs[0]), *records)]
 
 
 def finished(run: RunDir) -> Checkpoint:

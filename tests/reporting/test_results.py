@@ -150,6 +150,16 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     for readme in READMES:
         assert f"{table['all']['accuracy']['mean']:.2%} (" in Path(readme).read_text()
     assert tool("results", "docs/results", "--verify") == 0
+    # A measurement of several views is a result beside it.
+    assert tool("eval", "job", "--tta", "shift") == 0
+    Path(out).unlink()
+    assert tool("results", "docs/results", "--add", "job", "--out", out, "--config", config) == 0
+    of_views = json.loads(Path("job/out_of_fold_shift.json").read_text())["all"]
+    assert [one.get("tta") for one in json.loads(Path(out).read_text())] == [None, "none", "shift"]
+    (row,) = re.findall(
+        r"^\| \[folds\]\(.*\), shift at test time \|.*", Path("docs/results.md").read_text(), flags=re.M
+    )
+    assert f"| {of_views['log_loss']['mean']:.4f} (" in row
     Path("job/out_of_fold.json").unlink()
     assert tool("results", "docs/results", "--add", "job", "--out", out) == 2
     assert "run `paddlecnn eval job`" in capsys.readouterr().err

@@ -132,6 +132,28 @@ def test_eval_takes_a_job_whole(tool, trained, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads((job / "out_of_fold.json").read_text())
 
 
+def test_eval_takes_several_views_and_keeps_the_figures_of_one(tool, trained, tmp_path, capsys):
+    job = shutil.copytree(trained[0], tmp_path / "job")
+    run = job / "fold-0"
+    central = {name: (job / name).read_bytes() for name in ("out_of_fold.json", "out_of_fold.csv")}
+    assert tool("eval", job, "--tta", "shift") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("shift at test time\n")
+    table = json.loads((job / "out_of_fold_shift.json").read_text())
+    assert f"{table['all']['log_loss']['mean']:.5f}" in printed
+    assert table["all"]["log_loss"]["mean"] != json.loads(central["out_of_fold.json"])["all"]["log_loss"]["mean"]
+    assert {name: (job / name).read_bytes() for name in central} == central
+
+    assert tool("eval", run) == 0
+    assert tool("eval", run, "--tta", "shift") == 0
+    assert "val (checkpoint best, epoch 4, shift at test time)" in capsys.readouterr().out
+    figures = [json.loads((run / f"evaluation_val{end}.json").read_text()) for end in ("", "_shift")]
+    assert [one["tta"] for one in figures] == ["none", "shift"]
+    assert figures[1]["log_loss"] == pytest.approx(table["folds"][0]["log_loss"]["mean"], rel=1e-6)
+    assert (run / "predictions_val_shift.csv").is_file()
+    assert (run / "confusion_val_shift.png").is_file()
+
+
 def test_compare_shows_a_job_as_one_row(tool, job, config, tmp_path, capsys):
     jobs = tmp_path / "jobs"
     shutil.copytree(job, jobs / "first")
