@@ -153,7 +153,8 @@ def own(tool, tmp_path):
 
     def train_own(factor: str):
         module = tmp_path / "own.py"
-        module.write_text(OWN.format(factor=factor))
+        # A file per test: equal ones are imported once per process, from a folder that is gone after the first test.
+        module.write_text(f"# {tmp_path}{OWN.format(factor=factor)}")
         run = train(
             tool, tmp_path, "Own", 8, "none", "{}", "-o", f"model.module={module}", "-o", "data.preprocess.size=32"
         )
