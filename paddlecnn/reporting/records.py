@@ -247,18 +247,18 @@ def folds_record(job: FoldJob, config: Path | None = None) -> list[dict[str, Any
     Raises RunError, too, if it has not been measured out of fold since it was trained; see `training_record`.
     """
     checkpoints = [finished(run) for run in job.runs]
-    tables = [stored_folds(job, tta)[0] for tta in TEST_VIEWS if tta == "none" or predictions_path(job, tta).exists()]
+    measured = [tta for tta in TEST_VIEWS if tta == "none" or predictions_path(job, tta).exists()]
     records = [
         OutOfFold(
             **trained(job, config, checkpoints[0]),
             **table["all"],
             folds=len(checkpoints),
-            tta=table["tta"],
+            tta=tta,
             seconds=round(sum(one.state.seconds for one in checkpoints), 1),
             epochs=[row["epoch"] for row in table["folds"]],
             notes=table["notes"],
         )
-        for table in tables
+        for tta, table in ((tta, stored_folds(job, tta)[0]) for tta in measured)
     ]
     return [one.model_dump(mode="json") for one in (machine_of(job.runs[0]), *records)]
 
