@@ -19,8 +19,8 @@ class BlockedMomentum(paddle.optimizer.Momentum):
         v = momentum * v + g
         p = p - lr * v                        with Nesterov's form: p - lr * (g + momentum * v)
 
-    Paddle's kernel reads weights and velocities twice, and clipping before it gradients once more. Tensors that are
-    not float32 in the CPU's memory are left to Paddle.
+    Paddle's kernel reads weights and velocities twice, and clipping before it gradients once more. The first step, and
+    tensors that are not float32 in the CPU's memory, are left to Paddle.
     """
 
     gradient_factor: paddle.Tensor | None = None  # float32 []; clips the gradients of the next step
@@ -30,13 +30,12 @@ class BlockedMomentum(paddle.optimizer.Momentum):
         """Update all weights that have a gradient."""
         trained = [(group, p) for group in self._param_groups for p in group["params"] if p.grad is not None]
         factor, self.gradient_factor = self.gradient_factor, None
-        if not all(is_plain(p) and is_plain(p.grad) for _, p in trained):
+        velocities = self._accumulators[self._velocity_acc_str]  # Paddle's first step with a weight makes its velocity
+        if not all(p.name in velocities and is_plain(p) and is_plain(p.grad) for _, p in trained):
             if factor is not None:
                 scale_gradients([p for _, p in trained], factor)
             super().step()
             return
-        block = paddle.static.default_main_program().global_block()
-        self._create_accumulators(block, [p for _, p in trained])  # type: ignore[no-untyped-call]
         lr = np.float32(self.get_lr())
         scale = np.float32(1) if factor is None else floats(factor.data_ptr(), 1)[0]
         for group, p in trained:
