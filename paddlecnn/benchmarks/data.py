@@ -62,12 +62,8 @@ class Result:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cifar", type=Path, metavar="ROOT", help="folder with CIFAR-10 (default: random images)")
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        metavar="ROOT",
-        help="folder or zip with Dogs vs. Cats (default: 200 generated JPEGs of 500x375)",
-    )
+    text = "folder or zip with Dogs vs. Cats (default: 200 generated JPEGs of 500x375)"
+    parser.add_argument("--photos", type=Path, metavar="ROOT", help=text)
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the median is reported")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
 
@@ -137,14 +133,8 @@ def paddle_batches(dataset: ArrayDataset, spec: Preprocess) -> Batches:
     from paddle import io as paddle_io
     from paddle.vision import transforms
 
-    change = transforms.Compose(
-        [
-            transforms.RandomCrop(spec.size, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(spec.mean, spec.std),
-        ]
-    )
+    crop, flip = transforms.RandomCrop(spec.size, padding=4), transforms.RandomHorizontalFlip()
+    change = transforms.Compose([crop, flip, transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)])
 
     class Images(paddle_io.Dataset):  # type: ignore[type-arg]  # not generic in Paddle 2.6
         def __len__(self) -> int:
@@ -174,8 +164,7 @@ def photographs(root: Path | None, scratch: Path) -> FileDataset:
 
 def jpeg_case(photos: FileDataset) -> tuple[str, str, Batches, Batches]:
     spec = defaults("dogs_vs_cats")
-    augment = Augment(random_resized_crop=RandomResizedCrop(), flip=True)
-    ours = loader_batches(photos, spec, augment)
+    ours = loader_batches(photos, spec, Augment(random_resized_crop=RandomResizedCrop(), flip=True))
     return "jpeg", f"{len(photos):,} {photos.name}", ours, pillow_batches(photos, spec, random_part)
 
 

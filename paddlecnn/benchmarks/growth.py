@@ -95,20 +95,15 @@ def speed(contender: str, grows: str, value: int, args: argparse.Namespace) -> l
 
 
 def draw(growths: list[Growth], path: Path) -> None:
-    """One panel for each thing that grows."""
-    from matplotlib.figure import Figure
+    from paddlecnn.reporting.theme import drawing
 
-    from paddlecnn.reporting.theme import style
-
-    with style():
-        figure = Figure(figsize=(2.6 * len(growths), 2.8), layout="constrained")
-        panels = figure.subplots(1, len(growths), squeeze=False)[0]
-        for axes, growth in zip(panels, growths, strict=True):
+    with drawing(2.8, width=2.6 * len(growths), ncols=len(growths), squeeze=False) as (figure, panels):
+        for axes, growth in zip(panels[0], growths, strict=True):
             places = range(len(growth.values))
             for (name, speeds), marker in zip(growth.speeds.items(), "osD^", strict=False):
                 known = [place for place in places if speeds[place] is not None]
                 axes.plot(known, [speeds[place] for place in known], marker=marker, markersize=4, label=name)
             axes.set(xticks=list(places), xticklabels=growth.values, xlabel=growth.grows, title=growth.unit)
             axes.set_ylim(bottom=0)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CONTENDERS))
+        figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CONTENDERS))
         save_png(figure, path, dpi=150)

@@ -25,9 +25,8 @@ from paddlecnn.data.datasets import register_source
 from paddlecnn.models import register
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.checkpointer import Checkpointer
-from paddlecnn.training.fit import StopRequest, train_epoch
+from paddlecnn.training.fit import train_epoch
 from paddlecnn.training.logger import MetricLogger
-from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.setup import build_training
 from paddlecnn.training.state import TrainState
 
@@ -64,7 +63,7 @@ def measure_loop(
         checkpointer = Checkpointer(run, config.train.checkpoint, setup.identity)
 
         def epoch() -> None:
-            train_epoch(state, setup.train, logger, checkpointer, StopRequest(), StepProfiler())
+            train_epoch(state, setup.train, logger, checkpointer)
             state.progress.step_in_epoch = 0
             state.progress.epoch += 1
 

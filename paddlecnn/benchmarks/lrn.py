@@ -47,13 +47,8 @@ class Result:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds; the median is reported")
-    parser.add_argument(
-        "--shape",
-        type=int,
-        nargs=4,
-        metavar=("N", "C", "H", "W"),
-        help="measure this input alone; without it, those of AlexNet",
-    )
+    text = "measure this input alone; without it, those of AlexNet"
+    parser.add_argument("--shape", type=int, nargs=4, metavar=("N", "C", "H", "W"), help=text)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Result]:
@@ -66,13 +61,11 @@ def measure(args: argparse.Namespace) -> Iterator[Result]:
 
 
 def forward(layer: paddle.nn.Layer, shape: tuple[int, ...]) -> Callable[[], object]:
-    """A call of the layer alone."""
     x = paddle.randn(shape)
     return lambda: layer(x)
 
 
 def forward_and_gradient(layer: paddle.nn.Layer, shape: tuple[int, ...]) -> Callable[[], object]:
-    """A call of the layer and of its gradient."""
     x, gradient = paddle.randn(shape), paddle.randn(shape)
     x.stop_gradient = False
     return lambda: paddle.grad(layer(x), x, gradient)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 BLOCK = 0.25  # seconds; the median over blocks leaves out what other processes disturbed
 
@@ -36,8 +33,3 @@ def measure(step: Callable[[], object], images: int, seconds: float) -> dict[str
         "images_per_cpu_second": round(statistics.median(per_cpu), 2),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
-
-
-def report(result: dict[str, Any]) -> None:
-    """The last line of a worker's output."""
-    print(json.dumps(result), file=sys.stdout, flush=True)

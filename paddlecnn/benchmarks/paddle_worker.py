@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from paddlecnn.benchmarks.meter import measure, report
+from paddlecnn.benchmarks.meter import measure
 from paddlecnn.benchmarks.workloads import WORKLOADS, Workload
 from paddlecnn.runtime import load_paddle
 
@@ -75,7 +75,9 @@ def build(workload: Workload, plain: bool) -> Any:
         "linear": nn.Linear,
         "dropout": nn.Dropout,
     }
-    return nn.Sequential(*[builders[kind](*numbers) for kind, *numbers in workload.layers])
+    network = nn.Sequential(*[builders[kind](*numbers) for kind, *numbers in workload.layers])
+    network.name, network.input_size = "workload", workload.size  # for models.summary
+    return network
 
 
 def training_step(network: Any, images: Any, labels: Any) -> Callable[[], float]:
@@ -199,4 +201,4 @@ def matmul_peak(precision: str) -> float | None:
 
 
 if __name__ == "__main__":
-    report(main(json.loads(sys.argv[1])))
+    print(json.dumps(main(json.loads(sys.argv[1]))), flush=True)

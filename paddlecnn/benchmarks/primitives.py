@@ -1,4 +1,4 @@
-"""Where a training step of the engine goes: milliseconds by oneDNN primitive, and the share of the machine's peak.
+"""The time of a training step of the engine: milliseconds by oneDNN primitive, and the share of the machine's peak.
 
 The share of peak is 6 times the multiply-adds of convolutions and linear layers (forward, and two products of the same
 size backward, two operations each) by the speed of a large matrix product in the same precision in the same process.
@@ -14,8 +14,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from paddlecnn.benchmarks.speed import Machine, describe_machine, engine_available, run_worker
+from paddlecnn import onednn
+from paddlecnn.benchmarks.speed import Machine, describe_machine, run_worker
 from paddlecnn.benchmarks.workloads import TRAINING, Workload
+from paddlecnn.models.summary import summarize
+from paddlecnn.onednn.bindings import OneDNNError, library
 from paddlecnn.text_tables import text_table
 
 STEPS, WARM_UP = 10, 3
@@ -52,7 +55,7 @@ def measure(args: argparse.Namespace) -> Iterator[Machine | Profile]:
     """The machine, then a profile for each workload and precision."""
     yield Machine(describe_machine())
     for workload in args.only or TRAINING:
-        for precision in filter(engine_available, ("float32", "bfloat16")):
+        for precision in filter(onednn.available, ("float32", "bfloat16")):
             found = run_worker(f"onednn_{precision}", "primitives", workload, 0, None)
             yield Profile(workload, precision, **found)
 
@@ -70,36 +73,21 @@ def profile(network: Any, step: Callable[[], object], workload: Workload, peak: 
     for _ in range(STEPS):
         step()
     passed = (time.perf_counter() - begin) / STEPS
+    with onednn.run_by_paddle(network):
+        layers = summarize(network, workload.size).layers
+    multiply_adds = sum(layer.multiply_adds for layer in layers if layer.kind in ("Conv", "Linear"))
     largest_first = sorted(seconds.items(), key=lambda item: -item[1])
     return {
         "step_ms": round(1e3 * passed, 3),
-        "share_of_peak": round(6e-9 * workload.batch * multiply_adds(workload) / passed / peak, 4) if peak else 0.0,
+        "share_of_peak": round(6e-9 * workload.batch * multiply_adds / passed / peak, 4) if peak else 0.0,
         "primitives": {label: round(1e3 * total / STEPS, 3) for label, total in largest_first},
     }
 
 
 def timed_run(program: Any, seconds: defaultdict[str, float]) -> None:
     """As Program.run, with the time of each primitive added under its label."""
-    from paddlecnn.onednn.bindings import OneDNNError, library
-
     for (primitive, count, arguments), label in zip(program.steps, program.labels, strict=True):
         begin = time.perf_counter()
         if status := library().execute(primitive, library().stream, count, arguments):
             raise OneDNNError(f"{label}: status {status}")
         seconds[label] += time.perf_counter() - begin
-
-
-def multiply_adds(workload: Workload) -> int:
-    """Those of convolutions and linear layers for one image."""
-    side, total = workload.size, 0
-    for kind, *numbers in workload.layers:
-        if kind == "conv":
-            inputs, outputs, kernel, stride, padding = numbers
-            side = (side + 2 * padding - kernel) // stride + 1
-            total += inputs * outputs * kernel**2 * side**2
-        elif kind == "pool":
-            kernel, stride, ceil = (*numbers, False)[:3]
-            side = (side - kernel + (stride - 1 if ceil else 0)) // stride + 1
-        elif kind == "linear":
-            total += numbers[0] * numbers[1]
-    return total

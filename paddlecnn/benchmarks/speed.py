@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paddlecnn import onednn
 from paddlecnn.benchmarks.workloads import INFERENCE, TRAINING
 from paddlecnn.runs.provenance import PACKAGES, cpu_name, git_state, installed
 from paddlecnn.text_tables import text_table
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and with what was measured."""
+    """The machine and the versions of a measurement."""
 
     facts: dict[str, Any]
 
@@ -88,27 +89,18 @@ class Result:
         for name, row in self.rows.items():
             if "error" in row:
                 table.append([name, "", row["error"], "", ""])
-            else:
-                table.append(
-                    [
-                        name,
-                        f"{row['ratio']:.2f}" if "ratio" in row else "",
-                        f"{row['median']:,.2f}",
-                        "{:,.1f} to {:,.1f}".format(*row["range"]),
-                        f"{row.get('peak_memory_mib', 0):,.0f}",
-                    ]
-                )
+                continue
+            ratio, spread = f"{row['ratio']:.2f}" if "ratio" in row else "", "{:,.1f} to {:,.1f}".format(*row["range"])
+            table.append([name, ratio, f"{row['median']:,.2f}", spread, f"{row.get('peak_memory_mib', 0):,.0f}"])
         return "\n" + text_table(table)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
     """The machine, then each network as soon as it is measured."""
-    workloads = args.only or list(WORKLOADS_OF.get(args.what, TRAINING))
-    contenders = [
-        one for one in find_contenders(args.what, args.peers_python) if not args.contenders or one in args.contenders
-    ]
+    found = find_contenders(args.what, args.peers_python)
+    contenders = [one for one in found if not args.contenders or one in args.contenders]
     yield Machine(describe_machine() | {"rounds": args.rounds, "seconds": args.seconds})
-    for workload in workloads:
+    for workload in args.only or WORKLOADS_OF.get(args.what, TRAINING):
         figures: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
         for _ in range(args.rounds):
             for name in contenders:
@@ -121,9 +113,9 @@ def find_contenders(what: str, peers: str | None) -> Iterator[str]:
     for name in PADDLES[what]:
         if name == "onnxruntime" and not (installed("onnxruntime") and installed("paddle2onnx")):
             logger.warning("onnxruntime: not measured, onnxruntime and paddle2onnx are not installed")
-        elif name.endswith("_bfloat16") and not engine_available("bfloat16"):
+        elif name.endswith("_bfloat16") and not onednn.available("bfloat16"):
             logger.warning("%s: not measured, this CPU does not compute in bfloat16", name)
-        elif name.startswith("onednn_") and not engine_available(name.removeprefix("onednn_")):
+        elif name.startswith("onednn_") and not onednn.available(name.removeprefix("onednn_")):
             logger.warning("%s: not measured, impossible on this machine", name)
         else:
             yield name
@@ -133,20 +125,13 @@ def find_contenders(what: str, peers: str | None) -> Iterator[str]:
         yield from (f"torch {name}" for name in TORCHES)
 
 
-def engine_available(precision: str) -> bool:
-    from paddlecnn import onednn
-
-    return onednn.available(precision)
-
-
 def run_worker(
     contender: str, what: str, workload: str, seconds: float, peers: str | None, threads: int | None = None
 ) -> dict[str, Any]:
     """One measurement in a new process. `installed` and `model_fit` run without the variables of runtime.py."""
     request = {"what": what, "workload": workload, "contender": contender.removeprefix("torch "), "seconds": seconds}
-    environment = dict(os.environ)
-    if contender in ("installed", "model_fit"):
-        environment = {name: value for name, value in environment.items() if name not in VARIABLES}
+    removed = VARIABLES if contender in ("installed", "model_fit") else ()
+    environment = {name: value for name, value in os.environ.items() if name not in removed}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, "-W", "ignore", "-m", "paddlecnn.benchmarks.paddle_worker", json.dumps(request)]
@@ -178,9 +163,8 @@ def summarize(figures: dict[str, list[dict[str, Any]]], what: str) -> dict[str, 
             **medians(found, "best", "images_per_cpu_second", "bare_step", "to_bare_step"),
             **{extra: found[0][extra] for extra in ("peak_memory_mib", "version") if extra in found[0]},
         }
-    reference = next(
-        (name for name in (REFERENCE, "installed", "paddle", "onnxruntime") if "median" in rows.get(name, {})), None
-    )
+    references = (REFERENCE, "installed", "paddle", "onnxruntime")
+    reference = next((name for name in references if "median" in rows.get(name, {})), None)
     for row in rows.values():
         if "to_bare_step" in row:
             row["ratio"], row["ratio_to"] = row["to_bare_step"], "bare step"
@@ -199,8 +183,6 @@ def medians(found: list[dict[str, Any]], *names: str) -> dict[str, float]:
 
 def describe_machine() -> dict[str, Any]:
     """CPU, instruction set, versions, threads, load, commit, and the peak of a matrix product in both precisions."""
-    from paddlecnn import onednn
-
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),

@@ -32,7 +32,6 @@ class Blend:
 
     @property
     def eps(self) -> float:
-        """The clip."""
         return self.calibration.eps
 
     def __str__(self) -> str:
@@ -62,9 +61,8 @@ def fit_weights(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
         gradient = np.einsum("nc,nmc->m", error, logits) / len(labels)
         return image_losses(probabilities, labels).mean(), gradient
 
-    factors = minimize(
-        loss, np.full(members, 1 / members), jac=True, method="L-BFGS-B", bounds=[(0, MAX_FACTOR)] * members
-    ).x
+    start, bounds = np.full(members, 1 / members), [(0, MAX_FACTOR)] * members
+    factors = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     if factors.sum() == 0:  # no member is better than chance
         factors = np.ones(members)
     return tuple(float(factor) for factor in factors / factors.sum())

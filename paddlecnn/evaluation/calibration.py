@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import softmax
@@ -104,11 +104,9 @@ def fit_calibration(
         return Calibration(temperature or lowest(lambda t: loss(Calibration(t, eps)), *TEMPERATURES), eps)
 
     if eps is None:  # the loss may have several local minima over the clip: a coarse search first, then a fine one
-        coarse = min(COARSE_CLIPS, key=lambda one: loss(at_clip(one)))
-        step = COARSE_CLIPS[1] / COARSE_CLIPS[0]
-        eps = lowest(
-            lambda one: loss(at_clip(one)), max(coarse / step, COARSE_CLIPS[0]), min(coarse * step, COARSE_CLIPS[-1])
-        )
+        coarse, step = min(COARSE_CLIPS, key=lambda one: loss(at_clip(one))), COARSE_CLIPS[1] / COARSE_CLIPS[0]
+        low, high = max(coarse / step, COARSE_CLIPS[0]), min(coarse * step, COARSE_CLIPS[-1])
+        eps = lowest(lambda one: loss(at_clip(one)), low, high)
     return at_clip(eps)
 
 
@@ -116,16 +114,8 @@ def lowest(function: Callable[[float], float], low: float, high: float) -> float
     """The minimum of a function of a positive number between two bounds, to a relative precision of 0.001."""
     from scipy.optimize import minimize_scalar  # slow to import, and training needs only the losses above
 
-    return float(
-        np.exp(
-            minimize_scalar(
-                lambda log: function(float(np.exp(log))),
-                bounds=np.log((low, high)),
-                method="bounded",
-                options={"xatol": 1e-3},
-            ).x
-        )
-    )
+    options: dict[str, Any] = {"method": "bounded", "bounds": np.log((low, high)), "options": {"xatol": 1e-3}}
+    return float(np.exp(minimize_scalar(lambda log: function(float(np.exp(log))), **options).x))
 
 
 def with_pseudo_error(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

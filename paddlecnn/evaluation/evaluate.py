@@ -81,18 +81,14 @@ def suffix(tta: str) -> str:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """id, label, predicted, the fold if there are several, then the probability of each class."""
     names = np.array(predictions.classes, dtype=object)
-    columns = {
-        "id": predictions.ids,
-        "label": names[predictions.labels],
-        "predicted": names[predictions.logits.argmax(axis=1)],
-    }
-    fixed = pd.DataFrame(columns if predictions.parts is None else columns | {"fold": predictions.parts})
-    probabilities = pd.DataFrame(
-        softmax(predictions.logits.astype(np.float64), axis=1),
-        columns=probability_columns(predictions.classes, fixed.columns.tolist()),
-    )
+    predicted = names[predictions.logits.argmax(axis=1)]
+    columns: dict[str, Any] = {"id": predictions.ids, "label": names[predictions.labels], "predicted": predicted}
+    if predictions.parts is not None:
+        columns["fold"] = predictions.parts
+    header = probability_columns(predictions.classes, list(columns))
+    probabilities = pd.DataFrame(softmax(predictions.logits.astype(np.float64), axis=1), columns=header)
     with written_aside(path) as aside:
-        pd.concat([fixed, probabilities], axis=1).to_csv(aside, index=False)
+        pd.concat([pd.DataFrame(columns), probabilities], axis=1).to_csv(aside, index=False)
 
 
 def stored_predictions(run: RunDir, split: str, state: RunState) -> tuple[dict[str, Any], Predictions] | None:
@@ -125,13 +121,10 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
 
 def record_evaluation(run: RunDir, figures: dict[str, Any]) -> None:
     """Append a line to evaluations.jsonl."""
-    kept = ("split", "checkpoint", "tta", "epoch", "n", "loss", "top1")
-    entry = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **{name: figures[name] for name in kept},
-    }
+    time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    kept = {name: figures[name] for name in ("split", "checkpoint", "tta", "epoch", "n", "loss", "top1")}
     with open(run.path / "evaluations.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+        file.write(json.dumps({"time": time} | kept) + "\n")
 
 
 def as_text(figures: dict[str, Any]) -> str:

@@ -75,9 +75,12 @@ def export_run(
     expected = None if images is None else logits_of(loaded.model, images)
     target.parent.mkdir(parents=True, exist_ok=True)
     require_space(target.parent, 2 * size, "choose another place with --out")
+    identity = {name: getattr(loaded.state, name) for name in RunIdentity.model_fields}
+    source, epoch = run.path.resolve().name, loaded.state.epoch
+    manifest = Manifest(**identity, paddle=paddle.__version__, source=source, epoch=epoch)
     write, aside = WRITERS[form]
     with aside(target) as path:
-        write(loaded.model, manifest_of(loaded), path)
+        write(loaded.model, manifest, path)
         difference = None
         if images is not None and expected is not None:
             difference = largest_difference(expected, logits_of(open_exported(path, form, module).model, images))
@@ -108,11 +111,6 @@ def largest_difference(expected: np.ndarray, found: np.ndarray) -> float:
     if expected.shape != found.shape:
         return float("inf")
     return float(np.abs(expected - found).max() / max(1.0, np.abs(expected).max()))
-
-
-def manifest_of(run: LoadedRun) -> Manifest:
-    identity = {name: getattr(run.state, name) for name in RunIdentity.model_fields}
-    return Manifest(**identity, paddle=paddle.__version__, source=run.run.path.resolve().name, epoch=run.state.epoch)
 
 
 def write_paddle(model: nn.Layer, manifest: Manifest, folder: Path) -> None:

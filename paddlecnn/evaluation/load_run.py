@@ -40,7 +40,7 @@ def load_run(
     """The model of a run's checkpoint, `best` or `last`.
 
     module: the file with the run's own networks or data sets, if it was trained with one
-    engine, precision: other ones than the run was trained with; see onednn/choice.py
+    engine, precision: other ones than the run was trained with; see onednn/engine.py
     Raises CheckpointError for a damaged checkpoint, ModuleError for a missing or different module, DeviceError for an
     engine or precision that is impossible here.
     """

@@ -33,14 +33,8 @@ def predict_logits(
     """
     was_training = model.training
     model.eval()
-    batches = tqdm(
-        loader.epoch(0),
-        total=len(loader),
-        desc=progress,
-        unit="batch",
-        leave=False,
-        disable=None if progress and distributed.rank() == 0 else True,
-    )
+    hidden = None if progress and distributed.rank() == 0 else True
+    batches = tqdm(loader.epoch(0), progress, len(loader), unit="batch", leave=False, disable=hidden)
     indices, outputs = [], []
     with paddle.no_grad():
         for batch in batches:

@@ -21,7 +21,7 @@ from paddlecnn.data.base import Splits
 from paddlecnn.data.datasets import require_classes
 from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
-from paddlecnn.data.pipeline.transforms import preprocess_image, resolve
+from paddlecnn.data.pipeline.transforms import centre_crop, preprocess_image, resolve, square
 from paddlecnn.data.pipeline.views import prediction_views
 from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
 from paddlecnn.errors import DataError, WeightsError
@@ -61,7 +61,6 @@ class FilePrediction:
         return f"{self.path}: " + ", ".join(f"{name} {probability:.2f}" for name, probability in self.top)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
         if self.error:
             return {"path": self.path, "error": self.error}
         return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top]}
@@ -131,6 +130,11 @@ def forward(classifier: Classifier | LoadedRun, inputs: list[np.ndarray]) -> np.
 def input_of(classifier: Classifier | LoadedRun, image: ImageLike) -> np.ndarray:
     """The network's input, float32 [3, S, S]. Raises DataError if the image cannot be read."""
     return preprocess_image(pixels_of(image), classifier.preprocess)
+
+
+def seen_part(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
+    """The part of an image uint8 [H, W, 3] that a network sees, uint8 [3, S, S]."""
+    return centre_crop(square(pixels, spec.resize)[None], spec.size)[0]
 
 
 def pixels_of(image: ImageLike) -> np.ndarray:

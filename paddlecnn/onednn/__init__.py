@@ -3,15 +3,23 @@
     network = paddlecnn.onednn.accelerate(network)                        # or precision="bfloat16"
 
 docs/performance.md explains how it works. The order of the modules: bindings (C API), handles (objects), memory and
-builder (programs), operations and recognise (what Paddle's layers ask for), primitives/ (one oneDNN primitive each),
-plan, leases, call (autograd), selfcheck, executor, layer, choice (train.engine).
+builder (programs), operations (what Paddle's layers ask for), primitives/ (one oneDNN primitive each),
+plan, leases, call (autograd), selfcheck, executor, engine (train.engine).
 """
 
 from paddlecnn.onednn.bindings import Unavailable
 from paddlecnn.onednn.call import GradientError
-from paddlecnn.onednn.choice import Engine, choose_engine, engine_for_run
-from paddlecnn.onednn.layer import accelerate, available, describe_engine, require, run_by_paddle
-from paddlecnn.onednn.recognise import loses_gradient
+from paddlecnn.onednn.engine import (
+    Engine,
+    accelerate,
+    available,
+    choose_engine,
+    describe_engine,
+    engine_for_run,
+    require,
+    run_by_paddle,
+)
+from paddlecnn.onednn.operations import loses_gradient
 
 __all__ = [
     "Engine",

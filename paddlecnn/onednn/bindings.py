@@ -118,19 +118,6 @@ class ExecArg(ctypes.Structure):
     _fields_ = [("arg", c_int), ("memory", c_void_p)]
 
 
-class Version(ctypes.Structure):
-    """dnnl_version_t"""
-
-    _fields_ = [
-        ("major", c_int),
-        ("minor", c_int),
-        ("patch", c_int),
-        ("hash", c_char_p),
-        ("cpu_runtime", c_uint),
-        ("gpu_runtime", c_uint),
-    ]
-
-
 P = c_void_p  # an object of oneDNN
 NEW = POINTER(c_void_p)  # receives one
 DIMS = POINTER(c_int64)
@@ -206,14 +193,13 @@ class Library:
         self.stream_create(byref(self.stream), self.engine, STREAM_IN_ORDER)
 
     def _read_version(self, path: Path) -> str:
-        function = self._plain("dnnl_version", POINTER(Version))
-        version = function().contents
-        if version.major != MAJOR_VERSION or version.minor < OLDEST_MINOR:
+        major, minor, patch = self._plain("dnnl_version", POINTER(c_int))()[:3]  # dnnl_version_t begins with them
+        if major != MAJOR_VERSION or minor < OLDEST_MINOR:
             raise Unavailable(
-                f"{path} is oneDNN {version.major}.{version.minor}, the engine needs {MAJOR_VERSION}.{OLDEST_MINOR} "
+                f"{path} is oneDNN {major}.{minor}, the engine needs {MAJOR_VERSION}.{OLDEST_MINOR} "
                 f"or newer, below {MAJOR_VERSION + 1}.0"
             )
-        return f"{version.major}.{version.minor}.{version.patch}"
+        return f"{major}.{minor}.{patch}"
 
     def _plain(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
         function: Any = getattr(self.dll, name)

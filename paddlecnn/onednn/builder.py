@@ -66,12 +66,19 @@ class Builder:
         block = self.arena.allocate(desc.bytes)
         return Value(desc, self.buffer, block[0], Lifetime(self.arena, block))
 
+    @staticmethod
+    def release(*values: Value | None) -> None:
+        """End a use of each value."""
+        for value in values:
+            if value is not None:
+                value.release()
+
     def parameter(self, name: tuple[int, str], desc: MemoryDesc) -> Value:
         """A tensor of Paddle's that the plan reads."""
         return Value(desc, self.inputs.setdefault(name, Slot()))
 
     def gradient(self, name: tuple[int, str], desc: MemoryDesc, wanted: bool) -> Value:
-        """Where a parameter's gradient goes: a tensor of Paddle's, or a throw-away block if it is not wanted."""
+        """The destination of a parameter's gradient: a tensor of Paddle's, or a temporary block if it is not wanted."""
         if not wanted:
             return self.value(desc)
         return Value(desc, self.gradients.setdefault(name, Slot()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,9 @@ from paddle import nn
 from paddle.autograd import PyLayer
 
 from paddlecnn.onednn.bindings import DataType
-from paddlecnn.onednn.leases import Lease, Pool
-from paddlecnn.onednn.operations import BatchNorm, Convolution, Linear, Operation
+from paddlecnn.onednn.leases import Pool
+from paddlecnn.onednn.operations import BatchNorm, Operation, fuse
 from paddlecnn.onednn.plan import Name, PlanKey, floats
-from paddlecnn.onednn.recognise import fuse
 
 
 class GradientError(RuntimeError):
@@ -21,7 +21,8 @@ class GradientError(RuntimeError):
 
 
 class Call:
-    """One run of operations on one input. The lease keeps the activations until the backward pass is over.
+    """One run of operations on one input. It keeps a plan with the buffer of its activations until the backward pass is
+    over, or until it is deleted itself.
 
     tensors: parameters and running statistics that the operations read, by position and attribute
     trained: those that want a gradient
@@ -35,7 +36,7 @@ class Call:
         self.positions = [operation.layer for operation in run]
         self.layers = [layers[position] for position in self.positions]
         operations = fuse(run)
-        self.trained = [(operation.layer, name) for operation in operations for name in trained_names(operation)]
+        self.trained = [(operation.layer, name) for operation in operations for name in operation.trained]
         self.with_gradient = paddle.is_grad_enabled() and (bool(self.trained) or not x.stop_gradient)
         statistics = any(isinstance(operation, BatchNorm) and not operation.running for operation in operations)
         self.key = PlanKey(
@@ -45,19 +46,14 @@ class Call:
             training=self.with_gradient or statistics,
             input_gradient=self.with_gradient and not x.stop_gradient,
         )
-        self._lease: Lease | None = pool.lend(self.key)
-        plan = self.lease.plan
-        self.tensors = {name: getattr(layers[name[0]], name[1]) for name in plan.parameters}
-        self.running = [(layers[layer], momentum) for layer, momentum, *_ in plan.statistics]
-
-    @property
-    def lease(self) -> Lease:
-        assert self._lease is not None, "the backward pass is over"
-        return self._lease
+        self.plan, self.buffer = pool.lend(self.key)
+        self.give_back = weakref.finalize(self, pool.give_back, self.key, self.plan, self.buffer)
+        self.give_back.atexit = False
+        self.tensors = {name: getattr(layers[name[0]], name[1]) for name in self.plan.parameters}
+        self.running = [(layers[layer], momentum) for layer, momentum, *_ in self.plan.statistics]
 
     def refuse_second_pass(self, gradient: paddle.Tensor) -> None:
-        """A hook of the output."""
-        if self._lease is None:
+        if not self.give_back.alive:
             raise GradientError(
                 "a second backward pass through one forward pass (retain_graph) is not possible with "
                 "train.engine onednn; take engine paddle"
@@ -65,14 +61,13 @@ class Call:
 
     def end(self) -> None:
         """Give plan and buffer back: no backward pass follows."""
-        self.lease.end()
-        self._lease = None
-        del self.x
+        self.give_back()
+        del self.plan, self.buffer, self.x
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         self.x = x.contiguous()  # the strides of a view are not in its address
         y = self.compute(self.x)
-        for (layer, momentum), statistics in zip(self.running, self.lease.plan.batch_statistics(), strict=True):
+        for (layer, momentum), statistics in zip(self.running, self.plan.batch_statistics(), strict=True):
             for running, batch in zip((layer._mean, layer._variance), statistics, strict=True):
                 stored = floats(running.data_ptr(), batch.size)
                 stored *= momentum
@@ -83,31 +78,19 @@ class Call:
 
     def compute(self, x: paddle.Tensor) -> paddle.Tensor:
         """The output, without a trace in the running statistics."""
-        plan = self.lease.plan
-        y = paddle.empty(plan.output_shape, "float32")
-        plan.run_forward(self.lease.buffer, x.data_ptr(), y.data_ptr(), self.addresses())
+        y = paddle.empty(self.plan.output_shape, "float32")
+        self.plan.run_forward(self.buffer, x, y, self.tensors)
         return y
 
     def compute_gradients(
         self, x: paddle.Tensor, gradient: paddle.Tensor
     ) -> tuple[paddle.Tensor | None, dict[Name, paddle.Tensor]]:
         """Gradients of the input, if wanted, and of the trained parameters; `compute` went before with the same x."""
-        plan = self.lease.plan
         gradient = gradient.contiguous()
-        of_input = None if plan.input_gradient is None else paddle.empty(x.shape, "float32")
+        of_input = None if self.plan.input_gradient is None else paddle.empty(x.shape, "float32")
         gradients = {name: paddle.empty(self.tensors[name].shape, "float32") for name in self.trained}
-        plan.run_backward(
-            self.lease.buffer,
-            x.data_ptr(),
-            gradient.data_ptr(),
-            None if of_input is None else of_input.data_ptr(),
-            self.addresses(),
-            {name: tensor.data_ptr() for name, tensor in gradients.items()},
-        )
+        self.plan.run_backward(self.buffer, x, gradient, of_input, self.tensors, gradients)
         return of_input, gradients
-
-    def addresses(self) -> dict[Name, int]:
-        return {name: tensor.data_ptr() for name, tensor in self.tensors.items()}
 
 
 class Differentiable(PyLayer):
@@ -138,14 +121,3 @@ def apply_call(call: Call, x: paddle.Tensor) -> paddle.Tensor:
     y: paddle.Tensor = Differentiable.apply(call, x, *trained)  # type: ignore[no-untyped-call]
     y.register_hook(call.refuse_second_pass)
     return y
-
-
-def trained_names(operation: Operation) -> list[str]:
-    """Attributes of the operation's layer that want a gradient."""
-    if isinstance(operation, (Convolution, Linear)):
-        wanted = {"weight": operation.weight_trains, "bias": operation.bias_trains}
-    elif isinstance(operation, BatchNorm):
-        wanted = {"weight": operation.scale_trains, "bias": operation.shift_trains}
-    else:
-        return []
-    return [name for name, trains in wanted.items() if trains]

@@ -11,9 +11,8 @@ from paddle import nn
 from paddlecnn.onednn.bindings import DataType
 from paddlecnn.onednn.call import Call, apply_call
 from paddlecnn.onednn.leases import Pool
-from paddlecnn.onednn.operations import BatchNorm, Convolution, Linear, Operation
+from paddlecnn.onednn.operations import BatchNorm, Convolution, Linear, NotRunnable, Operation, describe
 from paddlecnn.onednn.plan import PlanKey, UnsupportedOperation
-from paddlecnn.onednn.recognise import NotRunnable, describe
 from paddlecnn.onednn.selfcheck import SelfCheckFailed, check
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,6 @@ class Executor:
         return Executor, (self.precision,)
 
     def run(self, layers: Sequence[nn.Layer], x: paddle.Tensor) -> paddle.Tensor:
-        """The output of the layers, one after the other."""
         if reason := reason_for_paddle(x):
             self.log_once(f"engine: Paddle runs the layers, not oneDNN: {reason}")
             return run_paddle(layers, x)

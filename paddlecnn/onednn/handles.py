@@ -7,16 +7,7 @@ from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_float, c_void_p, cast
 from typing import Any
 
-from paddlecnn.onednn.bindings import (
-    FORMAT_ANY,
-    SCRATCHPAD_USER,
-    AlgKind,
-    DataType,
-    Dims,
-    OneDNNError,
-    Query,
-    library,
-)  # fmt: skip
+from paddlecnn.onednn.bindings import FORMAT_ANY, SCRATCHPAD_USER, AlgKind, DataType, Dims, OneDNNError, Query, library
 
 
 class Unsupported(Exception):
@@ -57,9 +48,8 @@ class MemoryDesc(Handle):
     @classmethod
     def strided(cls, shape: Sequence[int], strides: Sequence[int], data_type: DataType) -> MemoryDesc:
         """A layout given by the distance, in elements, between neighbours along each dimension."""
-        pointer = c_void_p()
-        library().memory_desc_create_with_strides(byref(pointer), len(shape), Dims(*shape), data_type, Dims(*strides))
-        return cls(pointer, shape, data_type)
+        layout = (len(shape), Dims(*shape), data_type, Dims(*strides))
+        return cls(new("memory_desc_create_with_strides", *layout), shape, data_type)
 
     @classmethod
     def plain(cls, shape: Sequence[int], data_type: DataType = DataType.F32) -> MemoryDesc:
@@ -69,9 +59,8 @@ class MemoryDesc(Handle):
     @classmethod
     def any(cls, shape: Sequence[int], data_type: DataType) -> MemoryDesc:
         """A layout for the primitive to choose."""
-        pointer = c_void_p()
-        library().memory_desc_create_with_tag(byref(pointer), len(shape), Dims(*shape), data_type, FORMAT_ANY)
-        return cls(pointer, shape, data_type)
+        layout = (len(shape), Dims(*shape), data_type, FORMAT_ANY)
+        return cls(new("memory_desc_create_with_tag", *layout), shape, data_type)
 
     @property
     def bytes(self) -> int:
@@ -95,9 +84,7 @@ class Memory(Handle):
     kind = "memory"
 
     def __init__(self, desc: MemoryDesc):
-        pointer = c_void_p()
-        library().memory_create(byref(pointer), desc.pointer, library().engine, None)
-        super().__init__(pointer)
+        super().__init__(new("memory_create", desc.pointer, library().engine, None))
 
     def set_address(self, address: int) -> None:
         library().memory_set_data_handle(self.pointer, address)
@@ -121,8 +108,6 @@ class PrimitiveDesc(Handle):
         relu, accumulate: post-operations; accumulate adds to what the destination holds
         (https://uxlfoundation.github.io/oneDNN/dev_guide_attributes_post_ops.html)
         """
-        pointer = c_void_p()
-        function = getattr(library(), operation + "_primitive_desc_create")
         if operation == "reorder":  # the only one with an engine for each side
             source, destination = arguments
             arguments = (source, library().engine, destination, library().engine)
@@ -130,12 +115,11 @@ class PrimitiveDesc(Handle):
             arguments = (library().engine, *arguments)
         attributes = create_attributes(relu, accumulate)
         try:
-            function(byref(pointer), *map(unwrap, arguments), attributes)
+            desc = cls(new(operation + "_primitive_desc_create", *map(unwrap, arguments), attributes))
         except OneDNNError:
             raise Unsupported(f"oneDNN has no {operation.replace('_', ' ')} for its shapes") from None
         finally:
             library().primitive_attr_destroy(attributes)
-        desc = cls(pointer)
         try:
             while "ref" in desc.query_implementation():
                 library().primitive_desc_next_impl(desc.pointer)
@@ -151,18 +135,15 @@ class PrimitiveDesc(Handle):
 
     def query(self, what: Query, shape: Sequence[int], data_type: DataType) -> MemoryDesc:
         """The memory descriptor that the primitive expects."""
-        pointer = c_void_p()
-        library().memory_desc_clone(byref(pointer), library().primitive_desc_query_md(self.pointer, what, 0))
-        return MemoryDesc(pointer, shape, data_type)
+        borrowed = library().primitive_desc_query_md(self.pointer, what, 0)
+        return MemoryDesc(new("memory_desc_clone", borrowed), shape, data_type)
 
     def query_bytes(self, what: Query) -> MemoryDesc | None:
         """The descriptor of an opaque buffer (workspace, scratchpad); None if the primitive needs none."""
         borrowed = library().primitive_desc_query_md(self.pointer, what, 0)
         if not borrowed or library().memory_desc_get_size(borrowed) == 0:
             return None
-        pointer = c_void_p()
-        library().memory_desc_clone(byref(pointer), borrowed)
-        return MemoryDesc(pointer, (), DataType.F32)
+        return MemoryDesc(new("memory_desc_clone", borrowed), (), DataType.F32)
 
 
 class Primitive(Handle):
@@ -172,9 +153,14 @@ class Primitive(Handle):
     kind = "primitive"
 
     def __init__(self, desc: PrimitiveDesc):
-        pointer = c_void_p()
-        library().primitive_create(byref(pointer), desc.pointer)
-        super().__init__(pointer)
+        super().__init__(new("primitive_create", desc.pointer))
+
+
+def new(function: str, *arguments: Any) -> c_void_p:
+    """The object that a oneDNN function creates."""
+    pointer = c_void_p()
+    getattr(library(), function)(byref(pointer), *arguments)
+    return pointer
 
 
 def unwrap(value: Any) -> Any:
@@ -188,12 +174,10 @@ def unwrap(value: Any) -> Any:
 
 def create_attributes(relu: bool, accumulate: bool) -> c_void_p:
     """Attributes with a scratchpad of ours (the library's own belongs to one thread) and the post-operations."""
-    attributes = c_void_p()
-    library().primitive_attr_create(byref(attributes))
+    attributes = new("primitive_attr_create")
     library().primitive_attr_set_scratchpad_mode(attributes, SCRATCHPAD_USER)
     if relu or accumulate:
-        operations = c_void_p()
-        library().post_ops_create(byref(operations))
+        operations = new("post_ops_create")
         if accumulate:
             library().post_ops_append_sum(operations, c_float(1.0), 0, 0)
         if relu:

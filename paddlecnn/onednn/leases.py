@@ -15,18 +15,6 @@ IDLE_PLANS = 8  # kept for reuse: training, evaluation, and the smaller last bat
 IDLE_BUFFERS = 2
 
 
-class Lease:
-    """A plan with the buffer that holds its activations. Both return to the pool when this object goes."""
-
-    def __init__(self, pool: Pool, key: PlanKey, plan: Plan, buffer: np.ndarray):
-        self.key, self.plan, self.buffer = key, plan, buffer
-        self._finalizer = weakref.finalize(self, pool.give_back, key, plan, buffer)
-        self._finalizer.atexit = False
-
-    def end(self) -> None:
-        self._finalizer()
-
-
 class Pool:
     """Idle plans, the least recently used dropped first, and idle buffers, the smallest dropped first.
 
@@ -43,8 +31,8 @@ class Pool:
     def renew_lock(self) -> None:
         self.lock = threading.RLock()  # reentrant: a collection of garbage may end a lease inside `lend`
 
-    def lend(self, key: PlanKey) -> Lease:
-        """An idle plan of this key, or a new one."""
+    def lend(self, key: PlanKey) -> tuple[Plan, np.ndarray]:
+        """An idle plan of this key, or a new one, and a buffer for its activations. `give_back` returns both."""
         with self.lock:
             found = next((entry for entry in self.plans if entry[0] == key), None)
             plan = self.plans.pop(found) if found else None
@@ -58,7 +46,7 @@ class Pool:
                 buffer = np.empty(plan.buffer_bytes, np.uint8)
             else:
                 self.buffers = [other for other in self.buffers if other is not buffer]
-        return Lease(self, key, plan, buffer)
+        return plan, buffer
 
     def give_back(self, key: PlanKey, plan: Plan, buffer: np.ndarray) -> None:
         with self.lock:

@@ -1,4 +1,4 @@
-"""Where the tensors of a plan lie: in its arena, or in Paddle's tensors whose addresses are set at each call."""
+"""The places of the tensors of a plan: in its arena, or in Paddle's tensors whose addresses are set at each call."""
 
 from __future__ import annotations
 
@@ -94,9 +94,6 @@ class Value:
         """The same storage described otherwise, `offset` elements further on."""
         desc = MemoryDesc.strided(shape, strides, self.desc.type)
         return Value(desc, self.slot, self.offset + offset * self.desc.type.bytes, self.lifetime)
-
-    def with_desc(self, desc: MemoryDesc) -> Value:
-        return Value(desc, self.slot, self.offset, self.lifetime)
 
     def retain(self) -> Value:
         if self.lifetime:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from ctypes import c_float
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
+from paddle import Tensor
 
 from paddlecnn.onednn.bindings import DataType
 from paddlecnn.onednn.builder import Builder
@@ -24,25 +25,14 @@ from paddlecnn.onednn.operations import (
     Operation,
     ResponseNorm,
 )  # fmt: skip
-from paddlecnn.onednn.primitives.batch_norm import BatchNormKernel
 from paddlecnn.onednn.primitives.convolution import ConvolutionKernel
 from paddlecnn.onednn.primitives.eltwise import ActivationKernel
-from paddlecnn.onednn.primitives.flatten import FlattenKernel
+from paddlecnn.onednn.primitives.kernel import FlattenKernel, Kernel
 from paddlecnn.onednn.primitives.linear import LinearKernel
+from paddlecnn.onednn.primitives.normalization import BatchNormKernel, ResponseNormKernel
 from paddlecnn.onednn.primitives.pooling import MaxPoolKernel
-from paddlecnn.onednn.primitives.response_norm import ResponseNormKernel
 
-
-class Kernel(Protocol):
-    """The primitives of one operation. A method appends to a program and takes over the caller's use of its value."""
-
-    def forward(self, source: Value) -> Value: ...
-
-    def backward(self, gradient: Value, wanted: bool) -> Value | None:
-        """The gradient of the source, if it is wanted."""
-
-
-KERNELS: dict[type[Operation], Callable[[Any, Builder], Kernel]] = {
+KERNELS: dict[type[Operation], type[Kernel]] = {
     Convolution: ConvolutionKernel,
     Linear: LinearKernel,
     BatchNorm: BatchNormKernel,
@@ -92,7 +82,10 @@ class Plan:
         value = Value(MemoryDesc.plain(key.input_shape), self.input)
         for operation in key.operations:
             kernel = KERNELS[type(operation)](operation, b)
-            value = attempt(operation, partial(kernel.forward, self.prepare(b, operation, value)))
+            # A convolution and a linear layer reorder the input themselves.
+            if value.lifetime is None and not isinstance(operation, (Convolution, Linear)):
+                value = b.to_layout(b.forward, "input", value, b.plain(value.desc.shape))
+            value = attempt(operation, partial(kernel.forward, value))
             kernels.append((operation, kernel))
         self.output_shape = value.desc.shape
         result = Value(MemoryDesc.plain(self.output_shape), self.output)
@@ -105,20 +98,11 @@ class Plan:
         self.buffer, self.constants = b.buffer, b.constants
         self.buffer_bytes = b.arena.size + ALIGNMENT  # a buffer may begin anywhere
 
-    @staticmethod
-    def prepare(b: Builder, operation: Operation, value: Value) -> Value:
-        """The input as activations; a convolution and a linear layer reorder it themselves."""
-        if isinstance(operation, (Convolution, Linear)) or value.desc.type == b.activation:
-            return value
-        if value.lifetime is None:
-            return b.to_layout(b.forward, "input", value, b.plain(value.desc.shape))
-        return value
-
     def build_backward(self, b: Builder, kernels: list[tuple[Operation, Kernel]]) -> None:
         gradient = Value(MemoryDesc.plain(self.output_shape), self.output_gradient)
         for position in reversed(range(len(kernels))):
             operation, kernel = kernels[position]
-            wanted = self.input_gradient is not None or any(earlier.trains for earlier, _ in kernels[:position])
+            wanted = self.input_gradient is not None or any(earlier.trained for earlier, _ in kernels[:position])
             of_source = attempt(operation, partial(kernel.backward, gradient, wanted))
             if not wanted or of_source is None:
                 return
@@ -127,35 +111,35 @@ class Plan:
             target = Value(MemoryDesc.plain(gradient.desc.shape), self.input_gradient)
             b.reorder(b.backward, "input gradient", gradient, target)
 
-    def run_forward(self, buffer: np.ndarray, source: int, result: int, addresses: Mapping[Name, int]) -> None:
-        """source, result, addresses: of contiguous float32 tensors: input, output, parameters and statistics."""
-        self.bind(buffer, addresses)
-        self.input.bind(source)
-        self.output.bind(result)
+    def run_forward(self, buffer: np.ndarray, source: Tensor, result: Tensor, tensors: Mapping[Name, Tensor]) -> None:
+        """All of contiguous float32. tensors: parameters and running statistics"""
+        self.bind(buffer, tensors)
+        self.input.bind(source.data_ptr())
+        self.output.bind(result.data_ptr())
         self.forward.run()
 
     def run_backward(
         self,
         buffer: np.ndarray,
-        source: int,
-        output_gradient: int,
-        input_gradient: int | None,
-        addresses: Mapping[Name, int],
-        gradients: Mapping[Name, int],
+        source: Tensor,
+        output_gradient: Tensor,
+        input_gradient: Tensor | None,
+        tensors: Mapping[Name, Tensor],
+        gradients: Mapping[Name, Tensor],
     ) -> None:
-        self.bind(buffer, addresses)
-        self.input.bind(source)
-        self.output_gradient.bind(output_gradient)
+        self.bind(buffer, tensors)
+        self.input.bind(source.data_ptr())
+        self.output_gradient.bind(output_gradient.data_ptr())
         if self.input_gradient is not None and input_gradient is not None:
-            self.input_gradient.bind(input_gradient)
+            self.input_gradient.bind(input_gradient.data_ptr())
         for name, slot in self.gradients.items():
-            slot.bind(gradients[name])
+            slot.bind(gradients[name].data_ptr())
         self.backward.run()
 
-    def bind(self, buffer: np.ndarray, addresses: Mapping[Name, int]) -> None:
+    def bind(self, buffer: np.ndarray, tensors: Mapping[Name, Tensor]) -> None:
         self.buffer.bind(-(-buffer.ctypes.data // ALIGNMENT) * ALIGNMENT)
         for name, slot in self.parameters.items():
-            slot.bind(addresses[name])
+            slot.bind(tensors[name].data_ptr())
 
     def batch_statistics(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Mean and variance of each batch normalisation of `statistics` in the last forward pass."""

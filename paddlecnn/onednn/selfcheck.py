@@ -10,7 +10,7 @@ from paddle import nn
 
 from paddlecnn.onednn.bindings import DataType
 from paddlecnn.onednn.call import Call
-from paddlecnn.onednn.recognise import loses_gradient
+from paddlecnn.onednn.operations import loses_gradient
 
 # Relative L2 distance of the output and of one gradient between oneDNN and Paddle in float32. A wrong layout or kernel
 # is off by about 1; the bounds leave room for what rounding and near-ties of ReLU and max pooling do in deep networks.
@@ -28,12 +28,14 @@ def check(call: Call, x: paddle.Tensor) -> None:
     A few samples, repeated until they fill the batch, go through the plan: batch statistics and outputs are those of
     the samples alone, and parameter gradients are theirs times the number of repetitions.
     """
-    samples = smallest_divisor(x.shape[0])
-    repeats = x.shape[0] // samples
+    batch = x.shape[0]
+    samples = next((n for n in range(2, batch) if batch % n == 0), batch)
+    repeats = batch // samples
     few = x[:samples].detach()
     tiled = paddle.tile(few, [repeats] + [1] * (len(x.shape) - 1))
     few.stop_gradient = not call.with_gradient
-    layers = copies(call)
+    with paddle.utils.unique_name.guard():  # copies: hooks, gradients and running statistics stay untouched
+        layers = dict(zip(call.positions, copy.deepcopy(call.layers), strict=True))
     activation = call.key.activation
     with paddle.set_grad_enabled(call.with_gradient):
         expected = few
@@ -44,7 +46,8 @@ def check(call: Call, x: paddle.Tensor) -> None:
     compare("output", found, expected, OUTPUT_BOUND[activation])
     if not call.with_gradient:
         return
-    gradient = fixed_gradient(expected)
+    # From a generator of its own: Paddle's is left as it is.
+    gradient = paddle.to_tensor(np.random.default_rng(0).standard_normal(expected.shape, np.float32))
     weights = [name for name in call.trained if name[1] == "weight" and not loses_gradient(layers[name[0]])]
     # A scale comes last: its gradient is zero but for rounding if another batch normalisation follows.
     name = min(weights, key=lambda name: isinstance(layers[name[0]], nn.BatchNorm2D), default=None)
@@ -60,22 +63,6 @@ def check(call: Call, x: paddle.Tensor) -> None:
         return
     paddle.autograd.backward([expected], [gradient])  # paddle.grad gives None for a batch normalisation's weight
     compare("gradient", found, target.grad, GRADIENT_BOUND[activation])
-
-
-def copies(call: Call) -> dict[int, nn.Layer]:
-    """Copies of the call's layers by position: their hooks, gradients and running statistics stay untouched."""
-    with paddle.utils.unique_name.guard():
-        return dict(zip(call.positions, copy.deepcopy(call.layers), strict=True))
-
-
-def smallest_divisor(batch: int) -> int:
-    """The smallest number of samples above one that fills the batch by repetition."""
-    return next((n for n in range(2, batch) if batch % n == 0), batch)
-
-
-def fixed_gradient(y: paddle.Tensor) -> paddle.Tensor:
-    """Normal numbers from a generator of its own: Paddle's is left as it is."""
-    return paddle.to_tensor(np.random.default_rng(0).standard_normal(y.shape, np.float32))
 
 
 def compare(what: str, found: paddle.Tensor, expected: paddle.Tensor, bound: float) -> None:

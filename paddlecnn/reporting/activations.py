@@ -119,15 +119,9 @@ def feature_maps(outputs: Sequence[LayerOutput]) -> list[FeatureMaps]:
         maps = one.after[0]
         strongest = np.argsort(-np.abs(maps).mean(axis=(1, 2)), kind="stable")[:MAPS]
         low, high = min(0.0, float(maps.min())), float(maps[strongest].max())
-        rows.append(
-            FeatureMaps(
-                ", ".join(names),
-                maps.shape,
-                grid([coloured(maps[channel], low, high) for channel in strongest], MAPS),
-                float((maps != 0).mean()),
-                int((maps == 0).all(axis=(1, 2)).sum()),
-            )
-        )
+        picture = grid([coloured(maps[channel], low, high) for channel in strongest], MAPS)
+        active, silent = float((maps != 0).mean()), int((maps == 0).all(axis=(1, 2)).sum())
+        rows.append(FeatureMaps(", ".join(names), maps.shape, picture, active, silent))
         names = []
     return rows
 
@@ -180,24 +174,18 @@ def suppressions(outputs: Sequence[LayerOutput]) -> list[Suppression]:
         plain = one.before / constant
         taken = np.where(one.before > 0, 1 - one.after / np.where(one.before > 0, plain, 1), 0)
         channel, row, column = np.unravel_index(taken[0].argmax(), taken[0].shape)
-        high = float(plain[0, channel].max())
+        high, most = float(plain[0, channel].max()), float(taken[0, channel].max())
+        maps = ((plain, high), (one.after, high), (taken, most))
         found.append(
             Suppression(
                 one.name,
                 one.layer,
                 constant,
-                1 / (1 - taken[one.before > 0]) - 1,
-                int(channel),
-                plain[0, :, row, column],
-                one.after[0, :, row, column],
-                grid(
-                    [
-                        coloured(plain[0, channel], 0, high),
-                        coloured(one.after[0, channel], 0, high),
-                        coloured(taken[0, channel], 0, float(taken[0, channel].max())),
-                    ],
-                    3,
-                ),
+                extra=1 / (1 - taken[one.before > 0]) - 1,
+                channel=int(channel),
+                before=plain[0, :, row, column],
+                after=one.after[0, :, row, column],
+                picture=grid([coloured(values[0, channel], 0, top) for values, top in maps], 3),
             )
         )
     return found

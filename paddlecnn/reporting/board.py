@@ -46,19 +46,22 @@ def pictures(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
     classes, title = evidence.loaded.classes, f"{evidence.loaded.run.path.name}, epoch {evidence.loaded.state.epoch}"
     filters = first_filters(evidence.loaded.model, evidence.loaded.preprocess.channels)
     if filters is not None:
-        yield "network/first_filters", on_white(filters)
+        yield (
+            "network/first_filters",
+            np.where(filters[..., 3:] > 0, filters[..., :3], 255).astype(np.uint8),
+        )  # on white
     yield "validation/confusion", drawn(confusion_figure(evidence.figures["confusion"], classes, title))
     with contextlib.suppress(DataError):  # too few images to calibrate
         yield "validation/reliability", drawn(calibration_figure(evidence, calibrated(evidence), title))
     for kind, name in (("pr", "precision_recall"), ("roc", "roc")):
-        yield (f"validation/{name}", drawn(class_curves_figure(evidence.probabilities, evidence.labels, classes, kind)))
+        yield f"validation/{name}", drawn(class_curves_figure(evidence.probabilities, evidence.labels, classes, kind))
     if evidence.images is not None:
         yield "validation/worst_images", drawn(worst_images(evidence))
 
 
 def worst_images(evidence: Evidence) -> Figure:
     """The validation images whose label the network gives the least probability."""
-    own = evidence.probabilities[range(len(evidence.labels)), evidence.labels]
+    own = evidence.own
     positions = np.argsort(own, kind="stable")[:WORST]
     classes = [shortened(name, CAPTION) for name in evidence.loaded.classes]
     captions = [
@@ -69,34 +72,20 @@ def worst_images(evidence: Evidence) -> Figure:
 
 
 def drawn(figure: Figure) -> np.ndarray:
-    """A figure as pixels."""
     figure.set_dpi(110)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def on_white(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 4] with transparent gaps as [H, W, 3]."""
-    return np.where(pixels[..., 3:] > 0, pixels[..., :3], 255).astype(np.uint8)
-
-
 def write_graph(run: LoadedRun, module: str | None) -> None:
     """Let VisualDL translate the network's program. A network that it cannot translate has no graph, and a warning.
 
-    VisualDL 2.5 reads programs of the old form only, which Paddle 3 writes if told so before it is imported: hence a
-    process of its own.
+    VisualDL 2.5 reads programs of the old form only, which Paddle 3 writes if a flag is set before it is imported. That
+    needs a process of its own.
     """
-    identity = run.state.model
-    network = json.dumps(
-        [
-            identity.name,
-            identity.num_classes,
-            identity.options,
-            run.preprocess.size,
-            module if run.state.module else None,
-        ]
-    )
+    model, needed = run.state.model, module if run.state.module else None
+    network = json.dumps([model.name, model.num_classes, model.options, run.preprocess.size, needed])
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "paddlecnn.reporting.graph", folder, network],

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import paddle
 from safetensors import safe_open
+from sklearn.metrics import confusion_matrix
 
 from paddlecnn.configfile import flat
 from paddlecnn.errors import RunError
@@ -122,13 +123,11 @@ class Row:
     @property
     def confusion(self) -> np.ndarray | None:
         """Counts [C, C] summed over the seeds; None unless all have stored predictions."""
-        parts = [one.predictions for one in self.members]
-        total = np.zeros((len(self.members[0].best.classes),) * 2, np.int64)
-        for part in parts:
-            if part is None or part.labels is None:
-                return None
-            np.add.at(total, (part.labels, part.logits.argmax(axis=1)), 1)
-        return total
+        parts = [one.predictions for one in self.members if one.predictions]
+        if len(parts) < len(self.members):
+            return None
+        every = range(len(self.members[0].best.classes))
+        return sum(confusion_matrix(part.labels, part.logits.argmax(axis=1), labels=every) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ class Comparison:
 
     @cached_property
     def reservations(self) -> list[str]:
-        """What makes accuracies on validation images optimistic; nothing does on test images."""
+        """The reasons why accuracies on validation images are optimistic; there are none on test images."""
         members = [one for row in self.rows for one in row.members if self.split == "validation"]
         return reservations(run for one in members for run in one.runs)
 
@@ -188,9 +187,8 @@ class Comparison:
             text += " in a single run; more seeds would show whether that is luck."
         ratio = row.parameters / reference.parameters
         size = "as many parameters" if ratio == 1 else f"{ratio:.2f} times the parameters"
-        return (
-            f"{text} Its training took {row.seconds / max(reference.seconds, 1e-9):.2f} times as long; it has {size}."
-        )
+        times = row.seconds / max(reference.seconds, 1e-9)
+        return f"{text} Its training took {times:.2f} times as long; it has {size}."
 
 
 def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = False) -> Comparison:
@@ -209,7 +207,8 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
     rows = grouped(list(members.values()))
     if len(members) < 2:
         raise RunError(f"{', '.join(map(str, names))}: only one run with a finished epoch; name two or more")
-    differing = [key for key in {key: None for row in rows for key in row.settings} if is_differing(key, rows)]
+    every = dict.fromkeys(key for row in rows for key in row.settings)
+    differing = [key for key in every if len({repr(row.settings.get(key)) for row in rows}) > 1]
     # The model first: it is what most comparisons are about.
     keys = tuple(sorted(differing, key=lambda key: (key != "model.name", key)))
     return Comparison(
@@ -224,21 +223,16 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
 def found_under(name: str) -> Iterator[tuple[RunDir | FoldJob, bool]]:
     """The runs and cross-validations under a name, and whether the name is that of one."""
     folder = find_path(name)
-    if is_job(folder):
-        yield FoldJob(folder), True
-        return
-    if not folder.is_dir() or (folder / "config.yaml").is_file():
-        yield RunDir(folder), True
-        return
-    found = begun_in(folder)
+    is_named = is_job(folder) or not folder.is_dir() or (folder / "config.yaml").is_file()
+    found = [folder] if is_named else [path.parent for path in begun_in(folder)]
     if not found:
         raise RunError(f"{folder}: contains no run")
     for path in found:
-        yield FoldJob(path.parent) if is_job(path.parent) else RunDir(path.parent), False
+        yield FoldJob(path) if is_job(path) else RunDir(path), is_named
 
 
 def read_member(source: RunDir | FoldJob, split: str, is_named: bool, evaluate: bool) -> Member | None:
-    """What is compared; None, with a warning, for a part of a folder that has not finished it."""
+    """The figures to compare; None, with a warning, for a run of a folder that has not finished them."""
     try:
         return read_job(source, split) if isinstance(source, FoldJob) else read_run(source, split, evaluate)
     except RunError as error:
@@ -292,9 +286,8 @@ def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
                 "of the same data"
             )
         groups.setdefault(repr(settings_of(member.source)), []).append(member)
-    return tuple(
-        Row(settings_of(group[0].source), tuple(sorted(group, key=lambda one: one.seed))) for group in groups.values()
-    )
+    ordered = (sorted(group, key=lambda one: one.seed) for group in groups.values())
+    return tuple(Row(settings_of(group[0].source), tuple(group)) for group in ordered)
 
 
 def settings_of(source: RunDir | FoldJob) -> dict[str, Any]:
@@ -309,10 +302,6 @@ def settings_of(source: RunDir | FoldJob) -> dict[str, Any]:
         if not key.startswith(NOT_THE_EXPERIMENT) or (is_folder and key == "data.root")
     }
     return kept | {"data.fold": "all"} if isinstance(source, FoldJob) else kept
-
-
-def is_differing(key: str, rows: Sequence[Row]) -> bool:
-    return len({repr(row.settings.get(key)) for row in rows}) > 1
 
 
 def row_names(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[str]:
@@ -337,10 +326,10 @@ def difference(reference: Row, row: Row) -> Difference | None:
         return None
     changes = [after.top1 - before.top1 for before, after in pairs]
     images: Estimate | None = None
-    if all(before.correct and before.correct.keys() == after.correct.keys() for before, after in pairs):
-        images = paired_images_estimate(
-            [{name: after.correct[name] - before.correct[name] for name in before.correct} for before, after in pairs]
-        )
+    right = [(before.correct, after.correct) for before, after in pairs]
+    if all(before and before.keys() == after.keys() for before, after in right):
+        gained = [{name: after[name] - before[name] for name in before} for before, after in right]
+        images = paired_images_estimate(gained)
     seeds = paired_seeds_estimate(changes) if len(pairs) > 1 else None
     return Difference(len(pairs), statistics.fmean(changes), seeds, images)
 

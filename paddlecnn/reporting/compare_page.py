@@ -11,16 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from paddlecnn.reporting.compare import Comparison, Row, own_interval
-from paddlecnn.reporting.figures import confusion_figure, epoch_axis
+from paddlecnn.reporting.figures import confusion_figure, epoch_axis, name_rows
 from paddlecnn.reporting.fonts import fonts_for
 from paddlecnn.reporting.page import write_page
-from paddlecnn.reporting.theme import INK, MUTED, SERIES, WIDTH, style, svg
+from paddlecnn.reporting.theme import MUTED, SERIES, drawing, svg
 
 DASHES = ("-", "--", ":", "-.")  # a second round of the colours has another dash
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
-    """Write the page of a comparison."""
     rows = comparison.rows
     numbers = range(len(rows))
     write_page(
@@ -46,7 +45,6 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def row_values(comparison: Comparison, number: int) -> dict[str, Any]:
-    """The values of one row of the page."""
     row, name = comparison.rows[number], comparison.names[number]
     confusion = row.confusion
     chart = None
@@ -68,9 +66,7 @@ def row_values(comparison: Comparison, number: int) -> dict[str, Any]:
 
 def curves_figure(rows: Sequence[Row], names: Sequence[str], quantity: str) -> Figure:
     """Validation over the epochs: the mean of each row's seeds, in a band from the lowest to the highest."""
-    with style(fonts_for(names)[0]):
-        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-        axes = figure.subplots()
+    with drawing(3.4, fonts_for(names)[0]) as (figure, axes):
         for number, (row, name) in enumerate(zip(rows, names, strict=True)):
             histories = [one.curve(quantity) for one in row.members]
             length = min(map(len, histories))
@@ -82,9 +78,8 @@ def curves_figure(rows: Sequence[Row], names: Sequence[str], quantity: str) -> F
             if length == 1:
                 line.set_marker("o")
             if len(values) > 1:
-                band = axes.fill_between(
-                    epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0
-                )
+                low, high = values.min(axis=0), values.max(axis=0)
+                band = axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
                 band.set_gid(f"band-{number}")
         epoch_axis(axes)
         axes.set_ylabel({"loss": "validation loss, nats", "top1": "validation accuracy"}[quantity])
@@ -99,9 +94,7 @@ def difference_figure(comparison: Comparison) -> Figure:
     """The difference of each row from the reference in percentage points: thick over seeds, thin over images."""
     numbers = [number for number, one in enumerate(comparison.differences) if one is not None]
     names = [comparison.names[number] for number in numbers]
-    with style(fonts_for(names)[0]):
-        figure = Figure(figsize=(WIDTH, 0.8 + 0.34 * len(numbers)), layout="constrained")
-        axes = figure.subplots()
+    with drawing(0.8 + 0.34 * len(numbers), fonts_for(names)[0]) as (figure, axes):
         axes.axvline(0, color=MUTED, linewidth=0.8)
         for place, number in enumerate(numbers):
             one, color = comparison.differences[number], SERIES[number % len(SERIES)]
@@ -111,10 +104,6 @@ def difference_figure(comparison: Comparison) -> Figure:
                     ends = [100 * estimate.low, 100 * estimate.high]
                     axes.plot(ends, [place + shift] * 2, color=color, linewidth=width, solid_capstyle="butt", alpha=0.6)
             axes.plot(100 * one.mean, place, "o", color=color, markersize=6)
-        axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6))
-        axes.set_yticklabels(names)
         axes.set_xlabel(f"percentage points over {comparison.names[0]}")
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.grid(False, axis="y")
-        axes.spines["left"].set_visible(False)
+        name_rows(axes, names)
     return figure

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
+
+import pandas as pd
 
 from paddlecnn.reporting.compare import Comparison
 from paddlecnn.reporting.page import points
@@ -14,9 +14,8 @@ from paddlecnn.training.logger import duration
 
 def as_records(comparison: Comparison) -> list[dict[str, Any]]:
     """Plain values, one record a row, for CSV and JSON. Accuracies and differences are shares of 1."""
-    records = []
-    for name, row, change in zip(comparison.names, comparison.rows, comparison.differences, strict=True):
-        record: dict[str, Any] = {
+    return [
+        {
             "name": name,
             "runs": len(row.members),
             "seeds": [one.seed for one in row.members],
@@ -26,36 +25,29 @@ def as_records(comparison: Comparison) -> list[dict[str, Any]]:
             "loss_mean": row.loss,
             "difference": change.mean if change else None,
             "pairs": change.pairs if change else None,
+            **{
+                f"{end}_over_{kind}": getattr(getattr(change, kind, None), end, None)
+                for kind in ("seeds", "images")
+                for end in ("low", "high")
+            },
+            "seconds_mean": row.seconds,
+            "images_per_second": row.speed,
+            "parameters": row.parameters,
+            "multiply_adds": row.multiply_adds,
+            **{key: row.settings.get(key) for key in comparison.keys},
+            "folders": [str(one.source.path) for one in row.members],
         }
-        for kind in ("seeds", "images"):
-            estimate = getattr(change, kind) if change else None
-            record |= {
-                f"low_over_{kind}": estimate.low if estimate else None,
-                f"high_over_{kind}": estimate.high if estimate else None,
-            }
-        records.append(
-            record
-            | {
-                "seconds_mean": row.seconds,
-                "images_per_second": row.speed,
-                "parameters": row.parameters,
-                "multiply_adds": row.multiply_adds,
-                **{key: row.settings.get(key) for key in comparison.keys},
-                "folders": [str(one.source.path) for one in row.members],
-            }
-        )
-    return records
+        for name, row, change in zip(comparison.names, comparison.rows, comparison.differences, strict=True)
+    ]
 
 
 def as_csv(comparison: Comparison) -> str:
     """The records as CSV; lists are separated by spaces."""
-    records = as_records(comparison)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({key: " ".join(map(str, v)) if isinstance(v, list) else v for key, v in record.items()})
-    return text.getvalue()
+    rows = [
+        {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in record.items()}
+        for record in as_records(comparison)
+    ]
+    return pd.DataFrame(rows, dtype=object).to_csv(index=False)
 
 
 def as_text(comparison: Comparison) -> str:

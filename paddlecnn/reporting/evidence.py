@@ -14,11 +14,11 @@ from paddlecnn import runtime
 from paddlecnn.config import Config
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import open_dataset
-from paddlecnn.data.pipeline.transforms import centre_crop, normalise, square
+from paddlecnn.data.pipeline.transforms import normalise
 from paddlecnn.errors import DataError, RunError
 from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
-from paddlecnn.evaluation.predict import Predictions
+from paddlecnn.evaluation.predict import Predictions, seen_part
 from paddlecnn.models.summary import Summary, summarize
 from paddlecnn.onednn import run_by_paddle
 from paddlecnn.runs.run_dir import RunDir
@@ -57,6 +57,11 @@ class Evidence:
         return self.predictions.logits.argmax(axis=1)
 
     @cached_property
+    def own(self) -> np.ndarray:
+        """The probability of each image's label."""
+        return self.probabilities[range(len(self.labels)), self.labels]
+
+    @cached_property
     def summary(self) -> Summary:
         with run_by_paddle(self.loaded.model):  # a network that is not the package's is run with hooks
             return summarize(self.loaded.model, self.loaded.preprocess.size, self.config.model.name)
@@ -64,10 +69,7 @@ class Evidence:
     def pixels(self, position: int) -> np.ndarray:
         """The part of a validation image that the network sees, uint8 [3, S, S]."""
         assert self.images is not None
-        spec = self.loaded.preprocess
-        assert spec.resize is not None
-        assert spec.size is not None
-        return centre_crop(square(self.images.image(position), spec.resize)[None], spec.size)[0]
+        return seen_part(self.images.image(position), self.loaded.preprocess)
 
     def inputs(self, positions: np.ndarray) -> np.ndarray:
         """Network inputs of validation images, float32 [n, 3, S, S]."""

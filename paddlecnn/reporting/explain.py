@@ -8,12 +8,12 @@ import numpy as np
 import paddle
 from matplotlib.figure import Figure
 
-from paddlecnn.data.pipeline.transforms import centre_crop, normalise, square
+from paddlecnn.data.pipeline.transforms import normalise
 from paddlecnn.errors import ModelError
 from paddlecnn.evaluation.exported import ExportedNetwork
 from paddlecnn.evaluation.gradcam import grad_cam
-from paddlecnn.evaluation.predict import Classifier, ImageLike, forward, most_probable, pixels_of
-from paddlecnn.reporting.activations import overlaid
+from paddlecnn.evaluation.predict import Classifier, ImageLike, forward, most_probable, pixels_of, seen_part
+from paddlecnn.reporting.activations import enlarged, overlaid
 from paddlecnn.reporting.figures import explanation_figure
 
 SHOWN_CLASSES = 5
@@ -29,7 +29,6 @@ class Explanation:
     heat: np.ndarray  # uint8 [H, W, 3]
 
     def figure(self, title: str) -> Figure:
-        """The two pictures and bars of the probabilities."""
         return explanation_figure(self.pixels, self.heat, self.top, title)
 
 
@@ -43,13 +42,9 @@ def explain(classifier: Classifier, image: ImageLike) -> Explanation:
             f"{classifier.model.name}: an exported program has no gradients to explain by; "
             "name the run, or export it with --format safetensors"
         )
-    spec = classifier.preprocess
-    assert spec.resize is not None  # a classifier's preprocessing is complete
-    assert spec.size is not None
-    seen = centre_crop(square(pixels_of(image), spec.resize)[None], spec.size)
-    inputs = normalise(seen, spec)
+    seen = seen_part(pixels_of(image), classifier.preprocess)
+    inputs = normalise(seen[None], classifier.preprocess)
     (probabilities,) = forward(classifier, list(inputs))
     (heat,) = grad_cam(classifier.model, paddle.to_tensor(inputs), [int(probabilities.argmax())])
-    factor = -(-SIDE // spec.size)
-    pixels = seen[0].transpose(1, 2, 0).repeat(factor, axis=0).repeat(factor, axis=1)
+    pixels = enlarged(seen.transpose(1, 2, 0), -(-SIDE // seen.shape[1]))
     return Explanation(most_probable(classifier.classes, probabilities, SHOWN_CLASSES), pixels, overlaid(pixels, heat))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from paddlecnn.evaluation.calibration import reliability_bins
 from paddlecnn.evaluation.intervals import Estimate
 from paddlecnn.reporting.fonts import fonts_for, labels_of
-from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, style
+from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, drawing, style
 
 if TYPE_CHECKING:  # these bring Paddle with them, which an upload does without
     from paddlecnn.reporting.activations import Suppression
@@ -47,9 +47,7 @@ def confusion_figure(
     names = labels_of([shortened(name) for name in classes])
     size = max(2.4, 0.36 * len(classes) if few else 0.155 * len(classes))
     margin = 0.7 + 0.075 * max(map(len, names.texts))
-    with style([*names.fonts, *fonts_for([title])[0]]):
-        figure = Figure(figsize=(size + margin, size + margin), layout="constrained")
-        axes = figure.subplots()
+    with drawing(size + margin, [*names.fonts, *fonts_for([title])[0]], size + margin) as (figure, axes):
         axes.imshow(pixels, interpolation="none")
         axes.set(xticks=range(len(classes)), yticks=range(len(classes)), ylabel="label")
         axes.set_xlabel(
@@ -64,15 +62,11 @@ def confusion_figure(
             axes.tick_params(labelright=True, labeltop=True)
         for row, column in np.argwhere(counts) if few else ():
             strong = pixels[row, column, 3] > (0.55 if row == column else 0.7)
-            axes.text(
-                column,
-                row,
-                f"{counts[row, column]:,}",
-                ha="center",
-                va="center",
-                fontsize=7.5 if counts.max() < 10_000 else 6,
-                color=ON_COLOUR if strong else INK,
-            )
+            look: dict[str, Any] = {
+                "fontsize": 7.5 if counts.max() < 10_000 else 6,
+                "color": ON_COLOUR if strong else INK,
+            }
+            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", **look)
         set_title(figure, title, names.note)
     return figure
 
@@ -86,9 +80,9 @@ def reliability_figure(
     spread over the probabilities that an overconfident network gives; below, a histogram on a logarithmic scale.
     event, said: the axes in words, e.g. "share of correct predictions", "probability of the predicted class"
     """
-    with style(fonts_for([title, event, said])[0]):
-        figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-        upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    fonts = fonts_for([title, event, said])[0]
+    grid: dict[str, Any] = {"nrows": 2, "height_ratios": (3, 1), "sharex": True}
+    with drawing(5.2, fonts, **grid) as (figure, (upper, lower)):
         upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="perfectly calibrated")
         for values, color, marker, label in (
             (before, BEFORE, "s", "before calibration"),
@@ -109,9 +103,7 @@ def reliability_figure(
 
 def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: float, title: str) -> Figure:
     """Log loss on validation against the clip, one curve per name in `losses`; the chosen clip is marked."""
-    with style(fonts_for([title])[0]):
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-        axes = figure.subplots()
+    with drawing(3.6, fonts_for([title])[0]) as (figure, axes):
         for (label, values), color in zip(losses.items(), SERIES, strict=False):
             axes.plot(clips, values, color=color, label=label)
         if chosen > 0:
@@ -126,9 +118,7 @@ def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: flo
 def range_test_figure(test: RangeTest, title: str) -> Figure:
     """The loss of a learning-rate range test against the rate, with the suggested rate."""
     low, high = min(test.losses), test.smoothed[0]
-    with style():
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-        axes = figure.subplots()
+    with drawing(3.6) as (figure, axes):
         axes.plot(test.rates, test.losses, ".", color=MUTED, markersize=3, alpha=0.6, label="each batch")
         axes.plot(test.rates, test.smoothed, color=VAL, label="smoothed")
         axes.axvline(test.suggestion, color=TRAIN, linestyle="--", label=f"suggested: {test.suggestion:.2g}")
@@ -142,9 +132,7 @@ def range_test_figure(test: RangeTest, title: str) -> Figure:
 def history_figure(history: Sequence[EpochRecord], best: int, quantity: str) -> Figure:
     """Training and validation over the epochs: `loss` (in nats) or `top1` (in percent); the best epoch is marked."""
     epochs = [one.epoch for one in history]
-    with style():
-        figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
-        axes = figure.subplots()
+    with drawing(3.1) as (figure, axes):
         for part, color, line in (("train", TRAIN, "--"), ("val", VAL, "-")):
             values = [getattr(getattr(one, part), quantity) for one in history]
             name = {"train": "training", "val": "validation"}[part]
@@ -160,10 +148,7 @@ def history_figure(history: Sequence[EpochRecord], best: int, quantity: str) -> 
 
 
 def speed_figure(history: Sequence[EpochRecord]) -> Figure:
-    """Images per second of each epoch's training."""
-    with style():
-        figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")
-        axes = figure.subplots()
+    with drawing(2.2) as (figure, axes):
         speeds = [one.images_per_second or 0.0 for one in history]
         axes.plot([one.epoch for one in history], speeds, color=VAL, marker=".")
         axes.set(ylabel="images/s", ylim=(0, None))
@@ -174,32 +159,24 @@ def speed_figure(history: Sequence[EpochRecord]) -> Figure:
 def anchor_figure(own: Sequence[tuple[str, Estimate]], published: Sequence[tuple[str, float]]) -> Figure:
     """Accuracies of this run with their intervals above published ones, on one axis."""
     names = [f"this run, {name}" for name, _ in own] + [textwrap.fill(name, 26) for name, _ in published]
-    with style(fonts_for(names)[0]):
-        row = max(0.27, 0.16 * (1 + max(name.count("\n") for name in names)))  # inches
-        figure = Figure(figsize=(WIDTH, 0.6 + row * len(names)), layout="constrained")
-        axes = figure.subplots()
+    inches = max(0.27, 0.16 * (1 + max(name.count("\n") for name in names)))  # of a row
+    with drawing(0.6 + inches * len(names), fonts_for(names)[0]) as (figure, axes):
         for row, (_, estimate) in enumerate(own):
-            axes.plot(
-                [estimate.low, estimate.high], [row, row], color=VAL, linewidth=3, solid_capstyle="butt", alpha=0.4
-            )
+            ends = [estimate.low, estimate.high]
+            axes.plot(ends, [row, row], color=VAL, linewidth=3, solid_capstyle="butt", alpha=0.4)
             axes.plot(estimate.mean, row, "o", color=VAL, markersize=6)
         for row, (_, value) in enumerate(published, start=len(own)):
             axes.plot(value, row, "D", color=MUTED, markersize=4.5, fillstyle="none")
-        axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlabel="top-1 accuracy")
-        axes.set_yticklabels(names)
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_xlabel("top-1 accuracy")
+        name_rows(axes, names)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.grid(False, axis="y")
-        axes.spines["left"].set_visible(False)
     return figure
 
 
 def suppression_figure(layer: Suppression) -> Figure:
     """One LRN layer: how much the neighbours add to the denominators, and all channels where they add most."""
-    with style():
-        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
-        upper, lower = figure.subplots(2, 1)
+    with drawing(4.2, nrows=2) as (figure, (upper, lower)):
         upper.hist(layer.extra, bins=40, color=VAL, log=True)
         upper.set(xlabel="added to the denominator by the neighbours, share of the constant", ylabel="activations")
         upper.xaxis.set_major_locator(MaxNLocator(5))
@@ -225,9 +202,7 @@ def class_curves_figure(probabilities: np.ndarray, labels: np.ndarray, classes: 
     areas = {number: area(labels == number, probabilities[:, number]) for number in present}
     shown = sorted(sorted(areas, key=areas.__getitem__)[:SHOWN_CURVES])
     names = labels_of([shortened(name) for name in classes])
-    with style(names.fonts):
-        figure = Figure(figsize=(WIDTH + 1.6 + 0.06 * max(map(len, names.texts)), 4), layout="constrained")
-        axes = figure.subplots()
+    with drawing(4, names.fonts, WIDTH + 1.6 + 0.06 * max(map(len, names.texts))) as (figure, axes):
         for place, number in enumerate(shown):
             first, second = curve(labels == number, probabilities[:, number])[:2]
             points = (second, first) if kind == "pr" else (first, second)
@@ -237,11 +212,8 @@ def class_curves_figure(probabilities: np.ndarray, labels: np.ndarray, classes: 
         title = "area under the curve" if kind == "roc" else "average precision"
         if shown:
             axes.legend(title=title, loc="center left", bbox_to_anchor=(1, 0.5))
-        note = (
-            f"{len(shown)} of {len(present)} classes, those with the smallest values"
-            if len(shown) < len(present)
-            else ""
-        )
+        left_out = len(shown) < len(present)
+        note = f"{len(shown)} of {len(present)} classes, those with the smallest values" if left_out else ""
         set_title(figure, note, names.note)
     return figure
 
@@ -252,26 +224,23 @@ def mistakes_figure(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> 
     with style(fonts_for(captions)[0]):
         figure = Figure(figsize=(7.2, 2.2 * rows), layout="constrained")
         for number, (pixels, caption) in enumerate(zip(pictures, captions, strict=True), start=1):
-            axes = figure.add_subplot(rows, 4, number)
-            axes.imshow(pixels)
-            axes.set_axis_off()
-            axes.set_title(caption, fontsize=8)
+            show_picture(figure.add_subplot(rows, 4, number), pixels, caption, fontsize=8)
     return figure
+
+
+def show_picture(axes: Axes, pixels: np.ndarray, title: str, **font: Any) -> None:
+    axes.imshow(pixels)
+    axes.set_axis_off()
+    axes.set_title(title, **font)
 
 
 def explanation_figure(pixels: np.ndarray, heat: np.ndarray, top: Sequence[tuple[str, float]], title: str) -> Figure:
     """An image and its heat map, uint8 [H, W, 3], and the probabilities of its most probable classes as bars."""
     names = labels_of([shortened(name) for name, _ in top])
-    with style([*names.fonts, *fonts_for([title])[0]]):
-        figure = Figure(figsize=(9, 3.2), layout="constrained")
-        left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
-        for axes, picture, text in (
-            (left, pixels, "the network's input"),
-            (middle, heat, "Grad-CAM of the first class"),
-        ):
-            axes.imshow(picture)
-            axes.set_axis_off()
-            axes.set_title(text)
+    fonts, widths = [*names.fonts, *fonts_for([title])[0]], (1, 1, 1.3)
+    with drawing(3.2, fonts, 9, ncols=3, width_ratios=widths) as (figure, (left, middle, right)):
+        show_picture(left, pixels, "the network's input")
+        show_picture(middle, heat, "Grad-CAM of the first class")
         bars = right.barh(range(len(top)), [value for _, value in top], color=VAL)
         right.bar_label(bars, [f"{value:.1%}" for _, value in top], padding=3)
         right.set_yticks(range(len(top)), names.texts, color=INK)
@@ -293,6 +262,15 @@ def epoch_axis(axes: Axes) -> None:
     """Whole epochs on the horizontal axis."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """The names of rows on the vertical axis, the first at the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(False)
 
 
 def set_title(figure: Figure, title: str, note: str = "") -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from matplotlib.font_manager import FontEntry, fontManager
+from matplotlib.font_manager import fontManager
 from matplotlib.ft2font import FT2Font
 
 DEFAULT = "DejaVu Sans"  # matplotlib contains it
@@ -40,26 +40,19 @@ def fonts_for(texts: Iterable[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     """The families that draw all characters of the texts, and the characters that no installed font has."""
     needed = {
         character for text in texts for character in text if unicodedata.category(character) not in INVISIBLE
-    } - characters_of(default_file())
+    } - characters_of(fontManager.findfont(DEFAULT))
     fonts = [DEFAULT]
     for entry in fontManager.ttflist if needed else ():
         if not needed:
             break
-        found = needed & characters_of(entry.fname) if is_text_font(entry) else None
+        # Last Resort, which matplotlib contains, has a box for every character.
+        if entry.name.startswith("Last Resort") or entry.style != "normal":
+            continue
+        found = needed & characters_of(entry.fname)
         if found:
             fonts.append(entry.name)
             needed -= found
     return tuple(fonts), frozenset(needed)
-
-
-def is_text_font(entry: FontEntry) -> bool:
-    """Whether a font has glyphs of its own: Last Resort, which matplotlib contains, has a box for every character."""
-    return not entry.name.startswith("Last Resort") and entry.style == "normal"
-
-
-@lru_cache(maxsize=1)
-def default_file() -> str:
-    return fontManager.findfont(DEFAULT)
 
 
 @lru_cache(maxsize=512)

@@ -7,9 +7,10 @@ becomes a CSS variable.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -81,6 +82,14 @@ def style(fonts: Sequence[str] = ()) -> AbstractContextManager[Any]:
             "svg.hashsalt": "paddlecnn",
         }
     )
+
+
+@contextlib.contextmanager
+def drawing(height: float, fonts: Sequence[str] = (), width: float = WIDTH, **grid: Any) -> Iterator[Any]:
+    """A new figure, in inches, with its axes; `grid` as for Figure.subplots."""
+    with style(fonts):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(**grid)
 
 
 def svg(figure: Figure, name: str, description: str) -> Markup:

@@ -166,18 +166,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     with explained(folder):
         verify(folder, FILES)
         model, optimizer = (safetensors.numpy.load((folder / name).read_bytes()) for name in FILES[:2])
-        return Checkpoint(model, optimizer, parse_state(folder))
+        return Checkpoint(model, optimizer, RunState.model_validate(json.loads((folder / FILES[2]).read_bytes())))
 
 
 def load_state(folder: Path) -> RunState:
     """Read state.json alone, after checking it. Raises CheckpointError."""
     with explained(folder):
         verify(folder, ("state.json",))
-        return parse_state(folder)
-
-
-def parse_state(folder: Path) -> RunState:
-    return RunState.model_validate(json.loads((folder / "state.json").read_bytes()))
+        return RunState.model_validate(json.loads((folder / "state.json").read_bytes()))
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ class ConfigDir:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.environment = self.path / "environment.json"
 
     @classmethod
     def create(
@@ -66,7 +67,6 @@ class ConfigDir:
 
     @cached_property
     def config(self) -> Config:
-        """The resolved config."""
         return load_run_config(self.path / self.CONFIG)
 
     def recorded_config(self) -> Config | None:
@@ -78,10 +78,6 @@ class ConfigDir:
         """Write the config of a run or of runs that are extended."""
         write_text(self.path / self.CONFIG, to_yaml(config))
         write_json(self.environment, self.read_environment() | {"config": config.model_dump(mode="json")})
-
-    @property
-    def environment(self) -> Path:
-        return self.path / "environment.json"
 
     def read_environment(self) -> dict[str, Any]:
         """The content of environment.json. Raises RunError if it is missing or damaged."""

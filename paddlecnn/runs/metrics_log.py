@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -57,7 +58,6 @@ class MetricsLog:
         return LogPosition(bytes=self.bytes, sha256=self.digest.hexdigest())
 
     def close(self) -> None:
-        """Flush to disk and close."""
         os.fsync(self.file.fileno())
         self.file.close()
 
@@ -82,16 +82,14 @@ def rewind_metrics(path: Path, position: LogPosition | None, progress: Progress)
     Returns the rows that remain. If the file is missing or damaged, one row per epoch is rebuilt from the
     checkpoint's history, with a warning.
     """
-    content = path.read_bytes() if path.exists() else b""
-    kept: bytes | None
-    if progress.step == 0:
-        kept = b""
-    elif position is None:  # a checkpoint of version 0.1
-        kept = lines_until(path, progress.step)
-    else:
-        kept = content[: position.bytes]
-        if hashlib.sha256(kept).hexdigest() != position.sha256:
-            kept = None
+    kept = None if progress.step else b""
+    if progress.step and position is None:  # a checkpoint of version 0.1
+        with contextlib.suppress(RunError):
+            rows = [row for row in read_metrics(path) if int(row["step"]) <= progress.step]
+            kept = as_csv(rows) if rows else None
+    elif progress.step and position:
+        content = path.read_bytes()[: position.bytes] if path.exists() else b""
+        kept = content if hashlib.sha256(content).hexdigest() == position.sha256 else None
     if kept is None:
         logger.warning("%s: missing or damaged; rebuilt from the checkpoint, with one row per epoch", path)
         kept = rebuilt(progress)
@@ -100,34 +98,17 @@ def rewind_metrics(path: Path, position: LogPosition | None, progress: Progress)
     return list(read_metrics(path))
 
 
-def lines_until(path: Path, step: int) -> bytes | None:
-    """The header and the rows up to a step; None if the file is missing or damaged."""
-    try:
-        rows = [row for row in read_metrics(path) if int(row["step"]) <= step]
-    except RunError:
-        return None
-    return as_csv(rows) if rows else None
-
-
 def rebuilt(progress: Progress) -> bytes:
     """The log with a row for the training and one for the validation of each finished epoch. The times are unknown."""
     rows = []
     for record in progress.history:
         shared = {"epoch": str(record.epoch), "step": str(record.step), "time": "0"}
-        speed = {} if record.images_per_second is None else {"images_per_second": repr(record.images_per_second)}
-        rate = {} if record.lr is None else {"lr": repr(record.lr)}
-        rows += [
-            {
-                "kind": "train",
-                **shared,
-                "loss": repr(record.train.loss),
-                "top1": repr(record.train.top1),
-                **rate,
-                **speed,
-            }
-        ]
-        if record.val is not None:
-            rows.append({"kind": "val", **shared, "loss": repr(record.val.loss), "top1": repr(record.val.top1)})
+        known = {"lr": record.lr, "images_per_second": record.images_per_second}
+        rest = {name: repr(value) for name, value in known.items() if value is not None}
+        for kind, scores, more in (("train", record.train, rest), ("val", record.val, {})):
+            if scores is not None:
+                values = {"loss": repr(scores.loss), "top1": repr(scores.top1)}
+                rows.append({"kind": kind, **shared, **values, **more})
     return as_csv(rows)
 
 

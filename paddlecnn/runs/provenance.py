@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 import resource
 import shlex
 import subprocess
@@ -20,17 +21,9 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import config_hash
 
 PACKAGES = (
-    "paddlecnn",
-    "paddlepaddle",
-    "paddlepaddle-gpu",
-    "numpy",
-    "scikit-learn",
-    "pillow",
-    "opencv-python-headless",
-    "visualdl",
-    "safetensors",
-    "kaggle",
-)
+    "paddlecnn", "paddlepaddle", "paddlepaddle-gpu", "numpy", "scikit-learn", "pillow", "opencv-python-headless",
+    "visualdl", "safetensors", "kaggle",
+)  # fmt: skip
 
 
 def describe_environment(config: Config, device: str, engine: str) -> dict[str, Any]:
@@ -62,25 +55,21 @@ def installed(package: str) -> str | None:
 def cpu_name() -> str:
     """The model name of /proc/cpuinfo, or the platform's."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
+    found = re.search(r"^model name\s*:\s*(.*)$", path.read_text(encoding="utf-8"), re.M) if path.exists() else None
+    return found[1].strip() if found else platform.processor()
 
 
 def git_state() -> dict[str, Any] | None:
     """The commit of the source tree and whether files differ from it; None outside a checkout."""
-    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).resolve().parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
     try:
-        commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "dirty": bool(changes)}
 
 
 def peak_memory_mib(device: str) -> dict[str, float]:

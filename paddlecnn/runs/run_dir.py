@@ -34,6 +34,7 @@ class RunDir(ConfigDir):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
+        self.checkpoints, self.metrics, self.vdl = (self.path / name for name in ("checkpoints", "metrics.csv", "vdl"))
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder; `paddlecnn train` creates one")
         if (self.path / JOB).is_file():
@@ -58,18 +59,6 @@ class RunDir(ConfigDir):
             yield
         finally:
             lock.release()
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.csv"
-
-    @property
-    def vdl(self) -> Path:
-        return self.path / "vdl"
 
     def load_checkpoint(self, name: str = "best") -> tuple[Checkpoint, Path]:
         """The checkpoint best or last, and its place.
@@ -112,7 +101,7 @@ class RunDir(ConfigDir):
         shutil.rmtree(self.path / "initial", ignore_errors=True)
 
     def reservations(self) -> Iterator[str]:
-        """What makes the scores on its validation images optimistic, in the run or in the one that it started from."""
+        """The reasons why its validation scores are optimistic, in the run or in the one that it started from."""
         if self.config.data.validates and self.config.train.monitor != "last":
             yield EPOCH_NOTE
         source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
@@ -136,7 +125,7 @@ def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> RunDir:
-    """The run that a person names (see `find_path`). Raises RunError if there is none, or a whole cross-validation."""
+    """The run that a user names (see `find_path`). Raises RunError if there is none, or a whole cross-validation."""
     return RunDir(find_path(name, root))
 
 

@@ -1,21 +1,24 @@
-"""When a run is saved, and from which checkpoint it resumes."""
+"""When a run is saved or stopped, and from which checkpoint it resumes."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from paddlecnn import distributed
 from paddlecnn.config import CheckpointConfig, Config
 from paddlecnn.configfile import differences
-from paddlecnn.errors import RunError
-from paddlecnn.onednn import Engine
+from paddlecnn.errors import RunError, UserError
 from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first, restore_best, save_checkpoint
 from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import LogPosition, RunIdentity
+from paddlecnn.training.setup import TrainingSetup
 from paddlecnn.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -34,6 +37,46 @@ MAY_CHANGE = (
 EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule", "train.engine", "train.precision")
 
 
+class StopRequest:
+    """The number of the signal that asked to stop; 0 if there was none."""
+
+    signal_number = 0
+
+
+class TrainingStopped(UserError):
+    """Training ended before its last epoch, by a signal."""
+
+    def __init__(self, message: str, stop: StopRequest) -> None:
+        super().__init__(message)
+        # Without a signal here, another process of the job has received it.
+        self.exit_code = 128 + (stop.signal_number or signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Record the first SIGINT or SIGTERM within this context; a second one has its usual effect."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: object) -> None:
+        request.signal_number = number
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        restore()
+
+
 class Checkpointer:
     """Saves a run: at the end of each epoch, by the rules of `train.checkpoint`, and at a stop. Process 0 writes."""
 
@@ -41,6 +84,7 @@ class Checkpointer:
         self.folder = run.checkpoints
         self.config = config
         self.identity = identity.model_copy(update={"run": run.id})
+        self.stop = StopRequest()
         self.saved_at = self.counted_from = time.perf_counter()
 
     def is_due_by_step(self, step: int) -> bool:
@@ -120,12 +164,18 @@ def list_differences(run: Config, now: Config, extend: Sequence[str]) -> str:
     )
 
 
-def check_same_engine(run: RunDir, saved: RunIdentity, engine: Engine, extend: Sequence[str]) -> None:
-    """Raise RunError if another engine or precision would continue the run, unless `extend` names that on purpose."""
-    before = Engine(saved.engine, saved.precision)
-    if before != engine and not any(key in ("train.engine", "train.precision") for key in extend):
+def check_same_setup(run: RunDir, saved: RunIdentity, setup: TrainingSetup, extend: Sequence[str]) -> None:
+    """Raise RunError for other data and, unless `extend` names that on purpose, for another engine or precision."""
+    now = setup.identity
+    if saved.data != now.data:
         raise RunError(
-            f"{run.path}: was trained by engine {before.name} in {before.precision}, and here engine "
-            f"{engine.name} in {engine.precision} would continue it; change it on purpose with "
-            f"--extend train.engine={engine.name}"
+            f"{run.path}: the images or labels in {setup.config.data.root} are not those that the run was trained "
+            "on; resume with its own data, or train a new run"
+        )
+    engines = (saved.engine, saved.precision), (now.engine, now.precision)
+    if len(set(engines)) > 1 and not any(key in ("train.engine", "train.precision") for key in extend):
+        raise RunError(
+            f"{run.path}: was trained by engine {saved.engine} in {saved.precision}, and here engine "
+            f"{now.engine} in {now.precision} would continue it; change it on purpose with "
+            f"--extend train.engine={now.engine}"
         )

@@ -1,4 +1,4 @@
-"""What VisualDL shows of a run while it trains: curves, hyper-parameters, weights, and some training images.
+"""The record of a run for VisualDL while it trains: curves, hyper-parameters, weights, and some training images.
 
 VisualDL shows only one record file of a folder and loses what is not flushed, so a run has exactly one file,
 flushed at every epoch. metrics.csv is the record of the numbers; on a resume the file is written anew from it and from
@@ -37,19 +37,8 @@ TAGS = {
 }
 FINAL = ["learning/accuracy_val", "learning/loss_val"]  # beside the hyper-parameters, with their last value
 # The keys of a config that are hyper-parameters: not where the data lie or how often the run is saved.
-HYPER_PARAMETERS = (
-    "model.",
-    "optim.",
-    "train.epochs",
-    "train.batch_size",
-    "train.label_smoothing",
-    "train.ema",
-    "train.engine",
-    "train.precision",
-    "data.name",
-    "data.augment",
-    "seed",
-)
+TRAIN_KEYS = ("epochs", "batch_size", "label_smoothing", "ema", "engine", "precision")
+HYPER_PARAMETERS = ("model.", "optim.", *(f"train.{key}" for key in TRAIN_KEYS), "data.name", "data.augment", "seed")
 SHOWN_IMAGES = 25
 SAMPLE, BUCKETS = 100_000, 30  # values of an array in its histogram, at most; bars
 
@@ -63,10 +52,10 @@ class CurveWriter:
         kept = list(pictures_until(folder / FILE_NAME, int(rows[-1]["step"]))) if rows else []
         aside = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.closing(LogWriter(str(aside), file_name=FILE_NAME)) as writer:
-            writer.add_hparams(hyper_parameters(config), FINAL)
+        with contextlib.closing(LogWriter(str(aside), file_name=FILE_NAME)) as self.writer:
+            self.writer.add_hparams(hyper_parameters(config), FINAL)
             for row in rows:
-                add_row(writer, row)
+                self.add(row)
         with open(aside / FILE_NAME, "ab") as file:
             file.writelines(struct.pack("<Q", len(record)) + record for record in kept)
         folder.mkdir(exist_ok=True)
@@ -75,17 +64,18 @@ class CurveWriter:
         self.writer = appending(folder)
 
     def add(self, row: Row) -> None:
-        """Add the curves' next points."""
-        add_row(self.writer, row)
+        for (kind, column), tag in TAGS.items():
+            if kind == row["kind"] and row.get(column):
+                time = round(float(row["time"]) * 1000)
+                self.writer.add_scalar(tag, float(row[column]), int(row["step"]), walltime=time)
 
     def add_weights(self, model: paddle.nn.Layer, step: int) -> None:
         """A histogram of each matrix and kernel, of a sample of its rows where it is large."""
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 sample = parameter.detach()[:: -(-parameter.size // SAMPLE)].astype("float32").numpy()
-                self.writer.add_histogram(
-                    f"weights/{name.removesuffix('.weight')}", sample.ravel(), step, None, BUCKETS
-                )
+                tag = f"weights/{name.removesuffix('.weight')}"
+                self.writer.add_histogram(tag, sample.ravel(), step, None, BUCKETS)
 
     def add_training_images(self, loader: Loader) -> None:
         """A grid of the first training images, as they are after augmentation, without mixup and CutMix."""
@@ -108,25 +98,12 @@ def appending(folder: Path) -> LogWriter:
         return LogWriter(str(folder), file_name=FILE_NAME)
 
 
-def add_row(writer: LogWriter, row: Row) -> None:
-    for (kind, column), tag in TAGS.items():
-        if kind == row["kind"] and row.get(column):
-            writer.add_scalar(tag, float(row[column]), int(row["step"]), walltime=round(float(row["time"]) * 1000))
-
-
 def hyper_parameters(config: Config) -> dict[str, str | int | float]:
     """The config's hyper-parameters; what is not a number is text. VisualDL's table cannot show a name with a dot."""
     values = flat(config.model_dump(mode="json"))
-    chosen = {
-        key: values[key]
-        for start in HYPER_PARAMETERS
-        for key in values
-        if key.startswith(start) and values[key] is not None
-    }
-    return {
-        key.replace(".", "_"): value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-        for key, value in chosen.items()
-    }
+    chosen = [key for start in HYPER_PARAMETERS for key in values if key.startswith(start) and values[key] is not None]
+    plain = {key: values[key] if type(values[key]) in (int, float) else str(values[key]) for key in chosen}
+    return {key.replace(".", "_"): value for key, value in plain.items()}
 
 
 def pictures_until(path: Path, step: int) -> Iterator[bytes]:

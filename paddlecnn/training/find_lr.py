@@ -7,7 +7,7 @@ smoothed training loss is read, which needs no validation.
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import math
 from dataclasses import dataclass
 from itertools import chain, count, islice
@@ -20,11 +20,8 @@ from paddlecnn.config import Config, Constant
 from paddlecnn.errors import ConfigError
 from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.optim import build_optimizer
-from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.setup import TrainingSetup, build_training
 from paddlecnn.training.state import StepSums, TrainState
-
-logger = logging.getLogger(__name__)
 
 SMOOTHING = 0.95  # decay of the moving average of the loss
 DIVERGED = 3.0  # the test ends when the smoothed loss exceeds its minimum by this factor
@@ -38,7 +35,7 @@ class RangeTest:
     rates: list[float]
     losses: list[float]  # mean loss of the step's batch, before the update with the step's rate
     smoothed: list[float]
-    diverged: bool
+    diverged: bool = False
 
     @property
     def lowest(self) -> float:
@@ -76,20 +73,18 @@ def range_test(setup: TrainingSetup, start: float, factor: float, steps: int) ->
     state.optimizer = build_optimizer(setup.model, setup.config.optim, state.schedule)
     setup.model.train()
     batches = islice(chain.from_iterable(map(setup.train.epoch, count())), steps)
-    rates: list[float] = []
-    losses: list[float] = []
-    smoothed: list[float] = []
+    test = RangeTest([], [], [])
     average = 0.0
     for batch in tqdm(batches, total=steps, unit="step", leave=False, disable=None):
         sums = StepSums()
-        state.step(batch, len(batch.indices), sums, StepProfiler())
+        state.step(batch, len(batch.indices), sums)
         loss = float(sums.loss.numpy()) / len(batch.indices)
         if not math.isfinite(loss):
-            return RangeTest(rates, losses, smoothed, diverged=True)
+            return dataclasses.replace(test, diverged=True)
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
-        rates.append(state.progress.lr)
-        losses.append(loss)
-        smoothed.append(average / (1 - SMOOTHING ** len(losses)))  # an average of few steps would be too small
-        if smoothed[-1] > DIVERGED * min(smoothed):
-            return RangeTest(rates, losses, smoothed, diverged=True)
-    return RangeTest(rates, losses, smoothed, diverged=False)
+        test.rates.append(state.progress.lr)
+        test.losses.append(loss)
+        test.smoothed.append(average / (1 - SMOOTHING ** len(test.losses)))  # that of few steps would be too small
+        if test.smoothed[-1] > DIVERGED * min(test.smoothed):
+            return dataclasses.replace(test, diverged=True)
+    return test

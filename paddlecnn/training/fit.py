@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
 
 import paddle
 
@@ -17,45 +14,22 @@ from paddlecnn.data.pipeline.prefetch import one_ahead
 from paddlecnn.errors import UserError
 from paddlecnn.evaluation.metrics import predict_logits, score
 from paddlecnn.runs.state import EpochRecord, Scores
-from paddlecnn.training.checkpointer import Checkpointer
+from paddlecnn.training.checkpointer import Checkpointer, TrainingStopped
 from paddlecnn.training.logger import MetricLogger
-from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import StepSums, TrainState
-
-
-class TrainingStopped(UserError):
-    """Training ended before its last epoch, by a signal; a checkpoint has been written."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 class LossNotFinite(UserError):
     """The loss became NaN or infinite; no checkpoint contains the result."""
 
 
-class StopRequest:
-    """The number of the signal that asked to stop; 0 if there was none."""
-
-    signal_number = 0
-
-
-def fit(
-    state: TrainState,
-    train: Loader,
-    val: Loader,
-    logger: MetricLogger,
-    checkpointer: Checkpointer,
-    stop: StopRequest,
-    profiler: StepProfiler,
-) -> None:
+def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, checkpointer: Checkpointer) -> None:
     """Train from the current progress to the end of the run."""
     progress, config = state.progress, state.config.train
     min_delta = config.early_stop.min_delta if config.early_stop else 0.0
     while not progress.finished:
         started, done_before = time.perf_counter(), progress.this_epoch.images
-        stopping = train_epoch(state, train, logger, checkpointer, stop, profiler)
+        stopping = train_epoch(state, train, logger, checkpointer)
         seconds, images = time.perf_counter() - started, progress.this_epoch.images - done_before
         scores = validate(state, val)
         value, name = (scores.loss, "validation loss") if scores else (state.largest_weight(), "largest weight")
@@ -72,13 +46,12 @@ def fit(
         is_best = progress.end_epoch(record, config.monitor, min_delta)
         stop_early = config.early_stop is not None and progress.epochs_since_best >= config.early_stop.patience
         progress.finished = stop_early or progress.epoch >= config.epochs
-        logger.log_validation(record)
-        logger.log_weights(state.model, record.step)
+        logger.log_epoch(record, state.model)
         checkpointer.save(state, logger.position(), is_best)
         logger.report_epoch(record, is_best, time.perf_counter() - started)
         if stopping and not progress.finished:
-            raise stopped(state, logger, stop)
-    profiler.finish()
+            raise stopped(state, checkpointer)
+    state.profiler.finish()
 
 
 def validate(state: TrainState, val: Loader) -> Scores | None:
@@ -90,37 +63,32 @@ def validate(state: TrainState, val: Loader) -> Scores | None:
         return score(predict_logits(model, val, "validation", state.autocast), val.dataset.labels)
 
 
-def train_epoch(
-    state: TrainState,
-    loader: Loader,
-    logger: MetricLogger,
-    checkpointer: Checkpointer,
-    stop: StopRequest,
-    profiler: StepProfiler,
-) -> bool:
+def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpointer: Checkpointer) -> bool:
     """Train the rest of the current epoch. Returns whether a signal asked to stop during its last step.
 
     Losses are summed on the device. The host waits for the device only where it needs the numbers: at a logged
     step, at a checkpoint and at the end of the epoch. With several processes a signal takes effect there, too.
     """
     state.model.train()
-    progress = state.progress
+    progress, profiler = state.progress, state.profiler
     batches = one_ahead(loader.epoch(progress.epoch, start=progress.step_in_epoch))
     sums, images, stopping = StepSums(), 0, False
     with logger.epoch_bar(progress, len(loader)) as bar, contextlib.closing(batches):
         while progress.step_in_epoch < len(loader):
             with profiler("data"):
                 batch = next(batches)
-            size = images_in_step(loader, progress.step_in_epoch)
+            # Over all processes; the last step of an epoch may have fewer.
+            size = min(loader.batch_size, len(loader.dataset) - progress.step_in_epoch * loader.batch_size)
             is_logged = logger.is_logged(progress.step + 1)
-            norm = state.step(batch, size, sums, profiler, want_norm=is_logged)
+            norm = state.step(batch, size, sums, want_norm=is_logged)
             images += size
             is_end = progress.step_in_epoch == len(loader)
-            alone = distributed.world_size() == 1 and (stop.signal_number or checkpointer.is_due(progress.step))
+            asked = checkpointer.stop.signal_number or checkpointer.is_due(progress.step)
+            alone = asked and distributed.world_size() == 1
             with profiler("logging"):
                 bar.update()
                 if is_logged or is_end or checkpointer.is_due_by_step(progress.step) or alone:
-                    stopping, saving = read_sums(state, sums, images, stop, checkpointer)
+                    stopping, saving = read_sums(state, sums, images, checkpointer)
                     sums, images = StepSums(), 0
                     if is_logged:
                         logger.log_step(progress, norm, bar)
@@ -129,30 +97,23 @@ def train_epoch(
                         check_finite(state.largest_weight(), "largest weight", state, checkpointer)
                         checkpointer.save(state, logger.position())
                         if stopping:
-                            raise stopped(state, logger, stop)
+                            raise stopped(state, checkpointer)
             profiler.end_step()
     return stopping
 
 
-def read_sums(
-    state: TrainState, sums: StepSums, images: int, stop: StopRequest, checkpointer: Checkpointer
-) -> tuple[bool, bool]:
+def read_sums(state: TrainState, sums: StepSums, images: int, checkpointer: Checkpointer) -> tuple[bool, bool]:
     """Add the sums of the last steps, over all processes, to the progress: one collective, one read of the device.
 
     Returns whether any process was asked to stop, and whether a checkpoint is due. Raises LossNotFinite.
     """
-    flags = paddle.to_tensor([float(stop.signal_number), float(checkpointer.is_due(state.progress.step))], "float64")
-    values = distributed.all_reduce_sum(paddle.concat([paddle.stack([sums.loss, sums.correct]), flags])).numpy()
-    loss, correct, stopping, saving = values.tolist()
+    flags = [float(checkpointer.stop.signal_number), float(checkpointer.is_due(state.progress.step))]
+    values = paddle.concat([paddle.stack([sums.loss, sums.correct]), paddle.to_tensor(flags, "float64")])
+    loss, correct, stopping, saving = distributed.all_reduce_sum(values).numpy().tolist()
     check_finite(loss, "loss", state, checkpointer)
     state.progress.since_log.add(loss, int(correct), images)
     state.progress.this_epoch.add(loss, int(correct), images)
     return bool(stopping), bool(saving)
-
-
-def images_in_step(loader: Loader, step: int) -> int:
-    """The number of images in a step over all processes; the last step of an epoch may have fewer."""
-    return min(loader.batch_size, len(loader.dataset) - step * loader.batch_size)
 
 
 def check_finite(value: float, name: str, state: TrainState, checkpointer: Checkpointer) -> None:
@@ -167,35 +128,9 @@ def check_finite(value: float, name: str, state: TrainState, checkpointer: Check
     )
 
 
-def stopped(state: TrainState, logger: MetricLogger, stop: StopRequest) -> TrainingStopped:
-    """The error that ends a run on a signal."""
-    number = stop.signal_number or signal.SIGTERM  # another process of the job may have received it
+def stopped(state: TrainState, checkpointer: Checkpointer) -> TrainingStopped:
+    run = checkpointer.folder.parent
     return TrainingStopped(
-        f"stopped at step {state.progress.step:,} with a checkpoint; --resume {logger.run.path} continues from there",
-        exit_code=128 + number,
+        f"stopped at step {state.progress.step:,} with a checkpoint; --resume {run} continues from there",
+        checkpointer.stop,
     )
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Record the first SIGINT or SIGTERM within this context; a second one has its usual effect."""
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
-        yield request
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: object) -> None:
-        request.signal_number = number
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield request
-    finally:
-        restore()

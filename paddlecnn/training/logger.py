@@ -71,70 +71,48 @@ class MetricLogger:
         bar.set_postfix_str(summary)
         if not self.writes:
             return
-        self.curves.add(
-            self.metrics.add(
-                "train",
-                progress.epoch + 1,
-                progress.step,
-                loss=means.loss,
-                top1=means.top1,
-                lr=progress.lr,
-                images_per_second=speed,
-                grad_norm=math.nan if norm is None else float(norm.numpy()),
-            )
-        )
+        values = {"loss": means.loss, "top1": means.top1, "lr": progress.lr, "images_per_second": speed}
+        values["grad_norm"] = math.nan if norm is None else float(norm.numpy())
+        self.curves.add(self.metrics.add("train", progress.epoch + 1, progress.step, **values))
         if not sys.stderr.isatty() and now - self.line_at >= SECONDS_BETWEEN_LINES:
             self.line_at = now
-            log.info(
-                "epoch %d/%d, step %d/%d: %s",
-                progress.epoch + 1,
-                self.config.epochs,
-                progress.step_in_epoch,
-                self.steps,
-                summary,
-            )
+            place = f"epoch {progress.epoch + 1}/{self.config.epochs}, step {progress.step_in_epoch}/{self.steps}"
+            log.info("%s: %s", place, summary)
 
-    def log_validation(self, record: EpochRecord) -> None:
-        """Log the validation of a finished epoch."""
-        if self.writes and record.val is not None:
-            self.curves.add(
-                self.metrics.add("val", record.epoch, record.step, loss=record.val.loss, top1=record.val.top1)
-            )
-
-    def log_weights(self, model: paddle.nn.Layer, step: int) -> None:
-        """Histograms of the weights, once an epoch."""
-        if self.writes:
-            self.curves.add_weights(model, step)
-
-    def show_training_images(self, loader: Loader) -> None:
-        """Some augmented images, at the start of a run."""
-        if self.writes:
-            self.curves.add_training_images(loader)
+    def log_epoch(self, record: EpochRecord, model: paddle.nn.Layer) -> None:
+        """Log the validation of a finished epoch, and histograms of the weights."""
+        if not self.writes:
+            return
+        if record.val is not None:
+            scores = {"loss": record.val.loss, "top1": record.val.top1}
+            self.curves.add(self.metrics.add("val", record.epoch, record.step, **scores))
+        self.curves.add_weights(model, record.step)
 
     def report_epoch(self, record: EpochRecord, is_best: bool, seconds: float) -> None:
         """One line for a finished epoch. seconds: its whole duration, from which the time left is estimated."""
         self.line_at = time.perf_counter()
-        if self.writes:
-            left = (self.config.epochs - record.epoch) * seconds
-            log.info(
-                "epoch %d/%d  train loss %.4g top-1 %.2f%%%s  lr %.4g  %s, %s images/s%s%s",
-                record.epoch,
-                self.config.epochs,
-                record.train.loss,
-                100 * record.train.top1,
-                f"  val loss {record.val.loss:.4g} top-1 {record.val.top1:.2%}" if record.val else "",
-                record.lr,
-                duration(seconds),
-                f"{record.images_per_second:,.0f}",
-                f", {duration(left)} left" if left else "",
-                "  best so far" if is_best and record.val and self.config.monitor != "last" else "",
-            )
+        if not self.writes:
+            return
+        train, val, epochs = record.train, record.val, self.config.epochs
+        line = f"epoch {record.epoch}/{epochs}  train loss {train.loss:.4g} top-1 {train.top1:.2%}"
+        if val:
+            line += f"  val loss {val.loss:.4g} top-1 {val.top1:.2%}"
+        line += f"  lr {record.lr:.4g}  {duration(seconds)}, {record.images_per_second:,.0f} images/s"
+        if record.epoch < epochs:
+            line += f", {duration((epochs - record.epoch) * seconds)} left"
+        if is_best and val and self.config.monitor != "last":
+            line += "  best so far"
+        log.info("%s", line)
 
-    def list_excluded(self, excluded: list[tuple[str, str]]) -> None:
-        """Write excluded.csv: each training image that is left out, and the reason."""
-        if self.writes and excluded:
+    def log_start(self, excluded: list[tuple[str, str]], augmented: Loader | None) -> None:
+        """Write excluded.csv: each training image that is left out, and the reason; show some augmented images."""
+        if not self.writes:
+            return
+        if excluded:
             with written_aside(self.run.path / "excluded.csv") as aside, open(aside, "w", newline="") as file:
                 csv.writer(file).writerows([("id", "reason"), *excluded])
+        if augmented:
+            self.curves.add_training_images(augmented)
 
     def position(self) -> LogPosition | None:
         """The end of metrics.csv so far, for a checkpoint. Curves and metrics before it survive a kill."""

@@ -27,7 +27,6 @@ class BlockedMomentum(paddle.optimizer.Momentum):
 
     @paddle.no_grad()
     def step(self) -> None:
-        """Update all weights that have a gradient."""
         trained = [(group, p) for group in self._param_groups for p in group["params"] if p.grad is not None]
         factor, self.gradient_factor = self.gradient_factor, None
         velocities = self._accumulators[self._velocity_acc_str]  # Paddle's first step with a weight makes its velocity

@@ -138,7 +138,8 @@ def gradient_norm(parameters: list[paddle.Tensor]) -> paddle.Tensor:
     The product of a vector with itself runs in the math library: on a CPU that is far faster than Paddle's own
     norms and clipping, which would take longer than the update itself (`--profile` shows it).
     """
-    flat = [gradient.flatten() for gradient in gradients_of(parameters)]
+    # A branch that a batch does not reach has no gradient.
+    flat = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
     return paddle.stack([paddle.matmul(gradient, gradient) for gradient in flat]).astype("float64").sum().sqrt()
 
 
@@ -151,11 +152,6 @@ def clip_gradients(
         optimizer.gradient_factor = factor
     else:
         scale_gradients(parameters, factor)
-
-
-def gradients_of(parameters: list[paddle.Tensor]) -> list[paddle.Tensor]:
-    """The gradients of those parameters that have one: a branch that a batch does not reach has none."""
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def biases_and_norms(model: paddle.nn.Layer) -> set[str]:

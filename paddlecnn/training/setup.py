@@ -16,7 +16,7 @@ from paddlecnn import distributed
 from paddlecnn.config import Config, Preprocess
 from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.inspection import filter_readable
-from paddlecnn.data.base import Dataset, Splits
+from paddlecnn.data.base import Splits
 from paddlecnn.data.datasets import defaults, open_dataset
 from paddlecnn.data.pipeline.features import FeatureLoader, FrozenFeatures, Unit, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
@@ -32,6 +32,8 @@ from paddlecnn.runs.user_module import load_module
 from paddlecnn.training.init_from import preprocess_for, take_over
 
 logger = logging.getLogger(__name__)
+
+FIRST_IMAGES = 5000  # without augmentation, for a network that starts from statistics of its input
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def build_training(config: Config, engine_name: str | None = None, start: Checkp
     readable, excluded = filter_readable(splits.train)
     report_excluded(excluded)
     splits = dataclasses.replace(splits, train=readable)
-    model = build_model(config, len(readable.classes))
+    paddle.seed(random_seed(config.seed, "initial weights"))  # which depend on the seed alone
+    model = create_model(config.model.name, num_classes=len(readable.classes), **config.model.options)
     freeze(model, config.model.freeze)
     published: list[Preprocess] = []
     fresh: tuple[paddle.nn.Layer, ...] = ()
@@ -107,39 +110,22 @@ def build_training(config: Config, engine_name: str | None = None, start: Checkp
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
     if hasattr(model, "initialise_from") and not start and not config.model.weights:
-        model.initialise_from(first_images(splits.train, preprocess))
+        first = splits.train.subset(np.arange(min(FIRST_IMAGES, len(splits.train))))
+        model.initialise_from(next(Loader(first, preprocess, len(first)).epoch(0)).images)
     trained, features = frozen_features(model, config, preprocess, engine, training=True)
     shared: dict[str, Any] = {
         "workers": config.data.workers,
         "shard": (distributed.rank(), distributed.world_size()),
         "cache": None if features else config.data.cache,
     }
-    train = Loader(
-        splits.train,
-        preprocess,
-        config.train.batch_size,
-        augment=config.data.augment,
-        seed=config.seed,
-        shuffle=True,
-        **shared,
-    )
+    drawn: dict[str, Any] = {"augment": config.data.augment, "seed": config.seed, "shuffle": True}
+    train = Loader(splits.train, preprocess, config.train.batch_size, **drawn, **shared)
     val = Loader(splits.val, preprocess, config.train.batch_size, **shared)
     if features:
         train, val = FeatureLoader(train, features), FeatureLoader(val, features)
     return TrainingSetup(
         config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module, trained, features, fresh
     )
-
-
-def build_model(config: Config, num_classes: int) -> paddle.nn.Layer:
-    """The config's model with its initial weights, which depend on the seed alone."""
-    paddle.seed(random_seed(config.seed, "initial weights"))
-    return create_model(config.model.name, num_classes=num_classes, **config.model.options)
-
-
-def first_images(dataset: Dataset, preprocess: Preprocess, count: int = 5000) -> paddle.Tensor:
-    """The first images of a data set as the network sees them, without augmentation."""
-    return next(Loader(dataset.subset(np.arange(min(count, len(dataset)))), preprocess, count).epoch(0)).images
 
 
 def layers_without(model: paddle.nn.Layer, loaded: Sequence[str]) -> tuple[paddle.nn.Layer, ...]:
@@ -176,12 +162,9 @@ def report_lost_gradients(model: paddle.nn.Layer) -> None:
 
 
 def report_excluded(excluded: list[tuple[str, str]]) -> None:
-    """Report training images that cannot be read."""
     if excluded:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
         logger.warning(
-            "%s training images cannot be read and are left out (%s); the run's excluded.csv lists them "
-            "with the reasons",
-            f"{len(excluded):,}",
-            names,
+            f"{len(excluded):,} training images cannot be read and are left out ({names}); the run's excluded.csv "
+            "lists them with the reasons"
         )

@@ -75,12 +75,11 @@ class TrainState:
         self.autocast_type = config.train.precision if on_gpu and config.train.precision != "float32" else None
         self.scaler = paddle.amp.GradScaler() if self.autocast_type == "float16" else None
         self.average = copy_of(model) if config.train.ema else None
+        self.profiler = StepProfiler()
         if checkpoint:
             self.restore(checkpoint)
 
-    def step(
-        self, batch: Batch, batch_size: int, sums: StepSums, profiler: StepProfiler, *, want_norm: bool = False
-    ) -> paddle.Tensor | None:
+    def step(self, batch: Batch, batch_size: int, sums: StepSums, *, want_norm: bool = False) -> paddle.Tensor | None:
         """Update the weights with this process's share of a batch of `batch_size` images.
 
         Adds the loss and the number of correct answers to `sums`. Returns the Euclidean norm of all gradients
@@ -91,15 +90,15 @@ class TrainState:
             # Each process and each part has dropout masks of its own.
             paddle.seed(random_seed(self.config.seed, "dropout", self.progress.step, index, distributed.rank()))
             with self.gradients_kept_local(is_last=index == len(parts) - 1):
-                with profiler("forward"), self.autocast():
+                with self.profiler("forward"), self.autocast():
                     logits = self.parallel_model(part.images)
                     loss = summed_cross_entropy(logits, part, self.config.train.label_smoothing)
-                with profiler("backward"):
+                with self.profiler("backward"):
                     # DataParallel averages over processes; the gradient wanted is that of the batch's mean loss.
                     scaled = loss * (distributed.world_size() / batch_size)
                     (self.scaler.scale(scaled) if self.scaler else scaled).backward()
             sums.add(loss, (logits.argmax(axis=1) == part.labels).sum())
-        with profiler("optimizer"):
+        with self.profiler("optimizer"):
             norm = self.update(want_norm)
         self.progress.step += 1
         self.progress.step_in_epoch += 1
@@ -169,33 +168,25 @@ class TrainState:
         if self.average is not None:
             optimizer |= {RAW + name: value for name, value in model.items()}
             model = {name: value.numpy() for name, value in self.average.items()}
-        return Checkpoint(
-            model,
-            optimizer,
-            RunState(**dict(identity), **dict(self.progress), metrics=metrics, scaler=self.scaler_state()),
-        )
+        scaler: Any = self.scaler.state_dict() if self.scaler else None
+        if scaler:
+            scaler["scale"] = np.atleast_1d(scaler["scale"]).tolist()  # Paddle indexes it at a resume
+        state = RunState(**dict(identity), **dict(self.progress), metrics=metrics, scaler=scaler)
+        return Checkpoint(model, optimizer, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over weights, average, optimizer and loss scaling. No step may have been taken before."""
-        raw: Arrays = {
-            name.removeprefix(RAW): value for name, value in checkpoint.optimizer.items() if name.startswith(RAW)
-        }
+        saved = checkpoint.optimizer
+        raw: Arrays = {name.removeprefix(RAW): value for name, value in saved.items() if name.startswith(RAW)}
         if self.average is not None:
             self.average = {name: paddle.to_tensor(value) for name, value in checkpoint.model.items()}
         self.model.set_state_dict({name: paddle.to_tensor(value) for name, value in (raw or checkpoint.model).items()})
-        rest = {name: value for name, value in checkpoint.optimizer.items() if not name.startswith(RAW)}
+        rest = {name: value for name, value in saved.items() if not name.startswith(RAW)}
         load_optimizer_arrays(self.model, self.optimizer, self.schedule, rest)
         if self.scaler and checkpoint.state.scaler:
-            saved = checkpoint.state.scaler
-            state: Any = {**saved, "scale": np.atleast_1d(saved["scale"])}  # version 0.1: a float
-            self.scaler.load_state_dict(state)
-
-    def scaler_state(self) -> dict[str, Any] | None:
-        """The state of the loss scaling as plain values; `scale` is a list because Paddle indexes it at a resume."""
-        if self.scaler is None:
-            return None
-        state = self.scaler.state_dict()
-        return {**state, "scale": np.atleast_1d(state["scale"]).tolist()}
+            scaler: Any = dict(checkpoint.state.scaler)
+            scaler["scale"] = np.atleast_1d(scaler["scale"])  # version 0.1: a float
+            self.scaler.load_state_dict(scaler)
 
 
 def progress_of(checkpoint: Checkpoint | None, total_steps: int) -> Progress:
@@ -212,7 +203,6 @@ def progress_of(checkpoint: Checkpoint | None, total_steps: int) -> Progress:
 
 
 def copy_of(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
-    """The model's state_dict, copied."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 

@@ -17,9 +17,16 @@ from paddlecnn.files import write_json
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.runs.state import BestEpoch, Progress, RunState
-from paddlecnn.training.checkpointer import Checkpointer, check_same_config, check_same_engine, checkpoint_to_resume
-from paddlecnn.training.fit import TrainingStopped, fit, stop_on_signals
+from paddlecnn.runs.state import BestEpoch, Progress
+from paddlecnn.training.checkpointer import (
+    Checkpointer,
+    TrainingStopped,
+    check_same_config,
+    check_same_setup,
+    checkpoint_to_resume,
+    stop_on_signals,
+)
+from paddlecnn.training.fit import fit
 from paddlecnn.training.init_from import Source, read_source, trained_on_others
 from paddlecnn.training.initial_scale import scale_fresh_layers
 from paddlecnn.training.logger import MetricLogger
@@ -72,22 +79,20 @@ def train_on(
     checkpoint = checkpoint_to_resume(run) if run else None
     source = read_source(init_from) if init_from and not run else None
     start = source.checkpoint if source else checkpoint or (run.load_initial() if run else None)
-    # auto is the engine of the run that is resumed, unless the user extends it to another one.
-    keep = checkpoint and config.train.engine == "auto" and "train.engine" not in extend
-    setup = build_training(config, checkpoint.state.engine if checkpoint and keep else None, start)
+    own_engine = None  # auto is the engine of the run that is resumed, unless the user extends it to another one
+    if checkpoint and config.train.engine == "auto" and "train.engine" not in extend:
+        own_engine = checkpoint.state.engine
+    setup = build_training(config, own_engine, start)
     if run is None:
         run = create_run(path, setup, device, source)
     if checkpoint:
-        check_same_data(run, checkpoint.state, setup)
-        check_same_engine(run, checkpoint.state, setup.engine, extend)
+        check_same_setup(run, checkpoint.state, setup, extend)
     if extend and distributed.rank() == 0:
         run.replace_config(config)
-    if checkpoint and is_complete(checkpoint.state, config, extend):
-        logger.info(
-            "%s: already finished, after %d epochs; --extend train.epochs=N continues it",
-            run.path,
-            checkpoint.state.epoch,
-        )
+    # All epochs are done, or early stopping ended the run and stays in force.
+    if checkpoint and (checkpoint.state.epoch >= config.train.epochs or (checkpoint.state.finished and not extend)):
+        text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
+        logger.info(text, run.path, checkpoint.state.epoch)
         return finished(run, checkpoint.state)
     if runtime.denormals_are_zero():
         logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
@@ -95,23 +100,9 @@ def train_on(
         progress = train_to_the_end(setup, run, checkpoint, profile)
         if distributed.rank() == 0:
             run.drop_initial()
-            record_cost(run, progress, device)
+            cost = {"training_seconds": round(progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
+            write_json(run.environment, run.read_environment() | cost)
     return finished(run, progress)
-
-
-def check_same_data(run: RunDir, saved: RunState, setup: TrainingSetup) -> None:
-    """Raise RunError if the images or labels are not those that the run was trained on."""
-    if saved.data != setup.identity.data:
-        raise RunError(
-            f"{run.path}: the images or labels in {setup.config.data.root} are not those that the run was trained "
-            "on; resume with its own data, or train a new run"
-        )
-
-
-def record_cost(run: RunDir, progress: Progress, device: str) -> None:
-    """Add the time and the memory that training took to environment.json."""
-    cost = {"training_seconds": round(progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
-    write_json(run.environment, run.read_environment() | cost)
 
 
 def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None) -> RunDir:
@@ -139,11 +130,6 @@ def finished(run: RunDir, progress: Progress) -> FinishedRun:
     return FinishedRun(run, progress.best)
 
 
-def is_complete(progress: Progress, config: Config, extend: Sequence[str]) -> bool:
-    """Whether nothing is left to train: all epochs are done, or early stopping ended the run and stays in force."""
-    return progress.epoch >= config.train.epochs or (progress.finished and not extend)
-
-
 def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint | None, profile: int) -> Progress:
     """Train from the checkpoint, or from the beginning. Returns the final progress."""
     compute_features(setup)
@@ -154,19 +140,10 @@ def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint |
     checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
     position = checkpoint.state.metrics if checkpoint else None
     metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
-    with contextlib.closing(metric_logger), stop_on_signals() as stop, out_of_memory_explained(setup):
-        metric_logger.list_excluded(setup.excluded)
-        if checkpoint is None:
-            metric_logger.show_training_images(setup.train)
-        fit(
-            state,
-            setup.train,
-            setup.val,
-            metric_logger,
-            checkpointer,
-            stop,
-            StepProfiler(profile, run.path / "profile"),
-        )
+    with contextlib.closing(metric_logger), stop_on_signals() as checkpointer.stop, out_of_memory_explained(setup):
+        metric_logger.log_start(setup.excluded, setup.train if checkpoint is None else None)
+        state.profiler = StepProfiler(profile, run.path / "profile")
+        fit(state, setup.train, setup.val, metric_logger, checkpointer)
     return state.progress
 
 
@@ -180,7 +157,7 @@ def compute_features(setup: TrainingSetup) -> None:
             raise TrainingStopped(
                 f"stopped with {len(setup.missing_features()):,} views of images left to compute; what is computed is "
                 f"kept in {setup.features.store.folder}",
-                exit_code=128 + stop.signal_number,
+                stop,
             )
 
 
@@ -197,16 +174,10 @@ def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False,
     for seed in range(config.seed, config.seed + count):
         logger.info("seed %d", seed)
         folder = path / f"seed-{seed}"
-        finished.append(
-            train_run(config.model_copy(update={"seed": seed}), folder, resume=resume and folder.exists(), **options)
-        )
-    write_json(
-        path / "seeds.json",
-        {
-            "seeds": [one.run.config.seed for one in finished],
-            **{name: spread([getattr(one.best, name) for one in finished]) for name in ("loss", "top1")},
-        },
-    )
+        one = config.model_copy(update={"seed": seed})
+        finished.append(train_run(one, folder, resume=resume and folder.exists(), **options))
+    scores = {name: spread([getattr(one.best, name) for one in finished]) for name in ("loss", "top1")}
+    write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished], **scores})
     return finished
 
 

@@ -11,7 +11,6 @@ from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model, freeze
 from paddlecnn.training.optim import build_optimizer, build_schedule, optimizer_arrays
-from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import StepSums, TrainState
 
 STEPS, EPOCHS = 4, 5
@@ -158,7 +157,7 @@ def test_clipping_scales_all_gradients_to_the_norm_and_only_when_it_is_exceeded(
     state = TrainState(model, config, steps_per_epoch=1)
     before = [parameter.numpy() for parameter in model.parameters()]
     batch = Batch(paddle.ones([4, 3, 32, 32]) * 20, paddle.to_tensor([0, 1, 2, 3]), np.arange(4))
-    norm = state.step(batch, 4, StepSums(), StepProfiler(), want_norm=True).item()
+    norm = state.step(batch, 4, StepSums(), want_norm=True).item()
     moved = np.sqrt(
         sum(
             ((new.numpy() - old).astype(np.float64) ** 2).sum()

@@ -14,7 +14,6 @@ from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.models import create_model
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.state import RunIdentity, RunState
-from paddlecnn.training.profile import StepProfiler
 from paddlecnn.training.state import StepSums, TrainState
 
 IDENTITY = RunIdentity(
@@ -92,7 +91,7 @@ def test_a_step_on_a_gpu_is_the_step_on_a_cpu(gpu):
         images = np.random.default_rng(0).standard_normal((8, 3, 32, 32)).astype(np.float32)
         batch = Batch(paddle.to_tensor(images), paddle.to_tensor(np.arange(8)), np.arange(8))
         state = TrainState(model, config, steps_per_epoch=1)
-        state.step(batch, 8, StepSums(), StepProfiler())
+        state.step(batch, 8, StepSums())
         weights[device] = {name: value.numpy() for name, value in model.state_dict().items()}
     for name, value in weights["cpu"].items():
         np.testing.assert_allclose(weights[gpu][name], value, rtol=1e-3, atol=1e-5, err_msg=name)

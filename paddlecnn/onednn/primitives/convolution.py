@@ -7,37 +7,25 @@ Forward, data gradient and weight gradient each choose their own layouts ("any")
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, DataType, Query
-from paddlecnn.onednn.builder import Builder
 from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
-from paddlecnn.onednn.operations import Convolution
 from paddlecnn.onednn.primitives.eltwise import relu_backward, relu_in_place
+from paddlecnn.onednn.primitives.kernel import Kernel, require_shape
 from paddlecnn.onednn.primitives.taps import SMALL, SMALL_BFLOAT16_WEIGHTS, Taps, hwnc
 
 
-class ConvolutionKernel:
+class ConvolutionKernel(Kernel):
     source: Value  # for the gradient of the weights
-
-    def __init__(self, operation: Convolution, builder: Builder):
-        self.operation, self.builder = operation, builder
-        self.tap_weights: Value | None = None
-        self.result: Value | None = None
+    tap_weights: Value | None = None  # for the gradient of the source
+    result: Value | None = None  # for the gradient of the ReLU
 
     def forward(self, source: Value) -> Value:
         op, b = self.operation, self.builder
-        if len(source.desc.shape) != 4 or source.desc.shape[1] != op.weight[1] * op.groups:
-            raise Unsupported(f"an input of shape {list(source.desc.shape)}")
+        require_shape(source, 4, op.weight[1] * op.groups)
         self.set_geometry(*source.desc.shape)
+        descs = (self.any(self.input_shape), self.any(self.weight_shape), self.bias_desc, self.any(self.output_shape))
         self.hint = PrimitiveDesc.create(
-            "convolution_forward",
-            b.prop_kind,
-            AlgKind.CONVOLUTION_DIRECT,
-            self.any(self.input_shape),
-            self.any(self.weight_shape),
-            self.bias_desc,
-            self.any(self.output_shape),
-            *self.geometry,
-            relu=op.relu,
+            "convolution_forward", b.prop_kind, AlgKind.CONVOLUTION_DIRECT, *descs, *self.geometry, relu=op.relu
         )
         if self.taps.suit(SMALL):
             return self.forward_by_taps(source)
@@ -69,7 +57,7 @@ class ConvolutionKernel:
     def keep_for_backward(self, source: Value, result: Value) -> Value:
         """The result; what the backward pass reads is kept, and the source is otherwise released."""
         op, training = self.operation, self.builder.training
-        if training and op.trains:
+        if training and op.trained:
             self.source = source
         else:
             source.release()
@@ -81,21 +69,19 @@ class ConvolutionKernel:
         """The gradient of the source if it is wanted. Weight and bias gradients go to Paddle's tensors."""
         if self.result is not None:
             gradient = relu_backward(self.builder, gradient, self.result)
-            self.result.release()
         small = SMALL_BFLOAT16_WEIGHTS if self.builder.activation is DataType.BF16 else SMALL
-        if self.operation.trains:
+        if self.operation.trained:
             by_taps = self.taps.suit(small)
             gradient = self.backward_weights_by_taps(gradient) if by_taps else self.backward_weights(gradient)
             self.source.release()
         result = None
-        if wanted and self.tap_weights is not None:
-            result = self.backward_data_by_taps(gradient, self.tap_weights)
-        elif wanted:
+        if not wanted:
+            gradient.release()
+        elif self.tap_weights is None:
             result = self.backward_data(gradient)
         else:
-            gradient.release()
-        if self.tap_weights is not None:
-            self.tap_weights.release()
+            result = self.taps.backward_data(self.builder, gradient, self.tap_weights)
+        self.builder.release(self.tap_weights)
         return result
 
     def backward_weights(self, gradient: Value) -> Value:
@@ -115,9 +101,7 @@ class ConvolutionKernel:
         if not direct:
             b.reorder(b.backward, "weight gradient", result, target)
             result.release()
-        for value in (source, target, bias):
-            if value is not None:
-                value.release()
+        b.release(source, target, bias)
         return gradient
 
     def backward_weights_by_taps(self, gradient: Value) -> Value:
@@ -126,9 +110,8 @@ class ConvolutionKernel:
         source = b.borrow(b.backward, "convolution source", self.source, hwnc(self.input_shape, b.activation))
         if op.weight_trains:
             result = self.taps.backward_weights(b, source, gradient)
-            b.reorder(
-                b.backward, "weight gradient", result, b.gradient((op.layer, "weight"), self.plain_weights, wanted=True)
-            )
+            target = b.gradient((op.layer, "weight"), self.plain_weights, wanted=True)
+            b.reorder(b.backward, "weight gradient", result, target)
             result.release()
         source.release()
         if op.bias_trains:
@@ -136,27 +119,14 @@ class ConvolutionKernel:
             self.taps.backward_bias(b, gradient, target)
         return gradient
 
-    def backward_data_by_taps(self, gradient: Value, weights: Value) -> Value:
-        b = self.builder
-        gradient = b.to_layout(b.backward, "gradient", gradient, hwnc(self.output_shape, b.activation))
-        result = self.taps.backward_data(b, gradient, weights)
-        gradient.release()
-        return result
-
     def choose_backward_weights(self) -> PrimitiveDesc:
         """With the source as it lies, or in the layout that the primitive likes best."""
 
+        outputs = (MemoryDesc.any(self.weight_shape, DataType.F32), self.bias_desc, self.any(self.output_shape))
+
         def create(source: MemoryDesc) -> PrimitiveDesc:
-            return PrimitiveDesc.create(
-                "convolution_backward_weights",
-                AlgKind.CONVOLUTION_DIRECT,
-                source,
-                MemoryDesc.any(self.weight_shape, DataType.F32),
-                self.bias_desc,
-                self.any(self.output_shape),
-                *self.geometry,
-                self.hint,
-            )
+            name, algorithm = "convolution_backward_weights", AlgKind.CONVOLUTION_DIRECT
+            return PrimitiveDesc.create(name, algorithm, source, *outputs, *self.geometry, self.hint)
 
         try:
             return create(self.source.desc)
@@ -165,37 +135,22 @@ class ConvolutionKernel:
 
     def backward_data(self, gradient: Value) -> Value:
         b = self.builder
-        desc = PrimitiveDesc.create(
-            "convolution_backward_data",
-            AlgKind.CONVOLUTION_DIRECT,
-            self.any(self.input_shape),
-            self.any(self.weight_shape),
-            self.any(self.output_shape),
-            *self.geometry,
-            self.hint,
-        )
+        descs = (self.any(self.input_shape), self.any(self.weight_shape), self.any(self.output_shape))
+        name, algorithm = "convolution_backward_data", AlgKind.CONVOLUTION_DIRECT
+        desc = PrimitiveDesc.create(name, algorithm, *descs, *self.geometry, self.hint)
         gradient = b.to_layout(b.backward, "gradient", gradient, self.query(desc, Query.DIFF_DST_MD))
         weights = b.borrow(b.backward, "weights", self.weights, self.query(desc, Query.WEIGHTS_MD))
         result = b.value(self.query(desc, Query.DIFF_SRC_MD))
-        b.execute(
-            b.backward,
-            "convolution backward data",
-            desc,
-            {Arg.DIFF_DST: gradient, Arg.WEIGHTS: weights, Arg.DIFF_SRC: result},
-        )
-        weights.release()
-        gradient.release()
+        arguments = {Arg.DIFF_DST: gradient, Arg.WEIGHTS: weights, Arg.DIFF_SRC: result}
+        b.execute(b.backward, "convolution backward data", desc, arguments)
+        b.release(weights, gradient)
         return result
 
     def set_geometry(self, samples: int, channels: int, height: int, width: int) -> None:
         op = self.operation
         before, after = op.padding.resolve((height, width), op.weight[2:], op.stride)
-        rows, columns = (
-            (n + p + q - d * (k - 1) - 1) // s + 1
-            for n, k, s, d, p, q in zip(
-                (height, width), op.weight[2:], op.stride, op.dilation, before, after, strict=True
-            )
-        )
+        sides = zip((height, width), op.weight[2:], op.stride, op.dilation, before, after, strict=True)
+        rows, columns = ((n + p + q - d * (k - 1) - 1) // s + 1 for n, k, s, d, p, q in sides)
         if min(rows, columns) < 1:
             raise Unsupported(f"an input of {height}x{width} is smaller than the kernel")
         self.input_shape, self.output_shape = (samples, channels, height, width), (samples, op.weight[0], rows, columns)

@@ -4,69 +4,51 @@ from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, PropKind
 from paddlecnn.onednn.builder import Builder
-from paddlecnn.onednn.handles import PrimitiveDesc
+from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
 from paddlecnn.onednn.memory import Value
-from paddlecnn.onednn.operations import Activation
+from paddlecnn.onednn.primitives.kernel import Kernel
 
 ALGORITHMS = {"relu": AlgKind.RELU, "gelu_erf": AlgKind.GELU_ERF, "gelu_tanh": AlgKind.GELU_TANH}
 
 
-class ActivationKernel:
+class ActivationKernel(Kernel):
     """A ReLU or GELU that no operation before it takes along."""
-
-    source: Value  # for the backward pass
-
-    def __init__(self, operation: Activation, builder: Builder):
-        self.algorithm, self.builder = ALGORITHMS[operation.kind], builder
 
     def forward(self, source: Value) -> Value:
         b = self.builder
-        self.hint = PrimitiveDesc.create(
-            "eltwise_forward", b.prop_kind, self.algorithm, source.desc, source.desc, 0.0, 0.0
-        )
-        result = b.value(source.desc)
-        b.execute(b.forward, "activation forward", self.hint, {Arg.SRC: source, Arg.DST: result})
-        if b.training:
-            self.source = source
-        else:
-            source.release()
-        return result
+        self.hint = create_forward(b.prop_kind, ALGORITHMS[self.operation.kind], source.desc)
+        return self.execute_forward("activation forward", {Arg.SRC: source, Arg.DST: b.value(source.desc)}, [Arg.SRC])
 
     def backward(self, gradient: Value, wanted: bool) -> Value:
-        b = self.builder
-        gradient = b.to_layout(b.backward, "gradient", gradient, self.source.desc)
-        desc = PrimitiveDesc.create(
-            "eltwise_backward", self.algorithm, gradient.desc, gradient.desc, self.source.desc, 0.0, 0.0, self.hint
-        )
-        result = b.value(gradient.desc)
-        b.execute(
-            b.backward,
-            "activation backward",
-            desc,
-            {Arg.SRC: self.source, Arg.DIFF_DST: gradient, Arg.DIFF_SRC: result},
-        )
-        self.source.release()
-        gradient.release()
-        return result
+        b, source = self.builder, self.kept[Arg.SRC].desc
+        gradient = b.to_layout(b.backward, "gradient", gradient, source)
+        desc = create_backward(ALGORITHMS[self.operation.kind], gradient.desc, source, self.hint)
+        return self.execute_backward("activation backward", desc, gradient, gradient.desc)
+
+
+def create_forward(prop_kind: PropKind, algorithm: AlgKind, desc: MemoryDesc) -> PrimitiveDesc:
+    return PrimitiveDesc.create("eltwise_forward", prop_kind, algorithm, desc, desc, 0.0, 0.0)
+
+
+def create_backward(algorithm: AlgKind, gradient: MemoryDesc, data: MemoryDesc, hint: PrimitiveDesc) -> PrimitiveDesc:
+    return PrimitiveDesc.create("eltwise_backward", algorithm, gradient, gradient, data, 0.0, 0.0, hint)
 
 
 def relu_in_place(builder: Builder, value: Value) -> None:
-    desc = PrimitiveDesc.create(
-        "eltwise_forward", PropKind.FORWARD_INFERENCE, AlgKind.RELU, value.desc, value.desc, 0.0, 0.0
-    )
+    desc = create_forward(PropKind.FORWARD_INFERENCE, AlgKind.RELU, value.desc)
     builder.execute(builder.forward, "ReLU forward", desc, {Arg.SRC: value, Arg.DST: value})
 
 
 def relu_backward(builder: Builder, gradient: Value, result: Value) -> Value:
-    """The gradient where `result`, the output of a ReLU (or of a max pool behind it), is positive; 0 elsewhere."""
+    """The gradient where `result`, the output of a ReLU (or of a max pool behind it), is positive; 0 elsewhere.
+
+    This takes over the caller's use of both.
+    """
     b, algorithm = builder, AlgKind.RELU_USE_DST_FOR_BWD
     gradient = b.to_layout(b.backward, "gradient", gradient, result.desc)
-    hint = PrimitiveDesc.create(
-        "eltwise_forward", PropKind.FORWARD_TRAINING, algorithm, result.desc, result.desc, 0.0, 0.0
-    )
-    desc = PrimitiveDesc.create(
-        "eltwise_backward", algorithm, gradient.desc, gradient.desc, result.desc, 0.0, 0.0, hint
-    )
+    hint = create_forward(PropKind.FORWARD_TRAINING, algorithm, result.desc)
+    desc = create_backward(algorithm, gradient.desc, result.desc, hint)
     masked = b.value(gradient.desc) if gradient.lifetime is None else gradient  # never into the caller's tensor
     b.execute(b.backward, "ReLU backward", desc, {Arg.DST: result, Arg.DIFF_DST: gradient, Arg.DIFF_SRC: masked})
+    result.release()
     return masked

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from paddlecnn.onednn.bindings import Arg, DataType
 from paddlecnn.onednn.builder import Builder, Program
-from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
+from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc
 from paddlecnn.onednn.memory import Value
-from paddlecnn.onednn.operations import Linear
 from paddlecnn.onednn.primitives.eltwise import relu_backward
+from paddlecnn.onednn.primitives.kernel import Kernel, require_shape
 
 
-class LinearKernel:
+class LinearKernel(Kernel):
     source: Value  # for the backward pass
-
-    def __init__(self, operation: Linear, builder: Builder):
-        self.operation, self.builder = operation, builder
-        self.result: Value | None = None
+    result: Value | None = None  # for the gradient of the ReLU
 
     def forward(self, source: Value) -> Value:
         op, b = self.operation, self.builder
-        if len(source.desc.shape) != 2 or source.desc.shape[1] != op.weight[0]:
-            raise Unsupported(f"an input of shape {list(source.desc.shape)}")
+        require_shape(source, 2, op.weight[0])
         self.samples = source.desc.shape[0]
         source = b.to_layout(b.forward, "linear source", source, b.plain(source.desc.shape))
         weights = b.parameter((op.layer, "weight"), MemoryDesc.plain(op.weight))
@@ -49,7 +45,6 @@ class LinearKernel:
         gradient = b.to_layout(b.backward, "gradient", gradient, b.plain([self.samples, outputs], DataType.F32))
         if self.result is not None:
             gradient = relu_backward(b, gradient, self.result)
-            self.result.release()
         gradient = b.to_layout(b.backward, "linear gradient", gradient, b.plain([self.samples, outputs]))
         if op.weight_trains:
             transposed = self.source.view([inputs, self.samples], [1, inputs])
@@ -64,8 +59,7 @@ class LinearKernel:
             result = b.value(MemoryDesc.plain([self.samples, inputs]))
             transposed = self.weights.view([outputs, inputs], [1, outputs])
             matmul(b, b.backward, "linear backward data", gradient, transposed, result)
-        self.weights.release()
-        gradient.release()
+        b.release(self.weights, gradient)
         return result
 
 

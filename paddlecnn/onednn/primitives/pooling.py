@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from paddlecnn.onednn.bindings import AlgKind, Arg, Query
-from paddlecnn.onednn.builder import Builder
 from paddlecnn.onednn.handles import MemoryDesc, PrimitiveDesc, Unsupported
 from paddlecnn.onednn.memory import Value
-from paddlecnn.onednn.operations import MaxPool, Pair
+from paddlecnn.onednn.operations import Pair
 from paddlecnn.onednn.primitives.eltwise import relu_backward
+from paddlecnn.onednn.primitives.kernel import Kernel, require_shape
 
 NO_DILATION = (0, 0)
 
 
-class MaxPoolKernel:
-    def __init__(self, operation: MaxPool, builder: Builder):
-        self.operation, self.builder = operation, builder
-        self.workspace: Value | None = None
-        self.result: Value | None = None
+class MaxPoolKernel(Kernel):
+    result: Value | None = None  # for the gradient of the ReLU before the pool
 
     def forward(self, source: Value) -> Value:
         op, b = self.operation, self.builder
-        if len(source.desc.shape) != 4:
-            raise Unsupported(f"an input of shape {list(source.desc.shape)}")
+        require_shape(source, 4)
         shape, before, after = self.shapes(*source.desc.shape)
         self.geometry = (op.stride, op.kernel, NO_DILATION, before, after)
         self.source_desc = source.desc
@@ -29,35 +25,21 @@ class MaxPoolKernel:
         self.hint = PrimitiveDesc.create(
             "pooling_forward", b.prop_kind, AlgKind.POOLING_MAX, source.desc, target, *self.geometry
         )
-        result = b.value(self.hint.query(Query.DST_MD, shape, source.desc.type))
-        arguments = {Arg.SRC: source, Arg.DST: result}
-        if b.training and (workspace := self.hint.query_bytes(Query.WORKSPACE_MD)):
-            self.workspace = arguments[Arg.WORKSPACE] = b.value(workspace)
-        b.execute(b.forward, "pooling forward", self.hint, arguments)
-        source.release()
+        self.result_desc = self.hint.query(Query.DST_MD, shape, source.desc.type)
+        result = self.execute_forward("pooling forward", {Arg.SRC: source, Arg.DST: b.value(self.result_desc)})
         if b.training and op.relu_gradient:
             self.result = result.retain()
-        self.result_desc = result.desc
         return result
 
     def backward(self, gradient: Value, wanted: bool) -> Value:
         b = self.builder
         if self.result is not None:
             gradient = relu_backward(b, gradient, self.result)
-            self.result.release()
         gradient = b.to_layout(b.backward, "gradient", gradient, self.result_desc)
         desc = PrimitiveDesc.create(
             "pooling_backward", AlgKind.POOLING_MAX, self.source_desc, self.result_desc, *self.geometry, self.hint
         )
-        result = b.value(self.source_desc)
-        arguments = {Arg.DIFF_DST: gradient, Arg.DIFF_SRC: result}
-        if self.workspace is not None:
-            arguments[Arg.WORKSPACE] = self.workspace
-        b.execute(b.backward, "pooling backward", desc, arguments)
-        gradient.release()
-        if self.workspace is not None:
-            self.workspace.release()
-        return result
+        return self.execute_backward("pooling backward", desc, gradient, self.source_desc)
 
     def shapes(self, samples: int, channels: int, height: int, width: int) -> tuple[tuple[int, ...], Pair, Pair]:
         """Output shape and padding before and after; in ceil mode the last window may hang over the edge."""

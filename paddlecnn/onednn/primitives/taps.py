@@ -45,17 +45,16 @@ class Taps:
         self.taps = list(find_taps(operation.weight[2:], input_shape[2:], output_shape[2:], padding))
         plain = operation.stride == (1, 1) and operation.dilation == (1, 1) and operation.groups == 1
         wide = min(operation.weight[:2]) >= FEWEST_CHANNELS
-        everywhere = all(tap.rows > 0 and tap.columns > 0 for tap in self.taps)
-        full = any((tap.rows, tap.columns) == output_shape[2:] for tap in self.taps)
-        back = any((tap.rows, tap.columns) == input_shape[2:] for tap in self.taps)
-        self.possible = plain and wide and everywhere and full and back
+        sizes = [(tap.rows, tap.columns) for tap in self.taps]
+        covering = output_shape[2:] in sizes and input_shape[2:] in sizes
+        self.possible = plain and wide and covering and min(map(min, sizes)) > 0
 
     def suit(self, limit: int) -> bool:
         """Whether taps are possible, and the output has at most `limit` rows and columns."""
         return self.possible and max(self.output_shape[2:]) <= limit
 
     def forward(self, b: Builder, source: Value, weights: Value, bias: Value | None) -> Value:
-        """The output, float32 in [H, W, N, C]; `source` in that layout, `weights` as `lay_out_weights` leaves them."""
+        """The output, float32 in [H, W, N, C]; `source` in that layout, `weights` as in `weights_desc`."""
         outputs, inputs = self.weight[:2]
         result = b.value(hwnc(self.output_shape, DataType.F32))
         for number, tap in enumerate(covering_first(self.taps, self.output_shape[2:])):
@@ -66,18 +65,20 @@ class Taps:
         return result
 
     def backward_data(self, b: Builder, gradient: Value, weights: Value) -> Value:
-        """The gradient of the source, float32 in [H, W, N, C]."""
+        """The gradient of the source, float32 in [H, W, N, C]. This takes over the caller's use of `gradient`."""
         outputs, inputs = self.weight[:2]
+        gradient = b.to_layout(b.backward, "gradient", gradient, hwnc(self.output_shape, b.activation))
         result = b.value(hwnc(self.input_shape, DataType.F32))
         for number, tap in enumerate(covering_first(self.taps, self.input_shape[2:])):
             left = pixels(gradient, self.output_shape, tap.output, tap, self.whole(tap))
             right = weights.view([1, outputs, inputs], [inputs * outputs, 1, outputs], self.offset(tap))
             target = pixels(result, self.input_shape, tap.input, tap, self.whole(tap))
             matmul(b, b.backward, "tap backward data", left, right, target, accumulate=number > 0)
+        gradient.release()
         return result
 
     def backward_weights(self, b: Builder, source: Value, gradient: Value) -> Value:
-        """The gradient of the weights, float32 in the layout of `lay_out_weights`: a sum over the rows of each tap."""
+        """The gradient of the weights, float32 in the layout of `weights_desc`: a sum over the rows of each tap."""
         outputs, inputs = self.weight[:2]
         result = b.value(self.weights_desc(DataType.F32))
         for tap in self.taps:
