@@ -188,7 +188,17 @@ class Comparison:
         ratio = row.parameters / reference.parameters
         size = "as many parameters" if ratio == 1 else f"{ratio:.2f} times the parameters"
         times = row.seconds / max(reference.seconds, 1e-9)
-        return f"{text} Its training took {times:.2f} times as long; it has {size}."
+        return f"{text} Its training took {times:.2f} times as long; it has {size}.{self.unnamed(number)}"
+
+    def unnamed(self, number: int) -> str:
+        """A sentence that counts the settings of a row that differ from the reference's and are not in its name."""
+        row, reference = self.rows[number], self.rows[0]
+        more = [
+            key
+            for key in beside_the_network(self.keys)
+            if row.settings.get(key) != reference.settings.get(key) and setting(row, key) not in self.names[number]
+        ]
+        return f" {len(more)} more setting{'s differ' if len(more) > 1 else ' differs'}." if more else ""
 
 
 def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = False) -> Comparison:
@@ -305,17 +315,29 @@ def settings_of(source: RunDir | FoldJob) -> dict[str, Any]:
 
 
 def row_names(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[str]:
-    """A short name for each row, made of what sets it apart; a number is added where two would be equal."""
-    named = [key for key in keys if not (keys[0] == "model.name" and key.startswith("model.options"))]
-    seen: dict[str, int] = {}
-    for row in rows:
-        parts = [
-            str(row.settings.get(key)) if key == "model.name" else f"{key.rpartition('.')[2]}={row.settings.get(key)}"
-            for key in named
-        ]
-        name = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "") or str(row.settings["model.name"])
-        seen[name] = seen.get(name, 0) + 1
-        yield name if seen[name] == 1 else f"{name} ({seen[name]})"
+    """A short name for each row: the fewest of the differing keys that set the rows apart, at most three.
+
+    A number is added where two names would be equal.
+    """
+    keys, names = beside_the_network(keys), [str(row.settings["model.name"]) for row in rows]
+    for count in range(1, 4):
+        if len(set(names)) == len(rows):
+            break
+        names = [", ".join(setting(row, key) for key in keys[:count]) for row in rows]
+    for number, name in enumerate(names):
+        repeated = names[: number + 1].count(name)
+        yield name if repeated == 1 else f"{name} ({repeated})"
+
+
+def beside_the_network(keys: Sequence[str]) -> list[str]:
+    """The keys without the options of the networks, if the networks themselves differ."""
+    return [key for key in keys if not ("model.name" in keys and key.startswith("model.options"))]
+
+
+def setting(row: Row, key: str) -> str:
+    """A key and its value in a name; the network needs no key."""
+    value = row.settings.get(key)
+    return str(value) if key == "model.name" else f"{key.rpartition('.')[2]}={value}"
 
 
 def difference(reference: Row, row: Row) -> Difference | None:

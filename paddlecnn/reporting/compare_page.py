@@ -104,6 +104,6 @@ def difference_figure(comparison: Comparison) -> Figure:
                     ends = [100 * estimate.low, 100 * estimate.high]
                     axes.plot(ends, [place + shift] * 2, color=color, linewidth=width, solid_capstyle="butt", alpha=0.6)
             axes.plot(100 * one.mean, place, "o", color=color, markersize=6)
-        axes.set_xlabel(f"percentage points over {comparison.names[0]}")
+        axes.set_xlabel(f"difference from {comparison.names[0]}, percentage points", wrap=True)
         name_rows(axes, names)
     return figure

@@ -119,7 +119,7 @@ def config_changes(config: Config) -> list[tuple[str, Any, Any]]:
         {
             "data": {"name": config.data.name},
             "model": {"name": config.model.name, "options": default_options(config.model.name)},
-            "train": {"epochs": config.train.epochs, "engine": "paddle"},
+            "train": {"epochs": config.train.epochs, "engine": "auto"},
         }
     )
     required = [(key, flat(config.model_dump())[key], None) for key in ("data.name", "model.name", "train.epochs")]

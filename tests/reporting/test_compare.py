@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from scipy.stats import norm, ttest_rel
 
+import paddlecnn as pc
 from paddlecnn.configfile import load_config
 from paddlecnn.evaluation.evaluate import evaluate_run
 from paddlecnn.evaluation.intervals import paired_images_estimate
@@ -77,6 +79,23 @@ def test_the_paired_difference_over_seeds_is_students(records, folders):
     assert (second["low_over_seeds"], second["high_over_seeds"]) == pytest.approx((interval.low, interval.high))
     assert second["low_over_images"] < second["difference"] < second["high_over_images"]
     assert second["parameters"] == 62_006
+
+
+def test_names_are_as_short_as_they_can_be_and_what_they_leave_out_is_counted(tool, folders, tmp_path, capsys):
+    base = load_config(CONFIG, {"optim.lr": 0.003, "seed": 0})
+    changes = {"simple": {"model.name": "simple_cnn"}, "mixed": {"model.name": "simple_cnn", "train.batch_size": 50}}
+    for name, change in changes.items():
+        pc.train(base, overrides=change, run=tmp_path / name)
+    reference = folders[0] / "seed-0"
+    capsys.readouterr()
+    assert tool("compare", reference, tmp_path / "simple") == 0
+    alone = capsys.readouterr().out
+    assert re.search(r"^lenet5 .*\nsimple_cnn ", alone, flags=re.M)
+    assert "more setting" not in alone
+    assert tool("compare", reference, tmp_path / "mixed") == 0
+    assert "1 more setting differs." in capsys.readouterr().out
+    assert tool("compare", reference, tmp_path / "simple", tmp_path / "mixed") == 0
+    assert re.search(r"^simple_cnn, batch_size=32 .*\nsimple_cnn, batch_size=50 ", capsys.readouterr().out, flags=re.M)
 
 
 def test_the_interval_over_images_of_one_pair_is_that_of_agresti_and_min(tool, folders, tmp_path):
