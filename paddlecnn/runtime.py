@@ -34,6 +34,12 @@ def prepare_environment() -> None:
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 
+def compute_threads() -> int:
+    """The threads of Paddle's kernels, OMP_NUM_THREADS: another number gives other bits, in the whole process."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdigit() and int(value) else usable_cores()
+
+
 def usable_cores() -> int:
     """Cores this process may run on: a container or `taskset` may allow fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):

@@ -24,7 +24,7 @@ from paddlecnn.files import file_digest
 from paddlecnn.models import create_model
 from paddlecnn.runs.state import RunIdentity
 from paddlecnn.runs.user_module import check_module
-from paddlecnn.runtime import usable_cores
+from paddlecnn.runtime import compute_threads
 
 Form = Literal["paddle", "onnx", "safetensors"]
 KEY = "paddlecnn"  # of the manifest in a file's metadata
@@ -91,6 +91,7 @@ def open_exported(path: Path, form: Form, module: str | None = None) -> Classifi
 def open_paddle(folder: Path) -> tuple[Manifest, nn.Layer]:
     """A folder, run by Paddle's inference library."""
     from paddle import inference
+    from paddle.base import core
 
     manifest = Manifest.model_validate(json.loads((folder / MANIFEST).read_bytes()))
     for name in (program_file(folder).name, PARAMETERS):
@@ -103,7 +104,7 @@ def open_paddle(folder: Path) -> tuple[Manifest, nn.Layer]:
     else:
         if hasattr(config, "disable_mkldnn"):  # on by default since 3.0, with open faults (Paddle issues 77340, 79749)
             config.disable_mkldnn()
-        config.set_cpu_math_library_num_threads(usable_cores())
+        config.set_cpu_math_library_num_threads(compute_threads())
     predictor = inference.create_predictor(config)
     entry = predictor.get_input_handle(predictor.get_input_names()[0])
     result = predictor.get_output_handle(predictor.get_output_names()[0])
@@ -112,6 +113,7 @@ def open_paddle(folder: Path) -> tuple[Manifest, nn.Layer]:
         entry.reshape(images.shape)
         entry.copy_from_cpu(images)
         predictor.run()
+        core.set_num_threads(compute_threads())  # the predictor leaves the whole process with one thread
         return result.copy_to_cpu()
 
     return manifest, ExportedNetwork(compute, manifest.model.name)
@@ -130,7 +132,7 @@ def open_onnx(path: Path) -> tuple[Manifest, nn.Layer]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = usable_cores()
+    options.intra_op_num_threads = compute_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     text = session.get_modelmeta().custom_metadata_map.get(KEY, "{}")
     manifest = Manifest.model_validate(json.loads(text))

@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from paddlecnn.evaluation.intervals import paired_seeds_estimate
+from paddlecnn.evaluation.intervals import Estimate, paired_seeds_estimate
 from paddlecnn.files import save_png, write_text
 from paddlecnn.reporting import results_figures as figures
 from paddlecnn.reporting.published import published_results
@@ -135,7 +135,7 @@ def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> l
     rows = []
     if folds:
         one, machine = folds
-        accuracy = f"{percent(one)}, out of fold"
+        accuracy = f"{percent(one)}, log loss {with_ends(one.log_loss_calibrated)}, out of fold"
         epochs = str(one.config["train"]["epochs"])
         rows.append([one.data, one.label, epochs, accuracy, "1", f"{one.seconds / 60:,.0f}", machine.place])
     best = sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests))
@@ -243,6 +243,11 @@ def percent(one: OutOfFold) -> str:
     return f"{one.accuracy.mean:.2%} ({one.accuracy.low:.2%} to {one.accuracy.high:.2%})"
 
 
+def with_ends(loss: Estimate) -> str:
+    """A log loss with its interval."""
+    return f"{loss.mean:.4f} ({loss.low:.4f} to {loss.high:.4f})"
+
+
 def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
     """A table for each data set with cross-validations."""
     measured = cross_validations(files)
@@ -254,10 +259,8 @@ def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
                 f"{one.folds}, seed {one.seed}",
                 f"{one.n:,}",
                 percent(one),
-                *(
-                    f"{loss.mean:.4f} ({loss.low:.4f} to {loss.high:.4f})"
-                    for loss in (one.log_loss, one.log_loss_calibrated)
-                ),
+                with_ends(one.log_loss),
+                with_ends(one.log_loss_calibrated),
                 f"{', '.join(map(str, one.epochs))}{': ' if one.notes else ''}{'; '.join(one.notes)}",
                 f"{one.seconds / 60:,.0f}",
                 f"{machine.place}; {machine.engine}",

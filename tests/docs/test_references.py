@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from helpers.docs import ROOT, code_blocks
 from paddlecnn.__main__ import COMMANDS
 from paddlecnn.configfile import load_config
+from paddlecnn.kaggle.competitions import REDUX
 
 PAGES = sorted([*ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 SOURCES = sorted(
@@ -34,6 +36,22 @@ def options_of(command: str) -> set[str]:
         timeout=120,
     )
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", done.stdout))
+
+
+def test_the_readme_names_the_medal_of_the_best_cross_validation():
+    records = [one for path in (ROOT / "docs" / "results").glob("*.json") for one in json.loads(path.read_text())]
+    folds = [one for one in records if one.get("what") == "folds" and one["data"] == "dogs_vs_cats"]
+    best = min(folds, key=lambda one: one["log_loss_calibrated"]["mean"])["log_loss_calibrated"]
+    gold = REDUX.reference_scores[0][0]
+    assert REDUX.reached(best["mean"]).startswith("gold medal")
+    assert best["low"] < gold < best["high"]
+    for name, medal, contains in (
+        ("README.md", "gold medal, which ended at 0.0388", "its interval contains that line"),
+        ("README.zh-CN.md", "金牌线 0.0388", "其置信区间包含这条线"),
+    ):
+        text = " ".join((ROOT / name).read_text().split())
+        assert medal in text
+        assert contains in text
 
 
 def paths_in(text: str) -> list[str]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from helpers.docs import ROOT
 from helpers.environments import linked_environment, run_in
+from helpers.runs import weights_sha
 
 CONFIG = """
 data: {{name: digits, limit: {images}}}
@@ -191,6 +192,33 @@ def test_a_network_that_cannot_be_traced_is_one_line(tool, capsys, own):
     assert "Own: cannot be traced by Paddle" in line
     assert "--format safetensors" in line
     assert list((run / "export").iterdir()) == []
+
+
+TWICE = """
+import sys
+import paddlecnn as pc
+from paddlecnn.cli.predict import main
+config = {
+    "data": {"name": "digits", "limit": 200},
+    "model": {"name": "lenet5"},
+    "optim": {"name": "adam", "lr": 0.003},
+    "train": {"epochs": 4, "batch_size": 32},
+}
+pc.train(config, run="first")
+main(sys.argv[1:])
+pc.train(config, run="second")
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("name", ["picture.png", "absent.png"])  # absent: the network is opened and does not predict
+def test_an_export_leaves_the_process_its_number_of_threads(tool, tmp_path, lenet, picture, name, threads):
+    folder = exported(tool, lenet, "paddle")
+    (tmp_path / "twice.py").write_text(TWICE)
+    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
+    done = run_in(None, tmp_path / "twice.py", folder, name, cwd=tmp_path, **variables)
+    assert done.returncode == 0, done.stderr
+    assert weights_sha(tmp_path / "first") == weights_sha(tmp_path / "second")
 
 
 def test_what_is_there_stays(tool, capsys, lenet):
