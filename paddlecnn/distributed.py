@@ -10,6 +10,8 @@ import os
 import paddle
 import paddle.distributed as dist
 
+_ended = False  # whether the work that the processes share is done
+
 
 def start() -> None:
     """Join the processes that `python -m paddle.distributed.launch` started; nothing with a single process."""
@@ -23,8 +25,8 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """The number of processes."""
-    return dist.get_world_size()
+    """The number of processes; 1 after `end`."""
+    return 1 if _ended else dist.get_world_size()
 
 
 def wrap(model: paddle.nn.Layer) -> paddle.nn.Layer:
@@ -37,6 +39,14 @@ def all_reduce_sum(values: paddle.Tensor) -> paddle.Tensor:
     if world_size() > 1:
         dist.all_reduce(values)
     return values
+
+
+def end() -> bool:
+    """Wait for all processes, then let process 0 continue by itself; False in the others, which have nothing to do."""
+    global _ended
+    wait_for_all()
+    _ended = True
+    return rank() == 0
 
 
 def wait_for_all() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from paddlecnn.cli.common import add_device_argument, config_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
-from paddlecnn.errors import ConfigError, RunError, UserError
+from paddlecnn.errors import ConfigError, UserError
 from paddlecnn.runtime import choose_device, load_paddle
 
 if TYPE_CHECKING:
@@ -105,20 +105,17 @@ def train(args: argparse.Namespace, config: Config, path: Path, sources: list[Ru
 
 
 def write_reports(runs: list[RunDir], module: str | None, device: str) -> None:
-    """Write the report of each run. The training is done, so whatever prevents a report is a warning."""
+    """Write the report of each run, by process 0. Whatever prevents one is a warning, because the training is done."""
     from paddlecnn import distributed
     from paddlecnn.api import Run
     from paddlecnn.reporting.board import complete_board
 
-    for run in runs:
+    for run in runs if distributed.end() else []:
         try:
-            if distributed.world_size() > 1:
-                raise RunError("several processes have trained it")
             print(f"report: {Run(run, module=module).report(device)}")
             complete_board(run, module, device)
         except (UserError, OSError) as error:
-            if distributed.rank() == 0:
-                logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, run.path)
+            logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, run.path)
 
 
 def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -80,6 +81,20 @@ def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
     assert len(losses(single)) > 20
     np.testing.assert_allclose(losses(run), losses(single), rtol=0, atol=1e-5)
     assert [row[:3] for row in metrics_without_clock(run)] == [row[:3] for row in metrics_without_clock(single)]
+
+
+def test_a_run_of_two_processes_ends_with_its_report(tool, tiny, tmp_path):
+    run, log = tmp_path / "run", tmp_path / "log"
+    job = launch(log, "-c", tiny, "--run", run, "-o", "train.report=true")
+    output = wait(job, log)
+    assert job.returncode == 0, output
+    assert output.count(f"report: {run / 'report.html'}") == 1
+    assert "no report" not in output
+    state = json.loads((run / "checkpoints" / "best" / "state.json").read_text())
+    figures = json.loads((run / "evaluation_val.json").read_text())  # of one process, as in the training by both
+    assert (figures["n"], figures["top1"]) == (state["best"]["n"], state["best"]["top1"])
+    page = (run / "report.html").read_text()
+    assert f"{state['best']['top1']:.2%}" in page
 
 
 def test_a_run_resumes_with_another_number_of_processes(single, tool, tiny, tmp_path):
