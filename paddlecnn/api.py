@@ -193,6 +193,12 @@ class Folds:
         runtime.choose_device(device)
         return evaluate_folds(self._job, self._module)
 
+    def report(self) -> Path:
+        """Write report.html, the page of the figures out of fold, into the job's folder."""
+        from paddlecnn.reporting.job_report import write_job_report  # here, because matplotlib is slow to import
+
+        return write_job_report(self._job)
+
 
 def train(
     config: str | Path | Mapping[str, Any] | Config,

@@ -1,13 +1,15 @@
 """Write RUN/report.html: one file that shows a run, for a browser, a mail or a printer.
 
 It shows outcome, configuration, curves, classes, calibration, filters, feature maps, mistakes, layers, time and
-environment, and loads nothing. `paddlecnn train` writes it, too, unless train.report is false.
+environment, and loads nothing. `paddlecnn train` writes it, too, unless train.report is false. Of a
+cross-validation it writes a page for each fold and JOB/report.html, which shows all images out of fold.
 """
 
 from __future__ import annotations
 
 from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_device_argument, add_run_argument
-from paddlecnn.runs.run_dir import find_run
+from paddlecnn.runs.fold_job import FoldJob, find_runs, is_job
+from paddlecnn.runs.run_dir import find_path
 from paddlecnn.runtime import load_paddle
 
 
@@ -17,10 +19,14 @@ def main(argv: list[str] | None = None) -> int:
     add_data_changed_argument(parser)
     add_device_argument(parser)
     args = parser.parse_args(argv)
-    run = find_run(args.run)
+    path = find_path(args.run)
+    runs = find_runs(path)
 
     load_paddle()
-    from paddlecnn.api import Run
+    from paddlecnn.api import Folds, Run
 
-    print(Run(run, module=args.module).report(args.device, args.data_changed))
+    for run in runs:
+        print(Run(run, module=args.module).report(args.device, args.data_changed))
+    if is_job(path):
+        print(Folds(FoldJob(path), args.module).report())
     return 0

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     runs = train(args, config, path, sources)
     if config.train.report:
-        write_reports(runs, config.model.module, args.device)
+        write_reports(runs, path, config.model.module, args.device)
     return 0
 
 
@@ -104,18 +104,28 @@ def train(args: argparse.Namespace, config: Config, path: Path, sources: list[Ru
     return [one.run for one in finished]
 
 
-def write_reports(runs: list[RunDir], module: str | None, device: str) -> None:
-    """Write the report of each run, by process 0. Whatever prevents one is a warning, because the training is done."""
-    from paddlecnn import distributed
-    from paddlecnn.api import Run
-    from paddlecnn.reporting.board import complete_board
+def write_reports(runs: list[RunDir], path: Path, module: str | None, device: str) -> None:
+    """Write the report of each run and of a cross-validation in `path`, by process 0.
 
-    for run in runs if distributed.end() else []:
+    Whatever prevents one is a warning, because the training is done.
+    """
+    from paddlecnn import distributed
+    from paddlecnn.api import Folds, Run
+    from paddlecnn.reporting.board import complete_board
+    from paddlecnn.runs.fold_job import FoldJob, is_job
+
+    if not distributed.end():
+        return
+    sources: list[RunDir | FoldJob] = [*runs, FoldJob(path)] if is_job(path) else [*runs]
+    for source in sources:
         try:
-            print(f"report: {Run(run, module=module).report(device)}")
-            complete_board(run, module, device)
+            if isinstance(source, FoldJob):
+                print(f"report: {Folds(source, module).report()}")
+            else:
+                print(f"report: {Run(source, module=module).report(device)}")
+                complete_board(source, module, device)
         except (UserError, OSError) as error:
-            logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, run.path)
+            logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, source.path)
 
 
 def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:

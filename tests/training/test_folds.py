@@ -188,8 +188,22 @@ def test_a_job_in_python(job, config, tmp_path):
     assert table["all"]["n"] == 400
 
 
-def test_each_fold_has_its_report(job):
+def test_a_job_and_each_of_its_folds_have_a_report(tool, trained, tmp_path, capsys):
+    job, output = trained
     assert all((job / f"fold-{fold}" / "report.html").is_file() for fold in range(3))
+    assert f"report: {job / 'report.html'}" in output
+    table = json.loads((job / "out_of_fold.json").read_text())
+    pages = [(job / "report.html").read_text()]
+    copy = shutil.copytree(job, tmp_path / "job")
+    (copy / "report.html").unlink()
+    assert tool("report", copy) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(copy / "report.html")
+    pages.append((copy / "report.html").read_text())
+    for page in pages:
+        for number in (table["all"]["log_loss_calibrated"], *(row["log_loss_calibrated"] for row in table["folds"])):
+            assert f"{number['mean']:.4f}" in page
+        assert all(f'<a href="fold-{fold}/report.html">' in page for fold in range(3))
+        assert "https://" not in page
 
 
 def test_a_job_killed_inside_a_fold_ends_like_one_that_was_not(job, config, tmp_path, tool):
@@ -287,7 +301,7 @@ def test_folds_start_from_the_folds_of_another_job(tool, job, config, tmp_path, 
             "out_of_fold.csv: no current predictions (No such file or directory); run `paddlecnn eval",
         ),
         ("compare JOB JOB/fold-0 --split test", "is a cross-validation, measured out of fold; name one of its runs"),
-        ("report JOB", "is a cross-validation; name one of its runs, as "),
+        ("report UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
         ("submit UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
     ],
 )

@@ -88,7 +88,8 @@ def test_a_run_of_two_processes_ends_with_its_report(tool, tiny, tmp_path):
     job = launch(log, "-c", tiny, "--run", run, "-o", "train.report=true")
     output = wait(job, log)
     assert job.returncode == 0, output
-    assert output.count(f"report: {run / 'report.html'}") == 1
+    logs = [(log / f"workerlog.{rank}").read_text() for rank in (0, 1)]
+    assert [text.count(f"report: {run / 'report.html'}") for text in logs] == [1, 0]
     assert "no report" not in output
     state = json.loads((run / "checkpoints" / "best" / "state.json").read_text())
     figures = json.loads((run / "evaluation_val.json").read_text())  # of one process, as in the training by both
