@@ -197,7 +197,7 @@ class Folds:
         """Write report.html, the page of the figures out of fold, into the job's folder."""
         from paddlecnn.reporting.job_report import write_job_report  # here, because matplotlib is slow to import
 
-        return write_job_report(self._job)
+        return write_job_report(self._job, competition_of(self._job.config.data).standing)
 
 
 def train(

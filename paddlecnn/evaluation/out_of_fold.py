@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from paddlecnn import distributed
+from paddlecnn.config import TEST_VIEWS
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.blending import fit_blend
@@ -74,6 +75,11 @@ def evaluate_folds(
 def predictions_path(job: FoldJob, tta: str) -> Path:
     """The file with the calibrated predictions of a job; the table lies beside it as .json."""
     return job.path / f"out_of_fold{suffix(tta)}.csv"
+
+
+def measured_views(job: FoldJob) -> list[str]:
+    """The kinds of views (`--tta`) that `evaluate_folds` measured a job with; the central crop, none, is the first."""
+    return [tta for tta in TEST_VIEWS if tta == "none" or predictions_path(job, tta).exists()]
 
 
 def stored_folds(job: FoldJob, tta: str = "none") -> tuple[dict[str, Any], Predictions]:

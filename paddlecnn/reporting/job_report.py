@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 
+from paddlecnn.evaluation.intervals import Estimate
 from paddlecnn.evaluation.metrics import report
-from paddlecnn.evaluation.out_of_fold import stored_folds
+from paddlecnn.evaluation.out_of_fold import measured_views, stored_folds
 from paddlecnn.reporting.figures import confusion_figure, history_figure
 from paddlecnn.reporting.page import write_page
 from paddlecnn.reporting.report import config_changes
@@ -18,13 +19,17 @@ from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.state import EpochRecord, Means, RunState, Scores
 
 
-def write_job_report(job: FoldJob) -> Path:
+def write_job_report(job: FoldJob, standing: Callable[[Estimate], list[str]]) -> Path:
     """Write JOB/report.html from what `evaluate_folds` kept, and return its path.
+
+    standing: what a log loss would reach in the job's competition, in lines
 
     Raises RunError if the job is not finished, or was not measured since it was trained.
     """
     table, predictions = stored_folds(job)
     assert predictions.labels is not None  # they were trained on
+    views = {tta: stored_folds(job, tta)[0]["all"] for tta in measured_views(job)[1:]}
+    best = min((table["all"], *views.values()), key=lambda one: one["log_loss_calibrated"]["mean"])
     histories = [run.load_state("last") for run in job.runs]
     figures = report(predictions.logits, predictions.labels, predictions.classes)
     mean = mean_history(histories)
@@ -36,6 +41,8 @@ def write_job_report(job: FoldJob) -> Path:
         title=f"{job.config.model.name} on {job.config.data.name}, {len(histories)} folds",
         everything=table["all"],
         folds=[(row, (job.folds[row["fold"]] / "report.html").is_file()) for row in table["folds"]],
+        views=views,
+        standing=standing(Estimate(**best["log_loss_calibrated"])),
         notes=table["notes"],
         seconds=sum(state.seconds for state in histories),
         changes=config_changes(job.config),

@@ -19,11 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from paddlecnn.config import TEST_VIEWS
 from paddlecnn.configfile import config_hash, differences, flat, load_config, load_run_config
 from paddlecnn.errors import RunError, UserError
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate
-from paddlecnn.evaluation.out_of_fold import predictions_path, stored_folds
+from paddlecnn.evaluation.out_of_fold import measured_views, stored_folds
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.provenance import cpu_name
@@ -247,7 +246,6 @@ def folds_record(job: FoldJob, config: Path | None = None) -> list[dict[str, Any
     Raises RunError, too, if it has not been measured out of fold since it was trained; see `training_record`.
     """
     checkpoints = [finished(run) for run in job.runs]
-    measured = [tta for tta in TEST_VIEWS if tta == "none" or predictions_path(job, tta).exists()]
     records = [
         OutOfFold(
             **trained(job, config, checkpoints[0]),
@@ -258,7 +256,7 @@ def folds_record(job: FoldJob, config: Path | None = None) -> list[dict[str, Any
             epochs=[row["epoch"] for row in table["folds"]],
             notes=table["notes"],
         )
-        for tta, table in ((tta, stored_folds(job, tta)[0]) for tta in measured)
+        for tta, table in ((tta, stored_folds(job, tta)[0]) for tta in measured_views(job))
     ]
     return [one.model_dump(mode="json") for one in (machine_of(job.runs[0]), *records)]
 

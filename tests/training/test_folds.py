@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -141,6 +142,10 @@ def test_eval_takes_several_views_and_keeps_the_figures_of_one(tool, trained, tm
     assert printed.startswith("shift at test time\n")
     table = json.loads((job / "out_of_fold_shift.json").read_text())
     assert f"{table['all']['log_loss']['mean']:.5f}" in printed
+    assert tool("report", job) == 0
+    page = (job / "report.html").read_text()
+    assert "Log loss calibrated, shift at test time" in page
+    assert f"{table['all']['log_loss_calibrated']['mean']:.4f}" in page
     assert table["all"]["log_loss"]["mean"] != json.loads(central["out_of_fold.json"])["all"]["log_loss"]["mean"]
     assert {name: (job / name).read_bytes() for name in central} == central
 
@@ -261,6 +266,9 @@ def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path,
     assert f"expected log loss calibrated   {mean} (95 %: {low} to {high}), cross-fitted" in said
     assert "it would reach:" in said
     assert read_submission(tmp_path / "dogs.csv")["label"].between(0, 1).all()
+    (standing,) = re.findall("it would reach: .*", said)
+    assert tool("report", tmp_path / "job") == 0
+    assert f"With the lowest calibrated log loss {standing}." in (tmp_path / "job" / "report.html").read_text()
 
 
 def test_an_error_before_the_first_fold_leaves_nothing(tool, config, tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_a_run_of_two_processes_ends_with_its_report(tool, tiny, tmp_path):
     figures = json.loads((run / "evaluation_val.json").read_text())  # of one process, as in the training by both
     assert (figures["n"], figures["top1"]) == (state["best"]["n"], state["best"]["top1"])
     page = (run / "report.html").read_text()
-    assert f"{state['best']['top1']:.2%}" in page
+    assert f"{100 * state['best']['top1']:.1f}" in page
 
 
 def test_a_run_resumes_with_another_number_of_processes(single, tool, tiny, tmp_path):
