@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from paddlecnn.evaluation.calibration import reliability_bins
 from paddlecnn.evaluation.intervals import Estimate
-from paddlecnn.reporting.fonts import fonts_for, labels_of
+from paddlecnn.reporting.fonts import drawable, fonts_for, labels_of
 from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, drawing, style
 
 if TYPE_CHECKING:  # these bring Paddle with them, which an upload does without
@@ -91,11 +91,11 @@ def reliability_figure(
             mean, share, _ = reliability_bins(values, truth)
             upper.plot(mean, share, marker=marker, color=color, label=label, markersize=4.5)
             lower.hist(values, bins=np.linspace(0, 1, 21).tolist(), histtype="step", color=color, linewidth=1.4)
-        upper.set(ylabel=event, ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
+        upper.set(ylabel=drawable(event), ylim=(-0.03, 1.03), xlim=(-0.02, 1.02))
         upper.legend(loc="upper left")
         for axis in (upper.yaxis, upper.xaxis):
             axis.set_major_formatter(PercentFormatter(1))
-        lower.set(xlabel=said, ylabel="images", yscale="symlog", ylim=(0, None))
+        lower.set(xlabel=drawable(said), ylabel="images", yscale="symlog", ylim=(0, None))
         lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         set_title(figure, title)
     return figure
@@ -224,7 +224,7 @@ def mistakes_figure(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> 
     with style(fonts_for(captions)[0]):
         figure = Figure(figsize=(7.2, 2.2 * rows), layout="constrained")
         for number, (pixels, caption) in enumerate(zip(pictures, captions, strict=True), start=1):
-            show_picture(figure.add_subplot(rows, 4, number), pixels, caption, fontsize=8)
+            show_picture(figure.add_subplot(rows, 4, number), pixels, drawable(caption), fontsize=8)
     return figure
 
 
@@ -275,6 +275,8 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 def set_title(figure: Figure, title: str, note: str = "") -> None:
     """A title above the axes that fits the width of the figure, with a note in ordinary weight below it."""
-    lines = textwrap.wrap(title, int(figure.get_figwidth() * 13)) + textwrap.wrap(note, int(figure.get_figwidth() * 14))
+    lines = textwrap.wrap(drawable(title), int(figure.get_figwidth() * 13)) + textwrap.wrap(
+        note, int(figure.get_figwidth() * 14)
+    )
     if lines:
         figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5)

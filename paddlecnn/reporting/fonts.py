@@ -36,6 +36,12 @@ def labels_of(classes: Sequence[str]) -> Labels:
     return Labels(texts, fonts, numbered)
 
 
+def drawable(text: str) -> str:
+    """A text other than a name: each character that no installed font has is a question mark."""
+    missing = fonts_for([text])[1]
+    return "".join("?" if character in missing else character for character in text)
+
+
 def fonts_for(texts: Iterable[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     """The families that draw all characters of the texts, and the characters that no installed font has."""
     needed = {

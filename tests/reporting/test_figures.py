@@ -12,7 +12,7 @@ from matplotlib.font_manager import fontManager
 
 from paddlecnn.evaluation.calibration import expected_calibration_error, reliability_bins
 from paddlecnn.files import save_png
-from paddlecnn.reporting.figures import confusion_figure, reliability_figure
+from paddlecnn.reporting.figures import confusion_figure, explanation_figure, mistakes_figure, reliability_figure
 from paddlecnn.reporting.fonts import labels_of
 from paddlecnn.reporting.theme import svg
 
@@ -62,6 +62,22 @@ def test_names_without_a_font_become_numbers(tmp_path):
         figure = confusion_figure([[1, 2], [0, 3]], ["cat", UNKNOWN], "a run: 67 %")
         save_png(figure, tmp_path / "confusion.png")
     assert "no installed font" in figure.get_suptitle()
+
+
+def test_no_text_becomes_boxes_without_a_font(tmp_path):
+    probabilities, truth = np.linspace(0.1, 0.9, 20), np.arange(20) % 2
+    picture = np.zeros((8, 8, 3), np.uint8)
+    figures = {
+        "confusion": confusion_figure([[1, 2], [0, 3]], ["cat", "dog"], f"run {UNKNOWN}"),
+        "reliability": reliability_figure(probabilities, probabilities, truth, UNKNOWN, f"share of {UNKNOWN}", UNKNOWN),
+        "mistakes": mistakes_figure([picture], [f"{UNKNOWN} 90 %"]),
+        "explanation": explanation_figure(picture, picture, [(UNKNOWN, 0.9), ("cat", 0.1)], f"{UNKNOWN}.png"),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, figure in figures.items():
+            save_png(figure, tmp_path / f"{name}.png")
+    assert figures["confusion"].get_suptitle() == f"run {'?' * len(UNKNOWN)}"
 
 
 def test_names_and_titles_are_taken_literally():
