@@ -216,7 +216,7 @@ def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expecte
     column = inputs.classes.index(name)
     plain = plain_mean(validation.logits.shape[1])(validation.logits)
     accuracy = (plain.argmax(axis=1) == validation.labels).mean()
-    title = f"{inputs.origin['runs']}: {accuracy:.2%} of {expected.images:,} validation images"
+    title = f"{written.path.stem}: {accuracy:.2%} of {expected.images:,} validation images"
     labels = (validation.labels == column).astype(int)
     axes = f"share of images whose label is {name}", f"predicted probability of {name}"
     figure = reliability_figure(plain[:, column], expected.held_out[:, column], labels, title, *axes)

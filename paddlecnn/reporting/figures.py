@@ -102,12 +102,17 @@ def reliability_figure(
 
 
 def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: float, title: str) -> Figure:
-    """Log loss on validation against the clip, one curve per name in `losses`; the chosen clip is marked."""
+    """Log loss on validation against the clip, one curve per name in `losses`; the chosen clip is marked.
+
+    The axis ends a little above the losses at the smallest clip, so that the curves can be told apart near the minimum.
+    """
+    lowest, top = min(values.min() for values in losses.values()), max(values[0] for values in losses.values())
     with drawing(3.6, fonts_for([title])[0]) as (figure, axes):
         for (label, values), color in zip(losses.items(), SERIES, strict=False):
             axes.plot(clips, values, color=color, label=label)
         if chosen > 0:
             axes.axvline(chosen, color=MUTED, linestyle="--", linewidth=1, label=f"chosen: {chosen:.3g}")
+        axes.set_ylim(0.95 * lowest, 1.15 * top)
         axes.set(xscale="log", xlabel="clip: least distance of a probability from 0 and 1", ylabel="log loss, nats")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.legend()
