@@ -147,6 +147,17 @@ class OutOfFold(Trained):
         return super().label + ("" if self.tta == "none" else f", {self.tta} at test time")
 
 
+class Graded(Trained):
+    """A submission of a finished run or cross-validation that was scored on known labels."""
+
+    what: Literal["graded"] = "graded"
+    answers: str  # the name of the file of labels
+    n: int
+    checkpoint: str  # what was predicted with: epoch, views
+    expected: Estimate  # the log loss that the validation images promised, before the labels were seen
+    found: Estimate
+
+
 class Transfer(Part):
     """The figures of `paddlecnn benchmark transfer` for one engine."""
 
@@ -188,7 +199,7 @@ class Profile(Part):
     what: Literal["primitives"]
 
 
-Result = Training | OutOfFold | Transfer | Speed | Growth | Profile
+Result = Training | OutOfFold | Graded | Transfer | Speed | Growth | Profile
 
 
 class ResultFile(BaseModel):
@@ -259,6 +270,39 @@ def folds_record(job: FoldJob, config: Path | None = None) -> list[dict[str, Any
         for tta, table in ((tta, stored_folds(job, tta)[0]) for tta in measured_views(job))
     ]
     return [one.model_dump(mode="json") for one in (machine_of(job.runs[0]), *records)]
+
+
+def graded_record(
+    source: RunDir | FoldJob, submission: Path, answers: Path, found: Estimate, images: int, config: Path | None = None
+) -> list[dict[str, Any]]:
+    """The content of a file for a submission of a finished run or cross-validation; see `training_record`.
+
+    found, images: its log loss on the labels in `answers`
+    Raises RunError, too, if the submission is not of `source`.
+    """
+    runs = source.runs if isinstance(source, FoldJob) else [source]
+    checkpoints = [finished(run) for run in runs]
+    kept = submission.with_suffix("") / "calibration.json"
+    try:
+        evidence = json.loads(kept.read_text(encoding="utf-8"))
+        hashes, expected = evidence["config_hash"].split(";"), Estimate(**evidence["log_loss_after"])
+        checkpoint = evidence["checkpoint"].split(";")[0]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{kept}: not the evidence of a submission ({error}); write one with `paddlecnn submit`"
+        ) from None
+    if hashes != [one.state.config_hash for one in checkpoints]:
+        raise RunError(f"{submission}: is not a submission of {source.path}; its configs are other ones")
+    record = Graded(
+        **trained(source, config, checkpoints[0]),
+        seconds=round(sum(one.state.seconds for one in checkpoints), 1),
+        answers=answers.name,
+        n=images,
+        checkpoint=checkpoint,
+        expected=expected,
+        found=found,
+    )
+    return [one.model_dump(mode="json") for one in (machine_of(runs[0]), record)]
 
 
 def finished(run: RunDir) -> Checkpoint:

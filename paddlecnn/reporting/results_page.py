@@ -18,6 +18,7 @@ from paddlecnn.files import save_png, write_text
 from paddlecnn.reporting import results_figures as figures
 from paddlecnn.reporting.published import published_results
 from paddlecnn.reporting.records import (
+    Graded,
     Growth,
     Machine,
     OutOfFold,
@@ -47,6 +48,10 @@ Measured by `paddlecnn benchmark`; how, and what limits it: [performance.md](per
 FOLDS_HEAD = """\
 Each image is predicted by the run that was not trained on it, and calibrated by a fit on the other folds.
 Intervals are 95 %. The time is that of training, without the single pass that computes the features of frozen layers.
+
+"""
+GRADED_HEAD = """## Submissions scored on known labels
+Neither training nor calibration used these images. The expected log loss was written with the submission.
 
 """
 TITLES = {"dogs_vs_cats": "Dogs vs. Cats"}
@@ -117,6 +122,8 @@ REWRITE = "run `paddlecnn results` to write it again"
 def pages(folder: Path) -> dict[Path, str]:
     """The text of each page: docs/results.md and each README above it that has the marks of a table."""
     files = read_results(folder)
+    if not files:
+        raise ResultError(f"{folder}: contains no file of results; add one: --add RUN --out {folder / 'NAME.json'}")
     experiments = grouped(files)
     found = {folder.with_suffix(".md"): page_text(folder, experiments, files)}
     rows = readme_rows(experiments, files)
@@ -145,7 +152,13 @@ def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> l
 
 def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFile]) -> str:
     """The whole page; a section without figures is left out."""
-    parts = [HEAD, *training_sections(folder, experiments), *folds_sections(folder, files), *lrn_section(experiments)]
+    parts = [
+        HEAD,
+        *training_sections(folder, experiments),
+        *folds_sections(folder, files),
+        *graded_section(folder, files),
+    ]
+    parts += lrn_section(experiments)
     return "\n".join([*parts, published_section(experiments), *speed_section(files)])
 
 
@@ -270,6 +283,19 @@ def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
         ]
         table = markdown([*header, "epoch of each fold", "minutes of training", "on"], rows)
         yield f"## {TITLES.get(data, data)}, out of fold\n{FOLDS_HEAD}{table}"
+
+
+def graded_section(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
+    """A table of the submissions that were scored on known labels."""
+    header = ["network and recipe", "labels", "images", "predicted with", "log loss expected", "log loss found"]
+    rows = [
+        [linked(one, folder), one.answers, f"{one.n:,}", one.checkpoint, with_ends(one.expected), with_ends(one.found)]
+        for file in files
+        for one in file.results
+        if isinstance(one, Graded)
+    ]
+    if rows:
+        yield f"{GRADED_HEAD}{markdown(header, rows)}"
 
 
 def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:

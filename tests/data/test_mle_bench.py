@@ -97,6 +97,20 @@ def test_a_job_is_graded_by_mle_benchs_rule(tool, config, split, tmp_path, capsy
     assert f"log loss {log_loss(answers['label'], table['label']):.5f} (95 %: " in said
     assert f"on {len(answers)} labelled images" in said
 
+    add = ["results", tmp_path / "results", "--add", tmp_path / "job", "--out", tmp_path / "results" / "graded.json"]
+    assert tool(*add, "--submission", out, "--answers", split / "test.csv") == 0
+    _, record = json.loads((tmp_path / "results" / "graded.json").read_text())
+    assert record["n"] == len(answers)
+    assert record["found"]["mean"] == pytest.approx(log_loss(answers["label"], table["label"]))
+    assert f"expected log loss calibrated   {record['expected']['mean']:.5f}" in said
+    page = (tmp_path / "results.md").read_text()
+    assert f"| test.csv | {len(answers)} |" in page
+    assert f"| {record['found']['mean']:.4f} (" in page
+    assert (
+        tool(*add[:3], tmp_path / "job" / "fold-0", *add[4:], "--submission", out, "--answers", split / "test.csv") == 2
+    )
+    assert "job.csv: is not a submission of" in capsys.readouterr().err
+
 
 def test_a_grade_is_scikit_learns_log_loss_also_at_0_and_1(tool, split, tmp_path, capsys):
     answers = pd.read_csv(split / "test.csv")

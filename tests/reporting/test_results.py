@@ -165,6 +165,13 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     assert "run `paddlecnn eval job`" in capsys.readouterr().err
 
 
+def test_a_folder_without_results_is_one_line(tool, tmp_path, capsys):
+    for folder in (tmp_path, tmp_path / "absent"):
+        assert tool("results", folder) == 2
+        assert f"{folder}: contains no file of results; add one: --add RUN --out " in capsys.readouterr().err
+        assert not folder.with_suffix(".md").exists()
+
+
 @pytest.mark.parametrize(
     "fault", ["[", "{}", '[{"cpu": "x"}]', '[{"cpu": null, "python": "3", "packages": {}, "git": null}, {}]']
 )
