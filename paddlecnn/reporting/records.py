@@ -19,8 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from paddlecnn.config import TEST_VIEWS
 from paddlecnn.configfile import config_hash, differences, flat, load_config, load_run_config
 from paddlecnn.errors import RunError, UserError
+from paddlecnn.evaluation.evaluate import suffix
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate
 from paddlecnn.evaluation.out_of_fold import measured_views, stored_folds
 from paddlecnn.runs.checkpoint import Checkpoint
@@ -117,6 +119,7 @@ class Training(Trained):
     images_per_second: float | None  # the median over the epochs
     val: Accuracy | None  # of the best epoch; None without validation images
     test: Accuracy | None  # of the checkpoint that `paddlecnn eval --split test` measured last
+    test_views: dict[str, Accuracy] = {}  # the same with several views of each image, by `--tta`
     test_evaluations: int  # how often the test data were used
     history: list[EpochRecord]
 
@@ -244,7 +247,8 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
         seconds=round(state.seconds, 1),
         images_per_second=round(median(speeds), 1) if speeds else None,
         val=with_interval(state.best, state.best.epoch) if state.best and state.best.n else None,
-        test=test_scores(run),
+        test=test_scores(run, "none"),
+        test_views={tta: found for tta in TEST_VIEWS[1:] if (found := test_scores(run, tta))},
         test_evaluations=sum(entry.get("split") == "test" for entry in evaluations(run)),
         history=state.history,
     )
@@ -360,9 +364,9 @@ def with_interval(scores: Scores, epoch: int) -> Accuracy:
     return Accuracy(n=scores.n, loss=scores.loss, top1=scores.top1, low=estimate.low, high=estimate.high, epoch=epoch)
 
 
-def test_scores(run: RunDir) -> Accuracy | None:
+def test_scores(run: RunDir, tta: str) -> Accuracy | None:
     """The figures of the run's last evaluation on test; None if there was none. Raises RunError for a damaged file."""
-    path = run.path / "evaluation_test.json"
+    path = run.path / f"evaluation_test{suffix(tta)}.json"
     if not path.exists():
         return None
     try:

@@ -18,6 +18,7 @@ from paddlecnn.files import save_png, write_text
 from paddlecnn.reporting import results_figures as figures
 from paddlecnn.reporting.published import published_results
 from paddlecnn.reporting.records import (
+    Accuracy,
     Graded,
     Growth,
     Machine,
@@ -187,13 +188,20 @@ def linked(one: Trained, folder: Path) -> str:
 
 
 def test_accuracy(experiment: Experiment) -> str:
-    values = experiment.tests
-    if not values:
-        return "not measured"
+    tests = [run.test for run in experiment.runs if run.test]
+    kinds = dict.fromkeys(tta for run in experiment.runs for tta in run.test_views)
+    views = {tta: [run.test_views[tta] for run in experiment.runs if tta in run.test_views] for tta in kinds}
+    cells = [mean_accuracy(tests)] if tests else []
+    cells += [f"{mean_accuracy(found)} with {tta} at test time" for tta, found in views.items()]
+    return "; ".join(cells) or "not measured"
+
+
+def mean_accuracy(seeds: Sequence[Accuracy]) -> str:
+    """Mean and standard deviation over seeds; the interval of a single one."""
+    values = [one.top1 for one in seeds]
     if len(values) > 1:
         return f"{fmean(values):.2%} ± {stdev(values):.2%}"
-    accuracy = next(run.test for run in experiment.runs if run.test)
-    return f"{accuracy.top1:.2%} ({accuracy.low:.2%} to {accuracy.high:.2%})"
+    return f"{values[0]:.2%} ({seeds[0].low:.2%} to {seeds[0].high:.2%})"
 
 
 def seeds(experiment: Experiment) -> str:

@@ -109,6 +109,19 @@ def test_a_number_without_a_source_is_found(project, add, tool, capsys):
     assert "no such figure" in capsys.readouterr().err
 
 
+def test_test_accuracies_with_several_views_stand_beside_the_others(project, add, tool):
+    name = NETWORKS[0]
+    assert tool("eval", f"runs/{name}-0", "--split", "test", "--tta", "shift") == 0
+    assert add(name, 0) == 0
+    central, shifted = (
+        json.loads(Path(f"runs/{name}-0/evaluation_test{end}.json").read_text())["top1"] for end in ("", "_shift")
+    )
+    (row,) = [line for line in Path("docs/results.md").read_text().splitlines() if line.startswith(f"| [{name}](")]
+    assert re.search(rf"\| {central:.2%} \([^)]*\); {shifted:.2%} \([^)]*\) with shift at test time \|", row)
+    assert "test measured 2 times" in row
+    assert tool("results", "docs/results", "--verify") == 0
+
+
 def test_a_record_has_all_that_the_figures_depend_on(project, add):
     assert add(NETWORKS[0], 1) == 0
     machine, record = json.loads(Path(f"docs/results/{NETWORKS[0]}_seed1.json").read_text())
