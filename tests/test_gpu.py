@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 
 import paddle
 import pytest
@@ -102,6 +103,31 @@ def test_a_wrong_computation_names_card_build_and_driver():
     line = gpu.wrong_result(PUBLIC_INDEX, 1, "gives a wrong result")
     for word in ("GPU 1, Tesla T4 (sm_75)", "2.6.2 (CUDA 11.8)", "560.35.03", "wrong result", "make install"):
         assert word in line
+
+
+class Wrong(ModuleType):
+    """Paddle with the matrix product of a card that its build has no code for: one number is wrong, or an error."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__("paddle")
+        self.error = error
+
+    def __getattr__(self, name: str):
+        return getattr(paddle, name)
+
+    def matmul(self, a: paddle.Tensor, b: paddle.Tensor) -> paddle.Tensor:
+        if self.error:
+            raise self.error
+        product = paddle.matmul(a, b)
+        product[3, 4] += 1
+        return product
+
+
+def test_a_small_computation_finds_wrong_results_and_errors():
+    assert runtime.faulty_arithmetic(paddle) is None
+    assert runtime.faulty_arithmetic(Wrong()) == "gives a wrong result"
+    missing = OSError("(External) CUDA error(209), no kernel image is available for execution on the device.")
+    assert runtime.faulty_arithmetic(Wrong(missing)) == f"fails ({missing})"
 
 
 @pytest.mark.parametrize(
