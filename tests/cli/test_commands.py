@@ -65,12 +65,15 @@ def test_a_reader_that_leaves_does_not_end_training(tiny, tmp_path):
     assert load_checkpoint(run / "checkpoints/last").state.epoch == 6
 
 
-def test_names_in_any_script_on_a_terminal_of_ascii(tmp_path):
-    folder = tmp_path / "猫"
-    done = paddlecnn("eval", folder, PYTHONIOENCODING="ascii", LC_ALL="C")
+def test_names_in_any_script_on_a_terminal_of_ascii(tiny, tmp_path):
+    folder, ascii_alone = tmp_path / "猫", {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = paddlecnn("eval", folder, **ascii_alone)
     assert done.returncode == 2
     assert "no such run folder" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    done = paddlecnn("train", "-c", tiny, "--run", folder, "-o", "train.epochs=1", **ascii_alone)
+    assert done.returncode == 0, done.stderr
+    assert "\\u732b" in done.stdout
 
 
 def wait_for_own_handling(pid: int) -> None:

@@ -51,6 +51,13 @@ def test_a_path_that_is_impossible(tool, tiny, tmp_path, capsys, option, path, r
     assert reason in error
 
 
+def test_an_error_without_advice_of_its_own(tool, tiny, tmp_path, capsys):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert tool("split", "-c", tiny, "--out", tmp_path / "loop" / "x") == 2
+    reason = "Too many levels of symbolic links; check the path and the disk, then run the command again"
+    assert capsys.readouterr().err == f"{tmp_path / 'loop' / 'x'}: {reason}\n"
+
+
 def test_a_limit_on_the_size_of_files(tiny, tmp_path):
     run = tmp_path / "run"
     process = paddlecnn("train", "-c", tiny, "--run", run, "-o", "train.epochs=1", before="ulimit -f 60")
