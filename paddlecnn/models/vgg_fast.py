@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import paddle
 from paddle import nn
-from paddle.nn.initializer import Dirac, Initializer, Uniform
+from paddle.nn.initializer import Initializer, Uniform
 from pydantic import Field
 
 from paddlecnn.models.network import ConvClassifier, Pixels, Units, conv, max_pool
@@ -102,9 +102,10 @@ class PartialIdentity(Initializer):
     def forward(self, var: Any, block: Any = None) -> Any:
         bound = 1 / sqrt(prod(var.shape[1:]))
         Uniform(-bound, bound)(var, block)
-        first = paddle.zeros([min(var.shape[:2]), *var.shape[1:]])
-        Dirac()(first)
-        var[: len(first)] = first
+        count, middle = min(var.shape[:2]), var.shape[2] // 2
+        first = np.zeros([count, *var.shape[1:]], np.float32)
+        first[range(count), range(count), middle, middle] = 1
+        var[:count] = paddle.to_tensor(first)
         return var
 
 
