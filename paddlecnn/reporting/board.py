@@ -98,7 +98,8 @@ def write_graph(run: LoadedRun, module: str | None) -> None:
         found = sorted(Path(folder).glob("vdlgraph*"))
         if done.returncode or not found:
             lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
-            logger.warning("%s: no graph for VisualDL (%s)", run.run.path, lines[-1][:200])
+            reason = f"Paddle ended by signal {-done.returncode}" if done.returncode < 0 else lines[-1][:200]
+            logger.warning("%s: no graph for VisualDL (%s)", run.run.path, reason)
             return
         aside = run.run.vdl / f".{GRAPH}.part"
         shutil.copyfile(found[0], aside)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 from PIL import Image
 from scipy.stats import binomtest
@@ -190,7 +191,10 @@ def test_a_network_without_convolutions_has_a_report_without_maps(tool, tmp_path
     assert "Without Grad-CAM" in page
     assert "A training step, phase by phase" in page
     assert f"{3 * 32 * 32 * 16 + 16 + 16 * 10 + 10:,}" in page  # the parameters
-    assert capsys.readouterr().err == ""
+    said = [line for line in capsys.readouterr().err.splitlines() if "not oneDNN" not in line]
+    if paddle.__version__.startswith("2."):  # it crashes when it writes a graph
+        said.remove(f"{run}: no graph for VisualDL (Paddle ended by signal 11)")
+    assert said == []
     assert tool("report", run) == 2  # its code runs only where it is named
     assert tool("report", run, "--module", tmp_path / "nets.py") == 0
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import paddle
 import pytest
 from PIL import Image
 from visualdl import LogReader
@@ -111,6 +112,7 @@ def test_images_and_figures(board, browser, requests):
     assert all(address.removeprefix("blob:").startswith(f"{board}/") for address in requests())
 
 
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="PaddlePaddle 2.6 crashes when it writes a graph")
 def test_the_graph(board, browser):
     browser.get(f"{board}/app/graph/dynamic_graph")
     until(lambda: browser.find_elements("tag name", "iframe") != [])
