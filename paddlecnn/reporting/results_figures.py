@@ -8,14 +8,12 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from paddlecnn.reporting.theme import SERIES, WIDTH, style
+from paddlecnn.reporting.theme import SERIES, drawing
 
 
 def accuracy_time(points: Sequence[tuple[str, float, Sequence[float]]]) -> Figure:
     """Test accuracy against training time; points: (label, minutes, the accuracy of each seed)."""
-    with style():
-        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-        axes = figure.subplots()
+    with drawing(3.0 + 0.2 * len(points)) as (figure, axes):
         for number, (label, minutes, values) in enumerate(points):
             colour = SERIES[number % len(SERIES)]
             axes.plot([minutes] * len(values), values, "_", color=colour, markersize=9)
@@ -25,15 +23,13 @@ def accuracy_time(points: Sequence[tuple[str, float, Sequence[float]]]) -> Figur
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.legend(loc="best")
+        figure.legend(loc="outside lower left")  # below: the points leave no place for long names
     return figure
 
 
 def curves(runs: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     """Validation accuracy by epoch: for each network its seeds, thin, and their mean."""
-    with style():
-        figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
-        axes = figure.subplots()
+    with drawing(3.0) as (figure, axes):
         for colour, (label, seeds) in zip(SERIES, runs.items(), strict=False):
             length = min(map(len, seeds))
             for values in seeds:

@@ -42,6 +42,9 @@ No epoch is selected on test images: it is selected on validation images, or is 
 measured once, after training; where they were measured more often, the table says so. With several seeds an accuracy
 is the mean and the standard deviation over seeds. With one seed it has the 95 % interval of Clopper and Pearson, which
 describes the luck in the choice of test images alone.
+
+Minutes are the number of epochs times the fastest epoch, validation apart: the machine did other work during some of
+the runs. The duration of each run is in its file.
 """
 SPEED_HEAD = """## Speed
 Measured by `paddlecnn benchmark`; how, and what limits it: [performance.md](performance.md).
@@ -79,8 +82,8 @@ class Experiment:
 
     @property
     def minutes(self) -> float:
-        """Training time of a run, the mean over seeds."""
-        return fmean(run.seconds for run in self.runs) / 60
+        """Training time of a run at the speed of the fastest epoch."""
+        return self.first.epochs * self.fastest_epoch / 60
 
     @property
     def fastest_epoch(self) -> float:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from scipy.stats import ttest_rel
 
 from helpers.docs import ROOT, code_blocks
 from paddlecnn.__main__ import COMMANDS
@@ -52,6 +53,21 @@ def test_the_readme_names_the_medal_of_the_best_cross_validation():
         text = " ".join((ROOT / name).read_text().split())
         assert medal in text
         assert contains in text
+
+
+def test_what_the_readme_says_of_lrn():
+    found: dict[str, dict[int, float]] = {"alexnet_cifar": {}, "alexnet_cifar_lrn": {}}
+    for path in (ROOT / "docs" / "results").glob("cifar10_tutorial_paddle_alexnet*.json"):
+        _, record = json.loads(path.read_text())
+        found[record["model"]][record["seed"]] = record["test"]["top1"]
+    plain, normalised = found.values()
+    assert plain.keys() == normalised.keys() == {0, 1, 2}
+    interval = ttest_rel(
+        [normalised[seed] for seed in range(3)], [plain[seed] for seed in range(3)]
+    ).confidence_interval()
+    assert interval.low < 0 < interval.high
+    for name in ("README.md", "README.zh-CN.md"):
+        assert "docs/results.md#local-response-normalisation" in (ROOT / name).read_text()
 
 
 def paths_in(text: str) -> list[str]:
