@@ -69,11 +69,12 @@ def examine(device: str) -> Iterator[Finding]:
         sound = sound and not finding.fault
     if sound:
         yield check_device(device)
-        yield check_onednn()
     yield check_threads(threads, runtime.usable_cores())
     yield check_shared_memory(Path("/dev/shm"))
     yield check_disk(Path.cwd())
     yield check_kaggle(os.environ, Path.home())
+    if sound:
+        yield check_onednn()  # last: without it everything works, more slowly
 
 
 def check_packages() -> Finding:

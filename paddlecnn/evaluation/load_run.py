@@ -57,4 +57,5 @@ def load_run(
     model.eval()
     trained = Engine(checkpoint.state.engine, checkpoint.state.precision)
     chosen = engine_for_run(trained, engine, precision, paddle.get_device())
+    chosen.report()
     return LoadedRun(run, run.config, chosen.apply(model), checkpoint.state, chosen)

@@ -87,8 +87,11 @@ def published_classifier(
             "folder; other weights can be trained further with data.preprocess in a config"
         )
     model.eval()
-    model = choose_engine(engine or "auto", precision or "float32", paddle.get_device()).apply(model)
-    return Classifier(model, imagenet_classes(), resolve(Preprocess(**report.preprocess)), tuple(report.notes))
+    chosen = choose_engine(engine or "auto", precision or "float32", paddle.get_device())
+    chosen.report()
+    return Classifier(
+        chosen.apply(model), imagenet_classes(), resolve(Preprocess(**report.preprocess)), tuple(report.notes)
+    )
 
 
 def probabilities_of(classifier: Classifier | LoadedRun, images: Sequence[ImageLike]) -> np.ndarray:

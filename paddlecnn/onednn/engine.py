@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import paddle
@@ -89,14 +89,21 @@ class Engine:
     """The engine that runs the layers, and the type of its activations.
 
     name: "paddle" or "onednn"; precision: "float32", "bfloat16", or on a GPU "float16"
+    notice: why Paddle runs in place of oneDNN, for whoever starts the work to report; empty if nothing was replaced
     """
 
     name: str = "paddle"
     precision: str = "float32"
+    notice: str = field(default="", compare=False)
 
     def apply(self, model: nn.Layer) -> nn.Layer:
         """The same model, run by this engine."""
         return accelerate(model, self.precision) if self.name == "onednn" else model
+
+    def report(self) -> None:
+        """Log the notice. Called once nothing can be refused any more: an error is then the only line."""
+        if self.notice:
+            logger.warning("%s", self.notice)
 
     def describe(self) -> str:
         """For reports: "oneDNN 3.6.2, avx512_core_bf16, float32"."""
@@ -106,7 +113,7 @@ class Engine:
 def choose_engine(name: str, precision: str, device: str) -> Engine:
     """The engine for a device ("cpu", "gpu:0").
 
-    name: auto takes oneDNN on a CPU if the library is there, and otherwise Paddle with one line that says why
+    name: auto takes oneDNN on a CPU if the library is there, and otherwise Paddle with a notice that says why
     Raises DeviceError for an engine or a precision that is asked for and impossible here.
     """
     if device.startswith("gpu"):
@@ -125,15 +132,14 @@ def choose_engine(name: str, precision: str, device: str) -> Engine:
     except Unavailable as error:
         if name == "onednn" or precision != "float32":
             raise DeviceError(f"engine {name}: {error}; take engine paddle and precision float32") from None
-        logger.warning("engine: Paddle, not oneDNN: %s", error)
-        return Engine()
+        return Engine(notice=f"engine: Paddle, not oneDNN: {error}")
     return Engine("onednn", precision)
 
 
 def engine_for_run(trained: Engine, name: str | None, precision: str | None, device: str) -> Engine:
     """The engine for the predictions of a run: the one it was trained with, unless another one is named.
 
-    Where the run's own engine is impossible, Paddle in float32 takes its place, with one line that says so.
+    Where the run's own engine is impossible, Paddle in float32 takes its place, with a notice that says so.
     """
     if name is not None or precision is not None:
         return choose_engine(name or ("auto" if precision else trained.name), precision or "float32", device)
@@ -142,6 +148,5 @@ def engine_for_run(trained: Engine, name: str | None, precision: str | None, dev
     try:
         return choose_engine(trained.name, trained.precision, device)
     except DeviceError as error:
-        text = "the run was trained with engine %s in %s; Paddle in float32 predicts: %s"
-        logger.warning(text, trained.name, trained.precision, error)
-        return Engine()
+        was = f"engine {trained.name} in {trained.precision}"
+        return Engine(notice=f"the run was trained with {was}; Paddle in float32 predicts: {error}")

@@ -62,6 +62,7 @@ def find_lr(
     runtime.choose_device(device)
     optim = config.optim.model_copy(update={"lr": start, "schedule": Constant()})
     setup = build_training(config.model_copy(update={"optim": optim}))
+    setup.engine.report()
     with out_of_memory_explained(setup):
         return range_test(setup, start, (end / start) ** (1 / (steps - 1)), steps)
 

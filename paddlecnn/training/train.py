@@ -94,6 +94,7 @@ def train_on(
         text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
         logger.info(text, run.path, checkpoint.state.epoch)
         return finished(run, checkpoint.state)
+    setup.engine.report()
     if runtime.denormals_are_zero():
         logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
     with contextlib.nullcontext() if distributed.rank() else run.locked():

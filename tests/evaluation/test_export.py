@@ -12,6 +12,7 @@ from PIL import Image
 
 from helpers.docs import ROOT
 from helpers.environments import linked_environment, run_in
+from helpers.exports import require_onnx
 from helpers.runs import weights_sha
 
 CONFIG = """
@@ -27,13 +28,6 @@ NETWORKS = {  # name: images, frozen part, options
     "vgg16_bn_cifar": (8, "none", "{}"),
     "vgg16": (2, "features", "{hidden: [64, 64]}"),  # 4,096 each would be read and written as 550 MB in each form
 }
-
-
-def need(form: str) -> None:
-    if form == "onnx":
-        pytest.importorskip("onnx")
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("paddle2onnx")
 
 
 def train(tool, folder, name: str, images=8, freeze="none", options="{}", *arguments: object):
@@ -82,7 +76,8 @@ def test_exports_pass_their_check_and_predict_as_the_run(tool, capsys, tmp_path,
     run = train(tool, tmp_path, name, *NETWORKS[name])
     expected = answer(tool, capsys, run, picture)
     for form, tolerance in (("paddle", 1e-5), ("onnx", 1e-4)):
-        need(form)
+        if form == "onnx":
+            require_onnx()
         target = exported(tool, run, form, "--check")
         stated = re.search(r"differ from the run's by at most (\S+)\)", capsys.readouterr().out)
         assert float(stated[1]) <= tolerance
@@ -104,7 +99,8 @@ def test_weights_alone_predict_as_the_run_and_start_another_training(tool, capsy
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_export_needs_nothing_but_itself(tool, capsys, lenet, picture, form):
-    need(form)
+    if form == "onnx":
+        require_onnx()
     expected = answer(tool, capsys, lenet, picture)
     target = exported(tool, lenet, form)
     lenet.rename(lenet.with_name("elsewhere"))
@@ -112,8 +108,7 @@ def test_an_export_needs_nothing_but_itself(tool, capsys, lenet, picture, form):
 
 
 def test_onnxruntime_alone_gets_the_probabilities_from_what_travels_inside(tool, capsys, lenet, tmp_path):
-    need("onnx")
-    import onnxruntime
+    _, onnxruntime = require_onnx()
 
     pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -166,7 +161,8 @@ def own(tool, tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_network_of_ones_own(tool, capsys, own, picture, form):
-    need(form)
+    if form == "onnx":
+        require_onnx()
     run, module = own("1")
     target = exported(tool, run, form, "--check", "--module", module)
     code = ["--module", module] if form == "safetensors" else []  # the others contain the network
@@ -178,7 +174,8 @@ def test_a_network_of_ones_own(tool, capsys, own, picture, form):
 
 @pytest.mark.parametrize("form", ["paddle", "onnx"])
 def test_an_export_that_differs_leaves_nothing(tool, capsys, own, form):
-    need(form)
+    if form == "onnx":
+        require_onnx()
     run, module = own("(1.0 if paddle.in_dynamic_mode() else 1.01)")
     target = run.parent / "export" / "net.onnx"
     line = refused(tool, capsys, "export", run, "--format", form, "--check", "--out", target, "--module", module)
@@ -251,7 +248,7 @@ def test_damaged_exports_are_one_line(tool, capsys, lenet, picture):
 
 
 def test_damaged_and_foreign_onnx_files_are_one_line(tool, capsys, lenet, picture):
-    need("onnx")
+    require_onnx()
     import onnx
 
     path = exported(tool, lenet, "onnx")

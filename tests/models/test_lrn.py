@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 from helpers import reference_networks as reference
+from helpers.exports import require_onnx
 from paddlecnn.models import LocalResponseNorm
 
 
@@ -71,8 +72,7 @@ def test_in_a_graph_it_is_the_same_function(tmp_path):
 
 
 def test_it_exports_to_onnx_right(tmp_path):
-    paddle2onnx = pytest.importorskip("paddle2onnx", reason="install .[onnx] to test the export")
-    onnxruntime = pytest.importorskip("onnxruntime", reason="install .[onnx] to test the export")
+    paddle2onnx, onnxruntime = require_onnx()
     x = images(16, "float32")
     layer = LocalResponseNorm(5, 0.1)
     spec = [paddle.static.InputSpec([None, 16, 4, 3], "float32", "x")]

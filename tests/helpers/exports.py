@@ -1,0 +1,18 @@
+"""What the export to ONNX needs."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+
+def require_onnx() -> tuple[ModuleType, ModuleType]:
+    """paddle2onnx and onnxruntime; skips the test where one is absent or refuses the Paddle that is installed."""
+    pytest.importorskip("onnx", reason="install .[onnx] to test the export")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="install .[onnx] to test the export")
+    try:
+        paddle2onnx = pytest.importorskip("paddle2onnx", reason="install .[onnx] to test the export")
+    except ValueError as error:  # it refuses Paddle before 3.0
+        pytest.skip(f"paddle2onnx: {error}")
+    return paddle2onnx, onnxruntime
