@@ -224,6 +224,8 @@ def validation(experiment: Experiment) -> str:
     found = [run.val for run in experiment.runs if run.val]
     if not found:
         return "none: trained on all images, last epoch taken"
+    if experiment.first.config["train"]["monitor"] == "last":  # no epoch is selected on these images
+        return f"{mean_accuracy(found)}, loss {fmean(one.loss for one in found):.4f}, last epoch"
     return f"{fmean(one.top1 for one in found):.2%} in epoch {', '.join(str(one.epoch) for one in found)}"
 
 
