@@ -60,7 +60,8 @@ def test_an_error_without_advice_of_its_own(tool, tiny, tmp_path, capsys):
 
 def test_a_limit_on_the_size_of_files(tiny, tmp_path):
     run = tmp_path / "run"
-    process = paddlecnn("train", "-c", tiny, "--run", run, "-o", "train.epochs=1", before="ulimit -f 60")
+    options = ("-o", "train.epochs=1", "-o", "train.engine=paddle")
+    process = paddlecnn("train", "-c", tiny, "--run", run, *options, before="ulimit -f 60")
     assert_one_line(process, "File too large; choose a disk and a limit (ulimit -f)")
     assert not list((run / "checkpoints").glob("last"))
 
