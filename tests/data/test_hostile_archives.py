@@ -288,6 +288,17 @@ def test_names_that_a_disk_cannot_hold_are_refused_first(tmp_path, kind, names, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_zip_whose_members_begin_before_the_file_is_damaged(tmp_path):
+    """The operating system refuses to seek there, which is no error of the disk."""
+    data = bytearray(zipped({"a.txt": b"x" * 100}))
+    offset = data.rindex(b"PK\x05\x06") + 16  # of the directory, in the end record
+    data[offset : offset + 4] = (int.from_bytes(data[offset : offset + 4], "little") + 50).to_bytes(4, "little")
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"x\.zip: damaged or truncated"):
+        extract(tmp_path / "x.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_encrypted_archives_are_named(tmp_path):
     with py7zr.SevenZipFile(tmp_path / "content.7z", "w", password="secret") as archive:
         archive.writestr(b"x" * 100, "a.txt")

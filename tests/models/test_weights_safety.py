@@ -299,8 +299,8 @@ def twice(path):
         (lambda path: safetensors_of(path, "BF16", 2), "w.safetensors", "stored as BF16, which NumPy lacks"),
         (lambda path: safetensors_of(path, "F4", 1), "w.safetensors", "damaged or not|which NumPy lacks"),
         (nested_lists, "w.pdparams", "nested more than 32 deep"),
-        (encrypted, "w.npz", "is encrypted"),
-        (encrypted, "w.pth", "is encrypted"),
+        (encrypted, "w.npz", "is encrypted; unpack it with its password"),
+        (encrypted, "w.pth", "is encrypted; unpack it with its password"),
         (bomb, "w.npz", "bytes, more than the limit"),
         (bomb, "w.pth", "bytes, more than the limit"),
         *[

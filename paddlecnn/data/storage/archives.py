@@ -55,9 +55,9 @@ def unpack_into(archive: Path, folder: Path, room: int | None = None) -> None:
     with damage_named(archive):
         members = list_members(archive)
         refuse_unsafe(archive, members, shutil.disk_usage(folder).free if room is None else room)
-        sizes = {member.name: member.size for member in members if member.kind == "file"}
-        with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc=archive.name, disable=None) as bar:
-            unpack(archive, lambda name: Target(folder, name, sizes[name], bar))
+        total = sum(member.size for member in members)
+        with tqdm(total=total, unit="B", unit_scale=True, desc=archive.name, disable=None) as bar:
+            unpack(archive, lambda name: Target(folder / name, bar))
 
 
 def unpacked_size(archive: Path) -> int:
@@ -123,18 +123,13 @@ def leaves_folder(name: str) -> bool:
 
 
 class Target:
-    """A file being written below a folder, limited to its announced size."""
+    """A new file being written. The readers of all three formats give at most the bytes that the archive announced."""
 
-    def __init__(self, folder: Path, name: str, size: int, bar: tqdm[Any]):
-        path = folder / name
+    def __init__(self, path: Path, bar: tqdm[Any]):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(path, "xb")  # noqa: SIM115 (closed by `close`)
-        self.name, self.left, self.bar = name, size, bar
+        self.file, self.bar = open(path, "xb"), bar  # noqa: SIM115 (closed by `close`)
 
     def write(self, data: bytes | bytearray) -> int:
-        self.left -= len(data)
-        if self.left < 0:
-            raise DataError(f"{self.name}: more bytes than the archive announced; refused")
         self.bar.update(len(data))
         return self.file.write(data)
 
