@@ -129,6 +129,14 @@ def test_a_split_that_no_longer_fits_is_refused(tmp_path):
         read_split(tmp_path, MIXED)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", "[" * 100_000, "nan", '{"sha256": 1, "fingerprint": 2}'])
+def test_a_split_json_of_other_content_is_named(tmp_path, content):
+    write_split(tmp_path, MIXED, split_by_fraction(MIXED, 0.2, 0), {"seed": 0})
+    (tmp_path / "split.json").write_text(content)
+    with pytest.raises(DataError, match=r"split.json: not the JSON of a split"):
+        read_split(tmp_path, MIXED)
+
+
 def test_the_digits_test_part_does_not_depend_on_the_seed():
     one, other = opened("digits", "data", seed=0), opened("digits", "data", seed=1)
     assert one.test.fingerprint == other.test.fingerprint

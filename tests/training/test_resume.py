@@ -190,9 +190,10 @@ def test_a_config_edited_by_hand_is_refused_with_the_difference(tool, whole, cap
     assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
 
 
-def test_a_damaged_environment_is_found_before_training_resumes(tool, tiny, whole, capsys):
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 100_000])
+def test_a_damaged_environment_is_found_before_training_resumes(tool, tiny, whole, capsys, content):
     before = weights_sha(whole)
-    (whole / "environment.json").write_text("{")
+    (whole / "environment.json").write_text(content)
     assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
     assert f"{whole}/environment.json: cannot be read" in capsys.readouterr().err
     assert weights_sha(whole) == before
