@@ -118,6 +118,7 @@ class Training(Trained):
     epochs: int
     images_per_second: float | None  # the median over the epochs
     val: Accuracy | None  # of the best epoch; None without validation images
+    val_views: dict[str, Accuracy] = {}  # with several views of each image, by `--tta` of `paddlecnn eval`
     test: Accuracy | None  # of the checkpoint that `paddlecnn eval --split test` measured last
     test_views: dict[str, Accuracy] = {}  # the same with several views of each image, by `--tta`
     test_evaluations: int  # how often the test data were used
@@ -247,8 +248,9 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
         seconds=round(state.seconds, 1),
         images_per_second=round(median(speeds), 1) if speeds else None,
         val=with_interval(state.best, state.best.epoch) if state.best and state.best.n else None,
-        test=test_scores(run, "none"),
-        test_views={tta: found for tta in TEST_VIEWS[1:] if (found := test_scores(run, tta))},
+        val_views=scores_by_views(run, "val"),
+        test=evaluated(run, "test", "none"),
+        test_views=scores_by_views(run, "test"),
         test_evaluations=sum(entry.get("split") == "test" for entry in evaluations(run)),
         history=state.history,
     )
@@ -364,9 +366,14 @@ def with_interval(scores: Scores, epoch: int) -> Accuracy:
     return Accuracy(n=scores.n, loss=scores.loss, top1=scores.top1, low=estimate.low, high=estimate.high, epoch=epoch)
 
 
-def test_scores(run: RunDir, tta: str) -> Accuracy | None:
-    """The figures of the run's last evaluation on test; None if there was none. Raises RunError for a damaged file."""
-    path = run.path / f"evaluation_test{suffix(tta)}.json"
+def scores_by_views(run: RunDir, split: str) -> dict[str, Accuracy]:
+    """The figures of the run's evaluations with several views of each image, by the kind of views."""
+    return {tta: found for tta in TEST_VIEWS[1:] if (found := evaluated(run, split, tta))}
+
+
+def evaluated(run: RunDir, split: str, tta: str) -> Accuracy | None:
+    """The figures of the run's last evaluation; None if there was none. Raises RunError for a damaged file."""
+    path = run.path / f"evaluation_{split}{suffix(tta)}.json"
     if not path.exists():
         return None
     try:
@@ -374,7 +381,7 @@ def test_scores(run: RunDir, tta: str) -> Accuracy | None:
         kept = {name: figures[name] for name in ("checkpoint", "log_loss", "top5")}
         return with_interval(Scores.model_validate(figures), int(figures["epoch"])).model_copy(update=kept)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: damaged ({error}); run `paddlecnn eval {run.path} --split test` again") from None
+        raise RunError(f"{path}: damaged ({error}); run `paddlecnn eval {run.path} --split {split}` again") from None
 
 
 def evaluations(run: RunDir) -> Iterator[dict[str, Any]]:

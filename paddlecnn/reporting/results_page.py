@@ -197,11 +197,15 @@ def linked(one: Trained, folder: Path) -> str:
 
 def test_accuracy(experiment: Experiment) -> str:
     tests = [run.test for run in experiment.runs if run.test]
-    kinds = dict.fromkeys(tta for run in experiment.runs for tta in run.test_views)
-    views = {tta: [run.test_views[tta] for run in experiment.runs if tta in run.test_views] for tta in kinds}
-    cells = [mean_accuracy(tests)] if tests else []
-    cells += [f"{mean_accuracy(found)} with {tta} at test time" for tta, found in views.items()]
-    return "; ".join(cells) or "not measured"
+    views = with_views([run.test_views for run in experiment.runs])
+    return "; ".join([mean_accuracy(tests), *views] if tests else views) or "not measured"
+
+
+def with_views(runs: Sequence[dict[str, Accuracy]]) -> list[str]:
+    """The accuracy of the seeds with each kind of views that they were measured with."""
+    kinds = dict.fromkeys(tta for views in runs for tta in views)
+    found = {tta: [views[tta] for views in runs if tta in views] for tta in kinds}
+    return [f"{mean_accuracy(scores)} with {tta} at test time" for tta, scores in found.items()]
 
 
 def mean_accuracy(seeds: Sequence[Accuracy]) -> str:
@@ -225,7 +229,9 @@ def validation(experiment: Experiment) -> str:
     if not found:
         return "none: trained on all images, last epoch taken"
     if experiment.first.config["train"]["monitor"] == "last":  # no epoch is selected on these images
-        return f"{mean_accuracy(found)}, loss {fmean(one.loss for one in found):.4f}, last epoch"
+        loss = f"loss {fmean(one.loss for one in found):.4f}"
+        views = with_views([run.val_views for run in experiment.runs])
+        return "; ".join([f"{mean_accuracy(found)}, {loss}, last epoch", *views])
     return f"{fmean(one.top1 for one in found):.2%} in epoch {', '.join(str(one.epoch) for one in found)}"
 
 

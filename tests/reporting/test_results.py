@@ -242,3 +242,17 @@ def test_a_run_without_validation_images_is_a_result(project, tool, tiny, capsys
     assert tool("results", "docs/results", "--add", "runs/all", "--out", "docs/results/all.json") == 0
     assert json.loads(Path("docs/results/all.json").read_text())[1]["val"] is None
     assert "| not measured | none: trained on all images, last epoch taken |" in Path("docs/results.md").read_text()
+
+
+def test_validation_images_that_selected_no_epoch_have_an_interval_and_their_views(project, tool, tiny, capsys):
+    options = ["-o", "data.limit=64", "-o", "train.epochs=2", "-o", "train.monitor=last"]
+    assert tool("train", "-c", tiny, "--run", "runs/last", *options) == 0
+    assert tool("eval", "runs/last", "--split", "val", "--tta", "flip") == 0
+    assert tool("results", "docs/results", "--add", "runs/last", "--out", "docs/results/last.json") == 0
+    record = json.loads(Path("docs/results/last.json").read_text())[1]
+    plain, flip = record["val"], record["val_views"]["flip"]
+    expected = (
+        f"{plain['top1']:.2%} ({plain['low']:.2%} to {plain['high']:.2%}), loss {plain['loss']:.4f}, last epoch; "
+        f"{flip['top1']:.2%} ({flip['low']:.2%} to {flip['high']:.2%}) with flip at test time"
+    )
+    assert f"| {expected} |" in Path("docs/results.md").read_text()
