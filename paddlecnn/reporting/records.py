@@ -108,7 +108,7 @@ class Trained(Part):
 
 def short(value: Any) -> str:
     """A value of a config in a label."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 class Training(Trained):

@@ -230,8 +230,8 @@ def validation(experiment: Experiment) -> str:
         return "none: trained on all images, last epoch taken"
     if experiment.first.config["train"]["monitor"] == "last":  # no epoch is selected on these images
         loss = f"loss {fmean(one.loss for one in found):.4f}"
-        views = with_views([run.val_views for run in experiment.runs])
-        return "; ".join([f"{mean_accuracy(found)}, {loss}, last epoch", *views])
+        plain = f"{mean_accuracy(found)} of {found[0].n:,} images, {loss}, last epoch"
+        return "; ".join([plain, *with_views([run.val_views for run in experiment.runs])])
     return f"{fmean(one.top1 for one in found):.2%} in epoch {', '.join(str(one.epoch) for one in found)}"
 
 
@@ -265,7 +265,7 @@ def training_sections(folder: Path, experiments: list[Experiment]) -> Iterator[s
     for data in sorted({one.first.data for one in experiments}):
         members = [one for one in experiments if one.first.data == data]
         rows = [[linked(one.first, folder), *(cell(one) for cell in COLUMNS.values())] for one in members]
-        yield f"## {data}\n{markdown(['network and recipe', *COLUMNS], rows)}\n"
+        yield f"## {TITLES.get(data, data)}\n{markdown(['network and recipe', *COLUMNS], rows)}\n"
         if any(one.tests for one in members):
             yield f"![Accuracy against training time on {data}](images/results_{data}_time.png)\n"
 

@@ -252,7 +252,8 @@ def test_validation_images_that_selected_no_epoch_have_an_interval_and_their_vie
     record = json.loads(Path("docs/results/last.json").read_text())[1]
     plain, flip = record["val"], record["val_views"]["flip"]
     expected = (
-        f"{plain['top1']:.2%} ({plain['low']:.2%} to {plain['high']:.2%}), loss {plain['loss']:.4f}, last epoch; "
+        f"{plain['top1']:.2%} ({plain['low']:.2%} to {plain['high']:.2%}) of {plain['n']} images, "
+        f"loss {plain['loss']:.4f}, last epoch; "
         f"{flip['top1']:.2%} ({flip['low']:.2%} to {flip['high']:.2%}) with flip at test time"
     )
     assert f"| {expected} |" in Path("docs/results.md").read_text()
