@@ -17,7 +17,7 @@ import importlib
 import json
 from pathlib import Path
 
-from paddlecnn.cli.common import CommandParser
+from paddlecnn.cli.common import CommandParser, show
 from paddlecnn.files import write_json
 from paddlecnn.runtime import load_paddle
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     for result in benchmark.measure(options):
         results.append(result.as_dict())
         if options.json != "-":
-            print(result, flush=True)
+            show(result)
     if options.json == "-":
         print(json.dumps(results))
     elif options.json:

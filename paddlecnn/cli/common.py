@@ -132,6 +132,14 @@ def show_messages(level: int, on_stdout: bool) -> None:
     logger.setLevel(level)
 
 
+def show(text: object) -> None:
+    """Print a result that more work follows; once the reader of the output has gone, the work continues without it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        discard_stdout()
+
+
 def discard_stdout() -> None:
     """Discard all further output: its reader is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

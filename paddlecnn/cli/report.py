@@ -7,7 +7,7 @@ cross-validation it writes a page for each fold and JOB/report.html, which shows
 
 from __future__ import annotations
 
-from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_device_argument, add_run_argument
+from paddlecnn.cli.common import CommandParser, add_data_changed_argument, add_device_argument, add_run_argument, show
 from paddlecnn.runs.fold_job import FoldJob, find_runs, is_job
 from paddlecnn.runs.run_dir import find_path
 from paddlecnn.runtime import load_paddle
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.api import Folds, Run
 
     for run in runs:
-        print(Run(run, module=args.module).report(args.device, args.data_changed))
+        show(Run(run, module=args.module).report(args.device, args.data_changed))
     if is_job(path):
-        print(Folds(FoldJob(path), args.module).report())
+        show(Folds(FoldJob(path), args.module).report())
     return 0

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from paddlecnn.cli.common import CommandParser
+from paddlecnn.cli.common import CommandParser, show
 from paddlecnn.runs.fold_job import FoldJob, is_job
 from paddlecnn.runs.run_dir import RunDir, find_path
 from paddlecnn.runtime import load_paddle
@@ -48,9 +48,9 @@ def main(argv: list[str] | None = None) -> int:
         found = record(find_path(args.add), args)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, found)
-        print(args.out)
+        show(args.out)
     for line in verify_pages(args.folder) if args.verify else write_pages(args.folder):
-        print(line)
+        show(line)
     return 0
 
 

@@ -25,6 +25,7 @@ from paddlecnn.cli.common import (
     add_engine_arguments,
     add_module_argument,
     add_tta_argument,
+    show,
 )
 from paddlecnn.errors import SubmissionError
 from paddlecnn.kaggle.ledger import Ledger, ledger_table
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = args.target
     if args.blend or args.folds or path.suffix != ".csv":
         written = write(args)
-        print("\n".join(written.report()), flush=True)
+        show("\n".join(written.report()))
         path = written.path
     elif not args.upload and not args.score and seconds is None:
         raise SubmissionError(
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.score:
         from paddlecnn.kaggle.grade import grade
 
-        print("\n".join(grade(path, args.score).report()))
+        show("\n".join(grade(path, args.score).report()))
     send(path, args, seconds)
     return 0
 
@@ -116,9 +117,9 @@ def send(path: Path, args: argparse.Namespace, seconds: float | None) -> None:
     started = time.monotonic()
     if args.upload:
         entry = upload(path, args.message, args.competition, args.again, seconds)
-        print(f"{path}: uploaded to {entry.competition} as number {entry.ref}", flush=True)
+        show(f"{path}: uploaded to {entry.competition} as number {entry.ref}")
     if seconds is not None:
-        print("\n".join(score_report(wait_for_score(path, seconds, started))))
+        show("\n".join(score_report(wait_for_score(path, seconds, started))))
 
 
 def read_settings(temperature: str, clip: str, weights: str) -> Settings:

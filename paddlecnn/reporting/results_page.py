@@ -146,7 +146,7 @@ def pages(folder: Path) -> dict[Path, str]:
 
 
 def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> list[list[str]]:
-    """The best cross-validation, then the experiments with the best test accuracies."""
+    """The best cross-validation, then the configs with the best test accuracies."""
     folds = max(cross_validations(files), key=lambda pair: pair[0].accuracy.mean, default=None)
     rows = []
     if folds:
@@ -154,8 +154,10 @@ def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> l
         accuracy = f"{percent(one)}, log loss {with_ends(one.log_loss_calibrated)}, out of fold"
         epochs = str(one.config["train"]["epochs"])
         rows.append([one.data, one.label, epochs, accuracy, "1", f"{one.seconds / 60:,.0f}", machine.place])
-    best = sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests))
-    rows += [[cell(one) for cell in README_COLUMNS.values()] for one in best]
+    best: dict[str, Experiment] = {}  # of each config
+    for one in sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests)):
+        best.setdefault(one.first.name, one)
+    rows += [[cell(one) for cell in README_COLUMNS.values()] for one in best.values()]
     return rows[:README_ROWS]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import math
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 import paddlecnn
 from helpers import kaggle_server as server
+from helpers.docs import ROOT
 from paddlecnn.kaggle.ledger import Ledger
 
 REDUX = "dogs-vs-cats-redux-kernels-edition"
@@ -24,7 +27,7 @@ def write(tmp_path):
 
     def put(name: str, content: str = GOOD) -> str:
         path = tmp_path / "work" / "submissions" / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
         return f"submissions/{name}"
 
@@ -58,6 +61,22 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
     listed = submit("--list")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["file", "a.csv", "b.csv"]
     assert SCORE in listed.stdout
+
+
+def test_a_reader_that_leaves_does_not_end_the_upload(kaggle, write, tmp_path):
+    (tmp_path / "home").mkdir()
+    command = f"{sys.executable} {ROOT / 'tools/submit.py'} {write('a.csv')} --score {{}} --upload | true"
+    (tmp_path / "labels.csv").write_text("id,label\n1,1\n2,0\n3,1\n")  # its score is printed before the upload
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command.format(tmp_path / "labels.csv")],
+        cwd=tmp_path / "work",
+        env=kaggle.environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(kaggle.state.submissions) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -257,3 +259,27 @@ def test_validation_images_that_selected_no_epoch_have_an_interval_and_their_vie
         f"{flip['top1']:.2%} ({flip['low']:.2%} to {flip['high']:.2%}) with flip at test time"
     )
     assert f"| {expected} |" in Path("docs/results.md").read_text()
+
+
+def test_the_readme_has_the_best_experiment_of_each_config(project, add, tool):
+    name = NETWORKS[0]
+    assert add(name, 0) == 0
+    machine, record = json.loads(Path(f"docs/results/{name}_seed0.json").read_text())
+    record["test"]["top1"] = 0.5
+    Path(f"docs/results/{name}_seed0.json").write_text(json.dumps([machine, record]))
+    record["config"]["train"]["epochs"], record["test"]["top1"] = 2, 0.25
+    Path("docs/results/longer.json").write_text(json.dumps([machine, record]))
+    assert tool("results", "docs/results") == 0
+    page, readme = (Path(path).read_text() for path in ("docs/results.md", "README.md"))
+    assert all(f"| {accuracy} (" in page for accuracy in ("50.00%", "25.00%"))
+    assert "| 50.00% (" in readme
+    assert "25.00%" not in readme
+
+
+def test_a_reader_that_leaves_does_not_end_the_writing(project, add):
+    assert add(NETWORKS[0], 0) == 0
+    Path("README.zh-CN.md").write_text(README)  # the last page
+    command = f"{sys.executable} {ROOT / 'tools/results.py'} docs/results | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "| 测试集准确率 |" in Path("README.zh-CN.md").read_text()
