@@ -155,9 +155,9 @@ def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> l
         epochs = str(one.config["train"]["epochs"])
         rows.append([one.data, one.label, epochs, accuracy, "1", f"{one.seconds / 60:,.0f}", machine.place])
     best: dict[str, Experiment] = {}  # of each config
-    for one in sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests)):
-        best.setdefault(one.first.name, one)
-    rows += [[cell(one) for cell in README_COLUMNS.values()] for one in best.values()]
+    for experiment in sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests)):
+        best.setdefault(experiment.first.name, experiment)
+    rows += [[cell(experiment) for cell in README_COLUMNS.values()] for experiment in best.values()]
     return rows[:README_ROWS]
 
 
