@@ -47,6 +47,7 @@ RENAMED = {
 
 
 LARGEST_CONFIG = 1 << 20  # bytes
+PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -338,3 +339,12 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return result
+
+
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose paths are names alone: the folders of one machine mean nothing on another."""
+    for key in PATHS:
+        section, name = key.split(".")
+        if isinstance(value := config[section][name], str):
+            config[section][name] = Path(value).name
+    return config

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from paddlecnn.benchmarks.speed import Machine, describe_machine
 from paddlecnn.config import Config
-from paddlecnn.configfile import config_hash, load_config
+from paddlecnn.configfile import config_hash, load_config, load_run_config, without_folders
 from paddlecnn.onednn import available
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import EpochRecord
@@ -46,8 +46,9 @@ class Result:
 
     def as_dict(self) -> dict[str, object]:
         figures = {name: value for name, value in asdict(self).items() if name != "config"}
-        config = {"config_hash": config_hash(self.config), "config": self.config.model_dump(mode="json")}
-        return {"what": "transfer", "seed": self.config.seed, **figures, "ratio": self.ratio, **config}
+        config = without_folders(self.config.model_dump(mode="json"))
+        origin = {"config_hash": config_hash(load_run_config(config)), "config": config}
+        return {"what": "transfer", "seed": self.config.seed, **figures, "ratio": self.ratio, **origin}
 
     def __str__(self) -> str:
         return (

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from paddlecnn.config import TEST_VIEWS
-from paddlecnn.configfile import config_hash, differences, flat, load_config, load_run_config
+from paddlecnn.configfile import PATHS, config_hash, differences, flat, load_config, load_run_config, without_folders
 from paddlecnn.errors import RunError, UserError
 from paddlecnn.evaluation.evaluate import suffix
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate
@@ -34,7 +34,6 @@ from paddlecnn.training.checkpointer import MAY_CHANGE
 
 NOT_THE_EXPERIMENT = ("seed", "train.log_every", *MAY_CHANGE)
 SHOWN_ELSEWHERE = ("train.epochs", "train.engine")  # in columns of their own
-PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
 
 
 class ResultError(UserError):
@@ -335,15 +334,6 @@ def trained(source: RunDir | FoldJob, config: Path | None, checkpoint: Checkpoin
         "data": checkpoint.state.data.name,
         "config": without_folders(source.config.model_dump(mode="json")),
     }
-
-
-def without_folders(config: dict[str, Any]) -> dict[str, Any]:
-    """A config whose paths are names alone: the folders of one machine mean nothing on another."""
-    for key in PATHS:
-        section, name = key.split(".")
-        if isinstance(value := config[section][name], str):
-            config[section][name] = Path(value).name
-    return config
 
 
 def machine_of(run: RunDir) -> Machine:

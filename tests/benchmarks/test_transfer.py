@@ -35,6 +35,7 @@ def test_the_figures_are_a_file_of_results(tool, tmp_path, monkeypatch):
     assert machine["packages"]["paddlepaddle"]
     assert (result["what"], result["engine"], result["seed"], result["images"]) == ("transfer", "onednn", 0, 2)
     assert result["config_hash"] == config_hash(load_run_config(result["config"]))
+    assert result["config"]["train"]["feature_cache"] == "cache"  # in a folder of this machine
     assert result["ratio"] == result["cached"] / result["uncached"]
     assert result["cached_loss"] == pytest.approx(result["uncached_loss"], rel=1e-2)
     assert tool("results", "docs/results") == 0
