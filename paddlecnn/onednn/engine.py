@@ -101,7 +101,7 @@ class Engine:
         return accelerate(model, self.precision) if self.name == "onednn" else model
 
     def report(self) -> None:
-        """Log the notice. Called once nothing can be refused any more: an error is then the only line."""
+        """Log the notice. Training does so once nothing can be refused any more: an error is then the only line."""
         if self.notice:
             logger.warning("%s", self.notice)
 

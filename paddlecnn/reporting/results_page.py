@@ -155,11 +155,15 @@ def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> l
         accuracy = f"{percent(one)}, log loss {with_ends(one.log_loss_calibrated)}, out of fold"
         epochs = str(one.config["train"]["epochs"])
         rows.append([one.data, one.label, epochs, accuracy, "1", f"{one.seconds / 60:,.0f}", machine.place])
-    best: dict[str, Experiment] = {}  # of each config
-    for experiment in sorted((one for one in experiments if one.tests), key=lambda one: -fmean(one.tests)):
-        best.setdefault(experiment.first.name, experiment)
-    rows += [[cell(experiment) for cell in README_COLUMNS.values()] for experiment in best.values()]
+    best = sorted(one_per_config(experiments).values(), key=lambda one: -fmean(one.tests))
+    rows += [[cell(one) for cell in README_COLUMNS.values()] for one in best]
     return rows[:README_ROWS]
+
+
+def one_per_config(experiments: list[Experiment]) -> dict[str, Experiment]:
+    """The experiment that stands for each config, by name: not the best one, but that of most seeds, then epochs."""
+    ordered = sorted((one for one in experiments if one.tests), key=lambda one: (len(one.tests), one.first.epochs))
+    return {one.first.name: one for one in ordered}
 
 
 def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFile]) -> str:
@@ -372,10 +376,9 @@ def paired_sentence(without: Experiment, with_lrn: Experiment) -> str:
 
 def published_section(experiments: list[Experiment]) -> str:
     """Published accuracies beside ours."""
-    rows = []
+    rows, of_config = [], one_per_config(experiments)
     for one in published_results():
-        ours = [other for other in experiments if other.tests and one.config and other.first.name == one.config]
-        best = max(ours, key=lambda other: fmean(other.tests), default=None)
+        ours = of_config.get(one.config or "")
         rows.append(
             [
                 one.data,
@@ -383,7 +386,7 @@ def published_section(experiments: list[Experiment]) -> str:
                 f"{one.top1:.2%}",
                 one.how,
                 one.chosen_on_test,
-                f"{test_accuracy(best)}, {best.first.label}, {best.epochs} epochs" if best else "",
+                f"{test_accuracy(ours)}, {ours.first.label}, {ours.epochs} epochs" if ours else "",
                 f"[{one.source}]({one.link})" if one.link else one.source,
             ]
         )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from helpers.docs import ROOT
 from helpers.environments import linked_environment, run_in
-from helpers.exports import require_onnx
+from helpers.exports import require, require_onnx
 from helpers.runs import weights_sha
 
 CONFIG = """
@@ -76,8 +76,7 @@ def test_exports_pass_their_check_and_predict_as_the_run(tool, capsys, tmp_path,
     run = train(tool, tmp_path, name, *NETWORKS[name])
     expected = answer(tool, capsys, run, picture)
     for form, tolerance in (("paddle", 1e-5), ("onnx", 1e-4)):
-        if form == "onnx":
-            require_onnx()
+        require(form)
         target = exported(tool, run, form, "--check")
         stated = re.search(r"differ from the run's by at most (\S+)\)", capsys.readouterr().out)
         assert float(stated[1]) <= tolerance
@@ -99,8 +98,7 @@ def test_weights_alone_predict_as_the_run_and_start_another_training(tool, capsy
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_export_needs_nothing_but_itself(tool, capsys, lenet, picture, form):
-    if form == "onnx":
-        require_onnx()
+    require(form)
     expected = answer(tool, capsys, lenet, picture)
     target = exported(tool, lenet, form)
     lenet.rename(lenet.with_name("elsewhere"))
@@ -161,8 +159,7 @@ def own(tool, tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_network_of_ones_own(tool, capsys, own, picture, form):
-    if form == "onnx":
-        require_onnx()
+    require(form)
     run, module = own("1")
     target = exported(tool, run, form, "--check", "--module", module)
     code = ["--module", module] if form == "safetensors" else []  # the others contain the network
@@ -174,8 +171,7 @@ def test_a_network_of_ones_own(tool, capsys, own, picture, form):
 
 @pytest.mark.parametrize("form", ["paddle", "onnx"])
 def test_an_export_that_differs_leaves_nothing(tool, capsys, own, form):
-    if form == "onnx":
-        require_onnx()
+    require(form)
     run, module = own("(1.0 if paddle.in_dynamic_mode() else 1.01)")
     target = run.parent / "export" / "net.onnx"
     line = refused(tool, capsys, "export", run, "--format", form, "--check", "--out", target, "--module", module)

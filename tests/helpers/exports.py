@@ -1,4 +1,4 @@
-"""What the export to ONNX needs."""
+"""The packages of the export to ONNX."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ def require_onnx() -> tuple[ModuleType, ModuleType]:
     except ValueError as error:  # it refuses Paddle before 3.0
         pytest.skip(f"paddle2onnx: {error}")
     return paddle2onnx, onnxruntime
+
+
+def require(form: str) -> None:
+    """Skip the test if a form of export cannot be written here."""
+    if form == "onnx":
+        require_onnx()

@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
     @property
     def content(self) -> Counter[str]:
-        """What a translation leaves unchanged: the lines of code, or the code names, numbers, formulas and links."""
+        """The part that a translation leaves unchanged: lines of code, or code names, numbers, formulas and links."""
         if self.kind == "```" or all(line.startswith("    ") for line in self.text.splitlines()):
             return Counter(line.rstrip() for line in COMMENT.sub("", self.text).splitlines() if line.strip())
         text, found = self.text, Counter[str]()
@@ -100,7 +100,7 @@ def differences(english: list[Block], chinese: list[Block]) -> list[str]:
 
 
 def difference(one: Block | None, other: Block | None) -> str:
-    """What two blocks do not have in common; a block without a counterpart as a whole."""
+    """The parts of two blocks that differ; a block without a counterpart as a whole."""
     if one is None or other is None:
         block = one or other
         assert block
