@@ -7,6 +7,10 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 ROOT = Path(__file__).resolve().parent.parent  # of the clone
 
@@ -89,6 +93,13 @@ def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
     valid = list(valid)
     near = difflib.get_close_matches(word, valid, n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(valid)}"
+
+
+def first_problem(error: ValidationError) -> str:
+    """`optim.lr: must be above 0`: the first of pydantic's findings."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def brief(value: object) -> str:

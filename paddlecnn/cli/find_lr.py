@@ -42,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
         f"{len(found.rates)} steps, rates {found.rates[0]:.3g} to {found.rates[-1]:.3g}: the smoothed loss went from "
         f"{found.smoothed[0]:.4g} to {min(found.smoothed):.4g} at rate {found.lowest:.2g}; {ending}"
     )
-    print(f"suggested: optim.lr={found.suggestion:.2g} ({RULE})")
+    if found.suggestion:
+        print(f"suggested: optim.lr={found.suggestion:.2g} ({RULE})")
+    else:
+        print(f"no suggestion: {RULE} is less than the first rate; a smaller --start shows more")
     print(out)
     return 0

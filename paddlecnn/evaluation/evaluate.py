@@ -21,7 +21,7 @@ from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.metrics import report
 from paddlecnn.evaluation.predict import Predictions, check_same_data, predict_split
 from paddlecnn.files import write_json, written_aside
-from paddlecnn.runs.run_dir import RunDir, reservations
+from paddlecnn.runs.run_dir import EPOCH_NOTE, RunDir, reservations
 from paddlecnn.runs.state import RunState, Scores
 from paddlecnn.text_tables import text_table
 
@@ -51,7 +51,7 @@ def evaluate_run(
     runtime.choose_device(device)
     loaded = load_run(run, checkpoint, module, engine, precision)
     splits = open_dataset(loaded.config.data, loaded.config.seed)
-    check_same_data(loaded, splits, data_changed)
+    changed = check_same_data(loaded, splits, data_changed)
     predictions = predict_split(loaded, splits, split, tta)
     if predictions.labels is None:
         raise DataError(
@@ -64,13 +64,19 @@ def evaluate_run(
         "tta": tta,
         "epoch": loaded.state.epoch,
         "step": loaded.state.step,
-        "reservations": reservations([run]) if (split, checkpoint) == ("val", "best") else [],
+        "data_changed": bool(changed),
+        "reservations": [*(notes_on_validation(run, checkpoint) if split == "val" else []), *changed],
         **report(predictions.logits, predictions.labels, predictions.classes),
     }
     write_predictions(run.predictions(split + suffix(tta)), predictions)
     write_json(run.path / f"evaluation_{split}{suffix(tta)}.json", figures)
     record_evaluation(run, figures)
     return figures
+
+
+def notes_on_validation(run: RunDir, checkpoint: str) -> list[str]:
+    """The reservations about a run's validation scores; the last epoch was not selected."""
+    return [note for note in reservations([run]) if checkpoint == "best" or note != EPOCH_NOTE]
 
 
 def suffix(tta: str) -> str:
@@ -91,11 +97,18 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         pd.concat([pd.DataFrame(columns), probabilities], axis=1).to_csv(aside, index=False)
 
 
-def stored_predictions(run: RunDir, split: str, state: RunState) -> tuple[dict[str, Any], Predictions] | None:
-    """The figures and predictions that `evaluate_run` wrote for a checkpoint; None if they are absent or another's."""
+def stored_predictions(
+    run: RunDir, split: str, state: RunState, data_changed: bool = False
+) -> tuple[dict[str, Any], Predictions] | None:
+    """The figures and predictions that `evaluate_run` wrote for a checkpoint; None if they are absent or another's.
+
+    data_changed: accept those of other data than the run was trained with
+    """
     try:
         figures = json.loads((run.path / f"evaluation_{split}.json").read_text(encoding="utf-8"))
         if (figures["epoch"], figures["step"]) != (state.epoch, state.step):
+            return None
+        if figures.get("data_changed") and not data_changed:
             return None
         predictions = read_predictions(run.predictions(split), state.classes)
         return (figures, predictions) if len(predictions.ids) == figures["n"] else None

@@ -58,7 +58,7 @@ def export_run(
     """Write the network of a run's checkpoint, in float32, with its class names and preprocessing.
 
     target: a folder for `paddle`, a file for the others; None: RUN/export/
-    check: compare with the run's network on images of its validation data before anything appears in `target`
+    check: compare with the run's network on images of its data before anything appears in `target`
     Raises ExportError if `target` exists, the network cannot be converted, or the check fails.
     """
     target = target or run.path / "export" / NAMES[form]
@@ -93,8 +93,9 @@ def export_run(
 
 
 def images_to_check(run: LoadedRun) -> np.ndarray:
-    """Network inputs, float32 [n, 3, S, S], of validation images from all over the data set."""
-    dataset = open_dataset(run.config.data, run.config.seed).val
+    """Network inputs, float32 [n, 3, S, S], of images from all over the validation data, or else the training data."""
+    splits = open_dataset(run.config.data, run.config.seed)
+    dataset = splits.val if len(splits.val) else splits.train
     positions = np.linspace(0, len(dataset) - 1, min(CHECKED_IMAGES, len(dataset)), dtype=int)
     return np.stack([preprocess_image(dataset.image(position), run.preprocess) for position in positions])
 

@@ -18,10 +18,11 @@ from paddle import nn
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from paddlecnn.errors import UserError, WeightsError, require_extra
+from paddlecnn.errors import UserError, WeightsError, first_problem, require_extra
 from paddlecnn.evaluation.predict import Classifier
 from paddlecnn.files import file_digest
 from paddlecnn.models import create_model
+from paddlecnn.runs.checkpoint import set_weights
 from paddlecnn.runs.state import RunIdentity
 from paddlecnn.runs.user_module import check_module
 from paddlecnn.runtime import compute_threads
@@ -76,9 +77,8 @@ def open_exported(path: Path, form: Form, module: str | None = None) -> Classifi
     except (UserError, OSError):
         raise
     except ValidationError as error:
-        first = error.errors()[0]
         raise WeightsError(
-            f"{path}: no manifest of paddlecnn in it ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
+            f"{path}: no manifest of paddlecnn in it ({first_problem(error)}); "
             "`paddlecnn export RUN` writes files that contain classes and preprocessing"
         ) from None
     except Exception as error:  # a damaged file can fail in any way that its reader can
@@ -155,7 +155,5 @@ def open_safetensors(path: Path, module: str | None) -> tuple[Manifest, nn.Layer
         raise WeightsError(f"{path}: not a safetensors file ({error})") from None
     check_module(module, manifest.module, path)
     model = create_model(manifest.model.name, num_classes=manifest.model.num_classes, **manifest.model.options)
-    missing, unexpected = model.set_state_dict(arrays)
-    if missing or unexpected:
-        raise WeightsError(f"{path}: does not fit {model.name} (layers {', '.join([*missing, *unexpected][:3])})")
+    set_weights(model, arrays, str(path))
     return manifest, model

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import paddle
 
 from paddlecnn.config import Config, Preprocess
-from paddlecnn.errors import CheckpointError
 from paddlecnn.models import create_model
 from paddlecnn.onednn import Engine, engine_for_run
+from paddlecnn.runs.checkpoint import set_weights
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import RunState
 from paddlecnn.runs.user_module import check_module
@@ -48,12 +48,7 @@ def load_run(
     check_module(module, checkpoint.state.module, run.path)
     identity = checkpoint.state.model
     model = create_model(identity.name, num_classes=identity.num_classes, **identity.options)
-    missing, unexpected = model.set_state_dict(checkpoint.model)  # type: ignore[arg-type]  # takes arrays, too
-    if missing or unexpected:
-        raise CheckpointError(
-            f"{folder}: model.safetensors does not fit {identity.name} of this version "
-            f"(layers {', '.join([*missing, *unexpected][:3])})"
-        )
+    set_weights(model, checkpoint.model, f"{folder}/model.safetensors")
     model.eval()
     trained = Engine(checkpoint.state.engine, checkpoint.state.precision)
     chosen = engine_for_run(trained, engine, precision, paddle.get_device())

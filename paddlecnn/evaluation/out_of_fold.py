@@ -45,11 +45,11 @@ def evaluate_folds(
     engine, precision: other ones than the runs were trained with
     tta: the views of each image, as in `prediction_views`
     """
-    validations, epochs = [], []
+    validations, epochs, changed = [], [], []
     for folder in job.runs:  # one network in memory at a time
         run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
-        check_same_data(run, splits, data_changed)
+        changed += check_same_data(run, splits, data_changed)
         validations.append(predict_split(run, splits, "val", tta))
         epochs.append(run.state.epoch)
     merged = merge(validations)
@@ -63,7 +63,7 @@ def evaluate_folds(
         for fold, epoch in enumerate(epochs)
     ]
     everything = scores(merged, calibrated, worst, seed, np.arange(len(merged.ids)))
-    table = {"tta": tta, "folds": rows, "all": everything, "notes": reservations(job.runs)}
+    table = {"tta": tta, "folds": rows, "all": everything, "notes": [*reservations(job.runs), *changed]}
     if distributed.rank() == 0:
         # Probabilities as logits, which is what predictions consist of.
         path = predictions_path(job, tta)

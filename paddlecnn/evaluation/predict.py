@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +30,7 @@ from paddlecnn.evaluation.metrics import predict_logits
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights import load_weights
-from paddlecnn.onednn import choose_engine
+from paddlecnn.onednn import Engine, choose_engine
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Classifier:
     classes: tuple[str, ...]
     preprocess: Preprocess
     notes: tuple[str, ...] = ()  # remarks on how its weights were loaded
+    engine: Engine = field(default_factory=Engine)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def published_classifier(
     chosen = choose_engine(engine or "auto", precision or "float32", paddle.get_device())
     chosen.report()
     return Classifier(
-        chosen.apply(model), imagenet_classes(), resolve(Preprocess(**report.preprocess)), tuple(report.notes)
+        chosen.apply(model), imagenet_classes(), resolve(Preprocess(**report.preprocess)), tuple(report.notes), chosen
     )
 
 
@@ -126,7 +127,8 @@ def predict_files(classifier: Classifier | LoadedRun, paths: Sequence[Path], top
 def forward(classifier: Classifier | LoadedRun, inputs: list[np.ndarray]) -> np.ndarray:
     """Probabilities, float32 [N, C], of network inputs [3, S, S]."""
     with paddle.no_grad():
-        logits = classifier.model(paddle.to_tensor(np.stack(inputs)))
+        with classifier.engine.autocast():
+            logits = classifier.model(paddle.to_tensor(np.stack(inputs)))
         return paddle.nn.functional.softmax(logits.astype("float32")).numpy()
 
 
@@ -216,16 +218,16 @@ def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none")
             view=view,
         )
         loader = FeatureLoader(loader, features) if features else loader
-        logits += weight * predict_logits(model, loader, progress=f"{run.run.path.name} {split}")
+        logits += weight * predict_logits(model, loader, f"{run.run.path.name} {split}", run.engine.autocast)
     return Predictions(dataset.ids, run.classes, logits, dataset.labels)
 
 
-def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) -> None:
+def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) -> list[str]:
     """Raise DataError if the images or their split are not those that the run was trained and validated with.
 
     Otherwise images that the run was trained on could be evaluated as validation or test images.
 
-    data_changed: the user knows; log a warning instead
+    data_changed: the user knows; log a warning instead, and return the reservation about the figures
     """
     trained = run.state.data
     if splits.val.fingerprint != trained.val:
@@ -233,14 +235,16 @@ def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) 
     elif trained.train not in (splits.train.fingerprint, filter_readable(splits.train)[0].fingerprint):
         part = "training"
     else:
-        return
+        return []
     problem = (
         f"{run.run.path}: the {part} images are not those of the run: the files in {run.config.data.root} or "
         "the data keys or seed of its config.yaml have changed since training"
     )
     if not data_changed:
         raise DataError(f"{problem}; restore them, or pass --data-changed to use the images that are there now")
-    logger.warning("%s; images that the run was trained on may count as unseen", problem)
+    warning = f"{problem}; images that the run was trained on may count as unseen"
+    logger.warning("%s", warning)
+    return [warning]
 
 
 def merge(parts: Sequence[Predictions]) -> Predictions:

@@ -50,11 +50,11 @@ def submit_runs(
     check_same_kind(runs)
     config = runs[0].config
     competition = competition_named(slug) if slug else competition_of(config.data)
-    targets, validations, origins = [], [], []
+    targets, validations, origins, changed = [], [], [], []
     for folder in runs:  # one network in memory at a time
         run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
-        check_same_data(run, splits, data_changed)
+        changed += check_same_data(run, splits, data_changed)
         targets.append(predict_split(run, splits, split, tta))
         validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
         check_finite(run, targets[-1], validations[-1])
@@ -68,7 +68,7 @@ def submit_runs(
     target = merge(targets)
     images = as_images(target), as_images(merge(validations))
     columns = {column: ";".join(one[column] for one in origins) for column in origins[0]}
-    notes = tuple(reservations(runs))
+    notes = (*reservations(runs), *changed)
     inputs = SubmissionInputs(competition, target.classes, *images, expected_ids, columns, config.seed, notes=notes)
     return write_candidate(inputs, settings or Settings(), path)
 

@@ -97,7 +97,10 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
     entry = NETWORKS[name]
     if num_classes is not None:
         options = {"num_classes": num_classes, **options}
-    network = entry.build(**{key: checked(name, key, value, entry.signature) for key, value in options.items()})
+    arguments = {key: checked(name, key, value, entry.signature) for key, value in options.items()}
+    if entry.variant is None:
+        check_complete(name, entry.signature, arguments)
+    network = entry.build(**arguments)
     if entry.variant is None:
         complete(network, name, entry.signature, options)
     else:
@@ -138,6 +141,14 @@ def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) ->
         where = ".".join([name, *(str(part) for part in first["loc"] if isinstance(part, int))])
         message = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {brief(value)}"
         raise ModelError(f"{model}: option {where}: {message}") from None
+
+
+def check_complete(model: str, signature: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Raise ModelError if an option without a default is not among the arguments."""
+    try:
+        inspect.signature(signature).bind(**arguments)
+    except TypeError as error:  # missing a required argument: 'width'
+        raise ModelError(f"{model}: {error}; set it in model.options") from None
 
 
 @lru_cache

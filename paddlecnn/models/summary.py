@@ -120,14 +120,20 @@ def shapes_by_arithmetic(model: ConvClassifier) -> Iterator[Step]:
 
 
 def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
-    """The innermost layers of any network, in the order of their calls on one image of zeros."""
+    """The innermost layers of any network, in the order of their calls on one image of zeros.
+
+    A layer without parameters counts if it turns one tensor into one tensor.
+    """
     steps: list[Step] = []
     hooks = []
     for name, layer in model.named_sublayers():
         if not layer.sublayers():
 
-            def record(layer: nn.Layer, inputs: Any, output: paddle.Tensor, name: str = name) -> None:
-                steps.append((name, layer, list(inputs[0].shape[1:]), list(output.shape[1:])))
+            def record(layer: nn.Layer, inputs: Any, outputs: Any, name: str = name) -> None:
+                after = first_tensor(outputs)
+                before = first_tensor(inputs)  # None if it was passed by keyword, which a hook does not see
+                shape = list(after.shape[1:])
+                steps.append((name, layer, shape if before is None else list(before.shape[1:]), shape))
 
             hooks.append(layer.register_forward_post_hook(record))  # type: ignore[arg-type]
     training = model.training
@@ -141,6 +147,13 @@ def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
         if training:
             model.train()
     return steps
+
+
+def first_tensor(value: Any) -> Any:
+    """The first tensor in nested tuples and lists; None if there is none."""
+    if isinstance(value, (tuple, list)):
+        return next((found for part in value if (found := first_tensor(part)) is not None), None)
+    return value if isinstance(value, paddle.Tensor) else None
 
 
 def summarize_by_name(name: str, num_classes: int | None = None, input_size: int | None = None) -> Summary:

@@ -100,6 +100,12 @@ class Engine:
         """The same model, run by this engine."""
         return accelerate(model, self.precision) if self.name == "onednn" else model
 
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context of a forward pass: mixed precision on a GPU. Layers that oneDNN runs have it in themselves."""
+        mixed = self.name == "paddle" and self.precision != "float32"
+        kind: Any = self.precision
+        return paddle.amp.auto_cast(dtype=kind) if mixed else contextlib.nullcontext()
+
     def report(self) -> None:
         """Log the notice. Training does so once nothing can be refused any more: an error is then the only line."""
         if self.notice:

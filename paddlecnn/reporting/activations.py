@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from paddle import nn
 
 from paddlecnn.models.layers import LocalResponseNorm
+from paddlecnn.models.summary import first_tensor
 from paddlecnn.onednn import run_by_paddle
 
 MAPS = 12  # feature maps shown of a layer
@@ -23,11 +24,14 @@ GAP = 2  # pixels between pictures
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """The input and the output of one layer, float32 [n, C, H, W] or [n, features]."""
+    """The input and the output of one layer, float32 [n, C, H, W] or [n, features].
+
+    before: None if it was passed by keyword, which a hook does not see
+    """
 
     name: str
     layer: nn.Layer
-    before: np.ndarray
+    before: np.ndarray | None
     after: np.ndarray
 
 
@@ -36,14 +40,16 @@ def record(model: nn.Layer, images: np.ndarray, kind: type | None = None) -> lis
 
     images: network inputs, float32 [n, 3, S, S]
     """
-    outputs: list[LayerOutput] = []
+    recorded: list[LayerOutput] = []
     hooks = []
     for path, layer in model.named_sublayers():
         if layer.sublayers() or not isinstance(layer, kind or nn.Layer):
             continue
 
-        def keep(layer: nn.Layer, inputs: Any, output: paddle.Tensor, name: str = path.rpartition(".")[2]) -> None:
-            outputs.append(LayerOutput(name, layer, inputs[0].numpy(), output.numpy()))
+        def keep(layer: nn.Layer, inputs: Any, outputs: Any, name: str = path.rpartition(".")[2]) -> None:
+            before = first_tensor(inputs)
+            seen = None if before is None else before.numpy()
+            recorded.append(LayerOutput(name, layer, seen, first_tensor(outputs).numpy()))
 
         hooks.append(layer.register_forward_post_hook(keep))  # type: ignore[arg-type] # its result is not replaced
     try:
@@ -52,7 +58,7 @@ def record(model: nn.Layer, images: np.ndarray, kind: type | None = None) -> lis
     finally:
         for hook in hooks:
             hook.remove()
-    return outputs
+    return recorded
 
 
 def first_filters(model: nn.Layer, channels: str | None) -> np.ndarray | None:
@@ -168,7 +174,7 @@ def suppressions(outputs: Sequence[LayerOutput]) -> list[Suppression]:
     """The effect of each LocalResponseNorm layer; layers without a positive input are left out."""
     found = []
     for one in outputs:
-        if not isinstance(one.layer, LocalResponseNorm) or not (one.before > 0).any():
+        if not isinstance(one.layer, LocalResponseNorm) or one.before is None or not (one.before > 0).any():
             continue
         constant = one.layer.k**one.layer.beta
         plain = one.before / constant

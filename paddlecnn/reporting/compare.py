@@ -26,7 +26,7 @@ from paddlecnn.models import create_model
 from paddlecnn.models.registry import default_options, is_published
 from paddlecnn.models.summary import summarize
 from paddlecnn.reporting.page import points
-from paddlecnn.reporting.records import NOT_THE_EXPERIMENT
+from paddlecnn.reporting.result_files import NOT_THE_EXPERIMENT
 from paddlecnn.runs.fold_job import FoldJob, is_job
 from paddlecnn.runs.run_dir import RunDir, begun_in, find_path, reservations
 from paddlecnn.runs.state import RunState

@@ -82,11 +82,12 @@ def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> 
     loaded = load_run(run, "best", module)
     if loaded.state.best is not None and not loaded.state.best.n:
         raise RunError(f"{run.path}: was trained without validation images, from which a report is made")
-    stored = stored_predictions(run, "val", loaded.state)
+    # What is stored need not be of the data that are there now.
+    stored = None if data_changed else stored_predictions(run, "val", loaded.state)
     if stored is None:
         logger.info("%s: predicting the validation images", run.path)
         evaluate_run(run, "val", "best", device, module, data_changed)
-        stored = stored_predictions(run, "val", loaded.state)
+        stored = stored_predictions(run, "val", loaded.state, data_changed)
         assert stored is not None
     images, missing = validation_images(loaded, data_changed)
     if missing:

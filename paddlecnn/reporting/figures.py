@@ -126,7 +126,8 @@ def range_test_figure(test: RangeTest, title: str) -> Figure:
     with drawing(3.6) as (figure, axes):
         axes.plot(test.rates, test.losses, ".", color=MUTED, markersize=3, alpha=0.6, label="each batch")
         axes.plot(test.rates, test.smoothed, color=VAL, label="smoothed")
-        axes.axvline(test.suggestion, color=TRAIN, linestyle="--", label=f"suggested: {test.suggestion:.2g}")
+        if test.suggestion:
+            axes.axvline(test.suggestion, color=TRAIN, linestyle="--", label=f"suggested: {test.suggestion:.2g}")
         margin = 0.1 * high + 0.3 * (high - low)  # a diverging loss leaves the figure
         axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, nats", ylim=(low - margin, high + margin))
         axes.legend(loc="upper left")

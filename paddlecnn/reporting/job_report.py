@@ -29,7 +29,6 @@ def write_job_report(job: FoldJob, standing: Callable[[Estimate], list[str]]) ->
     table, predictions = stored_folds(job)
     assert predictions.labels is not None  # they were trained on
     views = {tta: stored_folds(job, tta)[0]["all"] for tta in measured_views(job)[1:]}
-    best = min((table["all"], *views.values()), key=lambda one: one["log_loss_calibrated"]["mean"])
     histories = [run.load_state("last") for run in job.runs]
     figures = report(predictions.logits, predictions.labels, predictions.classes)
     mean = mean_history(histories)
@@ -42,7 +41,7 @@ def write_job_report(job: FoldJob, standing: Callable[[Estimate], list[str]]) ->
         everything=table["all"],
         folds=[(row, (job.folds[row["fold"]] / "report.html").is_file()) for row in table["folds"]],
         views=views,
-        standing=standing(Estimate(**best["log_loss_calibrated"])),
+        standing=standing(Estimate(**table["all"]["log_loss_calibrated"])),
         notes=table["notes"],
         seconds=sum(state.seconds for state in histories),
         changes=config_changes(job.config),

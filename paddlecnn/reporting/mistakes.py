@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 
 from paddlecnn.evaluation.gradcam import grad_cam
-from paddlecnn.reporting.activations import overlaid
+from paddlecnn.reporting.activations import enlarged, overlaid
 from paddlecnn.reporting.evidence import Evidence
 from paddlecnn.reporting.page import data_uri
 
@@ -19,8 +19,7 @@ PICTURE = 144  # least side in pixels of a picture in the page
 def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
     """A validation image with its label and prediction, and with a heat map over a second copy if one is given."""
     pixels = evidence.pixels(position).transpose(1, 2, 0)
-    factor = max(1, -(-PICTURE // len(pixels)))
-    enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    large = enlarged(pixels, max(1, -(-PICTURE // len(pixels))))
     classes, row = evidence.loaded.classes, evidence.probabilities[position]
     shown = {
         "id": evidence.predictions.ids[position],
@@ -28,19 +27,16 @@ def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -
         "predicted": classes[evidence.predicted[position]],
         "confidence": row.max(),
         "own": row[evidence.labels[position]],
-        "image": data_uri(enlarged, "JPEG"),
+        "image": data_uri(large, "JPEG"),
     }
     if heat is not None:
-        shown["heat"] = data_uri(overlaid(enlarged, heat), "JPEG")
+        shown["heat"] = data_uri(overlaid(large, heat), "JPEG")
     return shown
 
 
 def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
     """The most certain wrong predictions, and of the other images those with the largest loss, with Grad-CAM."""
-    confidence, own = (
-        evidence.probabilities.max(axis=1),
-        evidence.probabilities[range(len(evidence.labels)), evidence.labels],
-    )
+    confidence, own = evidence.probabilities.max(axis=1), evidence.own
     wrong = np.flatnonzero(evidence.predicted != evidence.labels)
     certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     others = np.setdiff1d(np.arange(len(own)), certain)

@@ -1,12 +1,7 @@
-"""The figures of an experiment as a small JSON file; docs/results.md is generated from such files alone.
-
-A file is a list: the machine, then what was measured on it. `paddlecnn benchmark --json` writes speeds in this form,
-`training_record` gives a finished run.
-"""
+"""The figures of finished runs and cross-validations, in the form of result_files.py."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shlex
@@ -14,222 +9,22 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from paddlecnn.config import TEST_VIEWS
-from paddlecnn.configfile import PATHS, config_hash, differences, flat, load_config, load_run_config, without_folders
-from paddlecnn.errors import RunError, UserError
+from paddlecnn.configfile import PATHS, config_hash, differences, load_config, without_folders
+from paddlecnn.errors import RunError
 from paddlecnn.evaluation.evaluate import suffix
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate
 from paddlecnn.evaluation.out_of_fold import measured_views, stored_folds
+from paddlecnn.reporting.result_files import NOT_THE_EXPERIMENT, Accuracy, Graded, Machine, OutOfFold, Training
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.provenance import cpu_name
-from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.runs.state import EpochRecord, Scores
-from paddlecnn.training.checkpointer import MAY_CHANGE
-
-NOT_THE_EXPERIMENT = ("seed", "train.log_every", *MAY_CHANGE)
-SHOWN_ELSEWHERE = ("train.epochs", "train.engine")  # in columns of their own
-
-
-class ResultError(UserError):
-    """A file of results that is damaged, or a page that does not agree with the files."""
-
-
-class Part(BaseModel):
-    """A part of a file. Keys that a table does not need are kept."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Machine(Part):
-    """Where and with which versions was measured."""
-
-    cpu: str | None
-    cores: int | None = None
-    engine: str | None = None
-    threads: str | None = None
-    python: str
-    packages: dict[str, str]
-    git: dict[str, Any] | None
-
-    @property
-    def place(self) -> str:
-        """The processor and the number of threads, for a table."""
-        return f"{self.cpu or 'unknown CPU'}, {self.threads or '?'} thread{'' if self.threads == '1' else 's'}"
-
-
-class Accuracy(Part):
-    """Scores on a split, with the 95 % interval of Clopper and Pearson."""
-
-    n: int
-    loss: float
-    top1: float
-    low: float
-    high: float
-    epoch: int
-
-
-class Trained(Part):
-    """The origin and the cost of a finished run or cross-validation."""
-
-    run: str  # the folder's name
-    config_file: str | None  # as named on the command line, from configs/ on if it is there
-    config_hash: str
-    seed: int
-    changed: dict[str, tuple[Any, Any]] | None  # key: its value in the file and in the run; None if the file is lost
-    model: str
-    parameters: int
-    data: str
-    seconds: float  # of training, all sessions and folds together
-    config: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """cifar10/alexnet_lrn for configs/cifar10/alexnet_lrn.yaml; the run's name without a config file."""
-        file = self.config_file
-        return self.run if file is None else str(Path(file).with_suffix("")).removeprefix("configs/")
-
-    @property
-    def label(self) -> str:
-        """The name, with what tells it from the others of its config file."""
-        changes = [
-            f"{key.rpartition('.')[2]} {short(after)}"
-            for key, (_, after) in (self.changed or {}).items()
-            if key not in SHOWN_ELSEWHERE
-        ]
-        return ", ".join([self.name, *changes])
-
-
-def short(value: Any) -> str:
-    """A value of a config in a label."""
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
-
-
-class Training(Trained):
-    """A finished run."""
-
-    what: Literal["training"] = "training"
-    epochs: int
-    images_per_second: float | None  # the median over the epochs
-    val: Accuracy | None  # of the best epoch; None without validation images
-    val_views: dict[str, Accuracy] = {}  # with several views of each image, by `--tta` of `paddlecnn eval`
-    test: Accuracy | None  # of the checkpoint that `paddlecnn eval --split test` measured last
-    test_views: dict[str, Accuracy] = {}  # the same with several views of each image, by `--tta`
-    test_evaluations: int  # how often the test data were used
-    history: list[EpochRecord]
-
-    @property
-    def experiment(self) -> str:
-        """A hash of the config without the seed and without what does not change a result: equal for its seeds."""
-        keys = flat(load_run_config(self.config).model_dump(mode="json"))
-        kept = {key: value for key, value in keys.items() if not key.startswith(NOT_THE_EXPERIMENT)}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
-
-
-class OutOfFold(Trained):
-    """A finished cross-validation: all its images, each predicted by the run that was not trained on it."""
-
-    what: Literal["folds"] = "folds"
-    folds: int
-    tta: str = "none"  # the views of each image
-    n: int
-    accuracy: Estimate
-    log_loss: Estimate  # as trained
-    log_loss_calibrated: Estimate  # each image by a fit on the other folds
-    epochs: list[int]  # of the measured checkpoint of each fold
-    notes: list[str]  # what makes the figures optimistic
-
-    @property
-    def label(self) -> str:
-        """The name, with what tells it from the others of its config file, and the views if there are several."""
-        return super().label + ("" if self.tta == "none" else f", {self.tta} at test time")
-
-
-class Graded(Trained):
-    """A submission of a finished run or cross-validation that was scored on known labels."""
-
-    what: Literal["graded"] = "graded"
-    answers: str  # the name of the file of labels
-    n: int
-    checkpoint: str  # what was predicted with: epoch, views
-    expected: Estimate  # the log loss that the validation images promised, before the labels were seen
-    found: Estimate
-
-
-class Transfer(Part):
-    """The figures of `paddlecnn benchmark transfer` for one engine."""
-
-    what: Literal["transfer"]
-    config_hash: str
-    seed: int
-    engine: str
-    precision: str
-    images: int
-    cached: float  # training images per second
-    uncached: float
-    ratio: float
-    fill: float | None  # views per second while the cache was filled
-    cached_loss: float  # of the first epoch
-    uncached_loss: float
-
-
-class Speed(Part):
-    """The figures of `paddlecnn benchmark train|infer|start|loop` for one workload, by contender."""
-
-    what: Literal["train", "infer", "start", "loop"]
-    workload: str
-    contenders: dict[str, dict[str, Any]]
-
-
-class Growth(Part):
-    """The figures of `paddlecnn benchmark growth`: the speed of each contender at each value of what grows."""
-
-    what: Literal["growth"]
-    grows: str
-    unit: str
-    values: list[int]
-    speeds: dict[str, list[float | None]]
-
-
-class Profile(Part):
-    """A profile of `paddlecnn benchmark primitives`, kept for docs/performance.md; no page of results shows it."""
-
-    what: Literal["primitives"]
-
-
-Result = Training | OutOfFold | Graded | Transfer | Speed | Growth | Profile
-
-
-class ResultFile(BaseModel):
-    """One file: the machine and what was measured on it."""
-
-    name: str
-    machine: Machine
-    results: list[Result]
-
-
-PARTS: TypeAdapter[list[Result]] = TypeAdapter(list[Result])
-
-
-def read_results(folder: Path) -> list[ResultFile]:
-    """All files of a folder, by name. Raises ResultError, naming the file, the key and the problem."""
-    return [read_result(path) for path in sorted(folder.glob("*.json"))]
-
-
-def read_result(path: Path) -> ResultFile:
-    try:
-        machine, *results = json.loads(path.read_text(encoding="utf-8"))
-        return ResultFile(name=path.stem, machine=machine, results=PARTS.validate_python(results))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ResultError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise ResultError(f"{path}: not a file of results ({error})") from None
+from paddlecnn.runs.run_dir import RunDir, below_configs
+from paddlecnn.runs.state import Scores
 
 
 def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, Any]]:
@@ -362,23 +157,39 @@ def scores_by_views(run: RunDir, split: str) -> dict[str, Accuracy]:
 
 
 def evaluated(run: RunDir, split: str, tta: str) -> Accuracy | None:
-    """The figures of the run's last evaluation; None if there was none. Raises RunError for a damaged file."""
+    """The figures of the run's last evaluation; None if there was none.
+
+    Raises RunError for a damaged file, for figures of other data than the run's, and of a former checkpoint.
+    """
     path = run.path / f"evaluation_{split}{suffix(tta)}.json"
     if not path.exists():
         return None
+    again = f"run `paddlecnn eval {run.path} --split {split}` again"
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
         kept = {name: figures[name] for name in ("checkpoint", "log_loss", "top5")}
-        return with_interval(Scores.model_validate(figures), int(figures["epoch"])).model_copy(update=kept)
+        accuracy = with_interval(Scores.model_validate(figures), int(figures["epoch"])).model_copy(update=kept)
+        checkpoint, changed = str(figures["checkpoint"]), figures.get("data_changed")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: damaged ({error}); run `paddlecnn eval {run.path} --split {split}` again") from None
+        raise RunError(f"{path}: damaged ({error}); {again}") from None
+    if changed:
+        raise RunError(f"{path}: measured on other data than the run's (--data-changed); {again}")
+    epoch = run.load_state(checkpoint).epoch
+    if accuracy.epoch != epoch:
+        raise RunError(
+            f"{path}: measured in epoch {accuracy.epoch}, and checkpoint {checkpoint} is of {epoch}; {again}"
+        )
+    return accuracy
 
 
 def evaluations(run: RunDir) -> Iterator[dict[str, Any]]:
-    """The lines of evaluations.jsonl."""
+    """The lines of evaluations.jsonl. Raises RunError for a damaged one."""
     path = run.path / "evaluations.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        yield json.loads(line)
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], 1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise RunError(f"{path}: line {number} is damaged ({error}); repair or remove it") from None
 
 
 def config_on_the_command_line(environment: dict[str, Any]) -> Path | None:
@@ -397,8 +208,8 @@ def origin_of(source: RunDir | FoldJob, path: Path | None) -> tuple[str | None, 
         for key, before, after in differences(load_config(path), source.config)
         if not key.startswith(NOT_THE_EXPERIMENT)
     }
-    start = path.parts.index("configs") if "configs" in path.parts else len(path.parts) - 1
-    return str(Path(*path.parts[start:])), changed
+    below = below_configs(path)
+    return str(Path("configs", below) if "configs" in path.parts else below), changed
 
 
 def cpu_of_this_machine(environment: dict[str, Any]) -> str | None:

@@ -1,36 +1,32 @@
-"""docs/results.md and the READMEs' table of results, generated from a folder of files (records.py)."""
+"""docs/results.md and the READMEs' table of results, generated from a folder of files (result_files.py)."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from paddlecnn.evaluation.intervals import Estimate, paired_seeds_estimate
 from paddlecnn.files import save_png, write_text
 from paddlecnn.reporting import results_figures as figures
+from paddlecnn.reporting.experiments import Experiment, grouped, lrn_pairs, one_per_config
 from paddlecnn.reporting.published import published_results
-from paddlecnn.reporting.records import (
+from paddlecnn.reporting.result_files import (
     Accuracy,
     Graded,
-    Growth,
     Machine,
     OutOfFold,
     ResultError,
     ResultFile,
-    Speed,
     Trained,
-    Training,
-    Transfer,
     read_results,
 )
+from paddlecnn.reporting.speed_tables import speed_section
+from paddlecnn.text_tables import markdown_table
 
 HEAD = """# Results
 
@@ -47,9 +43,6 @@ describes the luck in the choice of test images alone.
 Minutes are the number of epochs times the fastest epoch, validation apart: the machine did other work during some of
 the runs. The duration of each run is in its file.
 """
-SPEED_HEAD = """## Speed
-Measured by `paddlecnn benchmark`; how, and what limits it: [performance.md](performance.md).
-"""
 FOLDS_HEAD = """\
 Each image is predicted by the run that was not trained on it, and calibrated by a fit on the other folds.
 Intervals are 95 %. The time is that of training, without the single pass that computes the features of frozen layers.
@@ -63,40 +56,6 @@ TITLES = {"dogs_vs_cats": "Dogs vs. Cats"}
 START, END = "<!-- results -->\n", "<!-- /results -->"
 README_BLOCK = re.compile(f"{START}.*?{END}", re.DOTALL)
 README_ROWS = 6
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """The runs of one config that differ in the seed alone."""
-
-    runs: tuple[Training, ...]
-    machines: tuple[Machine, ...]
-
-    @property
-    def first(self) -> Training:
-        return self.runs[0]
-
-    @property
-    def tests(self) -> list[float]:
-        """The test accuracy of each seed that was measured."""
-        return [run.test.top1 for run in self.runs if run.test]
-
-    @property
-    def minutes(self) -> float:
-        """Training time of a run at the speed of the fastest epoch."""
-        return self.first.epochs * self.fastest_epoch / 60
-
-    @property
-    def fastest_epoch(self) -> float:
-        """Seconds of the fastest epoch of all runs, the one that other work on the machine disturbed least."""
-        return min(record.seconds for run in self.runs for record in run.history if record.seconds)
-
-    @property
-    def epochs(self) -> str:
-        """`60`, or `10 of 60` for a share of the config's length."""
-        changed = (self.first.changed or {}).get("train.epochs")
-        early = "" if self.first.epochs == self.first.config["train"]["epochs"] else " (stopped early)"
-        return f"{self.first.epochs}{f' of {changed[0]}' if changed else ''}{early}"
 
 
 def write_pages(folder: Path) -> Iterator[str]:
@@ -142,7 +101,7 @@ def pages(folder: Path) -> dict[Path, str]:
         text = readme.read_text(encoding="utf-8") if readme.exists() else ""
         if README_BLOCK.search(text):
             before, after = README_BLOCK.split(text, maxsplit=1)
-            found[readme] = f"{before}{START}{markdown(header, rows)}\n{END}{after}"
+            found[readme] = f"{before}{START}{markdown_table(header, rows)}\n{END}{after}"
     return found
 
 
@@ -160,12 +119,6 @@ def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> l
     return rows[:README_ROWS]
 
 
-def one_per_config(experiments: list[Experiment]) -> dict[str, Experiment]:
-    """The experiment that stands for each config, by name: not the best one, but that of most seeds, then epochs."""
-    ordered = sorted((one for one in experiments if one.tests), key=lambda one: (len(one.tests), one.first.epochs))
-    return {one.first.name: one for one in ordered}
-
-
 def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFile]) -> str:
     """The whole page; a section without figures is left out."""
     parts = [
@@ -176,23 +129,6 @@ def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFil
     ]
     parts += lrn_section(experiments)
     return "\n".join([*parts, published_section(experiments), *speed_section(files)])
-
-
-def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
-    """The experiments, by name and then by their first seed's file."""
-    runs = defaultdict(list)
-    for file in files:
-        for result in file.results:
-            if isinstance(result, Training):
-                runs[result.experiment].append((result, file.machine))
-    found = []
-    for members in runs.values():
-        ordered = sorted(members, key=lambda pair: pair[0].seed)
-        seeds = [run.seed for run, _ in ordered]
-        if len(set(seeds)) < len(seeds):
-            raise ResultError(f"{ordered[0][0].run}: two files have the same config and seed; remove one of them")
-        found.append(Experiment(tuple(run for run, _ in ordered), tuple(machine for _, machine in ordered)))
-    return sorted(found, key=lambda one: (one.first.data, one.first.name, one.first.label))
 
 
 def linked(one: Trained, folder: Path) -> str:
@@ -272,7 +208,7 @@ def training_sections(folder: Path, experiments: list[Experiment]) -> Iterator[s
     for data in sorted({one.first.data for one in experiments}):
         members = [one for one in experiments if one.first.data == data]
         rows = [[linked(one.first, folder), *(cell(one) for cell in COLUMNS.values())] for one in members]
-        yield f"## {TITLES.get(data, data)}\n{markdown(['network and recipe', *COLUMNS], rows)}\n"
+        yield f"## {TITLES.get(data, data)}\n{markdown_table(['network and recipe', *COLUMNS], rows)}\n"
         if any(one.tests for one in members):
             yield f"![Accuracy against training time on {data}](images/results_{data}_time.png)\n"
 
@@ -312,7 +248,7 @@ def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
             for one, machine in measured
             if one.data == data
         ]
-        table = markdown([*header, "epoch of each fold", "minutes of training", "on"], rows)
+        table = markdown_table([*header, "epoch of each fold", "minutes of training", "on"], rows)
         yield f"## {TITLES.get(data, data)}, out of fold\n{FOLDS_HEAD}{table}"
 
 
@@ -326,23 +262,7 @@ def graded_section(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
         if isinstance(one, Graded)
     ]
     if rows:
-        yield f"{GRADED_HEAD}{markdown(header, rows)}"
-
-
-def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:
-    """(without, with): experiments that are equal but for the local response normalisation of their network."""
-    for one in experiments:
-        for other in experiments:
-            if other.first.model == f"{one.first.model}_lrn" and without_model(one) == without_model(other):
-                yield one, other
-
-
-def without_model(experiment: Experiment) -> str:
-    """The experiment's identity with the network and the constants of its normalisation left out."""
-    model = experiment.first.config["model"]
-    options = {key: value for key, value in model["options"].items() if key != "lrn"}
-    config = {**experiment.first.config, "model": {**model, "name": "any", "options": options}}
-    return experiment.first.model_copy(update={"config": config}).experiment
+        yield f"{GRADED_HEAD}{markdown_table(header, rows)}"
 
 
 def lrn_section(experiments: list[Experiment]) -> Iterator[str]:
@@ -391,52 +311,7 @@ def published_section(experiments: list[Experiment]) -> str:
             ]
         )
     header = ["data", "network", "published", "how", "epoch chosen on test images", "ours", "source"]
-    return f"## Published results\n{markdown(header, rows)}\n"
-
-
-def speed_section(files: list[ResultFile]) -> Iterator[str]:
-    """The tables of `paddlecnn benchmark`, file by file."""
-    measured = [(file, [one for one in file.results if type(one) in TABLES]) for file in files]
-    for number, (file, results) in enumerate((file, results) for file, results in measured if results):
-        if number == 0:
-            yield SPEED_HEAD
-        yield f"{file.machine.place}, [{file.name}.json](results/{file.name}.json):\n"
-        yield from (TABLES[type(one)](one) for one in results)
-
-
-def speed_table(result: Speed) -> str:
-    """One workload of a benchmark, by contender."""
-    unit = "s" if result.what == "start" else "images/s"
-    rows = []
-    for name, row in result.contenders.items():
-        if "error" in row:
-            rows.append([name, row["error"], "", ""])
-        else:
-            spread = "{:,.1f} to {:,.1f}".format(*row["range"])
-            rows.append([name, f"{row['median']:,.1f}", spread, f"{row['ratio']:.2f}" if "ratio" in row else ""])
-    reference = next((row["ratio_to"] for row in result.contenders.values() if "ratio_to" in row), "the first")
-    return markdown([f"{result.what}, {result.workload}", unit, "range", f"times {reference}"], rows)
-
-
-def growth_table(result: Growth) -> str:
-    """The speed of each contender by what grows."""
-    rows = [
-        [name, *("not measured" if speed is None else f"{speed:,.1f}" for speed in speeds)]
-        for name, speeds in result.speeds.items()
-    ]
-    return markdown([f"train, {result.unit} by {result.grows}", *map(str, result.values)], rows)
-
-
-def transfer_table(result: Transfer) -> str:
-    """Training on cached features beside training that runs the frozen layers in every epoch, by one engine."""
-    rows = [
-        ["images/s", f"{result.cached:,.1f}", f"{result.uncached:,.2f}", f"{result.ratio:,.1f}"],
-        ["loss of the first epoch", f"{result.cached_loss:.5f}", f"{result.uncached_loss:.5f}", ""],
-    ]
-    return markdown([f"transfer, {result.engine} in {result.precision}", "cached", "uncached", "times"], rows)
-
-
-TABLES: dict[type, Callable[[Any], str]] = {Speed: speed_table, Growth: growth_table, Transfer: transfer_table}
+    return f"## Published results\n{markdown_table(header, rows)}\n"
 
 
 def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
@@ -455,9 +330,3 @@ def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
         }
         found[images / f"results_lrn_{number}.png"] = partial(figures.curves, curves)
     return found
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"

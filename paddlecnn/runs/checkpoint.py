@@ -17,17 +17,18 @@ import os
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.numpy
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from paddlecnn.errors import CheckpointError
+from paddlecnn.errors import CheckpointError, first_problem
 from paddlecnn.files import file_digest, sync
 from paddlecnn.runs.state import RunState
 
@@ -169,6 +170,16 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(model, optimizer, RunState.model_validate(json.loads((folder / FILES[2]).read_bytes())))
 
 
+def set_weights(model: Any, arrays: Arrays, source: str) -> None:
+    """Give a network all of its weights. Raises CheckpointError, which names `source`, if a name or a shape differs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Paddle's, one for each array that it skips
+        missing, unexpected = model.set_state_dict(arrays)
+    if missing or unexpected:
+        layers = ", ".join([*missing, *unexpected][:3])
+        raise CheckpointError(f"{source}: does not fit {model.name} of this version (layers {layers})")
+
+
 def load_state(folder: Path) -> RunState:
     """Read state.json alone, after checking it. Raises CheckpointError."""
     with explained(folder):
@@ -182,11 +193,7 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CheckpointError(
-            f"{folder}: not a checkpoint of paddlecnn (state.json: {f'{where}: ' if where else ''}{first['msg']})"
-        ) from None
+        raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn (state.json: {first_problem(error)})") from None
     except (ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: not a checkpoint of paddlecnn ({error})") from None
     except OSError as error:

@@ -75,8 +75,11 @@ class ConfigDir:
         return load_run_config(recorded) if isinstance(recorded, dict) else None
 
     def replace_config(self, config: Config) -> None:
-        """Write the config of a run or of runs that are extended."""
-        write_text(self.path / self.CONFIG, to_yaml(config))
+        """Write the config of a run or of runs that are extended. Its file keeps its time: that of the beginning."""
+        path = self.path / self.CONFIG
+        times = path.stat()
+        write_text(path, to_yaml(config))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         write_json(self.environment, self.read_environment() | {"config": config.model_dump(mode="json")})
 
     def read_environment(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ out_of_fold.json    the table of the folds
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from paddlecnn.errors import RunError
@@ -52,5 +53,9 @@ def find_runs(name: str | Path) -> list[RunDir]:
     path = find_path(name)
     if is_job(path):
         return FoldJob(path).runs
-    seeds = {int(one.parent.name[5:]): one.parent for one in path.glob("seed-*[0-9]/config.yaml")}
+    seeds = {
+        int(seed[1]): one.parent
+        for one in path.glob("seed-*/config.yaml")
+        if (seed := re.fullmatch(r"seed-(\d+)", one.parent.name))
+    }
     return [RunDir(seeds[seed]) for seed in sorted(seeds)] or [RunDir(path)]

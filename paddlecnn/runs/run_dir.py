@@ -159,6 +159,11 @@ def begun_in(folder: Path, below: str = "**/") -> list[Path]:
 
 def run_family(config_path: str | Path, root: str | Path) -> Path:
     """The folder for the runs of a config, named after its place under configs/."""
-    parts = Path(config_path).with_suffix("").parts
-    start = len(parts) - 1 - parts[::-1].index("configs") + 1 if "configs" in parts else len(parts) - 1
-    return Path(root).joinpath(*parts[start:])
+    return Path(root) / below_configs(Path(config_path)).with_suffix("")
+
+
+def below_configs(path: Path) -> Path:
+    """The part of a config file's path below the last folder named configs; its name if there is none."""
+    parts = path.parts
+    start = len(parts) - parts[::-1].index("configs") if "configs" in parts else -1
+    return Path(*parts[start:])

@@ -17,7 +17,7 @@ from paddlecnn.errors import RunError, UserError
 from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first, restore_best, save_checkpoint
 from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.runs.state import LogPosition, RunIdentity
+from paddlecnn.runs.state import LogPosition, RunIdentity, RunState
 from paddlecnn.training.setup import TrainingSetup
 from paddlecnn.training.state import TrainState
 
@@ -164,13 +164,20 @@ def list_differences(run: Config, now: Config, extend: Sequence[str]) -> str:
     )
 
 
-def check_same_setup(run: RunDir, saved: RunIdentity, setup: TrainingSetup, extend: Sequence[str]) -> None:
-    """Raise RunError for other data and, unless `extend` names that on purpose, for another engine or precision."""
+def check_same_setup(run: RunDir, saved: RunState, setup: TrainingSetup, extend: Sequence[str]) -> None:
+    """Raise RunError for other data, for fewer steps than are done and, unless `extend` names that on purpose, for
+    another engine or precision."""
     now = setup.identity
     if saved.data != now.data:
         raise RunError(
             f"{run.path}: the images or labels in {setup.config.data.root} are not those that the run was trained "
             "on; resume with its own data, or train a new run"
+        )
+    total = len(setup.train) * setup.config.train.epochs
+    if saved.step > total:
+        raise RunError(
+            f"{run.path}: has trained {saved.step:,} steps already, and train.epochs={setup.config.train.epochs} are "
+            f"{total:,}; name more epochs"
         )
     engines = (saved.engine, saved.precision), (now.engine, now.precision)
     if len(set(engines)) > 1 and not any(key in ("train.engine", "train.precision") for key in extend):

@@ -21,7 +21,8 @@ from paddlecnn.errors import ConfigError
 from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.optim import build_optimizer
 from paddlecnn.training.setup import TrainingSetup, build_training
-from paddlecnn.training.state import StepSums, TrainState
+from paddlecnn.training.state import StepSums
+from paddlecnn.training.train import prepared
 
 SMOOTHING = 0.95  # decay of the moving average of the loss
 DIVERGED = 3.0  # the test ends when the smoothed loss exceeds its minimum by this factor
@@ -43,9 +44,10 @@ class RangeTest:
         return self.rates[min(range(len(self.rates)), key=self.smoothed.__getitem__)]
 
     @property
-    def suggestion(self) -> float:
-        """See RULE: at `lowest` itself, the loss is about to stop falling."""
-        return self.lowest / 10
+    def suggestion(self) -> float | None:
+        """See RULE: at `lowest` itself, the loss is about to stop falling. None if so low a rate was not tested."""
+        rate = self.lowest / 10
+        return rate if rate >= self.rates[0] else None
 
 
 def find_lr(
@@ -53,7 +55,8 @@ def find_lr(
 ) -> RangeTest:
     """Train a fresh network of the config for at most `steps` steps with rates from `start` to `end`; write nothing.
 
-    The config's own rate and schedule are not used, everything else is. Raises ConfigError for impossible bounds.
+    The config's own rate and schedule are not used, everything else is. Raises ConfigError for impossible bounds, and
+    for a first rate at which the loss is not finite.
     """
     if not 0 < start < end:
         raise ConfigError(f"--start {start:g} --end {end:g}: the first rate must be above 0 and below the last one")
@@ -64,12 +67,15 @@ def find_lr(
     setup = build_training(config.model_copy(update={"optim": optim}))
     setup.engine.report()
     with out_of_memory_explained(setup):
-        return range_test(setup, start, (end / start) ** (1 / (steps - 1)), steps)
+        test = range_test(setup, start, (end / start) ** (1 / (steps - 1)), steps)
+    if not test.rates:
+        raise ConfigError(f"--start {start:g}: the loss of the first step is not finite, before any update")
+    return test
 
 
 def range_test(setup: TrainingSetup, start: float, factor: float, steps: int) -> RangeTest:
     """Multiply the rate by `factor` after each step, from `start` on, until the loss diverges or `steps` are done."""
-    state = TrainState(setup.model, setup.config, len(setup.train))
+    state = prepared(setup, "the same command")
     state.schedule = LambdaDecay(start, lambda step: factor**step)
     state.optimizer = build_optimizer(setup.model, setup.config.optim, state.schedule)
     setup.model.train()

@@ -30,7 +30,9 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
     while not progress.finished:
         started, done_before = time.perf_counter(), progress.this_epoch.images
         stopping = train_epoch(state, train, logger, checkpointer)
-        seconds, images = time.perf_counter() - started, progress.this_epoch.images - done_before
+        images = progress.this_epoch.images
+        # An epoch that was resumed in the middle: the speed of the part since then, for all its images.
+        speed = (images - done_before) / (time.perf_counter() - started)
         scores = validate(state, val)
         value, name = (scores.loss, "validation loss") if scores else (state.largest_weight(), "largest weight")
         check_finite(value, name, state, checkpointer)
@@ -40,8 +42,8 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
             train=progress.this_epoch.means,
             val=scores,
             lr=progress.lr,
-            seconds=seconds,
-            images_per_second=images / seconds,
+            seconds=images / speed,
+            images_per_second=speed,
         )
         is_best = progress.end_epoch(record, config.monitor, min_delta)
         stop_early = config.early_stop is not None and progress.epochs_since_best >= config.early_stop.patience

@@ -57,7 +57,7 @@ def train_folds(
     sources = job.read_environment().get("init_from", [])
     begun = [folder.exists() for folder in job.folds]
     distributed.wait_for_all()  # before process 0 creates the next folder
-    with removed_if_empty(job):
+    with contextlib.nullcontext() if resume else removed_if_empty(job):
         for fold, folder in enumerate(job.folds):
             logger.info("%s (%d of %d)", folder, fold + 1, folds)
             train_run(
@@ -88,7 +88,7 @@ def create_job(path: Path, config: Config, device: str, init_from: Sequence[RunD
 
 @contextlib.contextmanager
 def removed_if_empty(job: FoldJob) -> Iterator[None]:
-    """Remove the folder of a job if an error ends the block before its first fold begins."""
+    """Remove the folder of a new job if an error ends the block before its first fold begins."""
     try:
         yield
     except UserError:

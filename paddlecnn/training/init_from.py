@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 
 from paddlecnn.config import Preprocess
-from paddlecnn.errors import WeightsError
+from paddlecnn.errors import RunError, WeightsError
 from paddlecnn.files import file_digest
 from paddlecnn.models.weights.conversion import listed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint
@@ -34,13 +34,24 @@ def read_source(run: RunDir) -> Source:
     checkpoint, folder = run.load_checkpoint("best")
     logger.info("starts from %s, checkpoint best of epoch %d", run.path, checkpoint.state.epoch)
     record = {
-        "run": str(run.path),
+        "run": str(run.path.resolve()),
         "epoch": checkpoint.state.epoch,
         "config_hash": checkpoint.state.config_hash,
         "sha256": file_digest(folder / "model.safetensors"),
         "reservations": reservations([run]),
     }
     return Source(dataclasses.replace(checkpoint, optimizer={}), record)
+
+
+def recorded_source(run: RunDir) -> RunDir | None:
+    """The run that a run started from; None if it started from none. Raises RunError if it is gone or has changed."""
+    record = run.read_environment().get("init_from")
+    if not record:
+        return None
+    source = RunDir(record["run"])
+    if file_digest(source.load_checkpoint("best")[1] / "model.safetensors") != record["sha256"]:
+        raise RunError(f"{source.path}: its best weights are no longer those that {run.path} started from")
+    return source
 
 
 def take_over(model: paddle.nn.Layer, arrays: Arrays) -> list[str]:

@@ -7,6 +7,7 @@ Random layers are made for inputs of unit scale. Features of published weights a
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 
 import paddle
@@ -62,7 +63,9 @@ def scale_fresh_layers(setup: TrainingSetup) -> None:
 
 
 def first_inputs(loader: Loader, count: int) -> list[paddle.Tensor]:
-    """The first `count` images of the first epoch, or their features, in batches."""
+    """The first `count` images of the first epoch, or their features, in batches: the same in every process."""
+    loader = copy.copy(loader)
+    loader.shard = (0, 1)
     sizes = range(count, 0, -loader.batch_size)
     with contextlib.closing(loader.epoch(0)) as batches:
         return [batch.images[:size] for size, batch in zip(sizes, batches, strict=False)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import paddle
 
+from paddlecnn import distributed
 from paddlecnn.errors import UserError
 from paddlecnn.models.summary import Summary, summarize
 from paddlecnn.training.setup import TrainingSetup
@@ -31,21 +32,21 @@ def out_of_memory_explained(setup: TrainingSetup) -> Iterator[None]:
         if not paddle.get_device().startswith("gpu"):
             raise
         memory = paddle.device.cuda.get_device_properties().total_memory
-        raise OutOfMemory(
-            advice(
-                summarize(setup.model, setup.preprocess.size),
-                setup.config.train.batch_size,
-                SLOTS[setup.config.optim.name],
-                memory,
-            )
-        ) from None
+        train = setup.config.train
+        share = -(-train.batch_size // distributed.world_size())
+        summary, slots = summarize(setup.model, setup.preprocess.size), SLOTS[setup.config.optim.name]
+        raise OutOfMemory(advice(summary, share, train.accumulate, slots, memory)) from None
 
 
-def advice(summary: Summary, batch_size: int, slots: int, memory: int) -> str:
-    """One line of advice. memory: bytes of the device."""
+def advice(summary: Summary, batch_size: int, accumulate: int, slots: int, memory: int) -> str:
+    """One line of advice. batch_size: of one process, in `accumulate` parts; memory: bytes of the device."""
+    part = -(-batch_size // accumulate)
     fits = largest_batch(summary, slots, memory)
+    while fits >= part:  # the estimate is too low
+        fits //= 2
+    parts = f" in parts of {part}" if accumulate > 1 else ""
     text = (
-        f"train.batch_size: a batch of {batch_size} does not fit into the GPU's {memory / 2**30:.1f} GiB; "
+        f"train.batch_size: a batch of {batch_size}{parts} does not fit into the GPU's {memory / 2**30:.1f} GiB; "
         f"by estimate {fits} images would"
     )
     if not fits:

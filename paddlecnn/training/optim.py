@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle.optimizer import lr as schedules
 
-from paddlecnn.config import Constant, Cosine, Custom, Exponential, MultiStep, OneCycle, OptimConfig, Step
+from paddlecnn.config import Config, Constant, Cosine, Custom, Exponential, MultiStep, OneCycle, OptimConfig, Step
 from paddlecnn.errors import ConfigError, did_you_mean
 from paddlecnn.runs.checkpoint import Arrays
 from paddlecnn.training.momentum import BlockedMomentum, scale_gradients
@@ -36,13 +36,14 @@ def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> sche
     main: schedules.LRScheduler
     match spec:
         case OneCycle():
-            # Paddle refuses a phase of no steps, which a run of a few steps would have.
+            # Paddle cannot divide a phase of no steps, which a run of a few steps or a short warm-up would have.
+            steps = max(total, 4)
             return schedules.OneCycleLR(
                 lr,
-                max(total, 4),
+                steps,
                 divide_factor=1 / spec.initial_factor,
                 end_learning_rate=spec.final_factor * lr,
-                phase_pct=spec.warmup_fraction,
+                phase_pct=max(spec.warmup_fraction, 2 / steps),
                 anneal_strategy="cos" if spec.shape == "cosine" else "linear",
             )
         case Constant():
@@ -99,6 +100,12 @@ def build_optimizer(
         return BlockedMomentum(momentum=config.momentum, use_nesterov=config.name == "nesterov", **shared)
     kind = paddle.optimizer.AdamW if config.name == "adamw" else paddle.optimizer.Adam
     return kind(beta1=config.betas[0], beta2=config.betas[1], epsilon=config.eps, **shared)
+
+
+def check_optimizer(model: paddle.nn.Layer, config: Config, steps_per_epoch: int) -> None:
+    """Raise ConfigError for a schedule or an optimizer that cannot be built, before anything is written."""
+    make_schedule(config.optim, steps_per_epoch, steps_per_epoch * config.train.epochs)
+    parameter_groups(model, config.optim)
 
 
 def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[str, Any]]:

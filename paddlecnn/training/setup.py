@@ -30,6 +30,7 @@ from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
 from paddlecnn.runs.user_module import load_module
 from paddlecnn.training.init_from import preprocess_for, take_over
+from paddlecnn.training.optim import check_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -79,14 +80,20 @@ class TrainingSetup:
         )
 
 
-def build_training(config: Config, engine_name: str | None = None, start: Checkpoint | None = None) -> TrainingSetup:
+def build_training(
+    config: Config,
+    engine_name: str | None = None,
+    start: Checkpoint | None = None,
+    module: ModuleIdentity | None = None,
+) -> TrainingSetup:
     """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause.
 
     engine_name: in place of train.engine
     start: weights and preprocessing to start from in place of model.weights
+    module: the one that a resumed run was trained with; the config's must be the same
     """
     engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
-    module = load_module(config.model.module) if config.model.module else None
+    module = load_module(config.model.module, module) if config.model.module else None
     splits = open_dataset(config.data, config.seed)
     readable, excluded = filter_readable(splits.train)
     report_excluded(excluded)
@@ -123,6 +130,7 @@ def build_training(config: Config, engine_name: str | None = None, start: Checkp
     val = Loader(splits.val, preprocess, config.train.batch_size, **shared)
     if features:
         train, val = FeatureLoader(train, features), FeatureLoader(val, features)
+    check_optimizer(model, config, len(train))
     return TrainingSetup(
         config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module, trained, features, fresh
     )

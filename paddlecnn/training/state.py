@@ -15,9 +15,8 @@ import paddle.nn.functional as F
 from paddlecnn import distributed
 from paddlecnn.config import Config
 from paddlecnn.data.pipeline.loader import Batch
-from paddlecnn.errors import CheckpointError
 from paddlecnn.randomness import random_seed
-from paddlecnn.runs.checkpoint import Arrays, Checkpoint
+from paddlecnn.runs.checkpoint import Arrays, Checkpoint, set_weights
 from paddlecnn.runs.state import LogPosition, Progress, RunIdentity, RunState
 from paddlecnn.training.momentum import move_average
 from paddlecnn.training.optim import (
@@ -59,14 +58,14 @@ class TrainState:
         checkpoint: Checkpoint | None = None,
         trained: paddle.nn.Layer | None = None,
     ) -> None:
-        """A new state, or the state that `checkpoint` saved. Raises CheckpointError if it does not fit the config.
+        """A new state, or the one that `checkpoint` saved. Raises CheckpointError if its weights do not fit the model.
 
         trained: the layers of the model that a batch runs through, if they are not all
         """
         self.model = model
         self.layers = trained or model
         self.config = config
-        self.progress = progress_of(checkpoint, steps_per_epoch * config.train.epochs)
+        self.progress = progress_of(checkpoint)
         self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done=self.progress.step)
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
         self.parallel_model = distributed.wrap(self.layers)
@@ -180,7 +179,7 @@ class TrainState:
         raw: Arrays = {name.removeprefix(RAW): value for name, value in saved.items() if name.startswith(RAW)}
         if self.average is not None:
             self.average = {name: paddle.to_tensor(value) for name, value in checkpoint.model.items()}
-        self.model.set_state_dict({name: paddle.to_tensor(value) for name, value in (raw or checkpoint.model).items()})
+        set_weights(self.model, raw or checkpoint.model, "the checkpoint")
         rest = {name: value for name, value in saved.items() if not name.startswith(RAW)}
         load_optimizer_arrays(self.model, self.optimizer, self.schedule, rest)
         if self.scaler and checkpoint.state.scaler:
@@ -189,17 +188,11 @@ class TrainState:
             self.scaler.load_state_dict(scaler)
 
 
-def progress_of(checkpoint: Checkpoint | None, total_steps: int) -> Progress:
+def progress_of(checkpoint: Checkpoint | None) -> Progress:
     """The progress that a checkpoint saved; that of a new run without one."""
     if checkpoint is None:
         return Progress()
-    progress = Progress(**{name: getattr(checkpoint.state, name) for name in Progress.model_fields})
-    if progress.step > total_steps:
-        raise CheckpointError(
-            f"state.json: step {progress.step:,} of a run of {total_steps:,} steps; "
-            "the checkpoint does not belong to this config and data"
-        )
-    return progress
+    return Progress(**{name: getattr(checkpoint.state, name) for name in Progress.model_fields})
 
 
 def copy_of(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:

@@ -17,7 +17,7 @@ from paddlecnn.files import write_json
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir
-from paddlecnn.runs.state import BestEpoch, Progress
+from paddlecnn.runs.state import BestEpoch, LogPosition, Progress
 from paddlecnn.training.checkpointer import (
     Checkpointer,
     TrainingStopped,
@@ -27,7 +27,7 @@ from paddlecnn.training.checkpointer import (
     stop_on_signals,
 )
 from paddlecnn.training.fit import fit
-from paddlecnn.training.init_from import Source, read_source, trained_on_others
+from paddlecnn.training.init_from import Source, read_source, recorded_source, trained_on_others
 from paddlecnn.training.initial_scale import scale_fresh_layers
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.memory import out_of_memory_explained
@@ -64,46 +64,49 @@ def train_run(
     Raises a UserError for everything that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
-    with runtime.denormals_flushed() if device == "cpu" else contextlib.nullcontext():
-        return train_on(device, config, path, resume, extend, profile, init_from)
-
-
-def train_on(
-    device: str, config: Config, path: Path, resume: bool, extend: Sequence[str], profile: int, init_from: RunDir | None
-) -> FinishedRun:
-    """`train_run` on a device that was chosen."""
     distributed.start()
-    run = RunDir(path) if resume else None
-    if run:
-        check_same_config(run, config, extend)
-    checkpoint = checkpoint_to_resume(run) if run else None
-    source = read_source(init_from) if init_from and not run else None
-    start = source.checkpoint if source else checkpoint or (run.load_initial() if run else None)
-    own_engine = None  # auto is the engine of the run that is resumed, unless the user extends it to another one
-    if checkpoint and config.train.engine == "auto" and "train.engine" not in extend:
-        own_engine = checkpoint.state.engine
-    setup = build_training(config, own_engine, start)
-    if run is None:
-        run = create_run(path, setup, device, source)
-    if checkpoint:
-        check_same_setup(run, checkpoint.state, setup, extend)
-    if extend and distributed.rank() == 0:
-        run.replace_config(config)
-    # All epochs are done, or early stopping ended the run and stays in force.
-    if checkpoint and (checkpoint.state.epoch >= config.train.epochs or (checkpoint.state.finished and not extend)):
-        text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
-        logger.info(text, run.path, checkpoint.state.epoch)
-        return finished(run, checkpoint.state)
-    setup.engine.report()
-    if runtime.denormals_are_zero():
-        logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
-    with contextlib.nullcontext() if distributed.rank() else run.locked():
-        progress = train_to_the_end(setup, run, checkpoint, profile)
-        if distributed.rank() == 0:
-            run.drop_initial()
-            cost = {"training_seconds": round(progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
-            write_json(run.environment, run.read_environment() | cost)
-    return finished(run, progress)
+    with runtime.denormals_flushed() if device == "cpu" else contextlib.nullcontext():
+        if resume:
+            return resume_run(config, RunDir(path), device, extend, profile)
+        return start_run(config, path, device, init_from, profile)
+
+
+def start_run(config: Config, path: Path, device: str, init_from: RunDir | None, profile: int) -> FinishedRun:
+    """Create a run and train it."""
+    source = read_source(init_from) if init_from else None
+    setup = build_training(config, start=source.checkpoint if source else None)
+    run = create_run(path, setup, device, source)
+    with reserved(run):
+        state = prepared(setup, f"--resume {path}")
+        return train_to_the_end(setup, run, state, device, profile)
+
+
+def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], profile: int) -> FinishedRun:
+    """Continue a run from its last checkpoint, or from its beginning if it has none yet."""
+    check_same_config(run, config, extend)
+    with reserved(run):
+        checkpoint = checkpoint_to_resume(run)
+        saved = checkpoint.state if checkpoint else None
+        # auto is the run's own engine, unless the user extends it to another one.
+        own = saved and config.train.engine == "auto" and "train.engine" not in extend
+        engine, module = saved.engine if saved and own else None, saved.module if saved else None
+        setup = build_training(config, engine, checkpoint or run.load_initial(), module)
+        if saved:
+            check_same_setup(run, saved, setup, extend)
+        # All epochs are done, or early stopping ended the run and stays in force.
+        if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
+            text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
+            logger.info(text, run.path, saved.epoch)
+            return finished(run, saved)
+        state = prepared(setup, f"--resume {run.path}", checkpoint)
+        if extend and distributed.rank() == 0:
+            run.replace_config(config)
+        return train_to_the_end(setup, run, state, device, profile, saved.metrics if saved else None)
+
+
+def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
+    """The run for this training alone. Process 0 reserves it for all."""
+    return contextlib.nullcontext() if distributed.rank() else run.locked()
 
 
 def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None) -> RunDir:
@@ -125,30 +128,46 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
     return RunDir(path)
 
 
+def prepared(setup: TrainingSetup, again: str, checkpoint: Checkpoint | None = None) -> TrainState:
+    """The state to train from: that of the checkpoint, or a new one. The cache of frozen layers is filled before.
+
+    again: what continues if a signal stops that
+    """
+    compute_features(setup, again)
+    if checkpoint is None and setup.fresh:
+        scale_fresh_layers(setup)
+    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)
+    state.progress.finished = False
+    return state
+
+
+def train_to_the_end(
+    setup: TrainingSetup, run: RunDir, state: TrainState, device: str, profile: int, position: LogPosition | None = None
+) -> FinishedRun:
+    """Train from the current state. position: the end of metrics.csv at the checkpoint of a resumed run"""
+    setup.engine.report()
+    if runtime.denormals_are_zero():
+        logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
+    checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
+    metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
+    with contextlib.closing(metric_logger), stop_on_signals() as checkpointer.stop, out_of_memory_explained(setup):
+        metric_logger.log_start(setup.excluded, None if state.progress.step else setup.train)
+        state.profiler = StepProfiler(profile, run.path / "profile")
+        fit(state, setup.train, setup.val, metric_logger, checkpointer)
+    if distributed.rank() == 0:
+        run.drop_initial()
+        cost = {"training_seconds": round(state.progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
+        write_json(run.environment, run.read_environment() | cost)
+    return finished(run, state.progress)
+
+
 def finished(run: RunDir, progress: Progress) -> FinishedRun:
     """The result of a run with at least one finished epoch."""
     assert progress.best is not None
     return FinishedRun(run, progress.best)
 
 
-def train_to_the_end(setup: TrainingSetup, run: RunDir, checkpoint: Checkpoint | None, profile: int) -> Progress:
-    """Train from the checkpoint, or from the beginning. Returns the final progress."""
-    compute_features(setup)
-    if checkpoint is None and setup.fresh:
-        scale_fresh_layers(setup)
-    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)
-    state.progress.finished = False
-    checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
-    position = checkpoint.state.metrics if checkpoint else None
-    metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
-    with contextlib.closing(metric_logger), stop_on_signals() as checkpointer.stop, out_of_memory_explained(setup):
-        metric_logger.log_start(setup.excluded, setup.train if checkpoint is None else None)
-        state.profiler = StepProfiler(profile, run.path / "profile")
-        fit(state, setup.train, setup.val, metric_logger, checkpointer)
-    return state.progress
-
-
-def compute_features(setup: TrainingSetup) -> None:
+def compute_features(setup: TrainingSetup, again: str) -> None:
     """Fill the cache of frozen layers. Raises TrainingStopped after the batch in work on SIGINT or SIGTERM."""
     if setup.features is None:
         return
@@ -157,12 +176,14 @@ def compute_features(setup: TrainingSetup) -> None:
         if stop.signal_number:
             raise TrainingStopped(
                 f"stopped with {len(setup.missing_features()):,} views of images left to compute; what is computed is "
-                f"kept in {setup.features.store.folder}",
+                f"kept in {setup.features.store.folder}; {again} continues from there",
                 stop,
             )
 
 
-def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False, **options: Any) -> list[FinishedRun]:
+def train_seeds(
+    config: Config, path: Path, count: int, *, resume: bool = False, init_from: RunDir | None = None, **options: Any
+) -> list[FinishedRun]:
     """Train the config with `count` seeds, from its own upwards, each in PATH/seed-N.
 
     Their mean, sample standard deviation and range are written to PATH/seeds.json.
@@ -171,12 +192,15 @@ def train_seeds(config: Config, path: Path, count: int, *, resume: bool = False,
         raise ConfigError(f"--seeds {count}: must be at least 2; a plain run has one seed")
     if (path / "config.yaml").exists():
         raise RunError(f"{path}: is a run of one seed; choose another folder for --seeds with --run")
-    finished = []
+    finished: list[FinishedRun] = []
     for seed in range(config.seed, config.seed + count):
         logger.info("seed %d", seed)
         folder = path / f"seed-{seed}"
         one = config.model_copy(update={"seed": seed})
-        finished.append(train_run(one, folder, resume=resume and folder.exists(), **options))
+        begun = resume and folder.exists()
+        if resume and not begun and finished:  # it starts from the run that the first seed started from
+            init_from = recorded_source(finished[0].run)
+        finished.append(train_run(one, folder, resume=begun, init_from=None if begun else init_from, **options))
     scores = {name: spread([getattr(one.best, name) for one in finished]) for name in ("loss", "top1")}
     write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished], **scores})
     return finished

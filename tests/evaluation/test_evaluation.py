@@ -135,4 +135,9 @@ def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool
     assert error.count("\n") == 1
     assert not (folder_run / "predictions_val.csv").exists()
     assert tool("eval", folder_run, "--data-changed") == 0
-    assert "may count as unseen" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "may count as unseen" in said.err
+    assert "may count as unseen" in said.out  # beside the figures, too
+    assert tool("report", folder_run) == 2  # those figures are not the run's
+    assert "images are not those of the run" in capsys.readouterr().err
+    assert tool("report", folder_run, "--data-changed") == 0

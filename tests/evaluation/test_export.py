@@ -281,3 +281,9 @@ def test_without_the_extra_one_line_says_what_to_install(lenet, tmp_path):
     assert done.returncode == 2
     assert re.fullmatch(r"onnx: not installed for .*; run `pip install -e '.*\[onnx\]'`\n", done.stderr)
     assert not (lenet / "export").exists()
+
+
+def test_a_run_without_validation_images_is_checked_on_its_training_images(tool, capsys, tmp_path, picture):
+    run = train(tool, tmp_path, "lenet5", 8, "none", "{}", "-o", "data.val_fraction=0")
+    exported(tool, run, "safetensors", "--check")
+    assert "differ from the run's by at most" in capsys.readouterr().out

@@ -188,6 +188,47 @@ def test_a_users_network_is_summed_up_by_running_it():
     assert summary.layers[0].multiply_adds == 27 * 4 * 81
 
 
+class Unusual(nn.Layer):
+    """Layers that are called by keyword, return two tensors, or return a tensor with a state."""
+
+    input_size = 8
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv, self.act = nn.Conv2D(3, 4, 3, padding=1), nn.ReLU()
+        self.pool = nn.MaxPool2D(2, return_mask=True)
+        self.cell, self.head = nn.LSTMCell(4, 5), nn.Linear(5, num_classes)
+
+    def forward(self, images):
+        pooled, _ = self.pool(self.act(x=self.conv(images)))
+        return self.head(self.cell(pooled.mean([2, 3]))[0])
+
+
+def test_unusual_calls_are_summed_up():
+    register(Unusual)
+    layers = {layer.name: layer for layer in summarize(create_model("Unusual", 2)).layers}
+    assert {name: layer.output_shape for name, layer in layers.items()} == {
+        "conv": [4, 8, 8],
+        "act": [4, 8, 8],
+        "pool": [4, 4, 4],
+        "cell": [5],
+        "head": [2],
+    }
+    assert layers["act"].multiply_adds == 4 * 8 * 8
+
+
+def test_an_option_without_a_default_is_named_if_it_is_missing():
+    def needs_width(num_classes, width):
+        return Tiny(num_classes, width)
+
+    register(needs_width)
+    with pytest.raises(
+        ModelError, match=r"needs_width: missing a required argument: 'width'; set it in model\.options"
+    ):
+        create_model("needs_width", 3)
+    assert create_model("needs_width", 3, width=5).head.weight.shape == [5, 3]
+
+
 def test_a_users_network_loads_its_own_weights(tmp_path):
     with pytest.raises(WeightsError, match="let the code of Tiny load it"):
         load_weights(create_model("Tiny", 5), tmp_path / "w.pdparams")

@@ -283,3 +283,24 @@ def test_a_reader_that_leaves_does_not_end_the_writing(project, add):
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert "| 测试集准确率 |" in Path("README.zh-CN.md").read_text()
+
+
+def test_figures_of_a_former_checkpoint_or_of_other_data_are_refused(project, add, tool, capsys):
+    run = Path(f"runs/{NETWORKS[0]}-0")
+    assert tool("train", "--resume", run, "--extend", "train.epochs=2") == 0
+    path = run / "evaluation_test.json"
+    figures = json.loads(path.read_text())
+    if json.loads((run / "checkpoints/best/state.json").read_text())["epoch"] == 1:
+        path.write_text(json.dumps(figures | {"checkpoint": "last"}))
+    assert add(NETWORKS[0], 0) == 2
+    assert f"{path}: measured in epoch 1, and checkpoint" in capsys.readouterr().err
+    path.write_text(json.dumps(figures | {"data_changed": True}))
+    assert add(NETWORKS[0], 0) == 2
+    assert f"{path}: measured on other data than the run's" in capsys.readouterr().err
+
+
+def test_a_torn_record_of_evaluations_is_named(project, add, capsys):
+    path = Path(f"runs/{NETWORKS[0]}-0/evaluations.jsonl")
+    path.write_text(path.read_text() + '{"time": "20')
+    assert add(NETWORKS[0], 0) == 2
+    assert f"{path}: line 2 is damaged" in capsys.readouterr().err

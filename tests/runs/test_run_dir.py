@@ -1,14 +1,16 @@
-"""The creation of a run's folder."""
+"""The folders of runs: how they are created and found."""
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
 
 from paddlecnn.configfile import load_config
 from paddlecnn.errors import RunError
-from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.run_dir import RunDir, find_run
 
 
 class Late(dict):
@@ -32,3 +34,21 @@ def test_of_two_creations_at_once_the_later_one_is_refused(tmp_path):
         "run",
         "run/checkpoints",
     ]
+
+
+def test_an_extended_run_is_not_begun_anew(tool, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        assert tool("train", "-c", tiny, "--run", f"runs/tiny/{name}", "-o", "train.epochs=1") == 0
+        time.sleep(0.02)
+    assert tool("train", "--resume", "runs/tiny/first", "--extend", "train.epochs=2") == 0
+    assert find_run("latest").path.name == "second"
+    assert find_run("tiny.yaml").path.name == "second"
+
+
+def test_seeds_are_folders_with_a_number(tool, tiny, tmp_path, capsys):
+    for name in ("seed-0", "seed-1", "seed-lr0.1"):
+        assert tool("train", "-c", tiny, "--run", tmp_path / name, "-o", "train.epochs=1") == 0
+    capsys.readouterr()
+    assert tool("eval", tmp_path, "--json") == 0
+    assert list(json.loads(capsys.readouterr().out)) == ["seed-0", "seed-1"]

@@ -70,9 +70,15 @@ def test_a_changed_module_is_refused_and_not_run(tool, work, capsys):
     before = imports(work)
     Path("my_nets.py").write_text(Path("my_nets.py").read_text() + "\n# changed\n")
     capsys.readouterr()
-    assert tool("eval", "run", "--module", "my_nets.py") == 2
-    assert "my_nets.py: not the module that the run was trained with" in capsys.readouterr().err
+    for command in (
+        ["eval", "run", "--module", "my_nets.py"],
+        ["train", "-c", "own.yaml", "--run", "run", "--resume", "--extend", "train.epochs=2"],
+        ["train", "--resume", "run", "--module", "my_nets.py", "--extend", "train.epochs=2"],
+    ):
+        assert tool(*command) == 2
+        assert "my_nets.py: not the module that the run was trained with" in capsys.readouterr().err
     assert imports(work) == before
+    assert "epochs: 1" in Path("run/config.yaml").read_text()
 
 
 @pytest.mark.parametrize(

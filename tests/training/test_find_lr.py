@@ -69,9 +69,31 @@ def test_the_same_config_gives_the_same_curve(tool, capsys, config):
     assert curves[0] == curves[1]
 
 
+def test_a_rate_that_was_not_tested_is_not_suggested(tool, capsys, config):
+    found = result(tool, capsys, config, "--start", "0.05", "--end", "1e3")
+    assert found["rates"][found["smoothed"].index(min(found["smoothed"]))] < 0.5
+    assert found["suggestion"] is None
+    assert tool("find-lr", "-c", config, "--start", "0.05", "--end", "1e3") == 0
+    assert "is less than the first rate; a smaller --start shows more" in capsys.readouterr().out
+
+
+def test_frozen_layers_are_computed_once_here_too(tool, capsys, config, tmp_path):
+    options = ["-o", "model.freeze=pool2", "--steps", "12"]
+    curves = [
+        result(tool, capsys, config, *options, "-o", f"train.feature_cache={cache}")["losses"]
+        for cache in ("off", tmp_path / "cache")
+    ]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-3)  # features are float16
+    assert list((tmp_path / "cache").iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["-o", "data.preprocess={mean: [1.0e30, 1.0e30, 1.0e30], std: [1.0e-9, 1.0e-9, 1.0e-9]}"],
+            "--start 1e-06: the loss of the first step is not",
+        ),
         (["--start", "1", "--end", "0.1"], "below the last one"),
         (["--start", "0"], "above 0"),
         (["--steps", "3"], "at least 10"),

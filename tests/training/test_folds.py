@@ -268,7 +268,10 @@ def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path,
     assert read_submission(tmp_path / "dogs.csv")["label"].between(0, 1).all()
     (standing,) = re.findall("it would reach: .*", said)
     assert tool("report", tmp_path / "job") == 0
-    assert f"With the lowest calibrated log loss {standing}." in (tmp_path / "job" / "report.html").read_text()
+    assert (
+        f"With the calibrated log loss of the central crop {standing}."
+        in (tmp_path / "job" / "report.html").read_text()
+    )
 
 
 def test_an_error_before_the_first_fold_leaves_nothing(tool, config, tmp_path, capsys):
@@ -326,3 +329,16 @@ def test_what_makes_no_sense_is_one_line(tool, job, config, tmp_path, monkeypatc
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_job_whose_source_is_gone_is_not_removed(tool, job, config, tmp_path, capsys):
+    started, moved = tmp_path / "started", tmp_path / "source"
+    shutil.copytree(job, moved)
+    options = ["--all-folds", "--run", started, "--init-from", moved, "-o", "train.epochs=1"]
+    assert tool("train", "-c", config, *options) == 0
+    for fold in range(3):  # as if it had been killed before the first fold began
+        shutil.rmtree(started / f"fold-{fold}")
+    shutil.rmtree(moved)
+    assert tool("train", "--resume", started) == 2
+    assert f"{moved / 'fold-0'}: no such run folder" in capsys.readouterr().err
+    assert (started / "job.yaml").exists()

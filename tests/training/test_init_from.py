@@ -140,6 +140,12 @@ def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, s
     assert tool("train", "-c", tiny, "--run", run, "--init-from", source, "-o", "seed=1") == 0
     assert f"{source} was trained on other images of digits, perhaps on validation images" in capsys.readouterr().err
     assert json.loads((run / "environment.json").read_text())["init_from"]["trained_on_other_images"] is True
+    for checkpoint, note in (("best", True), ("last", False)):
+        capsys.readouterr()
+        assert tool("eval", run, "--checkpoint", checkpoint) == 0
+        said = capsys.readouterr().out
+        assert f"{run} started from {source}, which may have been trained on its validation" in said
+        assert said.count("the epoch was selected on the same images") == note
     assert tool("submit", run, "--out", tmp_path / "x.csv") == 0
     assert f"{run} started from {source}, which may have been trained on its validation" in capsys.readouterr().out
 
@@ -159,3 +165,20 @@ def test_what_cannot_start_leaves_nothing(tool, tiny, source, tmp_path, capsys, 
     assert message in error
     assert error.count("\n") == 1
     assert not run.exists()
+
+
+def test_seeds_not_begun_at_a_kill_start_from_the_source_too(tool, tiny, source, tmp_path, capsys):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert tool("train", "-c", tiny, "--run", whole, "--seeds", 2, "--init-from", source) == 0
+    shutil.copytree(whole / "seed-0", killed / "seed-0")
+    resume = ["train", "-c", tiny, "--run", killed, "--seeds", 2, "--resume"]
+    changed = source / "checkpoints" / "best"
+    changed.rename(tmp_path / "best")
+    shutil.copytree(whole / "seed-1" / "checkpoints" / "best", changed)
+    (source / "environment.json").write_text("{}")  # of no id, as in version 0.1
+    assert tool(*resume) == 2
+    assert f"{source}: its best weights are no longer those that {killed / 'seed-0'} started" in capsys.readouterr().err
+    shutil.rmtree(changed)
+    (tmp_path / "best").rename(changed)
+    assert tool(*resume) == 0
+    assert weights_sha(killed / "seed-1") == weights_sha(whole / "seed-1")

@@ -16,14 +16,22 @@ def test_the_batch_named_fits_and_twice_of_it_does_not():
     summary = summarize(create_model("alexnet_cifar"))
     fits = largest_batch(summary, 1, 2**30)
     assert summary.training_bytes(fits, 1) <= 0.9 * 2**30 < summary.training_bytes(2 * fits, 1)
-    text = advice(summary, 8 * fits, 1, 2**30)
+    text = advice(summary, 8 * fits, 1, 1, 2**30)
     assert re.search(rf"by estimate {fits} images would: train.accumulate=8 ", text)
+
+
+def test_a_batch_that_did_not_fit_is_not_advised():
+    summary = summarize(create_model("alexnet_cifar"))
+    fits = largest_batch(summary, 1, 2**30)
+    text = advice(summary, 2 * fits, 4, 1, 2**30)
+    assert f"a batch of {2 * fits} in parts of {fits // 2} does not fit" in text
+    assert f"by estimate {fits // 4} images would: train.accumulate=8 " in text
 
 
 def test_a_model_that_never_fits_is_reported():
     summary = summarize(create_model("alexnet_cifar"))
     assert largest_batch(summary, 1, 2**20) == 0
-    assert "smaller model" in advice(summary, 128, 1, 2**20)
+    assert "smaller model" in advice(summary, 128, 1, 1, 2**20)
 
 
 def test_a_run_has_one_trainer_at_a_time(tool, tiny, tmp_path, capsys):
@@ -35,6 +43,7 @@ def test_a_run_has_one_trainer_at_a_time(tool, tiny, tmp_path, capsys):
             == 2
         )
     assert "another process is training this run" in capsys.readouterr().err
+    assert "epochs: 1" in (run / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize(("precision", "reason"), [("float16", "needs a GPU"), ("bfloat16", "take engine onednn")])

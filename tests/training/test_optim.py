@@ -60,6 +60,20 @@ def test_one_cycle_can_be_a_triangle():
     assert values[-1] == pytest.approx(0.007)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 5, 20])
+@pytest.mark.parametrize("fraction", [0.01, 0.25, 0.99])
+def test_one_cycle_of_a_few_steps_has_rates(steps, fraction):
+    spec = {"name": "onecycle", "warmup_fraction": fraction}
+    config = OptimConfig.model_validate({"lr": 0.1, "schedule": spec})
+    schedule = build_schedule(config, steps, 1)
+    values = []
+    for _ in range(steps):
+        values.append(schedule())
+        schedule.step()
+    assert min(values) >= 0
+    assert max(values) <= 0.1 * (1 + 1e-9)
+
+
 @pytest.mark.parametrize(
     "schedule", [{"name": "cosine", "warmup": 1}, {"name": "onecycle"}, {"name": "step", "step_size": 1}]
 )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from helpers.runs import metrics_without_clock, weights_sha
-from paddlecnn.runs.checkpoint import load_checkpoint
+from paddlecnn.runs.checkpoint import FILES, SUMS, load_checkpoint
 
 
 def interrupt_after(run: Path, rows: int, number: int) -> threading.Thread:
@@ -206,3 +208,35 @@ def test_a_run_resumes_by_its_folder_alone_and_lists_what_an_override_changes(to
     assert "optim.lr (0.01 in the run, 0.5 now)" in capsys.readouterr().err
     assert tool("train", "--resume") == 2
     assert "--resume: name a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_run_is_not_shortened(tool, whole, capsys, epochs):
+    assert tool("train", "--resume", whole, "--extend", f"train.epochs={epochs}") == 2
+    steps = f"has trained 24 steps already, and train.epochs={epochs} are {8 * epochs}; name more epochs"
+    assert f"{whole}: {steps}" in capsys.readouterr().err
+    assert "epochs: 3" in (whole / "config.yaml").read_text()
+
+
+def test_weights_that_are_not_all_there_are_refused(tool, whole, capsys):
+    for folder in (whole / "checkpoints").iterdir():
+        path = folder / "model.safetensors"
+        weights = safetensors.numpy.load_file(path)
+        del weights["classifier.fc5.bias"]
+        safetensors.numpy.save_file(weights, path)
+        sums = subprocess.run(["sha256sum", *FILES], cwd=folder, capture_output=True, text=True, check=True)
+        (folder / SUMS).write_text(sums.stdout)
+    assert tool("train", "--resume", whole, "--extend", "train.epochs=4") == 2
+    assert "does not fit lenet5 of this version (layers classifier.fc5.bias)" in capsys.readouterr().err
+    assert "epochs: 3" in (whole / "config.yaml").read_text()
+
+
+def test_the_seconds_of_an_epoch_are_those_of_all_its_images(tool, tiny, tmp_path):
+    run, options = tmp_path / "run", ["-o", "train.checkpoint.every_steps=1", "-o", "train.checkpoint.keep=99"]
+    assert tool("train", "-c", tiny, "--run", run, *options) == 0
+    for path in (run / "checkpoints").iterdir():  # as if it had been killed after step 15, in the second epoch
+        if path.name != "step-00000015":
+            shutil.rmtree(path)
+    assert tool("train", "-c", tiny, "--run", run, *options, "--resume") == 0
+    history = load_checkpoint(run / "checkpoints/last").state.history
+    assert [one.seconds * one.images_per_second for one in history] == pytest.approx([256] * 3)

@@ -216,3 +216,17 @@ def test_an_option_out_of_range_is_refused(tool, tiny, tmp_path, capsys, options
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", *options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("optim.lr_scale={fc9: 2}", "optim.lr_scale: no layer's name starts with 'fc9'"),
+        ("optim.lr_scale={features: 0, classifier: 0}", "nothing is left to train"),
+        ("optim.schedule={name: custom, function: wave}", "optim.schedule.function: wave is not registered"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_built_leaves_nothing(tool, tiny, tmp_path, capsys, option, message):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-o", option) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -49,7 +49,7 @@ class FrozenFeatures:
     """Images to features: the frozen layers of a network, their preprocessing, and the rows on disk."""
 
     def __init__(self, network: str, divided: Divided, preprocess: Preprocess, engine: Engine, folder: str | Path):
-        self.layers = engine.apply(divided.frozen)
+        self.layers, self.engine = engine.apply(divided.frozen), engine
         self.size = preprocess.size
         self.preprocess = preprocess
         self.title = f"{network}-{divided.last}"
@@ -107,8 +107,8 @@ class FrozenFeatures:
         """uint8 [n, 3, S, S] to float16 [n, ...]. Raises DataError for a value beyond float16's largest, 65,504."""
         import paddle
 
-        with paddle.no_grad():
-            features = self.layers(to_input(pixels, self.preprocess)).numpy()
+        with paddle.no_grad(), self.engine.autocast():
+            features = self.layers(to_input(pixels, self.preprocess)).astype("float32").numpy()
         with np.errstate(over="ignore"):
             rows = features.astype(np.float16)
         if not np.isfinite(rows).all():

@@ -1,0 +1,82 @@
+"""Experiments: the runs of the files of results (result_files.py) that differ in the seed alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from paddlecnn.reporting.result_files import Machine, ResultError, ResultFile, Training
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The runs of one config that differ in the seed alone."""
+
+    runs: tuple[Training, ...]
+    machines: tuple[Machine, ...]
+
+    @property
+    def first(self) -> Training:
+        return self.runs[0]
+
+    @property
+    def tests(self) -> list[float]:
+        """The test accuracy of each seed that was measured."""
+        return [run.test.top1 for run in self.runs if run.test]
+
+    @property
+    def minutes(self) -> float:
+        """Training time of a run at the speed of the fastest epoch."""
+        return self.first.epochs * self.fastest_epoch / 60
+
+    @property
+    def fastest_epoch(self) -> float:
+        """Seconds of the fastest epoch of all runs, the one that other work on the machine disturbed least."""
+        return min(record.seconds for run in self.runs for record in run.history if record.seconds)
+
+    @property
+    def epochs(self) -> str:
+        """`60`, or `10 of 60` for a share of the config's length."""
+        changed = (self.first.changed or {}).get("train.epochs")
+        early = "" if self.first.epochs == self.first.config["train"]["epochs"] else " (stopped early)"
+        return f"{self.first.epochs}{f' of {changed[0]}' if changed else ''}{early}"
+
+
+def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
+    """The experiments, by name and then by their first seed's file."""
+    runs = defaultdict(list)
+    for file in files:
+        for result in file.results:
+            if isinstance(result, Training):
+                runs[result.experiment].append((result, file.machine))
+    found = []
+    for members in runs.values():
+        ordered = sorted(members, key=lambda pair: pair[0].seed)
+        seeds = [run.seed for run, _ in ordered]
+        if len(set(seeds)) < len(seeds):
+            raise ResultError(f"{ordered[0][0].run}: two files have the same config and seed; remove one of them")
+        found.append(Experiment(tuple(run for run, _ in ordered), tuple(machine for _, machine in ordered)))
+    return sorted(found, key=lambda one: (one.first.data, one.first.name, one.first.label))
+
+
+def one_per_config(experiments: list[Experiment]) -> dict[str, Experiment]:
+    """The experiment that stands for each config, by name: not the best one, but that of most seeds, then epochs."""
+    ordered = sorted((one for one in experiments if one.tests), key=lambda one: (len(one.tests), one.first.epochs))
+    return {one.first.name: one for one in ordered}
+
+
+def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:
+    """(without, with): experiments that are equal but for the local response normalisation of their network."""
+    for one in experiments:
+        for other in experiments:
+            if other.first.model == f"{one.first.model}_lrn" and without_model(one) == without_model(other):
+                yield one, other
+
+
+def without_model(experiment: Experiment) -> str:
+    """The experiment's identity with the network and the constants of its normalisation left out."""
+    model = experiment.first.config["model"]
+    options = {key: value for key, value in model["options"].items() if key != "lrn"}
+    config = {**experiment.first.config, "model": {**model, "name": "any", "options": options}}
+    return experiment.first.model_copy(update={"config": config}).experiment
