@@ -87,13 +87,19 @@ def test_frozen_layers_are_computed_once_here_too(tool, capsys, config, tmp_path
     assert list((tmp_path / "cache").iterdir())
 
 
+def test_a_loss_that_is_not_finite_at_the_start_is_one_line(tool, capsys, config, tmp_path):
+    (tmp_path / "linear.py").write_text(
+        "from paddle import nn\nfrom paddlecnn.models import register\n\n@register\ndef linear(num_classes: int):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, num_classes))\n"
+    )
+    infinite = "data.preprocess={size: 32, mean: [-1.0e30, 1.0e30, 1.0e30], std: [1.0e-9, 1.0e-9, 1.0e-9]}"
+    assert tool("find-lr", "-c", config, "-o", "model={name: linear, module: linear.py}", "-o", infinite) == 2
+    assert "--start 1e-06: the loss of the first step is not finite, before any update" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["-o", "data.preprocess={mean: [1.0e30, 1.0e30, 1.0e30], std: [1.0e-9, 1.0e-9, 1.0e-9]}"],
-            "--start 1e-06: the loss of the first step is not",
-        ),
         (["--start", "1", "--end", "0.1"], "below the last one"),
         (["--start", "0"], "above 0"),
         (["--steps", "3"], "at least 10"),
