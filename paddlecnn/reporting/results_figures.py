@@ -10,14 +10,16 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from paddlecnn.reporting.theme import SERIES, drawing
 
+MARKERS = "osD^v"  # one more each time the colours begin again
+
 
 def accuracy_time(points: Sequence[tuple[str, float, Sequence[float]]]) -> Figure:
     """Test accuracy against training time; points: (label, minutes, the accuracy of each seed)."""
     with drawing(3.0 + 0.2 * len(points)) as (figure, axes):
         for number, (label, minutes, values) in enumerate(points):
-            colour = SERIES[number % len(SERIES)]
+            colour, marker = SERIES[number % len(SERIES)], MARKERS[number // len(SERIES) % len(MARKERS)]
             axes.plot([minutes] * len(values), values, "_", color=colour, markersize=9)
-            axes.plot(minutes, fmean(values), "o", color=colour, label=label)
+            axes.plot(minutes, fmean(values), marker, color=colour, label=label)
         axes.set(xscale="log", xlabel="minutes of training", ylabel="test accuracy")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")

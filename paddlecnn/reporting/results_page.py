@@ -210,7 +210,8 @@ def training_sections(folder: Path, experiments: list[Experiment]) -> Iterator[s
         rows = [[linked(one.first, folder), *(cell(one) for cell in COLUMNS.values())] for one in members]
         yield f"## {TITLES.get(data, data)}\n{markdown_table(['network and recipe', *COLUMNS], rows)}\n"
         if any(one.tests for one in members):
-            yield f"![Accuracy against training time on {data}](images/results_{data}_time.png)\n"
+            title = f"Accuracy against training time on {data}, one experiment of each config"
+            yield f"![{title}](images/results_{data}_time.png)\n"
 
 
 def cross_validations(files: Sequence[ResultFile]) -> list[tuple[OutOfFold, Machine]]:
@@ -318,10 +319,9 @@ def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
     """The figures of the page: their files, and how each is drawn."""
     images, experiments = folder.parent / "images", grouped(read_results(folder))
     found: dict[Path, Callable[[], Figure]] = {}
-    for data in sorted({one.first.data for one in experiments if one.tests}):
-        points = [
-            (one.first.label, one.minutes, one.tests) for one in experiments if one.first.data == data and one.tests
-        ]
+    shown = [one for _, one in sorted(one_per_config(experiments).items())]
+    for data in sorted({one.first.data for one in shown}):
+        points = [(one.first.name, one.minutes, one.tests) for one in shown if one.first.data == data]
         found[images / f"results_{data}_time.png"] = partial(figures.accuracy_time, points)
     for number, pair in enumerate(lrn_pairs(experiments)):
         curves = {
