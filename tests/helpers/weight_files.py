@@ -8,6 +8,9 @@ import zipfile
 from itertools import pairwise
 
 import numpy as np
+from paddle import nn
+
+from paddlecnn.models import create_model
 
 
 def npy_of_dicts(path, weights):
@@ -106,3 +109,10 @@ def integer(value):
 
 def sequence(values):
     return b"(" + b"".join(map(integer, values)) + b"t"
+
+
+def convolutions_of(name, path):
+    """The random convolutions of a network as a published weight file without fully connected layers."""
+    layers = create_model(name, num_classes=2).features.named_children()
+    convolutions = [(name, layer) for name, layer in layers if isinstance(layer, nn.Conv2D)]
+    npz(path, {name: (layer.weight.numpy().transpose(2, 3, 1, 0), layer.bias.numpy()) for name, layer in convolutions})

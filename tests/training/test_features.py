@@ -21,7 +21,7 @@ import pytest
 
 import paddlecnn as pc
 from helpers.images import encoded, photo
-from helpers.weight_files import npz
+from helpers.weight_files import convolutions_of
 from paddlecnn import onednn
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.freezing import divide
@@ -64,13 +64,6 @@ def losses(run: Path) -> list[float]:
     """The loss of each logged step and of each validation."""
     with open(run / "metrics.csv", encoding="utf-8") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
-
-
-def convolutions_of(name: str, path: Path) -> None:
-    """The random convolutions of a network as a published weight file without fully connected layers."""
-    layers = create_model(name, num_classes=2).features.named_children()
-    convolutions = [(name, layer) for name, layer in layers if isinstance(layer, paddle.nn.Conv2D)]
-    npz(path, {name: (layer.weight.numpy().transpose(2, 3, 1, 0), layer.bias.numpy()) for name, layer in convolutions})
 
 
 def store_files(cache: Path) -> tuple[bytes, bytes]:

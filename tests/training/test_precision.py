@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import paddle
+import pandas as pd
 import pytest
 
 from paddlecnn.configfile import load_config
@@ -104,6 +105,17 @@ def test_a_run_in_mixed_precision_resumes(gpu, tool, tiny, tmp_path, precision):
     options = ["--device", gpu, "-o", f"train.precision={precision}"]
     assert tool("train", "-c", tiny, "--run", run, *options) == 0
     assert tool("train", "--resume", run, "--device", gpu, "--extend", "train.epochs=4") == 0
+
+
+@pytest.mark.gpu
+def test_predictions_are_in_the_precision_that_is_asked_for(gpu, tool, tiny, tmp_path):
+    run, found = tmp_path / "run", {}
+    assert tool("train", "-c", tiny, "--run", run, "--device", gpu) == 0
+    for precision in ("float32", "bfloat16"):
+        assert tool("eval", run, "--device", gpu, "--precision", precision) == 0
+        found[precision] = pd.read_csv(run / "predictions_val.csv").iloc[:, 3:].to_numpy(float)
+    assert (found["float32"] != found["bfloat16"]).any()
+    np.testing.assert_allclose(found["bfloat16"], found["float32"], atol=0.05)
 
 
 @pytest.mark.gpu

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from helpers.runs import metrics_without_clock
+from helpers.weight_files import convolutions_of
 from paddlecnn.runs.metrics_log import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,21 @@ def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
     assert len(losses(single)) > 20
     np.testing.assert_allclose(losses(run), losses(single), rtol=0, atol=1e-5)
     assert [row[:3] for row in metrics_without_clock(run)] == [row[:3] for row in metrics_without_clock(single)]
+
+
+def test_new_layers_have_the_same_scale_in_two_processes_as_in_one(tool, tmp_path):
+    convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
+    config, runs = tmp_path / "new.yaml", [tmp_path / "one", tmp_path / "two"]
+    config.write_text(
+        "data: {name: digits, limit: 64}\n"
+        f"model: {{name: vgg11_cifar, weights: {tmp_path / 'weights.npz'}, strict: false, options: {{hidden: [16], dropout: 0}}}}\n"
+        "train: {epochs: 1, batch_size: 24, log_every: 1}\n"
+    )
+    assert tool("train", "-c", config, "--run", runs[0]) == 0
+    job = launch(tmp_path / "log", "-c", config, "--run", runs[1])
+    output = wait(job, tmp_path / "log")
+    assert job.returncode == 0, output
+    np.testing.assert_allclose(losses(runs[1])[0], losses(runs[0])[0], rtol=0, atol=1e-5)
 
 
 def test_a_run_of_two_processes_ends_with_its_report(tool, tiny, tmp_path):

@@ -1,1 +1,0 @@
-"""Training on a GPU, against the same steps on a CPU. Skips where there is no GPU."""
