@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     title = f"{loaded.config.model.name} on {loaded.config.data.name}, run {run.path.resolve().name}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # removes the uploads, too
     with tempfile.TemporaryDirectory(prefix="paddlecnn-demo-") as uploads:
-        classifier = Classifier(loaded.model, loaded.classes, loaded.preprocess)
+        classifier = Classifier(loaded.model, loaded.classes, loaded.preprocess, engine=loaded.engine)
         page = start_demo(classifier, title, Path(uploads), args.port)
         print(f"{page.local_url}\nCtrl-C ends it", flush=True)
         try:

@@ -65,7 +65,7 @@ def open_classifier(args: argparse.Namespace) -> Classifier:
             raise ConfigError(f"{args.source}: --engine and --precision are for a run or published weights")
         return open_exported(args.source, form, args.module)
     run = load_run(find_run(args.source), module=args.module, **engine)
-    return Classifier(run.model, run.classes, run.preprocess)
+    return Classifier(run.model, run.classes, run.preprocess, engine=run.engine)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,12 +9,11 @@ out_of_fold.json    the table of the folds
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from paddlecnn.errors import RunError
 from paddlecnn.runs.config_dir import ConfigDir
-from paddlecnn.runs.run_dir import JOB, RunDir, find_path
+from paddlecnn.runs.run_dir import JOB, RunDir, find_path, seeds_in
 
 
 class FoldJob(ConfigDir):
@@ -53,9 +52,4 @@ def find_runs(name: str | Path) -> list[RunDir]:
     path = find_path(name)
     if is_job(path):
         return FoldJob(path).runs
-    seeds = {
-        int(seed[1]): one.parent
-        for one in path.glob("seed-*/config.yaml")
-        if (seed := re.fullmatch(r"seed-(\d+)", one.parent.name))
-    }
-    return [RunDir(seeds[seed]) for seed in sorted(seeds)] or [RunDir(path)]
+    return [RunDir(seed) for seed in seeds_in(path)] or [RunDir(path)]

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,6 +25,7 @@ from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.state import RunState
 
 JOB = "job.yaml"  # in the folder of a cross-validation (fold_job.py)
+SEED = re.compile(r"seed-\d+")  # the folder of one of several seeds
 EPOCH_NOTE = "the epoch was selected on the same images, so these figures are slightly optimistic"
 
 
@@ -39,6 +41,8 @@ class RunDir(ConfigDir):
             raise RunError(f"{self.path}: no such run folder; `paddlecnn train` creates one")
         if (self.path / JOB).is_file():
             raise RunError(f"{self.path}: is a cross-validation; name one of its runs, as {self.path / 'fold-0'}")
+        if seeds := seeds_in(self.path):
+            raise RunError(f"{self.path}: contains several seeds; name one of them, as {seeds[0]}")
         if not (self.path / "config.yaml").is_file():
             raise RunError(f"{self.path}: not a run folder (it has no config.yaml)")
 
@@ -125,36 +129,44 @@ def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
 
 
 def find_run(name: str | Path, root: str | Path = "runs") -> RunDir:
-    """The run that a user names (see `find_path`). Raises RunError if there is none, or a whole cross-validation."""
+    """The run that a user names (see `find_path`). Raises RunError if there is none, or more than one."""
     return RunDir(find_path(name, root))
 
 
 def find_path(name: str | Path, root: str | Path = "runs") -> Path:
-    """The folder of a run or of a cross-validation: its own path, a config's newest, or `latest` (the newest of all).
+    """The folder of a run, of a cross-validation or of several seeds: its own path, a config's newest, or `latest`, the
+    newest of all.
 
     Raises RunError for a config without runs, and for `latest` if there is none.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         family = run_family(path, root)
-        return newest(family, "*/", f"{family}: contains no run; train one with -c {path}")
+        found = [*begun_in(family, "*/"), *begun_in(family, "*/seed-*/")]
+        return newest(found, f"{family}: contains no run; train one with -c {path}")
     if str(name) == "latest" and not path.exists():
-        return newest(Path(root), "**/", f"{root}: contains no run yet")
+        return newest(begun_in(Path(root)), f"{root}: contains no run yet")
     return path
 
 
-def newest(folder: Path, below: str, otherwise: str) -> Path:
-    """The run or cross-validation that was begun last."""
-    found = [(path.stat().st_mtime, path) for path in begun_in(folder, below)]
-    if not found:
+def newest(configs: Sequence[Path], otherwise: str) -> Path:
+    """The folder of the run, of the cross-validation or of the seeds that were begun last."""
+    if not configs:
         raise RunError(otherwise)
-    return max(found)[1].parent
+    run = max(configs, key=lambda path: (path.stat().st_mtime, path)).parent
+    return run.parent if run in seeds_in(run.parent) else run
 
 
 def begun_in(folder: Path, below: str = "**/") -> list[Path]:
     """The config of each run and cross-validation in a folder; the runs of a cross-validation count as one with it."""
     found = sorted([*folder.glob(f"{below}config.yaml"), *folder.glob(f"{below}{JOB}")])
     return [path for path in found if not (path.parent.parent / JOB).is_file() and path.parent.name[:1] != "."]
+
+
+def seeds_in(folder: Path) -> list[Path]:
+    """The runs that `train --seeds` began in a folder, in the order of their seeds."""
+    found = {path.parent: SEED.fullmatch(path.parent.name) for path in folder.glob("seed-*/config.yaml")}
+    return sorted((path for path, name in found.items() if name), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def run_family(config_path: str | Path, root: str | Path) -> Path:

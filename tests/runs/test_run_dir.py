@@ -52,3 +52,19 @@ def test_seeds_are_folders_with_a_number(tool, tiny, tmp_path, capsys):
     capsys.readouterr()
     assert tool("eval", tmp_path, "--json") == 0
     assert list(json.loads(capsys.readouterr().out)) == ["seed-0", "seed-1"]
+
+
+def test_a_config_whose_newest_training_has_several_seeds_names_them_all(tool, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for lr in ("0.01", "0.02"):
+        options = ["-o", "train.epochs=1", "-o", f"optim.lr={lr}"]
+        (tmp_path / f"lr{lr[2:]}.yaml").write_text(tiny.read_text())
+        assert tool("train", "-c", f"lr{lr[2:]}.yaml", "--seeds", 2, *options) == 0
+    capsys.readouterr()
+    assert tool("compare", "lr01.yaml", "lr02.yaml", "--json", "table.json") == 0
+    assert [row["runs"] for row in json.loads(Path("table.json").read_text())] == [2, 2]
+    for name in ("lr02.yaml", "latest"):
+        assert tool("eval", name, "--json") == 0
+        assert list(json.loads(capsys.readouterr().out.splitlines()[-1])) == ["seed-0", "seed-1"]
+        assert tool("predict", name, tiny) == 2
+        assert "contains several seeds; name one of them, as runs/lr02/" in capsys.readouterr().err

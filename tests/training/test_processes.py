@@ -89,7 +89,8 @@ def test_new_layers_have_the_same_scale_in_two_processes_as_in_one(tool, tmp_pat
     config, runs = tmp_path / "new.yaml", [tmp_path / "one", tmp_path / "two"]
     config.write_text(
         "data: {name: digits, limit: 64}\n"
-        f"model: {{name: vgg11_cifar, weights: {tmp_path / 'weights.npz'}, strict: false, options: {{hidden: [16], dropout: 0}}}}\n"
+        f"model: {{name: vgg11_cifar, weights: {tmp_path / 'weights.npz'}, strict: false,"
+        " options: {hidden: [16], dropout: 0}}\n"
         "train: {epochs: 1, batch_size: 24, log_every: 1}\n"
     )
     assert tool("train", "-c", config, "--run", runs[0]) == 0
