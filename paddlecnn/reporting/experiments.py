@@ -37,10 +37,12 @@ class Experiment:
 
     @property
     def epochs(self) -> str:
-        """`60`, or `10 of 60` for a share of the config's length."""
+        """`60`, `10 of 60` for a share of the config's length, or `3 in place of 2`."""
         changed = (self.first.changed or {}).get("train.epochs")
         early = "" if self.first.epochs == self.first.config["train"]["epochs"] else " (stopped early)"
-        return f"{self.first.epochs}{f' of {changed[0]}' if changed else ''}{early}"
+        if not changed:
+            return f"{self.first.epochs}{early}"
+        return f"{self.first.epochs} {'of' if changed[1] < changed[0] else 'in place of'} {changed[0]}{early}"
 
 
 def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
