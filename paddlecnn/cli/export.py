@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("export", __doc__)
     add_run_argument(parser)
     parser.add_argument("--format", choices=("paddle", "onnx", "safetensors"), required=True, help="see above")
-    parser.add_argument("--check", action="store_true", help="compare with the run on images of its validation data")
+    parser.add_argument("--check", action="store_true", help="compare with the run on images of its data")
     parser.add_argument("--out", type=Path, metavar="PATH", help="a new file or folder (default: in RUN/export)")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     args = parser.parse_args(argv)

@@ -21,7 +21,7 @@ from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.metrics import report
 from paddlecnn.evaluation.predict import Predictions, check_same_data, predict_split
 from paddlecnn.files import write_json, written_aside
-from paddlecnn.runs.run_dir import EPOCH_NOTE, RunDir, reservations
+from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import RunState, Scores
 from paddlecnn.text_tables import text_table
 
@@ -58,6 +58,7 @@ def evaluate_run(
             f"{loaded.config.data.name}: its {split} images have no published labels; "
             "`paddlecnn submit` writes the predictions that Kaggle scores"
         )
+    notes = [*(run.reservations(checkpoint == "best") if split == "val" else ()), *changed]
     figures = {
         "split": split,
         "checkpoint": checkpoint,
@@ -65,18 +66,13 @@ def evaluate_run(
         "epoch": loaded.state.epoch,
         "step": loaded.state.step,
         "data_changed": bool(changed),
-        "reservations": [*(notes_on_validation(run, checkpoint) if split == "val" else []), *changed],
+        "reservations": list(dict.fromkeys(notes)),
         **report(predictions.logits, predictions.labels, predictions.classes),
     }
     write_predictions(run.predictions(split + suffix(tta)), predictions)
     write_json(run.path / f"evaluation_{split}{suffix(tta)}.json", figures)
     record_evaluation(run, figures)
     return figures
-
-
-def notes_on_validation(run: RunDir, checkpoint: str) -> list[str]:
-    """The reservations about a run's validation scores; the last epoch was not selected."""
-    return [note for note in reservations([run]) if checkpoint == "best" or note != EPOCH_NOTE]
 
 
 def suffix(tta: str) -> str:

@@ -19,6 +19,7 @@ import paddle
 import safetensors.numpy
 from paddle import nn
 
+from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.data.pipeline.transforms import preprocess_image
 from paddlecnn.errors import ExportError, require_extra
@@ -95,7 +96,7 @@ def export_run(
 def images_to_check(run: LoadedRun) -> np.ndarray:
     """Network inputs, float32 [n, 3, S, S], of images from all over the validation data, or else the training data."""
     splits = open_dataset(run.config.data, run.config.seed)
-    dataset = splits.val if len(splits.val) else splits.train
+    dataset = splits.val if len(splits.val) else filter_readable(splits.train)[0]
     positions = np.linspace(0, len(dataset) - 1, min(CHECKED_IMAGES, len(dataset)), dtype=int)
     return np.stack([preprocess_image(dataset.image(position), run.preprocess) for position in positions])
 

@@ -63,7 +63,8 @@ def evaluate_folds(
         for fold, epoch in enumerate(epochs)
     ]
     everything = scores(merged, calibrated, worst, seed, np.arange(len(merged.ids)))
-    table = {"tta": tta, "folds": rows, "all": everything, "notes": [*reservations(job.runs), *changed]}
+    notes = [*reservations(job.runs), *changed]
+    table = {"tta": tta, "folds": rows, "all": everything, "notes": notes, "data_changed": bool(changed)}
     if distributed.rank() == 0:
         # Probabilities as logits, which is what predictions consist of.
         path = predictions_path(job, tta)
@@ -85,7 +86,7 @@ def measured_views(job: FoldJob) -> list[str]:
 def stored_folds(job: FoldJob, tta: str = "none") -> tuple[dict[str, Any], Predictions]:
     """The table and the calibrated predictions that `evaluate_folds` kept.
 
-    Raises RunError if the job is not finished, or was trained further since.
+    Raises RunError if the job is not finished, was trained further since, or was measured on other data than its own.
     """
     best = [run.load_state("best") for run in job.runs]
     path = predictions_path(job, tta)
@@ -93,6 +94,8 @@ def stored_folds(job: FoldJob, tta: str = "none") -> tuple[dict[str, Any], Predi
         table = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if [row["epoch"] for row in table["folds"]] != [state.epoch for state in best]:
             raise ValueError("its folds were trained further")
+        if table.get("data_changed"):
+            raise ValueError("they are of other data than the job's, by --data-changed")
         return table, read_predictions(path, best[0].classes)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error

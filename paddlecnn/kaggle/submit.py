@@ -17,7 +17,7 @@ from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.submission import check_writable, sample_ids
 from paddlecnn.runs.fold_job import is_job
 from paddlecnn.runs.provenance import git_state
-from paddlecnn.runs.run_dir import RunDir, reservations
+from paddlecnn.runs.run_dir import RunDir, reservations, seeds_in
 
 
 def submit_runs(
@@ -45,7 +45,7 @@ def submit_runs(
     engine, precision: other ones than the runs were trained with
     Raises a UserError if the runs cannot be combined or the submission breaks a rule.
     """
-    path = out or default_path(runs[0].path)
+    path = out or default_path(runs)
     check_writable(path)
     check_same_kind(runs)
     config = runs[0].config
@@ -121,7 +121,9 @@ def origin(run: LoadedRun, tta: str) -> dict[str, str]:
     }
 
 
-def default_path(run: Path) -> Path:
-    """submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22, a run or a cross-validation."""
-    run = run.parent if is_job(run.parent) else run
+def default_path(runs: Sequence[RunDir]) -> Path:
+    """submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22: a run, or all folds or seeds."""
+    run = runs[0].path
+    if len(runs) > 1 and (is_job(run.parent) or all(one.path in seeds_in(run.parent) for one in runs)):
+        run = run.parent
     return Path("submissions") / f"{'-'.join(run.resolve().parts[-2:])}.csv"

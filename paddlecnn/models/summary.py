@@ -131,6 +131,8 @@ def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
 
             def record(layer: nn.Layer, inputs: Any, outputs: Any, name: str = name) -> None:
                 after = first_tensor(outputs)
+                if after is None:  # a layer without a tensor among its results computes nothing that counts here
+                    return
                 before = first_tensor(inputs)  # None if it was passed by keyword, which a hook does not see
                 shape = list(after.shape[1:])
                 steps.append((name, layer, shape if before is None else list(before.shape[1:]), shape))
@@ -150,7 +152,9 @@ def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
 
 
 def first_tensor(value: Any) -> Any:
-    """The first tensor in nested tuples and lists; None if there is none."""
+    """The first tensor in nested tuples, lists and dictionaries; None if there is none."""
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, (tuple, list)):
         return next((found for part in value if (found := first_tensor(part)) is not None), None)
     return value if isinstance(value, paddle.Tensor) else None

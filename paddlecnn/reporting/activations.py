@@ -47,9 +47,9 @@ def record(model: nn.Layer, images: np.ndarray, kind: type | None = None) -> lis
             continue
 
         def keep(layer: nn.Layer, inputs: Any, outputs: Any, name: str = path.rpartition(".")[2]) -> None:
-            before = first_tensor(inputs)
-            seen = None if before is None else before.numpy()
-            recorded.append(LayerOutput(name, layer, seen, first_tensor(outputs).numpy()))
+            before, after = first_tensor(inputs), first_tensor(outputs)
+            if after is not None:
+                recorded.append(LayerOutput(name, layer, None if before is None else before.numpy(), after.numpy()))
 
         hooks.append(layer.register_forward_post_hook(keep))  # type: ignore[arg-type] # its result is not replaced
     try:

@@ -164,7 +164,8 @@ def evaluated(run: RunDir, split: str, tta: str) -> Accuracy | None:
     path = run.path / f"evaluation_{split}{suffix(tta)}.json"
     if not path.exists():
         return None
-    again = f"run `paddlecnn eval {run.path} --split {split}` again"
+    views = "" if tta == "none" else f" --tta {tta}"
+    again = f"run `paddlecnn eval {run.path} --split {split}{views}` again"
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
         kept = {name: figures[name] for name in ("checkpoint", "log_loss", "top5")}

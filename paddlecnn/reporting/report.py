@@ -93,7 +93,9 @@ def outcome(evidence: Evidence) -> dict[str, Any]:
         "top5": evidence.figures["top5"],
         "images": len(losses),
         "test": test,
-        "reservations": reservations([evidence.loaded.run]),
+        "reservations": list(
+            dict.fromkeys([*reservations([evidence.loaded.run]), *evidence.figures.get("reservations", ())])
+        ),
         "published": published,
         "most_frequent": np.bincount(evidence.labels).max() / len(losses),
         "anchor_chart": svg(

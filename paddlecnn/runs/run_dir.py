@@ -104,9 +104,12 @@ class RunDir(ConfigDir):
         """Remove the weights of --init-from, which a run with a checkpoint of its own no longer needs."""
         shutil.rmtree(self.path / "initial", ignore_errors=True)
 
-    def reservations(self) -> Iterator[str]:
-        """The reasons why its validation scores are optimistic, in the run or in the one that it started from."""
-        if self.config.data.validates and self.config.train.monitor != "last":
+    def reservations(self, selected: bool = True) -> Iterator[str]:
+        """The reasons why its validation scores are optimistic, in the run or in the one that it started from.
+
+        selected: whether the scores are those of the best epoch
+        """
+        if selected and self.config.data.validates and self.config.train.monitor != "last":
             yield EPOCH_NOTE
         source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
         yield from source.get("reservations", ())
@@ -154,7 +157,9 @@ def newest(configs: Sequence[Path], otherwise: str) -> Path:
     if not configs:
         raise RunError(otherwise)
     run = max(configs, key=lambda path: (path.stat().st_mtime, path)).parent
-    return run.parent if run in seeds_in(run.parent) else run
+    seeds = seeds_in(run.parent)
+    # A single one may be a run that its user has named so.
+    return run.parent if run in seeds and (len(seeds) > 1 or (run.parent / "seeds.json").exists()) else run
 
 
 def begun_in(folder: Path, below: str = "**/") -> list[Path]:
@@ -164,7 +169,9 @@ def begun_in(folder: Path, below: str = "**/") -> list[Path]:
 
 
 def seeds_in(folder: Path) -> list[Path]:
-    """The runs that `train --seeds` began in a folder, in the order of their seeds."""
+    """The runs that `train --seeds` began in a folder, in the order of their seeds; none in a run's own folder."""
+    if (folder / "config.yaml").exists():
+        return []
     found = {path.parent: SEED.fullmatch(path.parent.name) for path in folder.glob("seed-*/config.yaml")}
     return sorted((path for path, name in found.items() if name), key=lambda path: int(path.name.rpartition("-")[2]))
 

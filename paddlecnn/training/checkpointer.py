@@ -174,7 +174,7 @@ def check_same_setup(run: RunDir, saved: RunState, setup: TrainingSetup, extend:
             "on; resume with its own data, or train a new run"
         )
     total = len(setup.train) * setup.config.train.epochs
-    if saved.step > total:
+    if saved.step > total or (saved.step == total and "train.epochs" in extend and not saved.finished):
         raise RunError(
             f"{run.path}: has trained {saved.step:,} steps already, and train.epochs={setup.config.train.epochs} are "
             f"{total:,}; name more epochs"

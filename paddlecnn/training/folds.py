@@ -18,6 +18,7 @@ from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.provenance import describe_environment
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.checkpointer import check_same_config
+from paddlecnn.training.init_from import check_unchanged, digest_of_best
 from paddlecnn.training.train import train_run
 
 logger = logging.getLogger(__name__)
@@ -54,12 +55,16 @@ def train_folds(
         check_same_config(job, config, extend)
     else:
         job = create_job(path, config, device, init_from)
-    sources = job.read_environment().get("init_from", [])
+    environment = job.read_environment()
+    sources, digests = environment.get("init_from", []), environment.get("init_from_sha256", [])
     begun = [folder.exists() for folder in job.folds]
     distributed.wait_for_all()  # before process 0 creates the next folder
     with contextlib.nullcontext() if resume else removed_if_empty(job):
         for fold, folder in enumerate(job.folds):
             logger.info("%s (%d of %d)", folder, fold + 1, folds)
+            source = RunDir(sources[fold % len(sources)]) if sources and not begun[fold] else None
+            if source and digests:
+                check_unchanged(source, digests[fold % len(digests)], path)
             train_run(
                 config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})}),
                 folder,
@@ -67,7 +72,7 @@ def train_folds(
                 extend=extend if begun[fold] else (),
                 device=device,
                 profile=profile,
-                init_from=RunDir(sources[fold % len(sources)]) if sources and not begun[fold] else None,
+                init_from=source,
             )
             gc.collect()  # the fold's weights and optimizer, before the next fold's
     if extend and distributed.rank() == 0:
@@ -81,6 +86,7 @@ def create_job(path: Path, config: Config, device: str, init_from: Sequence[RunD
         environment = describe_environment(config, device, config.train.engine)
         if init_from:
             environment["init_from"] = [str(run.path.resolve()) for run in init_from]
+            environment["init_from_sha256"] = [digest_of_best(run) for run in init_from]
         FoldJob.create(path, config, environment)
     distributed.wait_for_all()
     return FoldJob(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from paddlecnn.config import Preprocess
 from paddlecnn.errors import RunError, WeightsError
 from paddlecnn.files import file_digest
 from paddlecnn.models.weights.conversion import listed
-from paddlecnn.runs.checkpoint import Arrays, Checkpoint
+from paddlecnn.runs.checkpoint import Arrays, Checkpoint, load_state
 from paddlecnn.runs.run_dir import RunDir, reservations
 from paddlecnn.runs.state import DataIdentity
 
@@ -31,13 +32,13 @@ class Source:
 
 def read_source(run: RunDir) -> Source:
     """Raises RunError if the run has no best epoch yet, CheckpointError if it is damaged."""
-    checkpoint, folder = run.load_checkpoint("best")
+    checkpoint, _ = run.load_checkpoint("best")
     logger.info("starts from %s, checkpoint best of epoch %d", run.path, checkpoint.state.epoch)
     record = {
         "run": str(run.path.resolve()),
         "epoch": checkpoint.state.epoch,
         "config_hash": checkpoint.state.config_hash,
-        "sha256": file_digest(folder / "model.safetensors"),
+        "sha256": digest_of_best(run),
         "reservations": reservations([run]),
     }
     return Source(dataclasses.replace(checkpoint, optimizer={}), record)
@@ -49,9 +50,20 @@ def recorded_source(run: RunDir) -> RunDir | None:
     if not record:
         return None
     source = RunDir(record["run"])
-    if file_digest(source.load_checkpoint("best")[1] / "model.safetensors") != record["sha256"]:
-        raise RunError(f"{source.path}: its best weights are no longer those that {run.path} started from")
+    check_unchanged(source, record["sha256"], run.path)
     return source
+
+
+def check_unchanged(source: RunDir, digest: str, user: Path) -> None:
+    """Raise RunError if a run's best weights are not those that `user` started from."""
+    if digest_of_best(source) != digest:
+        raise RunError(f"{source.path}: its best weights are no longer those that {user} started from")
+
+
+def digest_of_best(run: RunDir) -> str:
+    """The SHA-256 of the weights in checkpoint best."""
+    _, folder = run.read_checkpoint("best", load_state)
+    return file_digest(folder / "model.safetensors")
 
 
 def take_over(model: paddle.nn.Layer, arrays: Arrays) -> list[str]:

@@ -16,7 +16,7 @@ from paddlecnn.errors import ConfigError, RunError
 from paddlecnn.files import write_json
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
-from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.runs.run_dir import RunDir, seeds_in
 from paddlecnn.runs.state import BestEpoch, LogPosition, Progress
 from paddlecnn.training.checkpointer import (
     Checkpointer,
@@ -182,7 +182,14 @@ def compute_features(setup: TrainingSetup, again: str) -> None:
 
 
 def train_seeds(
-    config: Config, path: Path, count: int, *, resume: bool = False, init_from: RunDir | None = None, **options: Any
+    config: Config,
+    path: Path,
+    count: int,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    init_from: RunDir | None = None,
+    **options: Any,
 ) -> list[FinishedRun]:
     """Train the config with `count` seeds, from its own upwards, each in PATH/seed-N.
 
@@ -192,15 +199,20 @@ def train_seeds(
         raise ConfigError(f"--seeds {count}: must be at least 2; a plain run has one seed")
     if (path / "config.yaml").exists():
         raise RunError(f"{path}: is a run of one seed; choose another folder for --seeds with --run")
-    finished: list[FinishedRun] = []
-    for seed in range(config.seed, config.seed + count):
+    device = runtime.choose_device(device)
+    distributed.start()
+    folders = [path / f"seed-{seed}" for seed in range(config.seed, config.seed + count)]
+    begun = [resume and folder.exists() for folder in folders]
+    if resume and not all(begun):  # the others start from the run that the first one started from
+        if not seeds_in(path):
+            raise RunError(f"{path}: contains no seed to resume; leave --resume out")
+        init_from = recorded_source(RunDir(seeds_in(path)[0]))
+    distributed.wait_for_all()  # before process 0 creates the next folder
+    finished = []
+    for seed, (folder, is_begun) in enumerate(zip(folders, begun, strict=True), config.seed):
         logger.info("seed %d", seed)
-        folder = path / f"seed-{seed}"
-        one = config.model_copy(update={"seed": seed})
-        begun = resume and folder.exists()
-        if resume and not begun and finished:  # it starts from the run that the first seed started from
-            init_from = recorded_source(finished[0].run)
-        finished.append(train_run(one, folder, resume=begun, init_from=None if begun else init_from, **options))
+        one, source = config.model_copy(update={"seed": seed}), None if is_begun else init_from
+        finished.append(train_run(one, folder, device=device, resume=is_begun, init_from=source, **options))
     scores = {name: spread([getattr(one.best, name) for one in finished]) for name in ("loss", "top1")}
     write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished], **scores})
     return finished

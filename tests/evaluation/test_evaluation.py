@@ -66,6 +66,12 @@ def test_every_look_at_the_test_data_is_on_record(tool, run):
     assert [(entry["split"], entry["checkpoint"]) for entry in entries] == [("test", "best"), ("val", "last")]
 
 
+def test_only_the_best_epoch_was_selected(tool, run, capsys):
+    for checkpoint, selected in (("best", True), ("last", False)):
+        assert tool("eval", run, "--checkpoint", checkpoint) == 0
+        assert ("the epoch was selected on the same images" in capsys.readouterr().out) == selected
+
+
 def test_a_folder_that_is_no_run_is_named(tool, tmp_path, capsys):
     assert tool("eval", tmp_path) == 2
     assert capsys.readouterr().err == f"{tmp_path}: not a run folder (it has no config.yaml)\n"
@@ -141,3 +147,4 @@ def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool
     assert tool("report", folder_run) == 2  # those figures are not the run's
     assert "images are not those of the run" in capsys.readouterr().err
     assert tool("report", folder_run, "--data-changed") == 0
+    assert "may count as unseen" in (folder_run / "report.html").read_text()

@@ -285,5 +285,6 @@ def test_without_the_extra_one_line_says_what_to_install(lenet, tmp_path):
 
 def test_a_run_without_validation_images_is_checked_on_its_training_images(tool, capsys, tmp_path, picture):
     run = train(tool, tmp_path, "lenet5", 8, "none", "{}", "-o", "data.val_fraction=0")
+    capsys.readouterr()
     exported(tool, run, "safetensors", "--check")
     assert "differ from the run's by at most" in capsys.readouterr().out

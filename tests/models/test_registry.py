@@ -188,8 +188,18 @@ def test_a_users_network_is_summed_up_by_running_it():
     assert summary.layers[0].multiply_adds == 27 * 4 * 81
 
 
+class Nothing(nn.Layer):
+    def forward(self, images):
+        return None
+
+
+class Named(nn.Layer):
+    def forward(self, images):
+        return {"maps": images}
+
+
 class Unusual(nn.Layer):
-    """Layers that are called by keyword, return two tensors, or return a tensor with a state."""
+    """Layers that are called by keyword, or return two tensors, a tensor with a state, a dictionary or nothing."""
 
     input_size = 8
 
@@ -198,9 +208,12 @@ class Unusual(nn.Layer):
         self.conv, self.act = nn.Conv2D(3, 4, 3, padding=1), nn.ReLU()
         self.pool = nn.MaxPool2D(2, return_mask=True)
         self.cell, self.head = nn.LSTMCell(4, 5), nn.Linear(5, num_classes)
+        self.nothing, self.named = Nothing(), Named()
 
     def forward(self, images):
         pooled, _ = self.pool(self.act(x=self.conv(images)))
+        assert self.nothing(pooled) is None
+        pooled = self.named(pooled)["maps"]
         return self.head(self.cell(pooled.mean([2, 3]))[0])
 
 
@@ -211,6 +224,7 @@ def test_unusual_calls_are_summed_up():
         "conv": [4, 8, 8],
         "act": [4, 8, 8],
         "pool": [4, 4, 4],
+        "named": [4, 4, 4],
         "cell": [5],
         "head": [2],
     }

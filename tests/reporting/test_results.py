@@ -294,6 +294,10 @@ def test_figures_of_a_former_checkpoint_or_of_other_data_are_refused(project, ad
         path.write_text(json.dumps(figures | {"checkpoint": "last"}))
     assert add(NETWORKS[0], 0) == 2
     assert f"{path}: measured in epoch 1, and checkpoint" in capsys.readouterr().err
+    path.rename(run / "evaluation_test_flip.json")
+    assert add(NETWORKS[0], 0) == 2
+    assert f"run `paddlecnn eval {run} --split test --tta flip` again" in capsys.readouterr().err
+    (run / "evaluation_test_flip.json").unlink()
     path.write_text(json.dumps(figures | {"data_changed": True}))
     assert add(NETWORKS[0], 0) == 2
     assert f"{path}: measured on other data than the run's" in capsys.readouterr().err

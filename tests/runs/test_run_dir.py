@@ -63,8 +63,22 @@ def test_a_config_whose_newest_training_has_several_seeds_names_them_all(tool, t
     capsys.readouterr()
     assert tool("compare", "lr01.yaml", "lr02.yaml", "--json", "table.json") == 0
     assert [row["runs"] for row in json.loads(Path("table.json").read_text())] == [2, 2]
+    assert tool("submit", "lr02.yaml", "--split", "val") == 0
+    (written,) = Path("submissions").glob("*.csv")
+    (folder,) = Path("runs/lr02").iterdir()
+    assert written.name == f"lr02-{folder.name}.csv"  # not that of one seed
     for name in ("lr02.yaml", "latest"):
         assert tool("eval", name, "--json") == 0
         assert list(json.loads(capsys.readouterr().out.splitlines()[-1])) == ["seed-0", "seed-1"]
         assert tool("predict", name, tiny) == 2
         assert "contains several seeds; name one of them, as runs/lr02/" in capsys.readouterr().err
+
+
+def test_a_run_with_a_folder_called_as_a_seed_is_still_the_run(tool, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/tiny/seed-3", "run", "run/seed-5"):
+        assert tool("train", "-c", tiny, "--run", name, "-o", "train.epochs=1") == 0
+    assert [find_run(name).path for name in ("tiny.yaml", "run")] == [Path("runs/tiny/seed-3"), Path("run")]
+    assert tool("eval", "run") == 0
+    assert Path("run/evaluation_val.json").exists()
+    assert not Path("run/seed-5/evaluation_val.json").exists()

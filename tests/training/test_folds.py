@@ -342,3 +342,24 @@ def test_a_job_whose_source_is_gone_is_not_removed(tool, job, config, tmp_path, 
     assert tool("train", "--resume", started) == 2
     assert f"{moved / 'fold-0'}: no such run folder" in capsys.readouterr().err
     assert (started / "job.yaml").exists()
+
+
+def test_folds_do_not_start_from_a_source_that_was_trained_further(tool, job, config, tmp_path, capsys):
+    source, started = shutil.copytree(job / "fold-0", tmp_path / "source"), tmp_path / "started"
+    options = ["--all-folds", "--run", started, "--init-from", source, "-o", "train.epochs=1"]
+    assert tool("train", "-c", config, *options) == 0
+    shutil.rmtree(started / "fold-2")  # as if it had been killed before
+    shutil.rmtree(source / "checkpoints" / "best")
+    shutil.copytree(started / "fold-0" / "checkpoints" / "best", source / "checkpoints" / "best")
+    assert tool("train", "--resume", started) == 2
+    assert f"{source}: its best weights are no longer those that {started} started from" in capsys.readouterr().err
+    assert not (started / "fold-2").exists()
+
+
+def test_figures_of_other_data_are_not_the_jobs(tool, job, tmp_path, capsys):
+    copy = shutil.copytree(job, tmp_path / "job")
+    table = json.loads((copy / "out_of_fold.json").read_text())
+    (copy / "out_of_fold.json").write_text(json.dumps(table | {"data_changed": True}))
+    for command in (["compare", copy, job], ["report", copy]):
+        assert tool(*command) == 2
+        assert "of other data than the job's, by --data-changed); run `paddlecnn eval" in capsys.readouterr().err

@@ -240,3 +240,15 @@ def test_the_seconds_of_an_epoch_are_those_of_all_its_images(tool, tiny, tmp_pat
     assert tool("train", "-c", tiny, "--run", run, *options, "--resume") == 0
     history = load_checkpoint(run / "checkpoints/last").state.history
     assert [one.seconds * one.images_per_second for one in history] == pytest.approx([256] * 3)
+
+
+def test_a_run_is_not_shortened_to_the_epochs_it_has(tool, tiny, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "train.checkpoint.keep=9") == 0
+    for path in (run / "checkpoints").iterdir():  # as if it had been stopped after the second epoch
+        if path.name != "step-00000016":
+            shutil.rmtree(path)
+    assert tool("train", "--resume", run, "--extend", "train.epochs=2") == 2
+    assert "has trained 16 steps already, and train.epochs=2 are 16; name more epochs" in capsys.readouterr().err
+    assert tool("train", "--resume", run) == 0
+    assert load_checkpoint(run / "checkpoints/last").state.epoch == 3
