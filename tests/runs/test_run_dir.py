@@ -64,7 +64,7 @@ def test_a_config_whose_newest_training_has_several_seeds_names_them_all(tool, t
     assert tool("compare", "lr01.yaml", "lr02.yaml", "--json", "table.json") == 0
     assert [row["runs"] for row in json.loads(Path("table.json").read_text())] == [2, 2]
     assert tool("submit", "lr02.yaml", "--split", "val") == 0
-    (written,) = Path("submissions").glob("*.csv")
+    (written,) = Path("submissions").glob("lr02*.csv")
     (folder,) = Path("runs/lr02").iterdir()
     assert written.name == f"lr02-{folder.name}.csv"  # not that of one seed
     for name in ("lr02.yaml", "latest"):
