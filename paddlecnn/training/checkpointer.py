@@ -176,7 +176,7 @@ def check_same_setup(run: RunDir, saved: RunState, setup: TrainingSetup, extend:
     total = len(setup.train) * setup.config.train.epochs
     if saved.step > total or (saved.step == total and "train.epochs" in extend and not saved.finished):
         raise RunError(
-            f"{run.path}: has trained {saved.step:,} steps already, and train.epochs={setup.config.train.epochs} are "
+            f"{run.path}: has trained {saved.step:,} steps already, and train.epochs={setup.config.train.epochs} has "
             f"{total:,}; name more epochs"
         )
     engines = (saved.engine, saved.precision), (now.engine, now.precision)
