@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import paddle
 from scipy.special import log_softmax, softmax
-from tqdm import tqdm
 
 from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.evaluation.calibration import image_losses
+from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runs.state import Scores
 
 
@@ -33,8 +33,9 @@ def predict_logits(
     """
     was_training = model.training
     model.eval()
-    hidden = None if progress and distributed.rank() == 0 else True
-    batches = tqdm(loader.epoch(0), progress, len(loader), unit="batch", leave=False, disable=hidden)
+    hidden = not progress or distributed.rank() != 0
+    options = {"desc": progress, "total": len(loader), "unit": "batch", "leave": False}
+    batches = ProgressBar(loader.epoch(0), hidden=hidden, **options)
     indices, outputs = [], []
     with paddle.no_grad():
         for batch in batches:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from paddlecnn.progress_bar import duration
 from paddlecnn.reporting.compare import Comparison
 from paddlecnn.reporting.page import points
 from paddlecnn.text_tables import text_table
-from paddlecnn.training.logger import duration
 
 
 def as_records(comparison: Comparison) -> list[dict[str, Any]]:

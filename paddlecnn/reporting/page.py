@@ -16,9 +16,9 @@ from PIL import Image
 
 from paddlecnn.files import write_text
 from paddlecnn.models.summary_tables import short, sides
+from paddlecnn.progress_bar import duration
 from paddlecnn.reporting.theme import DARK, LIGHT
 from paddlecnn.runs.provenance import installed
-from paddlecnn.training.logger import duration
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:

@@ -136,6 +136,7 @@ def machine_of(run: RunDir) -> Machine:
     environment = run.read_environment()
     return Machine(
         cpu=environment.get("device_name") or cpu_of_this_machine(environment),
+        cores=environment.get("cores"),
         engine=environment.get("engine"),
         threads=environment.get("threads"),
         python=environment.get("python", "unknown"),

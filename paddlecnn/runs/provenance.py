@@ -40,6 +40,7 @@ def describe_environment(config: Config, device: str, engine: str) -> dict[str, 
         "engine": engine,
         "device_name": paddle.device.cuda.get_device_name() if device.startswith("gpu") else cpu_name(),
         "processes": paddle.distributed.get_world_size(),
+        "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "modes": runtime.numeric_modes(device),
     }
@@ -53,10 +54,17 @@ def installed(package: str) -> str | None:
 
 
 def cpu_name() -> str:
-    """The model name of /proc/cpuinfo, or the platform's."""
+    """The model name of /proc/cpuinfo, or the platform's.
+
+    A virtual machine may call every generation `AMD EPYC`: a name without a number gets the numbers of /proc/cpuinfo.
+    """
     path = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.*)$", path.read_text(encoding="utf-8"), re.M) if path.exists() else None
-    return found[1].strip() if found else platform.processor()
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.*\S)", text, re.M))
+    name = known.get("model name") or platform.processor()
+    if re.search(r"\d", name) or not {"cpu family", "model"} <= known.keys():
+        return name
+    return f"{name} (family {known['cpu family']}, model {known['model']})"
 
 
 def git_state() -> dict[str, Any] | None:

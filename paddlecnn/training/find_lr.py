@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import chain, count, islice
 
 from paddle.optimizer.lr import LambdaDecay
-from tqdm import tqdm
 
 from paddlecnn import runtime
 from paddlecnn.config import Config, Constant
 from paddlecnn.errors import ConfigError
+from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.optim import build_optimizer
 from paddlecnn.training.setup import TrainingSetup, build_training
@@ -82,7 +82,7 @@ def range_test(setup: TrainingSetup, start: float, factor: float, steps: int) ->
     batches = islice(chain.from_iterable(map(setup.train.epoch, count())), steps)
     test = RangeTest([], [], [])
     average = 0.0
-    for batch in tqdm(batches, total=steps, unit="step", leave=False, disable=None):
+    for batch in ProgressBar(batches, desc="range test", total=steps, unit="step", leave=False):
         sums = StepSums()
         state.step(batch, len(batch.indices), sums)
         loss = float(sums.loss.numpy()) / len(batch.indices)

@@ -6,25 +6,22 @@ import contextlib
 import csv
 import logging
 import math
-import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import paddle
-from tqdm import tqdm
 
 from paddlecnn import distributed
 from paddlecnn.config import TrainConfig
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.files import written_aside
+from paddlecnn.progress_bar import ProgressBar, duration
 from paddlecnn.runs.metrics_log import MetricsLog, rewind_metrics
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import EpochRecord, LogPosition, Progress, RunningMean
 from paddlecnn.training.curves import CurveWriter
 
 log = logging.getLogger(__name__)
-SECONDS_BETWEEN_LINES = 30.0  # inside an epoch, without a terminal
 
 
 class MetricLogger:
@@ -39,29 +36,27 @@ class MetricLogger:
             rows = rewind_metrics(run.metrics, position, progress)
             self.metrics = MetricsLog(run.metrics)
             self.curves = CurveWriter(run.vdl, run.config, rows)
-        self.logged_at = self.line_at = time.perf_counter()
-        self.steps = self.images_before = 0
+        self.logged_at, self.images_before = time.perf_counter(), 0
 
     @contextlib.contextmanager
-    def epoch_bar(self, progress: Progress, steps: int) -> Iterator[tqdm[Any]]:
-        """A progress bar for the rest of an epoch, on a terminal only."""
-        self.logged_at, self.steps = time.perf_counter(), steps
+    def epoch_bar(self, progress: Progress, steps: int) -> Iterator[ProgressBar]:
+        """A progress bar for the rest of an epoch."""
+        self.logged_at = time.perf_counter()
         self.images_before = progress.since_log.images  # of an earlier session
-        with tqdm(
+        with ProgressBar(
             total=steps,
             initial=progress.step_in_epoch,
             unit="step",
             leave=False,
-            dynamic_ncols=True,
             desc=f"epoch {progress.epoch + 1}/{self.config.epochs}",
-            disable=None if self.writes else True,
+            hidden=not self.writes,
         ) as bar:
             yield bar
 
     def is_logged(self, step: int) -> bool:
         return step % self.config.log_every == 0
 
-    def log_step(self, progress: Progress, norm: paddle.Tensor | None, bar: tqdm[Any]) -> None:
+    def log_step(self, progress: Progress, norm: paddle.Tensor | None, bar: ProgressBar) -> None:
         """Log the means since the last logged step."""
         now = time.perf_counter()
         means = progress.since_log.means
@@ -74,10 +69,6 @@ class MetricLogger:
         values = {"loss": means.loss, "top1": means.top1, "lr": progress.lr, "images_per_second": speed}
         values["grad_norm"] = math.nan if norm is None else float(norm.numpy())
         self.curves.add(self.metrics.add("train", progress.epoch + 1, progress.step, **values))
-        if not sys.stderr.isatty() and now - self.line_at >= SECONDS_BETWEEN_LINES:
-            self.line_at = now
-            place = f"epoch {progress.epoch + 1}/{self.config.epochs}, step {progress.step_in_epoch}/{self.steps}"
-            log.info("%s: %s", place, summary)
 
     def log_epoch(self, record: EpochRecord, model: paddle.nn.Layer) -> None:
         """Log the validation of a finished epoch, and histograms of the weights."""
@@ -90,7 +81,6 @@ class MetricLogger:
 
     def report_epoch(self, record: EpochRecord, is_best: bool, seconds: float) -> None:
         """One line for a finished epoch. seconds: its whole duration, from which the time left is estimated."""
-        self.line_at = time.perf_counter()
         if not self.writes:
             return
         train, val, epochs = record.train, record.val, self.config.epochs
@@ -125,11 +115,3 @@ class MetricLogger:
         if self.writes:
             self.metrics.close()
             self.curves.close()
-
-
-def duration(seconds: float) -> str:
-    """`8.3 s`, `12 min 05 s` or `3 h 10 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -70,6 +71,14 @@ def add(tool):
 
 def tops(name: str) -> list[float]:
     return [json.loads(Path(f"runs/{name}-{seed}/evaluation_test.json").read_text())["top1"] for seed in (0, 1)]
+
+
+def test_a_file_of_results_names_the_machine(project, add):
+    assert add(NETWORKS[0], 0) == 0
+    [machine, _] = json.loads(Path(f"docs/results/{NETWORKS[0]}_seed0.json").read_text())
+    environment = json.loads(Path(f"runs/{NETWORKS[0]}-0/environment.json").read_text())
+    assert (machine["cpu"], machine["cores"]) == (environment["device_name"], os.cpu_count())
+    assert machine["threads"] == os.environ["OMP_NUM_THREADS"]
 
 
 def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys):

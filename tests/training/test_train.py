@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickletools
 import platform
 import re
@@ -33,6 +34,8 @@ def test_a_run_leaves_weights_curves_and_metrics(whole, capsys):
     assert environment["config_hash"] == load_checkpoint(whole / "checkpoints/best").state.config_hash
     assert environment["packages"]["paddlepaddle"]
     assert environment["peak_memory_mib"]["process"] > 0
+    assert environment["cores"] == os.cpu_count()
+    assert re.search(r"\d", environment["device_name"])  # a bare `AMD EPYC` names five generations
     if sys.platform == "linux" and platform.machine() == "x86_64":
         assert environment["modes"] == {"denormals_are_zero": True}
         assert not denormals_are_zero()  # after training: a notebook continues with other work

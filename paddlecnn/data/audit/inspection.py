@@ -9,11 +9,11 @@ from functools import partial
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from paddlecnn.data.base import Dataset, FileDataset
 from paddlecnn.data.storage.images import FORMAT_OF, decode_image, fault_of, open_image
 from paddlecnn.errors import DataError
+from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runtime import usable_cores
 
 THUMBNAIL = 10  # side, in pixels
@@ -37,7 +37,7 @@ def inspect_all(dataset: Dataset) -> list[ImageInfo]:
     """One ImageInfo per image, in order."""
     with ThreadPoolExecutor(usable_cores()) as pool:
         infos = pool.map(partial(inspect, dataset), range(len(dataset)))
-        return list(tqdm(infos, f"reading {dataset.name}", len(dataset), unit="image", disable=None))
+        return list(ProgressBar(infos, desc=f"reading {dataset.name}", total=len(dataset), unit="image"))
 
 
 def inspect(dataset: Dataset, position: int) -> ImageInfo:
@@ -77,7 +77,7 @@ def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     """
     if not isinstance(dataset, FileDataset):
         return dataset, []
-    bar = tqdm(range(len(dataset)), unit="image", desc=f"checking {dataset.name}", leave=False, disable=None)
+    bar = ProgressBar(range(len(dataset)), unit="image", desc=f"checking {dataset.name}", leave=False)
     faults = {position: reason for position in bar if (reason := read_fault(dataset, position))}
     if not faults:
         return dataset, []

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.pipeline.prefetch import map_ahead
 from paddlecnn.data.pipeline.transforms import square
 from paddlecnn.data.storage.array_file import array_file
+from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runtime import usable_cores
 
 VERSION = "1"  # of decoding and resizing: increase it when their pixels change
@@ -45,7 +45,7 @@ def write_squares(dataset: Dataset, side: int, file: BinaryIO) -> None:
 
     with (
         closing(map_ahead(resized, chunks, usable_cores())) as results,
-        tqdm(total=len(dataset), unit="image", desc=f"caching {dataset.name}", disable=None) as bar,
+        ProgressBar(total=len(dataset), unit="image", desc=f"caching {dataset.name}") as bar,
     ):
         for pixels in results:
             file.write(pixels.tobytes())

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from paddlecnn.config import Config, Preprocess
 from paddlecnn.data.base import Dataset
@@ -31,6 +30,7 @@ from paddlecnn.errors import ConfigError, DataError
 from paddlecnn.files import require_space
 from paddlecnn.models.freezing import Divided, divide
 from paddlecnn.onednn import Engine
+from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runtime import usable_cores
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class FrozenFeatures:
             require_space(self.store.folder, size, "choose another train.feature_cache")
             amount = f"{len(units):,} views to compute, {size / 2**30:.2f} GiB"
             logger.info("features of %s: %s in %s", self.title, amount, self.store.folder)
-            with tqdm(total=len(units), unit="view", desc=f"features of {self.title}", disable=None) as bar:
+            with ProgressBar(total=len(units), unit="view", desc=f"features of {self.title}") as bar:
                 for block, rows in self.blocks(units):
                     self.store.append([key_of(*unit) for unit in block], rows)
                     bar.update(len(block))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from paddlecnn.config import DataConfig
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset, PublishedSplits, nothing_found
@@ -32,6 +31,7 @@ from paddlecnn.data.storage.file_storage import FileSlice, FileStorage, FolderSt
 from paddlecnn.data.storage.images import decode_image
 from paddlecnn.errors import DataError
 from paddlecnn.files import require_space
+from paddlecnn.progress_bar import ProgressBar
 
 COMPETITION = "cifar-10"
 CLASSES = cifar.CIFAR10_CLASSES
@@ -163,7 +163,7 @@ class PackedDataset(ArrayDataset):
         """Write all pixels to a file, from its current position, in the order of the ids."""
         begin = file.tell()
         rows = {member: row for row, member in enumerate(self.members)}
-        with tqdm(total=len(rows), unit="image", desc=f"decoding {self.source}", disable=None) as bar:
+        with ProgressBar(total=len(rows), unit="image", desc=f"decoding {self.source}") as bar:
 
             def write(member: str, pixels: np.ndarray) -> None:
                 file.seek(begin + rows.pop(member) * pixels.size)

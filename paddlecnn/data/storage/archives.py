@@ -19,15 +19,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, BinaryIO
-
-from tqdm import tqdm
+from typing import IO, BinaryIO
 
 from paddlecnn.data.storage import sevenzip
 from paddlecnn.data.storage.file_storage import MAX_FILE, damage_named
 from paddlecnn.data.storage.sevenzip import Member
 from paddlecnn.errors import DataError
 from paddlecnn.files import CHUNK, folder_written_aside, open_regular
+from paddlecnn.progress_bar import ProgressBar
 
 PADDING = 4096  # bytes of disk that each file may take beyond its size
 MAX_NAME = 255  # bytes of a file's or a folder's name on common file systems
@@ -56,7 +55,7 @@ def unpack_into(archive: Path, folder: Path, room: int | None = None) -> None:
         members = list_members(archive)
         refuse_unsafe(archive, members, shutil.disk_usage(folder).free if room is None else room)
         total = sum(member.size for member in members)
-        with tqdm(total=total, unit="B", unit_scale=True, desc=archive.name, disable=None) as bar:
+        with ProgressBar(total=total, unit="B", unit_scale=True, desc=archive.name) as bar:
             unpack(archive, lambda name: Target(folder / name, bar))
 
 
@@ -125,7 +124,7 @@ def leaves_folder(name: str) -> bool:
 class Target:
     """A new file being written. The readers of all three formats give at most the bytes that the archive announced."""
 
-    def __init__(self, path: Path, bar: tqdm[Any]):
+    def __init__(self, path: Path, bar: ProgressBar):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file, self.bar = open(path, "xb"), bar  # noqa: SIM115 (closed by `close`)
 

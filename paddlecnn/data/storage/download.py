@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
 from paddlecnn.errors import DataError, ServiceError
 from paddlecnn.files import Checksum, file_digest, require_space, sync
+from paddlecnn.progress_bar import ProgressBar
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def fetch(url: str, part: Path) -> None:
         require_space(part.parent, length, "choose another --dest")
         begin = have if resumed else 0
         total = begin + length if length else None
-        bar = tqdm(total=total, initial=begin, unit="B", unit_scale=True, desc=part.stem, disable=None)
+        bar = ProgressBar(total=total, initial=begin, unit="B", unit_scale=True, desc=part.stem)
         with bar, open(part, "ab" if resumed else "wb") as file:
             for block in response.iter_content(BLOCK):
                 file.write(block)
