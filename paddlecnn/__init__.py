@@ -52,6 +52,7 @@ def __getattr__(name: str) -> Any:
     """The names of `paddlecnn.api`, imported at their first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'paddlecnn' has no attribute {name!r}")
+    runtime.load_paddle()  # first, without its start-up notices
     from paddlecnn import api
 
     return getattr(api, name)

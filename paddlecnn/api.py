@@ -11,31 +11,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from paddle import nn
 
 from paddlecnn import runtime
-
-runtime.load_paddle()
-
-from paddle import nn  # noqa: E402  (Paddle is imported first, without its start-up notices)
-
-from paddlecnn.config import Config  # noqa: E402
-from paddlecnn.configfile import load_config  # noqa: E402
-from paddlecnn.data.datasets import register_source  # noqa: E402
-from paddlecnn.errors import ConfigError  # noqa: E402
-from paddlecnn.evaluation.evaluate import evaluate_run  # noqa: E402
-from paddlecnn.evaluation.load_run import LoadedRun  # noqa: E402
-from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run  # noqa: E402
-from paddlecnn.evaluation.out_of_fold import evaluate_folds  # noqa: E402
-from paddlecnn.evaluation.predict import ImageLike, probabilities_of  # noqa: E402
-from paddlecnn.kaggle.competitions import competition_of  # noqa: E402
-from paddlecnn.models import create_model, list_models  # noqa: E402
-from paddlecnn.models import register as register_model  # noqa: E402
-from paddlecnn.runs.fold_job import FoldJob, find_runs  # noqa: E402
-from paddlecnn.runs.metrics_log import read_metrics  # noqa: E402
-from paddlecnn.runs.run_dir import RunDir, find_path, find_run, new_run_path  # noqa: E402
-from paddlecnn.training.folds import train_folds as train_job  # noqa: E402
-from paddlecnn.training.optim import register_schedule  # noqa: E402
-from paddlecnn.training.train import train_run  # noqa: E402
+from paddlecnn.config import Config
+from paddlecnn.configfile import load_config
+from paddlecnn.data.datasets import register_source
+from paddlecnn.errors import ConfigError
+from paddlecnn.evaluation.evaluate import evaluate_run
+from paddlecnn.evaluation.load_run import LoadedRun
+from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
+from paddlecnn.evaluation.out_of_fold import evaluate_folds
+from paddlecnn.evaluation.predict import ImageLike, probabilities_of
+from paddlecnn.kaggle.competitions import competition_of
+from paddlecnn.models import create_model, list_models
+from paddlecnn.models import register as register_model
+from paddlecnn.runs.fold_job import FoldJob, find_runs
+from paddlecnn.runs.metrics_log import read_metrics
+from paddlecnn.runs.run_dir import RunDir, find_path, find_run, new_run_path
+from paddlecnn.training.folds import train_folds as train_job
+from paddlecnn.training.optim import register_schedule
+from paddlecnn.training.train import train_run
 
 __all__ = [
     "Folds",
