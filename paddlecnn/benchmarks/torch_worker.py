@@ -15,7 +15,7 @@ from typing import Any
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).parent))
-    import torch  # type: ignore[import-not-found]
+    import torch
     from meter import measure  # type: ignore[import-not-found]
     from workloads import WORKLOADS  # type: ignore[import-not-found]
 

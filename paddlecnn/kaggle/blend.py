@@ -11,7 +11,14 @@ import pandas as pd
 
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.blending import two_class_logits
-from paddlecnn.kaggle.build_submission import Images, Settings, SubmissionInputs, WrittenSubmission, write_candidate
+from paddlecnn.kaggle.build_submission import (
+    Images,
+    Labelled,
+    Settings,
+    SubmissionInputs,
+    WrittenSubmission,
+    write_candidate,
+)
 from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.submission import check_submission, check_writable, in_order_of, read_submission
@@ -82,7 +89,7 @@ def stack_target(files: Sequence[Path], competition: Competition) -> Images:
     return Images(ids, np.stack([two_class_logits(column) for column in columns], axis=1))
 
 
-def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], positive: str) -> Images | None:
+def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], positive: str) -> Labelled | None:
     """The members' validation probabilities as logits [N, M, 2], for the images that all of them predicted.
 
     None if there is no such image, or if the validation beside a file belongs to another version of it.
@@ -95,7 +102,7 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
     if common.empty:
         return None
     columns = [table.loc[common, positive].to_numpy() for table in tables]
-    return Images(
+    return Labelled(
         common.tolist(),
         np.stack([two_class_logits(column) for column in columns], axis=1),
         (tables[0].loc[common, "label"] == positive).to_numpy().astype(np.int64),

@@ -52,11 +52,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Images:
-    """The logits [N, M, C] of N images by M members; labels and folds [N] if they are known."""
+    """The logits [N, M, C] of N images by M members."""
 
     ids: Sequence[str]
     logits: np.ndarray
-    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Labelled(Images):
+    """Images with their labels [N], and their folds [N] if they are of a cross-validation."""
+
+    labels: np.ndarray
     folds: np.ndarray | None = None
 
 
@@ -67,7 +73,7 @@ class SubmissionInputs:
     competition: Competition
     classes: tuple[str, ...]
     target: Images  # the images to submit
-    validation: Images | None  # the images for calibration and for the expected score
+    validation: Labelled | None  # the images for calibration and for the expected score
     expected_ids: Sequence[str] | None  # ids and order of the sample submission, if there is one
     origin: dict[str, str]  # columns of the ledger: runs, checkpoint, config_hash, git_commit
     seed: int = 0
@@ -128,8 +134,8 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
     fitted = settings.free(len(blend.weights)) and not inputs.calibrated_members
     notes = tuple(limits_of(inputs, settings, blend)) if expected else ()
     written = WrittenSubmission(path, len(table), competition, blend, expected, fitted, notes)
-    if competition.metric == "log_loss" and expected is not None:
-        write_evidence(inputs, written, expected)
+    if competition.metric == "log_loss" and expected is not None and inputs.validation is not None:
+        write_evidence(inputs, written, inputs.validation, expected)
     write_csv(path, table)
     Ledger(path.parent).add(ledger_entry(inputs, written))
     return written
@@ -154,11 +160,11 @@ def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blen
     held_out, eps = blend(logits), blend.eps
     if settings.free(members):
         held_out, eps = cross_fitted(settings.fit, logits, labels, inputs.seed, inputs.validation.folds)
-    estimates = [
+    first, second = (
         log_loss_estimate(image_losses(probabilities, labels), worst_loss(smallest, classes), inputs.seed)
         for probabilities, smallest in ((before, 0.0), (held_out, eps))
-    ]
-    return blend, ExpectedScore(len(labels), *estimates, held_out)
+    )
+    return blend, ExpectedScore(len(labels), first, second, held_out)
 
 
 def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> list[str]:
@@ -185,7 +191,7 @@ def ledger_entry(inputs: SubmissionInputs, written: WrittenSubmission) -> Entry:
         file=written.path.name,
         sha256=file_digest(written.path),
         written=now(),
-        competition=written.competition.slug or "",
+        competition=written.competition.slug,
         metric=written.competition.metric,
         calibration=str(written.blend) if written.competition.metric == "log_loss" else "",
         **numbers,
@@ -193,9 +199,11 @@ def ledger_entry(inputs: SubmissionInputs, written: WrittenSubmission) -> Entry:
     )
 
 
-def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expected: ExpectedScore) -> None:
+def write_evidence(
+    inputs: SubmissionInputs, written: WrittenSubmission, validation: Labelled, expected: ExpectedScore
+) -> None:
     """Write the folder beside the CSV. Its probabilities are those of the fit that the CSV was written with."""
-    folder, validation = written.path.with_suffix(""), inputs.validation
+    folder = written.path.with_suffix("")
     folder.mkdir(exist_ok=True)
     write_json(
         folder / "calibration.json",
@@ -211,11 +219,11 @@ def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expecte
             **inputs.origin,
         },
     )
-    write_csv(folder / "validation.csv", validation_table(inputs, written.blend))
+    write_csv(folder / "validation.csv", validation_table(inputs.classes, validation, written.blend))
     name = written.competition.positive
     column = inputs.classes.index(name)
     plain = plain_mean(validation.logits.shape[1])(validation.logits)
-    accuracy = (plain.argmax(axis=1) == validation.labels).mean()
+    accuracy = float(np.mean(plain.argmax(axis=1) == validation.labels))
     title = f"{written.path.stem}: {accuracy:.2%} of {expected.images:,} validation images"
     labels = (validation.labels == column).astype(int)
     axes = f"share of images whose label is {name}", f"predicted probability of {name}"
@@ -224,15 +232,14 @@ def write_evidence(inputs: SubmissionInputs, written: WrittenSubmission, expecte
     save_png(draw_clip_curve(validation, written.blend, title), folder / "clip.png")
 
 
-def validation_table(inputs: SubmissionInputs, blend: Blend) -> pd.DataFrame:
+def validation_table(classes: Sequence[str], validation: Labelled, blend: Blend) -> pd.DataFrame:
     """id, label (the name of the class), and the calibrated probability of each class."""
-    names = np.asarray(inputs.classes, dtype=object)[inputs.validation.labels]
-    columns = probability_columns(inputs.classes, ("id", "label"))
-    table = pd.DataFrame(blend(inputs.validation.logits), columns=columns)
-    return pd.concat([pd.DataFrame({"id": inputs.validation.ids, "label": names}), table], axis=1)
+    names = np.asarray(classes, dtype=object)[validation.labels]
+    table = pd.DataFrame(blend(validation.logits), columns=probability_columns(classes, ("id", "label")))
+    return pd.concat([pd.DataFrame({"id": validation.ids, "label": names}), table], axis=1)
 
 
-def draw_clip_curve(validation: Images, blend: Blend, title: str) -> Figure:
+def draw_clip_curve(validation: Labelled, blend: Blend, title: str) -> Figure:
     """The log loss for clips from one in a million to 0.4, without and with the fitted temperature."""
     clips = np.geomspace(1e-6, 0.4, 80)
     logits, fitted = mean_logits(validation.logits, blend.weights), blend.calibration

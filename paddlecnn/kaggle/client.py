@@ -95,7 +95,7 @@ def time_limit_per_request(seconds: float) -> Iterator[None]:
     ) -> requests.Response:
         return unlimited(self, request, stream=stream, timeout=timeout or seconds, **options)
 
-    HTTPAdapter.send = send  # type: ignore[method-assign]
+    HTTPAdapter.send = send  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:

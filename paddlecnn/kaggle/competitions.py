@@ -22,12 +22,12 @@ class Competition:
     class, or 1 where `positive` is predicted and 0 elsewhere.
     """
 
-    slug: str | None  # Kaggle's name for it; None if nothing can be uploaded
+    slug: str  # Kaggle's name for it; empty if nothing can be uploaded
     metric: Literal["log_loss", "accuracy"]
     label: Literal["probability", "name", "binary"]
-    positive: str | None = None
+    positive: str = ""
     classes: tuple[str, ...] | None = None  # the valid names, if label is a name
-    sample: str | None = None  # the sample submission's file name inside the bundle
+    sample: str = ""  # the sample submission's file name inside the bundle
     reference_scores: tuple[tuple[float, str], ...] = ()  # (score, its meaning), best first
 
     def reached(self, score: float) -> str:
@@ -42,7 +42,7 @@ class Competition:
         return [f"it would reach: {mean}; at the ends of the interval: {low}, {high}"]
 
 
-PLAIN = Competition(slug=None, metric="accuracy", label="name")
+PLAIN = Competition(slug="", metric="accuracy", label="name")
 REDUX = Competition(
     slug="dogs-vs-cats-redux-kernels-edition",
     metric="log_loss",
@@ -65,7 +65,7 @@ CIFAR10 = Competition(
     slug="cifar-10", metric="accuracy", label="name", classes=CIFAR10_CLASSES, sample="sampleSubmission.csv"
 )
 
-COMPETITIONS = {str(competition.slug): competition for competition in (REDUX, DOGS_2013, CIFAR10)}
+COMPETITIONS = {competition.slug: competition for competition in (REDUX, DOGS_2013, CIFAR10)}
 OF_DATA_SET = {"dogs_vs_cats": REDUX, "kaggle_cifar10": CIFAR10}
 
 
@@ -76,7 +76,7 @@ def competition_of(data: DataConfig) -> Competition:
     """
     known = OF_DATA_SET.get(data.name, PLAIN)
     own_test = data.split is not None and (Path(data.split) / TEST_FILE).exists()
-    return dataclasses.replace(known, slug=None, sample=None) if own_test else known
+    return dataclasses.replace(known, slug="", sample="") if own_test else known
 
 
 def competition_named(slug: str) -> Competition:

@@ -46,7 +46,8 @@ def download_competition(competition: str, dest: Path) -> Path:
 def file_sizes(api: Any, competition: str) -> dict[str, int]:
     """The names of the competition's files and their sizes in bytes, as Kaggle lists them."""
     sizes: dict[str, int] = {}
-    seen, page = set(), ""
+    seen: set[str] = set()
+    page = ""
     while page not in seen and len(seen) < MAX_PAGES:
         seen.add(page)
         answer = api.competition_list_files(competition, page_token=page, page_size=200)

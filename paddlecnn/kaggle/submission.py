@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -132,7 +132,7 @@ def read_submission(path: Path) -> pd.DataFrame:
         raise SubmissionError(f"{path}: cannot be read as a CSV ({reason})") from None
 
 
-def parse_submission(source: Path | BinaryIO) -> pd.DataFrame:
+def parse_submission(source: Path | IO[bytes]) -> pd.DataFrame:
     """The table in a file; an empty label or nan is a missing one, everything else is kept as it is."""
     return pd.read_csv(source, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
 
@@ -142,7 +142,7 @@ def sample_ids(root: Path, competition: Competition) -> list[str] | None:
 
     Looked for in the data folder, in the competition's folder in it, and in the bundle zip.
     """
-    if competition.sample is None:
+    if not competition.sample:
         return None
     for folder in (root, root / competition.slug):
         if (folder / competition.sample).is_file():

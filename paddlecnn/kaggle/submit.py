@@ -12,7 +12,14 @@ from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
 from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
-from paddlecnn.kaggle.build_submission import Images, Settings, SubmissionInputs, WrittenSubmission, write_candidate
+from paddlecnn.kaggle.build_submission import (
+    Images,
+    Labelled,
+    Settings,
+    SubmissionInputs,
+    WrittenSubmission,
+    write_candidate,
+)
 from paddlecnn.kaggle.competitions import competition_named, competition_of
 from paddlecnn.kaggle.submission import check_writable, sample_ids
 from paddlecnn.runs.fold_job import is_job
@@ -61,12 +68,13 @@ def submit_runs(
         origins.append(origin(run, tta))
     expected_ids = None
     if split == "val":  # no competition asks for it: the data set's own ids, and never uploaded
-        competition = dataclasses.replace(competition, slug=None)
+        competition = dataclasses.replace(competition, slug="")
     else:
         check_same_images(targets)
         expected_ids = sample_ids(Path(config.data.root), competition)
     target = merge(targets)
-    images = as_images(target), as_images(merge(validations))
+    validation = merge(validations)
+    images = Images(target.ids, target.logits[:, None]), labelled(validation)
     columns = {column: ";".join(one[column] for one in origins) for column in origins[0]}
     notes = (*reservations(runs), *changed)
     inputs = SubmissionInputs(competition, target.classes, *images, expected_ids, columns, config.seed, notes=notes)
@@ -105,9 +113,10 @@ def check_same_images(targets: Sequence[Predictions]) -> None:
             )
 
 
-def as_images(predictions: Predictions) -> Images:
-    """Predictions as a blend of one member."""
-    return Images(predictions.ids, predictions.logits[:, None, :], predictions.labels, predictions.parts)
+def labelled(predictions: Predictions) -> Labelled:
+    """Predictions of validation images as a blend of one member."""
+    assert predictions.labels is not None  # validation images are a part of the labelled ones
+    return Labelled(predictions.ids, predictions.logits[:, None], predictions.labels, predictions.parts)
 
 
 def origin(run: LoadedRun, tta: str) -> dict[str, str]:

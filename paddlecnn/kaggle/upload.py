@@ -37,7 +37,7 @@ def upload(
         raise SubmissionError(
             f"{path}: was written for a data set without a competition on Kaggle; --competition NAME uploads it anyway"
         )
-    competition = competition_named(slug or (known.competition if known else str(REDUX.slug)))
+    competition = competition_named(slug or (known.competition if known else REDUX.slug))
     check_submission(table, competition, str(path))
     digest = file_digest(path)
     before = [entry for entry in ledger.entries() if entry.sha256 == digest and entry.ref]
@@ -48,9 +48,9 @@ def upload(
             f"{f', public score {last.public_score}' if last.public_score else ''}; "
             "--again uploads it once more"
         )
-    ref = send(path, message or f"{path.name} {digest[:12]}", str(competition.slug), seconds)
+    ref = send(path, message or f"{path.name} {digest[:12]}", competition.slug, seconds)
     fresh = known or Entry(file=path.name, sha256=digest, metric=competition.metric)
-    sent = {"competition": str(competition.slug), "status": "uploaded", "uploaded": now(), "ref": ref}
+    sent = {"competition": competition.slug, "status": "uploaded", "uploaded": now(), "ref": ref}
     entry = dataclasses.replace(fresh, **sent, public_score="", private_score="")
     ledger.replace(None if fresh.ref else fresh, entry)
     return entry

@@ -14,7 +14,7 @@ from paddlecnn.cli.submit import read_settings
 from paddlecnn.errors import SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
-from paddlecnn.kaggle.build_submission import Images, Settings, SubmissionInputs, write_candidate
+from paddlecnn.kaggle.build_submission import Images, Labelled, Settings, SubmissionInputs, write_candidate
 from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
@@ -33,7 +33,7 @@ def candidate(purpose: str, sharpness: float = 4.0, **changes) -> SubmissionInpu
         "competition": REDUX,
         "classes": ("cat", "dog"),
         "target": Images(ids, logits[VALIDATION:]),
-        "validation": Images([f"train/{row}" for row in range(VALIDATION)], logits[:VALIDATION], TRUTH[:VALIDATION]),
+        "validation": Labelled([f"train/{row}" for row in range(VALIDATION)], logits[:VALIDATION], TRUTH[:VALIDATION]),
         "expected_ids": ids[::-1],
         "origin": {"runs": f"runs/{purpose}", "checkpoint": "best, epoch 1"},
     }
@@ -92,7 +92,7 @@ def test_a_submission_that_breaks_a_rule_leaves_no_file(tmp_path):
 def test_where_names_are_asked_for_accuracy_is_expected_and_nothing_is_fitted(tmp_path, competition, classes):
     logits = generator(0, "ten classes").normal(size=(300, 1, 10))
     labels = np.where(np.arange(300) % 4 > 0, logits[:, 0].argmax(axis=1), 0)
-    images = Images([str(number) for number in range(300)], logits, labels)
+    images = Labelled([str(number) for number in range(300)], logits, labels)
     made = write_candidate(
         candidate("x", competition=competition, classes=classes, target=images, validation=images, expected_ids=None),
         Settings(),
@@ -199,7 +199,7 @@ def test_what_limits_the_expected_score_is_reported(tmp_path):
 
 def test_no_error_on_validation_does_not_promise_an_accuracy_of_1(tmp_path):
     logits = np.eye(10)[np.arange(143) % 10][:, None] * 5
-    images = Images([str(number) for number in range(143)], logits, np.arange(143) % 10)
+    images = Labelled([str(number) for number in range(143)], logits, np.arange(143) % 10)
     made = write_candidate(
         candidate(
             "x", competition=PLAIN, classes=tuple("abcdefghij"), target=images, validation=images, expected_ids=None
