@@ -259,6 +259,9 @@ class TrainConfig(Section):
     monitor: Literal["top1", "loss", "last"] = "top1"
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
+    # In place of ema: the mean of the weights at the ends of the epochs after this share of all, e.g. 0.75, used in
+    # evaluation from then on (stochastic weight averaging, Izmailov et al. 2018).
+    swa: Annotated[Float, Field(ge=0, lt=1)] | None = None
     # What runs the layers on a CPU: auto is oneDNN if it is there. The variable PADDLECNN_ENGINE is another default.
     engine: Literal["auto", "paddle", "onednn"] = Field(
         default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "auto"), validate_default=True
@@ -272,6 +275,12 @@ class TrainConfig(Section):
     # default off.
     report: Bool = Field(default_factory=lambda: os.environ.get("PADDLECNN_REPORT", "true") == "true")
     checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def one_average(self) -> TrainConfig:
+        if self.ema is not None and self.swa is not None:
+            raise ValueError("train.swa: the other average of the weights, train.ema, is set; take one of them")
+        return self
 
 
 class Config(Section):

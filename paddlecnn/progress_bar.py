@@ -24,7 +24,7 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]  # not generic at run time
         self.on_terminal = sys.stderr.isatty()
         self.line_at = time.perf_counter()
         # With gui=True tqdm counts and calls `display`, and itself writes nothing.
-        super().__init__(iterable, disable=hidden, gui=not self.on_terminal, dynamic_ncols=True, **options)
+        super().__init__(iterable, disable=hidden, gui=not self.on_terminal, dynamic_ncols=True, miniters=1, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> Any:
         """Draw the bar, or log a line if the last one is old enough."""

@@ -87,6 +87,7 @@ class Progress(Record):
     step_in_epoch: Count = 0
     best: BestEpoch | None = None
     epochs_since_best: Count = 0
+    averaged: Count = 0  # epochs in the average of train.swa
     finished: bool = False
     since_log: RunningMean = Field(default_factory=RunningMean)
     this_epoch: RunningMean = Field(default_factory=RunningMean)

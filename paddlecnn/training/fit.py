@@ -17,6 +17,7 @@ from paddlecnn.runs.state import EpochRecord, Scores
 from paddlecnn.training.checkpointer import Checkpointer, TrainingStopped
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.state import StepSums, TrainState
+from paddlecnn.training.swa import average_epoch
 
 
 class LossNotFinite(UserError):
@@ -33,6 +34,7 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
         images = progress.this_epoch.images
         # An epoch that was resumed in the middle: the speed of the part since then, for all its images.
         speed = (images - done_before) / (time.perf_counter() - started)
+        average_epoch(state, train)
         scores = validate(state, val)
         value, name = (scores.loss, "validation loss") if scores else (state.largest_weight(), "largest weight")
         check_finite(value, name, state, checkpointer)

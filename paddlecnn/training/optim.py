@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -32,36 +33,45 @@ def build_schedule(config: OptimConfig, steps_per_epoch: int, epochs: int, done:
 
 
 def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> schedules.LRScheduler:
+    """Warm-up is a factor on a schedule whose epochs count from the start of training; a cosine begins after it."""
     spec, lr = config.schedule, config.lr
-    main: schedules.LRScheduler
+    if isinstance(spec, OneCycle):
+        # Paddle cannot divide a phase of no steps, which a run of a few steps or a short warm-up would have.
+        steps = max(total, 4)
+        return schedules.OneCycleLR(
+            lr,
+            steps,
+            divide_factor=1 / spec.initial_factor,
+            end_learning_rate=spec.final_factor * lr,
+            phase_pct=max(spec.warmup_fraction, 2 / steps),
+            anneal_strategy="cos" if spec.shape == "cosine" else "linear",
+        )
+    warmup = round(spec.warmup * steps_per_epoch)
+    if isinstance(spec, Cosine):
+        main = schedules.CosineAnnealingDecay(lr, max(total - warmup, 1), spec.final_factor * lr)
+        return schedules.LinearWarmup(main, warmup, 0.0, lr) if warmup else main
+    factor = factor_by_step(spec, steps_per_epoch, total)
+    return schedules.LambdaDecay(lr, lambda step: factor(step) * (min(step / warmup, 1) if warmup else 1))
+
+
+def factor_by_step(
+    spec: Constant | Step | MultiStep | Exponential | Custom, steps_per_epoch: int, total: int
+) -> Callable[[int], float]:
+    """The factor on the learning rate at a step. Raises ConfigError for an unknown function."""
     match spec:
-        case OneCycle():
-            # Paddle cannot divide a phase of no steps, which a run of a few steps or a short warm-up would have.
-            steps = max(total, 4)
-            return schedules.OneCycleLR(
-                lr,
-                steps,
-                divide_factor=1 / spec.initial_factor,
-                end_learning_rate=spec.final_factor * lr,
-                phase_pct=max(spec.warmup_fraction, 2 / steps),
-                anneal_strategy="cos" if spec.shape == "cosine" else "linear",
-            )
         case Constant():
-            main = schedules.LambdaDecay(lr, lambda step: 1.0)
+            return lambda step: 1.0
         case Step():
-            main = schedules.StepDecay(lr, max(round(spec.step_size * steps_per_epoch), 1), spec.gamma)
+            size = max(round(spec.step_size * steps_per_epoch), 1)
+            return lambda step: spec.gamma ** (step // size)
         case MultiStep():
             milestones = [round(epoch * steps_per_epoch) for epoch in spec.milestones]
-            main = schedules.MultiStepDecay(lr, milestones, spec.gamma)
-        case Cosine():
-            steps = max(total - round(spec.warmup * steps_per_epoch), 1)
-            main = schedules.CosineAnnealingDecay(lr, steps, spec.final_factor * lr)
+            return lambda step: spec.gamma ** bisect_right(milestones, step)
         case Exponential():
-            main = schedules.ExponentialDecay(lr, spec.gamma ** (1 / steps_per_epoch))
+            return lambda step: spec.gamma ** (step / steps_per_epoch)
         case Custom():
-            main = custom_schedule(lr, spec.function, steps_per_epoch, total)
-    warmup = round(spec.warmup * steps_per_epoch)
-    return schedules.LinearWarmup(main, warmup, 0.0, lr) if warmup else main
+            function, epochs = custom_schedule(spec.function), total / steps_per_epoch
+            return lambda step: function(step / steps_per_epoch, epochs)
 
 
 ScheduleFunction = Callable[[float, float], float]
@@ -77,15 +87,14 @@ def register_schedule(function: ScheduleFunction) -> ScheduleFunction:
     return function
 
 
-def custom_schedule(lr: float, name: str, steps_per_epoch: int, total: int) -> schedules.LRScheduler:
+def custom_schedule(name: str) -> ScheduleFunction:
     """A registered schedule. Raises ConfigError for an unknown name."""
     if name not in CUSTOM_SCHEDULES:
         raise ConfigError(
             f"optim.schedule.function: {name} is not registered by model.module"
             f"{did_you_mean(name, CUSTOM_SCHEDULES) if CUSTOM_SCHEDULES else ''}"
         )
-    function, epochs = CUSTOM_SCHEDULES[name], total / steps_per_epoch
-    return schedules.LambdaDecay(lr, lambda step: function(step / steps_per_epoch, epochs))
+    return CUSTOM_SCHEDULES[name]
 
 
 def build_optimizer(
@@ -111,21 +120,29 @@ def check_optimizer(model: paddle.nn.Layer, config: Config, steps_per_epoch: int
 def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[str, Any]]:
     """Trained parameters, grouped by weight decay and the factor on their learning rate; 0 leaves them out."""
     spared = set() if config.decay_biases_and_norms else biases_and_norms(model)
-    unmatched = [key for key in config.lr_scale if not any(matches(name, key) for name, _ in model.named_parameters())]
-    if unmatched:
-        raise ConfigError(f"optim.lr_scale: no layer's name starts with {unmatched[0]!r}; tools/summary.py lists them")
+    names = [name for name, _ in model.named_parameters()]
+    for key in config.lr_scale:
+        if not any(matches(name, key) for name in names):
+            like = next((f": {name.rpartition('.')[0]}" for name in names if f".{key}." in name), "")
+            raise ConfigError(
+                f"optim.lr_scale: no parameter's name starts with {key!r}; write the layer's full name{like}"
+            )
     groups: dict[tuple[float, float], list[paddle.Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        scale = lr_scale(name, config.lr_scale)
-        if not parameter.stop_gradient and scale:
-            decay = 0.0 if name in spared else config.weight_decay
-            groups.setdefault((scale, decay if config.lr_scale_decay else decay / scale), []).append(parameter)
+    for name, parameter in trained_parameters(model, config):
+        scale, decay = lr_scale(name, config.lr_scale), 0.0 if name in spared else config.weight_decay
+        groups.setdefault((scale, decay if config.lr_scale_decay else decay / scale), []).append(parameter)
     if not groups:
         raise ConfigError("model.freeze, optim.lr_scale: nothing is left to train")
     return [
         {"params": parameters, "learning_rate": scale, "weight_decay": decay}
         for (scale, decay), parameters in groups.items()
     ]
+
+
+def trained_parameters(model: paddle.nn.Layer, config: OptimConfig) -> list[tuple[str, paddle.Tensor]]:
+    """The parameters that the optimizer changes, with their names."""
+    named = model.named_parameters()
+    return [(name, each) for name, each in named if not each.stop_gradient and lr_scale(name, config.lr_scale)]
 
 
 def lr_scale(name: str, scales: dict[str, float]) -> float:

@@ -26,6 +26,7 @@ from paddlecnn.training.optim import (
     gradient_norm,
     load_optimizer_arrays,
     optimizer_arrays,
+    trained_parameters,
 )
 from paddlecnn.training.profile import StepProfiler
 
@@ -69,7 +70,7 @@ class TrainState:
         self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done=self.progress.step)
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
         self.parallel_model = distributed.wrap(self.layers)
-        self.trained = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
+        self.trained = [parameter for _, parameter in trained_parameters(model, config.optim)]
         on_gpu = paddle.get_device().startswith("gpu")
         self.autocast_type = config.train.precision if on_gpu and config.train.precision != "float32" else None
         self.scaler = paddle.amp.GradScaler() if self.autocast_type == "float16" else None
@@ -117,7 +118,7 @@ class TrainState:
             self.scaler.update()
         else:
             self.optimizer.step()
-        self.optimizer.clear_grad()
+        self.model.clear_gradients()  # those with a rate of 0, which the optimizer does not know, as well
         self.schedule.step()
         if self.average is not None and self.config.train.ema:
             self.move_average(self.average, self.config.train.ema)
@@ -177,7 +178,7 @@ class TrainState:
         """Take over weights, average, optimizer and loss scaling. No step may have been taken before."""
         saved = checkpoint.optimizer
         raw: Arrays = {name.removeprefix(RAW): value for name, value in saved.items() if name.startswith(RAW)}
-        if self.average is not None:
+        if raw or self.average is not None:
             self.average = {name: paddle.to_tensor(value) for name, value in checkpoint.model.items()}
         set_weights(self.model, raw or checkpoint.model, "the checkpoint")
         rest = {name: value for name, value in saved.items() if not name.startswith(RAW)}

@@ -10,7 +10,7 @@ from paddlecnn.config import Config, OptimConfig
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.errors import ConfigError
 from paddlecnn.models import create_model, freeze
-from paddlecnn.training.optim import build_optimizer, build_schedule, optimizer_arrays
+from paddlecnn.training.optim import build_optimizer, build_schedule, optimizer_arrays, parameter_groups
 from paddlecnn.training.state import StepSums, TrainState
 
 STEPS, EPOCHS = 4, 5
@@ -35,6 +35,9 @@ def rates(schedule: dict, done: int = 0) -> list[float]:
         ({"name": "cosine"}, lambda k: 0.1 * (1 + np.cos(np.pi * k / 20)) / 2),
         ({"name": "cosine", "final_factor": 0.1}, lambda k: 0.01 + 0.09 * (1 + np.cos(np.pi * k / 20)) / 2),
         ({"name": "constant", "warmup": 1}, lambda k: 0.1 * min(k / 4, 1)),
+        ({"name": "step", "step_size": 2, "warmup": 1}, lambda k: 0.1 * min(k / 4, 1) * 0.1 ** (k // 8)),
+        ({"name": "multistep", "milestones": [3], "warmup": 2}, lambda k: 0.1 * min(k / 8, 1) * 0.1 ** (k >= 12)),
+        ({"name": "exponential", "gamma": 0.5, "warmup": 1}, lambda k: 0.1 * min(k / 4, 1) * 0.5 ** (k / 4)),
         ({"name": "cosine", "warmup": 1}, lambda k: 0.1 * (k / 4 if k < 4 else (1 + np.cos(np.pi * (k - 4) / 16)) / 2)),
     ],
 )
@@ -140,10 +143,29 @@ def test_a_parameter_with_scale_0_has_no_optimizer_state():
     assert owners == {name for name, _ in model.named_parameters() if not name.startswith("features.conv1")}
 
 
+def test_gradients_of_parameters_with_scale_0_do_not_pile_up():
+    """They would enter the norm, and with it clipping: a step must depend on its batch alone."""
+    config = Config(
+        data={"name": "digits"},
+        model={"name": "lenet5"},
+        train={"epochs": 1},
+        optim={"name": "sgd", "lr": 1e-9, "lr_scale": {"features.conv1": 0}},
+    )
+    state = TrainState(create_model("lenet5"), config, steps_per_epoch=3)
+    batch = Batch(paddle.ones([4, 3, 32, 32]), paddle.to_tensor([0, 1, 2, 3]), np.arange(4))
+    norms = [state.step(batch, 4, StepSums(), want_norm=True).item() for _ in range(3)]
+    assert norms == pytest.approx(norms[:1] * 3, rel=1e-4)
+
+
+def test_a_scale_for_a_short_name_is_answered_with_the_full_one():
+    with pytest.raises(ConfigError, match=r"write the layer's full name: features\.conv1$"):
+        parameter_groups(create_model("lenet5"), OptimConfig(lr_scale={"conv1": 0.1}))
+
+
 def test_a_scale_for_no_layer_is_an_error():
     model = create_model("lenet5")
     config = OptimConfig(lr_scale={"featurs": 0.1})
-    with pytest.raises(ConfigError, match="no layer's name starts with 'featurs'"):
+    with pytest.raises(ConfigError, match="no parameter's name starts with 'featurs'"):
         build_optimizer(model, config, build_schedule(config, 1, 1))
 
 

@@ -6,30 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
-import time
-from pathlib import Path
 
 import pytest
 import safetensors.numpy
 from PIL import Image
 
 from helpers.runs import metrics_without_clock, weights_sha
+from helpers.signals import interrupt_after
 from paddlecnn.runs.checkpoint import FILES, SUMS, load_checkpoint
-
-
-def interrupt_after(run: Path, rows: int, number: int) -> threading.Thread:
-    """Send this process a signal once metrics.csv has so many rows."""
-
-    def wait() -> None:
-        path = run / "metrics.csv"
-        while not path.exists() or path.read_text().count("\n") <= rows:
-            time.sleep(0.001)
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -53,6 +37,7 @@ def test_a_signal_stops_cleanly_and_the_run_resumes_to_the_same_weights(tool, ti
     [
         ["optim.name=adam", "optim.lr=0.001", "train.accumulate=2"],
         ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
+        ["optim.lr_scale={features.conv1: 0}", "optim.clip_norm=1"],
         ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
     ],
 )

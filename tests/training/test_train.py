@@ -224,7 +224,7 @@ def test_an_option_out_of_range_is_refused(tool, tiny, tmp_path, capsys, options
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("optim.lr_scale={fc9: 2}", "optim.lr_scale: no layer's name starts with 'fc9'"),
+        ("optim.lr_scale={fc9: 2}", "optim.lr_scale: no parameter's name starts with 'fc9'"),
         ("optim.lr_scale={features: 0, classifier: 0}", "nothing is left to train"),
         ("optim.schedule={name: custom, function: wave}", "optim.schedule.function: wave is not registered"),
     ],

@@ -1,0 +1,49 @@
+"""Stochastic weight averaging (Izmailov et al., 2018, algorithm 1): the mean of the weights at the ends of epochs."""
+
+from __future__ import annotations
+
+import paddle
+from paddle.nn.layer.norm import _BatchNormBase
+
+from paddlecnn import distributed
+from paddlecnn.data.pipeline.loader import Loader
+from paddlecnn.randomness import random_seed
+from paddlecnn.training.state import TrainState, copy_of
+
+
+def average_epoch(state: TrainState, train: Loader) -> None:
+    """Take the weights of the epoch that ends into the mean, if `train.swa` lets it count.
+
+    The statistics of batch normalisation belong to other weights than the mean, so they are computed for it in a
+    forward pass over the training images.
+    """
+    progress, config = state.progress, state.config.train
+    if config.swa is None or progress.epoch + 1 <= config.swa * config.epochs:
+        return
+    if state.average is None:
+        state.average = copy_of(state.model)
+    state.move_average(state.average, progress.averaged / (progress.averaged + 1))
+    progress.averaged += 1
+    with state.weights_for_prediction() as layers:
+        paddle.seed(random_seed(state.config.seed, "swa", progress.epoch, distributed.rank()))  # of dropout
+        recompute_statistics(layers, train, progress.epoch)
+        state.average = copy_of(state.model)
+
+
+def recompute_statistics(layers: paddle.nn.Layer, train: Loader, epoch: int) -> None:
+    """Set each running mean and variance to the mean over the batches of an epoch, as weighted by their images."""
+    layers.train()  # frozen layers stay in evaluation mode
+    norms = [layer for layer in layers.sublayers(include_self=True) if isinstance(layer, _BatchNormBase)]
+    running = [(layer, each) for layer in norms if layer.training for each in (layer._mean, layer._variance)]
+    if not running:
+        return
+    sums = [paddle.zeros_like(statistic) for _, statistic in running]
+    with paddle.no_grad():
+        for batch in train.epoch(epoch):
+            for _, statistic in running:
+                statistic.zero_()  # then a step leaves (1 - momentum) times the batch's own
+            layers(batch.images)
+            for total, (layer, statistic) in zip(sums, running, strict=True):
+                total.add_(statistic * (len(batch.indices) / (1 - layer._momentum)))
+        for total, (_, statistic) in zip(sums, running, strict=True):
+            statistic.set_value(distributed.all_reduce_sum(total) / len(train.dataset))
