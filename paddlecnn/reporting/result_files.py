@@ -160,6 +160,8 @@ class Transfer(Part):
     cached: float  # training images per second
     uncached: float
     ratio: float
+    ratio_of_fastest: float | None = None  # cached by the fastest engine measured until then, against `uncached`
+    peak_anonymous_mib: float | None = None  # of the process with the cache, mapped files apart
     fill: float | None  # views per second while the cache was filled
     cached_loss: float  # of the first epoch
     uncached_loss: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import paddle
@@ -37,7 +38,10 @@ def test_the_figures_are_a_file_of_results(tool, tmp_path, monkeypatch):
     assert result["config_hash"] == config_hash(load_run_config(result["config"]))
     assert result["config"]["train"]["feature_cache"] == "cache"  # in a folder of this machine
     assert result["ratio"] == result["cached"] / result["uncached"]
-    assert result["cached_loss"] == pytest.approx(result["uncached_loss"], rel=1e-2)
+    assert result["cached_loss"] == pytest.approx(result["uncached_loss"], rel=1e-3)
+    assert result["ratio_of_fastest"] == result["ratio"]  # of a single engine
+    if sys.platform == "linux":
+        assert 500 < result["peak_anonymous_mib"] < 6 * 1024  # VGG16 itself is 56 MiB of frozen and few trained weights
     assert tool("results", "docs/results") == 0
     page = Path("docs/results.md").read_text()
     assert "| transfer, onednn in float32 | cached | uncached | times |" in page
