@@ -132,9 +132,8 @@ def anonymous_memory() -> Iterator[list[float]]:
 
     def sample() -> None:
         while status.exists() and not done.wait(0.1):
-            samples.extend(
-                int(kib) / 1024 for kib in re.findall(r"RssAnon:\s*(\d+)", status.read_text(encoding="utf-8"))
-            )
+            found = re.search(r"RssAnon:\s*(\d+) kB", status.read_text(encoding="utf-8"))
+            samples.extend([int(found[1]) / 1024] if found else [])
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()

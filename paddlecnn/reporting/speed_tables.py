@@ -48,11 +48,14 @@ def growth_table(result: Growth) -> str:
 
 def transfer_table(result: Transfer) -> str:
     """Training on cached features beside training that runs the frozen layers in every epoch, by one engine."""
-    fastest = f"{result.ratio_of_fastest:,.1f}" if result.ratio_of_fastest else "not measured"
+    fastest, memory = (
+        f"{value:,.{digits}f}" if value else "not measured"
+        for value, digits in ((result.ratio_of_fastest, 1), (result.peak_anonymous_mib, 0))
+    )
     rows = [
         ["images/s", f"{result.cached:,.1f}", f"{result.uncached:,.2f}", f"{result.ratio:,.1f}"],
         ["cached by the fastest engine", "", "", fastest],
-        ["memory without mapped files, MiB", f"{result.peak_anonymous_mib or math.nan:,.0f}", "", ""],
+        ["memory without mapped files, MiB", memory, "", ""],
         ["loss of the first epoch", f"{result.cached_loss:.5f}", f"{result.uncached_loss:.5f}", ""],
     ]
     return markdown_table([f"transfer, {result.engine} in {result.precision}", "cached", "uncached", "times"], rows)
