@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
 # The bounds keep products of several keys within what a computer can count.
 Int = Annotated[int, Strict(), Field(ge=-(10**9), le=10**9)]
@@ -23,6 +23,8 @@ NonNegative = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Shrinking = Annotated[Float, Field(gt=0, lt=1)]
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
+Expanded = AfterValidator(os.path.expanduser)  # ~ is the home folder
+Place = Annotated[str, Expanded]
 
 TEST_VIEWS = ("none", "flip", "shift", "crops", "scales")  # the kinds of `prediction_views`
 
@@ -97,17 +99,17 @@ class DataConfig(Section):
     """The images, their split and their processing."""
 
     name: Annotated[str, Strict()]
-    root: str = "data"  # folder that holds the data; for `folder`, the tree itself
+    root: Place = "data"  # folder that holds the data; for `folder`, the tree itself
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
     # Share of the training images kept for validation. 0: all are trained on, and the last epoch counts as the best.
     val_fraction: Fraction = 0.15
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
-    split: str | None = None  # folder with train.txt and val.txt (with folds: all their images), maybe test.csv
+    split: Place | None = None  # folder with train.txt and val.txt (with folds: all their images), maybe test.csv
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
-    cache: str | None = None  # folder for resized images in one memory-mapped file
+    cache: Place | None = None  # folder for resized images in one memory-mapped file
     workers: Annotated[Count, Field(le=256)] = 0  # threads that read image files; 0 reads one batch at a time
 
     @property
@@ -126,11 +128,11 @@ class ModelConfig(Section):
     """Which network, and where its weights come from."""
 
     name: str  # one of `paddlecnn summary --list`, or registered by `module`
-    module: str | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
+    module: Place | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
-    weights: str | None = None  # a weight file, or the name of a published one (docs/weights.md)
+    weights: Place | None = None  # a weight file, or the name of a published one (docs/weights.md)
     # The folder of published files; None: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights
-    weights_dir: str | None = None
+    weights_dir: Place | None = None
     strict: Bool = True  # False: load what fits and list the rest
     # Layers that keep their weights: none; features (all convolutions); a layer's name (pool4): it and all before it;
     # or a list of names.
@@ -266,7 +268,7 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
     # Where the outputs of frozen layers are kept, so that they are computed once: a folder; off: nowhere; auto: in
     # cache/features, if the augmentation leaves few enough views of each image.
-    feature_cache: Annotated[str, Strict(), Field(min_length=1)] = "auto"
+    feature_cache: Annotated[str, Field(min_length=1), Expanded] = "auto"
     log_every: PositiveInt = 10  # steps between two logged steps
     # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false turns the
     # default off.

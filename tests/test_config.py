@@ -2,7 +2,7 @@
 
 import pytest
 
-from paddlecnn.configfile import config_hash, load_config, to_yaml
+from paddlecnn.configfile import PATHS, config_hash, load_config, to_yaml
 from paddlecnn.errors import ConfigError
 
 GOOD = """
@@ -47,6 +47,15 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
         found = getattr(found, part)
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("key", [*PATHS, "model.module"])
+def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
+    monkeypatch.setenv("HOME", "/home/ada")
+    found = load_config(good, [f"{key}=~/there"])
+    for part in key.split("."):
+        found = getattr(found, part)
+    assert found == "/home/ada/there"
 
 
 @pytest.mark.parametrize(
