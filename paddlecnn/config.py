@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 # The bounds keep products of several keys within what a computer can count.
 Int = Annotated[int, Strict(), Field(ge=-(10**9), le=10**9)]
@@ -25,6 +25,7 @@ Shrinking = Annotated[Float, Field(gt=0, lt=1)]
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
 Expanded = AfterValidator(os.path.expanduser)  # ~ is the home folder
 Place = Annotated[str, Expanded]
+OrOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads the word off as false
 
 TEST_VIEWS = ("none", "flip", "shift", "crops", "scales")  # the kinds of `prediction_views`
 
@@ -268,7 +269,7 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
     # Where the outputs of frozen layers are kept, so that they are computed once: a folder; off: nowhere; auto: in
     # cache/features, if the augmentation leaves few enough views of each image.
-    feature_cache: Annotated[str, Field(min_length=1), Expanded] = "auto"
+    feature_cache: Annotated[str, Field(min_length=1), Expanded, OrOff] = "auto"
     log_every: PositiveInt = 10  # steps between two logged steps
     # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false turns the
     # default off.

@@ -49,6 +49,11 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
     assert type(found) is type(value)
 
 
+def test_off_in_a_file_is_the_word(good):
+    good.write_text(GOOD.replace("epochs: 1", "epochs: 1, feature_cache: off"))
+    assert load_config(good).train.feature_cache == "off"
+
+
 @pytest.mark.parametrize("key", [*PATHS, "model.module"])
 def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
     monkeypatch.setenv("HOME", "/home/ada")
