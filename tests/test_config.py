@@ -38,6 +38,9 @@ def test_a_config_written_out_reads_back_equal(good, tmp_path):
         ("data.augment.flip=true", "data.augment.flip", True),
         ("model.weights=null", "model.weights", None),
         ("optim.schedule.name=cosine", "optim.schedule.name", "cosine"),
+        ("model.freeze=features", "model.freeze", "features"),
+        ("model.freeze=[conv1, conv2]", "model.freeze", ["conv1", "conv2"]),
+        ("data.root=[old]", "data.root", "[old]"),
         ("model.options.dropout=0.3", "model.options", {"dropout": 0.3}),
     ],
 )
