@@ -271,9 +271,11 @@ class TrainConfig(Section):
     # cache/features, if the augmentation leaves few enough views of each image.
     feature_cache: Annotated[str, Field(min_length=1), Expanded, OrOff] = "auto"
     log_every: PositiveInt = 10  # steps between two logged steps
-    # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false turns the
-    # default off.
-    report: Bool = Field(default_factory=lambda: os.environ.get("PADDLECNN_REPORT", "true") == "true")
+    # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false (0, no)
+    # turns the default off.
+    report: Bool = Field(
+        default_factory=lambda: os.environ.get("PADDLECNN_REPORT", "").lower() not in ("false", "0", "no")
+    )
     checkpoint: CheckpointConfig = CheckpointConfig()
 
 

@@ -52,6 +52,12 @@ def test_an_override_is_typed_by_the_schema(good, override, key, value):
     assert type(found) is type(value)
 
 
+@pytest.mark.parametrize(("text", "report"), [("1", True), ("True", True), ("yes", True), ("0", False), ("No", False)])
+def test_only_a_word_for_no_turns_reports_off(good, monkeypatch, text, report):
+    monkeypatch.setenv("PADDLECNN_REPORT", text)
+    assert load_config(good).train.report is report
+
+
 def test_off_in_a_file_is_the_word(good):
     good.write_text(GOOD.replace("epochs: 1", "epochs: 1, feature_cache: off"))
     assert load_config(good).train.feature_cache == "off"
