@@ -147,29 +147,33 @@ class ModelConfig(Section):
         return self
 
 
-class Constant(Section):
+class WithWarmup(Section):
+    """A schedule that can begin with a warm-up."""
+
+    name: str
+    warmup: NonNegative = 0.0  # epochs at the beginning in which the rate rises linearly from 0
+
+
+class Constant(WithWarmup):
     """The learning rate stays."""
 
     name: Literal["constant"] = "constant"
-    warmup: NonNegative = 0.0  # epochs of linear warm-up from 0
 
 
-class Step(Section):
-    """Multiplied by `gamma` after every `step_size` epochs."""
+class Step(WithWarmup):
+    """Multiplied by `gamma` after every `step_size` epochs of the run, warm-up included."""
 
     name: Literal["step"]
     step_size: PositiveFloat
     gamma: Shrinking = 0.1
-    warmup: NonNegative = 0.0
 
 
-class MultiStep(Section):
-    """Multiplied by `gamma` after each epoch in `milestones`."""
+class MultiStep(WithWarmup):
+    """Multiplied by `gamma` after each epoch of the run in `milestones`, warm-up included."""
 
     name: Literal["multistep"]
     milestones: Annotated[list[PositiveFloat], Field(min_length=1)]
     gamma: Shrinking = 0.1
-    warmup: NonNegative = 0.0
 
     @model_validator(mode="after")
     def milestones_increase(self) -> MultiStep:
@@ -178,12 +182,11 @@ class MultiStep(Section):
         return self
 
 
-class Cosine(Section):
+class Cosine(WithWarmup):
     """Half a cosine from lr to `final_factor` * lr over the run (Loshchilov and Hutter 2017)."""
 
     name: Literal["cosine"]
     final_factor: Fraction = 0.0
-    warmup: NonNegative = 0.0
 
 
 class OneCycle(Section):
@@ -196,20 +199,18 @@ class OneCycle(Section):
     final_factor: PositiveFloat = 1e-4  # last learning rate, as a share of lr
 
 
-class Exponential(Section):
+class Exponential(WithWarmup):
     """Multiplied by `gamma` each epoch, smoothly."""
 
     name: Literal["exponential"]
     gamma: Shrinking
-    warmup: NonNegative = 0.0
 
 
-class Custom(Section):
+class Custom(WithWarmup):
     """lr times a function of your own, registered by `model.module` (docs/extending.md)."""
 
     name: Literal["custom"]
     function: str
-    warmup: NonNegative = 0.0
 
 
 Schedule = Annotated[
