@@ -91,6 +91,12 @@ class Augment(Section):
     mixup: NonNegative = 0.0  # alpha of mixup (Zhang et al. 2018)
     cutmix: NonNegative = 0.0  # alpha of CutMix (Yun et al. 2019)
 
+    @model_validator(mode="after")
+    def places_are_of_a_crop(self) -> Augment:
+        if self.crop_places and not (self.crop or self.pad):
+            raise ValueError(f"crop_places {self.crop_places}: without crop or pad nothing is cropped; set crop: true")
+        return self
+
 
 # The data sets that `data.name` may name; `paddlecnn.data.datasets.register_source` adds a user's own.
 DATA_NAMES = ["digits", "cifar10", "cifar100", "kaggle_cifar10", "dogs_vs_cats", "folder"]
@@ -120,6 +126,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def fold_exists(self) -> DataConfig:
+        if self.folds is None and self.fold:
+            raise ValueError(f"fold {self.fold}: is one of data.folds, which is not set; set it, or leave fold out")
         if self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} of {self.folds}: folds are numbered from 0 to {self.folds - 1}")
         return self

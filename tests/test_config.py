@@ -109,6 +109,8 @@ def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
         ),
         ("train=3", "train: input should be a section of keys, not 3"),
         ("data.folds=3", None),
+        ("data.fold=3", "data: fold 3: is one of data.folds, which is not set; set it, or leave fold out"),
+        ("data.augment.crop_places=5", "data.augment: crop_places 5: without crop or pad nothing is cropped; set crop"),
         (
             "train={epochs: 9, monitor: last, early_stop: {patience: 2}}",
             "train.early_stop: selects an epoch on validation, and train.monitor: last does not",

@@ -79,6 +79,8 @@ def open_parts(config: DataConfig) -> PublishedSplits:
     """The parts as published, unsplit. Raises DataError."""
     if config.name not in SOURCES:
         raise DataError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
+    if config.labels == "coarse" and config.name in BUILT_IN - {"cifar100"}:
+        raise DataError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 has; leave it out")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
         raise DataError(
