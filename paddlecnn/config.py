@@ -98,17 +98,14 @@ class Augment(Section):
         return self
 
 
-# The data sets that `data.name` may name; `paddlecnn.data.datasets.register_source` adds a user's own.
-DATA_NAMES = ["digits", "cifar10", "cifar100", "kaggle_cifar10", "dogs_vs_cats", "folder"]
-
-
 class DataConfig(Section):
     """The images, their split and their processing."""
 
-    name: Annotated[str, Strict()]
+    name: Annotated[str, Strict()]  # one of docs/data.md, or registered by `model.module`
     root: Place = "data"  # folder that holds the data; for `folder`, the tree itself
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
-    # Share of the training images kept for validation. 0: all are trained on, and the last epoch counts as the best.
+    # Share of the training images kept for validation; unused where the data have a validation part of their own. 0:
+    # all are trained on, and the last epoch counts as the best.
     val_fraction: Fraction = 0.15
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
@@ -300,7 +297,10 @@ class Config(Section):
     @model_validator(mode="after")
     def early_stop_has_validation(self) -> Config:
         if self.train.early_stop and not self.data.validates:
-            raise ValueError("train.early_stop: needs validation images; data.val_fraction is 0")
+            raise ValueError(
+                "train.early_stop: needs validation images, and data.val_fraction is 0; leave it out (it is unused "
+                "where the data have a val/ of their own)"
+            )
         if self.train.early_stop and self.train.monitor == "last":
             raise ValueError("train.early_stop: selects an epoch on validation, and train.monitor: last does not")
         return self

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from paddlecnn.config import DATA_NAMES, Config
-from paddlecnn.errors import ConfigError, brief, did_you_mean
+from paddlecnn.config import Config
+from paddlecnn.errors import ConfigError, brief
 
 # Names that users of other libraries will type.
 KNOWN_AS = {
@@ -220,11 +220,7 @@ def is_section(option: Any) -> bool:
 def check(tree: dict[str, Any], source: str, sources: dict[str, str]) -> Config:
     """A Config from a tree of plain values; the first error is raised as ConfigError."""
     try:
-        config = Config.model_validate(tree)
-        name = config.data.name
-        if name in DATA_NAMES or config.model.module is not None:  # a module may register data sets of its own
-            return config
-        path, message = "data.name", f"unknown data set {name!r}{did_you_mean(name, DATA_NAMES)}"
+        return Config.model_validate(tree)
     except ValidationError as error:
         path, message = describe(error.errors(), tree)
     given = [text for key, text in sources.items() if f"{path}.".startswith(f"{key}.")]
