@@ -76,9 +76,10 @@ def key_table(path: str, section: type[BaseModel]) -> str:
 
 
 def field_comments(section: type[BaseModel]) -> dict[str, str]:
-    """The comment of each field in the source: behind it, or in the lines above it."""
+    """The comment of each field in the source, also of inherited ones: behind it, or in the lines above it."""
     found, above = {}, []
-    for line in inspect.getsource(section).splitlines():
+    classes = [one for one in reversed(section.__mro__) if one.__module__ == section.__module__]
+    for line in "".join(map(inspect.getsource, classes)).splitlines():
         if comment := re.fullmatch(r"    # (.*)", line):
             above.append(comment[1])
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 # The bounds keep products of several keys within what a computer can count.
 Int = Annotated[int, Strict(), Field(ge=-(10**9), le=10**9)]
@@ -23,6 +23,9 @@ NonNegative = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 Shrinking = Annotated[Float, Field(gt=0, lt=1)]
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
+Expanded = AfterValidator(os.path.expanduser)  # ~ is the home folder
+Place = Annotated[str, Expanded]
+OrOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads the word off as false
 
 TEST_VIEWS = ("none", "flip", "shift", "crops", "scales")  # the kinds of `prediction_views`
 
@@ -88,26 +91,29 @@ class Augment(Section):
     mixup: NonNegative = 0.0  # alpha of mixup (Zhang et al. 2018)
     cutmix: NonNegative = 0.0  # alpha of CutMix (Yun et al. 2019)
 
-
-# The data sets that `data.name` may name; `paddlecnn.data.datasets.register_source` adds a user's own.
-DATA_NAMES = ["digits", "cifar10", "cifar100", "kaggle_cifar10", "dogs_vs_cats", "folder"]
+    @model_validator(mode="after")
+    def places_are_of_a_crop(self) -> Augment:
+        if self.crop_places and not (self.crop or self.pad):
+            raise ValueError(f"crop_places {self.crop_places}: without crop or pad nothing is cropped; set crop: true")
+        return self
 
 
 class DataConfig(Section):
     """The images, their split and their processing."""
 
-    name: Annotated[str, Strict()]
-    root: str = "data"  # folder that holds the data; for `folder`, the tree itself
+    name: Annotated[str, Strict()]  # one of docs/data.md, or registered by `model.module`
+    root: Place = "data"  # folder that holds the data; for `folder`, the tree itself
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
-    # Share of the training images kept for validation. 0: all are trained on, and the last epoch counts as the best.
+    # Share of the training images kept for validation; unused where the data have a validation part of their own. 0:
+    # all are trained on, and the last epoch counts as the best.
     val_fraction: Fraction = 0.15
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
-    split: str | None = None  # folder with train.txt and val.txt (with folds: all their images), maybe test.csv
+    split: Place | None = None  # folder with train.txt and val.txt (with folds: all their images), maybe test.csv
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
-    cache: str | None = None  # folder for resized images in one memory-mapped file
+    cache: Place | None = None  # folder for resized images in one memory-mapped file
     workers: Annotated[Count, Field(le=256)] = 0  # threads that read image files; 0 reads one batch at a time
 
     @property
@@ -117,6 +123,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def fold_exists(self) -> DataConfig:
+        if self.folds is None and self.fold:
+            raise ValueError(f"fold {self.fold}: is one of data.folds, which is not set; set it, or leave fold out")
         if self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} of {self.folds}: folds are numbered from 0 to {self.folds - 1}")
         return self
@@ -126,11 +134,11 @@ class ModelConfig(Section):
     """Which network, and where its weights come from."""
 
     name: str  # one of `paddlecnn summary --list`, or registered by `module`
-    module: str | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
+    module: Place | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
-    weights: str | None = None  # a weight file, or the name of a published one (docs/weights.md)
+    weights: Place | None = None  # a weight file, or the name of a published one (docs/weights.md)
     # The folder of published files; None: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights
-    weights_dir: str | None = None
+    weights_dir: Place | None = None
     strict: Bool = True  # False: load what fits and list the rest
     # Layers that keep their weights: none; features (all convolutions); a layer's name (pool4): it and all before it;
     # or a list of names.
@@ -144,29 +152,33 @@ class ModelConfig(Section):
         return self
 
 
-class Constant(Section):
+class WithWarmup(Section):
+    """A schedule that can begin with a warm-up."""
+
+    name: str
+    warmup: NonNegative = 0.0  # epochs at the beginning in which the rate rises linearly from 0
+
+
+class Constant(WithWarmup):
     """The learning rate stays."""
 
     name: Literal["constant"] = "constant"
-    warmup: NonNegative = 0.0  # epochs of linear warm-up from 0
 
 
-class Step(Section):
-    """Multiplied by `gamma` after every `step_size` epochs."""
+class Step(WithWarmup):
+    """Multiplied by `gamma` after every `step_size` epochs of the run, warm-up included."""
 
     name: Literal["step"]
     step_size: PositiveFloat
     gamma: Shrinking = 0.1
-    warmup: NonNegative = 0.0
 
 
-class MultiStep(Section):
-    """Multiplied by `gamma` after each epoch in `milestones`."""
+class MultiStep(WithWarmup):
+    """Multiplied by `gamma` after each epoch of the run in `milestones`, warm-up included."""
 
     name: Literal["multistep"]
     milestones: Annotated[list[PositiveFloat], Field(min_length=1)]
     gamma: Shrinking = 0.1
-    warmup: NonNegative = 0.0
 
     @model_validator(mode="after")
     def milestones_increase(self) -> MultiStep:
@@ -175,12 +187,11 @@ class MultiStep(Section):
         return self
 
 
-class Cosine(Section):
+class Cosine(WithWarmup):
     """Half a cosine from lr to `final_factor` * lr over the run (Loshchilov and Hutter 2017)."""
 
     name: Literal["cosine"]
     final_factor: Fraction = 0.0
-    warmup: NonNegative = 0.0
 
 
 class OneCycle(Section):
@@ -193,20 +204,18 @@ class OneCycle(Section):
     final_factor: PositiveFloat = 1e-4  # last learning rate, as a share of lr
 
 
-class Exponential(Section):
+class Exponential(WithWarmup):
     """Multiplied by `gamma` each epoch, smoothly."""
 
     name: Literal["exponential"]
     gamma: Shrinking
-    warmup: NonNegative = 0.0
 
 
-class Custom(Section):
+class Custom(WithWarmup):
     """lr times a function of your own, registered by `model.module` (docs/extending.md)."""
 
     name: Literal["custom"]
     function: str
-    warmup: NonNegative = 0.0
 
 
 Schedule = Annotated[
@@ -269,11 +278,13 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations: bfloat16 by oneDNN or a GPU
     # Where the outputs of frozen layers are kept, so that they are computed once: a folder; off: nowhere; auto: in
     # cache/features, if the augmentation leaves few enough views of each image.
-    feature_cache: Annotated[str, Strict(), Field(min_length=1)] = "auto"
+    feature_cache: Annotated[str, Field(min_length=1), Expanded, OrOff] = "auto"
     log_every: PositiveInt = 10  # steps between two logged steps
-    # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false turns the
-    # default off.
-    report: Bool = Field(default_factory=lambda: os.environ.get("PADDLECNN_REPORT", "true") == "true")
+    # Whether `paddlecnn train` writes report.html at the end; the environment variable PADDLECNN_REPORT=false (0, no)
+    # turns the default off.
+    report: Bool = Field(
+        default_factory=lambda: os.environ.get("PADDLECNN_REPORT", "").lower() not in ("false", "0", "no")
+    )
     checkpoint: CheckpointConfig = CheckpointConfig()
 
     @model_validator(mode="after")
@@ -295,7 +306,10 @@ class Config(Section):
     @model_validator(mode="after")
     def early_stop_has_validation(self) -> Config:
         if self.train.early_stop and not self.data.validates:
-            raise ValueError("train.early_stop: needs validation images; data.val_fraction is 0")
+            raise ValueError(
+                "train.early_stop: needs validation images, and data.val_fraction is 0; leave it out (it is unused "
+                "where the data have a val/ of their own)"
+            )
         if self.train.early_stop and self.train.monitor == "last":
             raise ValueError("train.early_stop: selects an epoch on validation, and train.monitor: last does not")
         return self

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from paddlecnn.config import DATA_NAMES, Config
-from paddlecnn.errors import ConfigError, brief, did_you_mean
+from paddlecnn.config import Config
+from paddlecnn.errors import ConfigError, brief
 
 # Names that users of other libraries will type.
 KNOWN_AS = {
@@ -161,14 +161,17 @@ def parse_yaml(text: str, source: str) -> Any:
 def apply_override(tree: dict[str, Any], override: str) -> str:
     """Set one key of the tree from `key.path=value`; returns the key path.
 
-    The schema says how to read the value: text stays text where the key takes text, so `-o data.root=007`
-    is a folder; anything else is read as YAML.
+    The schema says how to read the value: text stays text where the key takes text, so `-o data.root=007` is a folder,
+    unless the key takes a list, too, and the text begins one; anything else is read as YAML.
     """
     key, equals, text = override.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):
         raise ConfigError(f"-o {override}: not of the form key.path=value, e.g. train.epochs=3")
-    value = text if takes_text(Config, parts) and text not in ("null", "~", "") else parse_yaml(text, f"-o {override}")
+    types = types_at(Config, parts)
+    is_list = text.startswith("[") and any(get_origin(kind) is list for kind in types)
+    is_text = str in types and text not in ("null", "~", "") and not is_list
+    value = text if is_text else parse_yaml(text, f"-o {override}")
     set_key(tree, key, value, f"-o {override}")
     return key
 
@@ -186,15 +189,16 @@ def set_key(tree: dict[str, Any], key: str, value: Any, source: str) -> None:
     node[last] = value
 
 
-def takes_text(annotation: Any, parts: Sequence[str]) -> bool:
-    """Whether the key at this path of the schema is text."""
+def types_at(annotation: Any, parts: Sequence[str]) -> list[Any]:
+    """The plain types that the key at this path of the schema takes; none for an unknown key."""
     if not parts:
-        return any(option is str for option in alternatives(annotation))
-    return any(
-        takes_text(option.model_fields[parts[0]].annotation, parts[1:])
+        return list(alternatives(annotation))
+    return [
+        kind
         for option in alternatives(annotation)
         if is_section(option) and parts[0] in option.model_fields
-    )
+        for kind in types_at(option.model_fields[parts[0]].annotation, parts[1:])
+    ]
 
 
 def alternatives(annotation: Any) -> Iterator[Any]:
@@ -216,11 +220,7 @@ def is_section(option: Any) -> bool:
 def check(tree: dict[str, Any], source: str, sources: dict[str, str]) -> Config:
     """A Config from a tree of plain values; the first error is raised as ConfigError."""
     try:
-        config = Config.model_validate(tree)
-        name = config.data.name
-        if name in DATA_NAMES or config.model.module is not None:  # a module may register data sets of its own
-            return config
-        path, message = "data.name", f"unknown data set {name!r}{did_you_mean(name, DATA_NAMES)}"
+        return Config.model_validate(tree)
     except ValidationError as error:
         path, message = describe(error.errors(), tree)
     given = [text for key, text in sources.items() if f"{path}.".startswith(f"{key}.")]

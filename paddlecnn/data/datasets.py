@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paddlecnn.config import DATA_NAMES, DataConfig, Preprocess
+from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data.base import Dataset, PublishedSplits, Splits
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
 from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
@@ -54,8 +54,6 @@ def register_source(name: str, load: Load, preprocess: Preprocess) -> None:
     if missing:
         raise ConfigError(f"register_source: {name}: preprocess.{missing[0]} is missing")
     SOURCES[name] = Source(load, preprocess)
-    if name not in DATA_NAMES:
-        DATA_NAMES.append(name)
 
 
 def defaults(name: str) -> Preprocess:
@@ -66,9 +64,9 @@ def defaults(name: str) -> Preprocess:
 def open_dataset(config: DataConfig, seed: int) -> Splits:
     """Training, validation and test part of the data set that a config names.
 
-    A published validation part is used; without one, the training part is split by config.split (a folder),
-    config.folds or config.val_fraction; with a folder and folds, the images of the folder are divided into folds. The
-    folder may also name the test part. Nothing is written. Raises DataError.
+    The training part is split by config.split (a folder) or config.folds, which leave a published validation part
+    unused; with both, the images of the folder are divided into folds. Otherwise a published validation part is used,
+    or without one config.val_fraction. The folder may also name the test part. Nothing is written. Raises DataError.
     """
     parts = split_parts(open_parts(config), config, seed)
     test = parts.test and sample(parts.test, config.limit, seed)
@@ -79,6 +77,8 @@ def open_parts(config: DataConfig) -> PublishedSplits:
     """The parts as published, unsplit. Raises DataError."""
     if config.name not in SOURCES:
         raise DataError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
+    if config.labels == "coarse" and config.name in BUILT_IN - {"cifar100"}:
+        raise DataError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 has; leave it out")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
         raise DataError(

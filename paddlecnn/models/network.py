@@ -63,6 +63,10 @@ def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias
     padding = before if before == after else [before, after] * 2
     biases = False if bias is None else Constant(bias)
     kernel, stride, groups = window.kernel, window.stride, window.groups
+    if inputs % groups or outputs % groups:
+        raise ModelError(
+            f"a convolution from {inputs} to {outputs} channels cannot be in {groups} groups; change widths or groups"
+        )
     check_weight([outputs, inputs // groups, kernel, kernel])
     layer = nn.Conv2D(inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=weight, bias_attr=biases)
     layer.window = window

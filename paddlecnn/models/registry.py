@@ -16,7 +16,7 @@ from paddle import nn
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from paddlecnn.errors import ModelError, brief
+from paddlecnn.errors import ModelError, brief, did_you_mean
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
@@ -26,7 +26,7 @@ Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
 class Variant:
     """A published network: the numbers of its family's builder, what sets it apart, and who published it."""
 
-    config: Any  # AlexNetConfig, VGGConfig or LeNetConfig
+    config: Any  # AlexNetConfig, LeNetConfig, VGGConfig or FastVGGConfig
     description: str
     source: str
 
@@ -131,9 +131,7 @@ def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) ->
     if name not in adapters:
         if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(signature).parameters.values()):
             return value
-        near = difflib.get_close_matches(name, adapters, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(adapters))}"
-        raise ModelError(f"{model}: unknown option {name}; {advice}")
+        raise ModelError(f"{model}: unknown option {name}{did_you_mean(name, sorted(adapters))}")
     try:
         return adapters[name].validate_python(value)
     except ValidationError as error:

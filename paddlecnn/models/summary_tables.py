@@ -123,9 +123,9 @@ network was published on. `python tools/summary.py NAME` shows a network layer b
 
 LRN is local response normalisation. One multiply-add is a multiplication with its addition, for the forward pass of one
 image (what counts is in `paddlecnn/models/summary.py`). [deviations.md](deviations.md) compares each network with its
-paper. `model.options` of a config sets any field of `AlexNetConfig`, `VGGConfig` or `LeNetConfig`
-(`paddlecnn/models/alexnet.py`, `vgg.py`, `lenet.py`), for example `{{norm: batch}}` for AlexNet with batch
-normalisation or `{{dropout: 0.3}}`."""
+paper. `model.options` of a config sets any field but `num_classes` of `AlexNetConfig`, `VGGConfig`, `FastVGGConfig` or
+`LeNetConfig` (`paddlecnn/models/alexnet.py`, `vgg.py`, `vgg_fast.py`, `lenet.py`), for example `{{norm: batch}}` for
+AlexNet with batch normalisation or `{{dropout: 0.3}}`."""
 
 
 def models_page() -> str:

@@ -28,7 +28,7 @@ import safetensors.numpy
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from paddlecnn.errors import CheckpointError, first_problem
+from paddlecnn.errors import CheckpointError, did_you_mean, first_problem
 from paddlecnn.files import file_digest, sync
 from paddlecnn.runs.state import RunState
 
@@ -134,8 +134,10 @@ def load_named(folder: Path, name: str, load: Callable[[Path], Loaded]) -> tuple
     """The result of `load` for the checkpoint `best` or `last` of a run, and its place; None if there is none.
 
     A replacement by training takes two renames, and a reader may come between them or find the files gone: it looks
-    again.
+    again. Raises CheckpointError for any other name.
     """
+    if name not in ("best", "last"):
+        raise CheckpointError(f"{folder}: no checkpoint is called {name!r}{did_you_mean(name, ('best', 'last'))}")
     places = [folder / name] if name == "last" else [folder / "best", folder / "best.new"]
     for _ in range(ATTEMPTS):
         for place in places:

@@ -46,6 +46,13 @@ def test_an_image_changes_alike_in_any_batch_and_otherwise_in_each_epoch(name):
     assert not np.array_equal(changed(AUGMENTS[name], seed=1), whole)
 
 
+def test_with_pad_alone_crops_are_at_the_places_too():
+    image = IMAGES[:1].repeat(200, axis=0)
+    found = {one.tobytes() for one in changed(Augment(pad=4, crop_places=5), images=image)}
+    assert len(found) == 5
+    assert image[0].tobytes() in found  # the centre
+
+
 def test_every_crop_is_a_window_of_the_padded_image():
     padded = np.pad(IMAGES, ((0, 0), (4, 4), (4, 4), (0, 0)))
     seen = set()

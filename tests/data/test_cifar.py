@@ -48,6 +48,11 @@ def test_cifar100_has_fine_and_coarse_labels(cifar100_folder, labels, classes):
     assert splits.test.labels[150] == 150 % classes
 
 
+def test_labels_that_a_data_set_does_not_have_are_refused():
+    with pytest.raises(DataError, match=r"data.labels: coarse: digits has no superclasses, only cifar100 has; leave"):
+        opened("digits", "data", labels="coarse")
+
+
 def test_missing_data_says_where_it_looked_and_how_to_get_it(tmp_path):
     with pytest.raises(
         DataError,

@@ -49,6 +49,14 @@ def epoch_digests(loader, number: int = 1) -> list[str]:
     return [digest(batch) for batch in loader.epoch(number)]
 
 
+def test_a_crop_that_has_no_room_is_a_warning(caplog):
+    for augment in (Augment(crop=True, pad=4), Augment(flip=True), Augment(crop=True)):
+        assert not caplog.messages
+        Loader(made(), resolve(Preprocess(size=40), SMALL), 7, augment=augment)
+    (message,) = caplog.messages
+    assert message.startswith("data.augment.crop: crops nothing from an image of 40 pixels for an input of as many; ")
+
+
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_batches_from_files_are_the_same_for_any_number_of_workers(tree, augment):
     dataset = open_parts(DataConfig(name="folder", root=str(tree))).train

@@ -41,6 +41,12 @@ def test_the_page_of_keys_has_every_key_of_the_schema(pages):
         assert f"| `{key}` |" in text
 
 
+def test_the_page_explains_an_inherited_key_wherever_it_stands(pages):
+    rows = [line for line in pages.config_page().splitlines() if line.startswith("| `optim.schedule.warmup` ")]
+    assert len(rows) == 6
+    assert all("rises linearly from 0" in row for row in rows)
+
+
 def test_the_site_builds_without_warnings_and_every_link_in_it_leads_somewhere(tmp_path):
     pytest.importorskip("mkdocstrings", reason="the site needs the extra docs: pip install -e '.[docs]'")
     for name in ("docs", "paddlecnn"):

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 
+import paddlecnn as pc
+from paddlecnn.errors import CheckpointError
 from paddlecnn.evaluation.metrics import report
 
 CONFIG = """
@@ -75,6 +77,11 @@ def test_only_the_best_epoch_was_selected(tool, run, capsys):
 def test_a_folder_that_is_no_run_is_named(tool, tmp_path, capsys):
     assert tool("eval", tmp_path) == 2
     assert capsys.readouterr().err == f"{tmp_path}: not a run folder (it has no config.yaml)\n"
+
+
+def test_a_wrong_name_of_a_checkpoint_is_an_error(run):
+    with pytest.raises(CheckpointError, match=r"checkpoints: no checkpoint is called 'lst'; did you mean last\?"):
+        pc.load_run(run, checkpoint="lst").model  # noqa: B018 (loads the weights)
 
 
 def test_a_run_without_a_checkpoint_is_named(tool, run, tmp_path, capsys):

@@ -46,7 +46,7 @@ def test_a_name_like_no_other_gets_the_list():
     ("options", "message"),
     [
         ({"droput": 0.3}, "unknown option droput; did you mean dropout"),
-        ({"zzz": 1}, "unknown option zzz; it takes .*widths"),
+        ({"zzz": 1}, "unknown option zzz; valid: .*widths"),
         ({"dropout": 1.0}, "option dropout: input should be less than 1, not 1.0"),
         ({"dropout": "much"}, "option dropout: .*not 'much'"),
         ({"norm": "layer"}, "option norm: input should be 'none', 'lrn' or 'batch', not 'layer'"),
@@ -59,6 +59,8 @@ def test_a_name_like_no_other_gets_the_list():
         ({"hidden": [10**5000]}, "option hidden.0: .*not a number of more than 4,300 digits"),
         ({"hidden": [1 << 20, 1 << 20]}, "a layer of 1048576x1048576 weights exceeds the limit"),
         ({"widths": [1 << 20] * 5}, "a layer of 1048576x1048576x5x5 weights exceeds the limit"),
+        ({"groups": 2, "widths": [95, 256, 384, 384, 256]}, "95 to 256 channels cannot be in 2 groups; change widths"),
+        ({"groups": 2, "widths": [96, 255, 384, 384, 256]}, "from 96 to 255 channels cannot be in 2 groups"),
         ({"num_classes": 10**400}, "option num_classes: input should be less than or equal to 1048576"),
         ({"input_size": 10**400}, "option input_size: input should be less than or equal to"),
         ({"stem": [11, 4, 10**9]}, "option stem.2: "),

@@ -78,12 +78,12 @@ def random_crops(
 ) -> np.ndarray:
     """[n, R, R, 3] to [n, 3, size, size], at a random place with `crop` or `pad`, else at the centre."""
     room = images.shape[1] + 2 * augment.pad - size
-    if augment.crop and augment.crop_places:
-        tops, lefts = np.array(crop_places(augment.crop_places, room))[place_numbers(positions, draws, augment)].T
-    elif augment.crop or augment.pad:
-        tops, lefts = (draws("crop", positions, 2) * (room + 1)).astype(np.int64)
-    else:
+    if not (augment.crop or augment.pad):
         tops = lefts = np.full(len(images), room // 2)
+    elif augment.crop_places:
+        tops, lefts = np.array(crop_places(augment.crop_places, room))[place_numbers(positions, draws, augment)].T
+    else:
+        tops, lefts = (draws("crop", positions, 2) * (room + 1)).astype(np.int64)
     return crop(images, tops, lefts, size, augment.pad, augment.pad_mode)
 
 

@@ -9,6 +9,7 @@ So the batch of (seed, epoch, step) is the same, byte for byte, for any number o
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator
 from contextlib import closing
@@ -31,6 +32,8 @@ from paddlecnn.randomness import generator
 
 if TYPE_CHECKING:
     import paddle
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,12 @@ class Loader:
         if self.augment and self.augment.pad > self.preprocess.resize:
             raise ConfigError(
                 f"data.augment.pad: {self.augment.pad} is larger than the image of {self.preprocess.resize}"
+            )
+        if self.augment and self.augment.crop and not self.augment.pad and self.view.resize == self.preprocess.size:
+            logger.warning(
+                "data.augment.crop: crops nothing from an image of %d pixels for an input of as many; set "
+                "data.preprocess.resize above it, or data.augment.pad",
+                self.preprocess.size,
             )
 
     @property

@@ -106,7 +106,7 @@ def load(config: DataConfig) -> PublishedSplits:
     edition = EDITIONS[config.name]
     read = open_source(edition, Path(config.root))
     is_official = check_official(edition, read)
-    label_key, names_key = edition.labels[config.labels if len(edition.labels) > 1 else "fine"]
+    label_key, names_key = edition.labels[config.labels]
     classes = class_names(edition, read, names_key)
     train = [read_batch(edition, read, name, label_key, len(classes), name) for name in edition.train]
     (test,) = (read_batch(edition, read, name, label_key, len(classes), "test") for name in edition.test)
