@@ -19,7 +19,7 @@ from paddlecnn.kaggle.build_submission import (
     WrittenSubmission,
     write_candidate,
 )
-from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
+from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named, not_uploaded
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.submission import check_submission, check_writable, in_order_of, read_submission
 
@@ -65,12 +65,21 @@ def entry_of(file: Path) -> Entry | None:
 
 
 def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Competition:
-    """The one competition of all files. Raises SubmissionError if they differ or it requires class names."""
-    slugs = {entry.competition for entry in entries if entry is not None} or {REDUX.slug}
+    """The one competition of all files; if they are of a data set without one, the form of Redux, not to be uploaded.
+
+    Raises SubmissionError if they differ, if they are not for `slug`, and for class names.
+    """
+    known = [entry for entry in entries if entry is not None]
+    slugs = {entry.competition for entry in known}
+    names = ", ".join(one or "none on Kaggle" for one in sorted(slugs))
     if len(slugs) > 1:
-        raise SubmissionError(f"--blend: the files are for different competitions ({', '.join(sorted(slugs))})")
-    name = slug or slugs.pop()
-    competition = competition_named(name) if name else PLAIN
+        raise SubmissionError(f"--blend: the files are for different competitions ({names})")
+    if slug is not None and slugs not in (set(), {slug}):
+        raise SubmissionError(f"--competition {slug}: that of the files is {names}; leave it out")
+    if slugs == {""}:
+        competition = not_uploaded(REDUX) if {entry.metric for entry in known} == {REDUX.metric} else PLAIN
+    else:
+        competition = competition_named(slugs.pop() if slugs else slug or REDUX.slug)
     if competition.label != "probability":
         raise SubmissionError(
             f"--blend: the files contain class names, not probabilities; only those for {REDUX.slug} "

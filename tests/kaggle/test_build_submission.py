@@ -15,9 +15,10 @@ from paddlecnn.errors import SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
 from paddlecnn.kaggle.build_submission import Images, Labelled, Settings, SubmissionInputs, write_candidate
-from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX
+from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX, not_uploaded
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
+from paddlecnn.kaggle.upload import upload
 from paddlecnn.randomness import generator
 
 VALIDATION, TEST = 600, 200
@@ -161,6 +162,23 @@ def test_files_that_do_not_go_together(tmp_path):
             ],
             half,
         )
+
+
+def test_probabilities_of_images_that_are_not_the_competitions_blend_to_a_file_that_is_not_uploaded(tmp_path):
+    own = {"competition": not_uploaded(REDUX), "expected_ids": None}
+    files = [write_candidate(candidate(name, **own), Settings(), tmp_path / f"{name}.csv").path for name in "ab"]
+    made = blend_files(files, Settings())
+    assert made.competition == not_uploaded(REDUX)
+    assert made.expected.after.low < true_loss(made.path) < made.expected.after.high
+    entry = Ledger(tmp_path).find(made.path)
+    assert (entry.competition, entry.metric) == ("", "log_loss")
+    with pytest.raises(SubmissionError, match="--competition NAME uploads it anyway"):
+        upload(made.path)
+    with pytest.raises(SubmissionError, match=f"--competition {REDUX.slug}: that of the files is none on Kaggle"):
+        blend_files(files, Settings(), slug=REDUX.slug)
+    files.append(write_candidate(candidate("c"), Settings(), tmp_path / "c.csv").path)
+    with pytest.raises(SubmissionError, match=rf"different competitions \(none on Kaggle, {REDUX.slug}\)"):
+        blend_files(files, Settings())
 
 
 @pytest.mark.parametrize(
