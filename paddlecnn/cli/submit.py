@@ -35,6 +35,11 @@ from paddlecnn.runtime import choose_device
 if TYPE_CHECKING:
     from paddlecnn.kaggle.build_submission import Settings, WrittenSubmission
 
+# Options by the work that they are for.
+PREDICTING = ("split", "tta", "module", "data_changed", "device", "engine", "precision")
+MAKING = (*PREDICTING, "out", "temperature", "clip", "weights")
+SENDING = ("message", "again")
+
 
 def parser() -> argparse.ArgumentParser:
     result = CommandParser("submit", __doc__)
@@ -70,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    refuse_unused(args)
     if args.list:
         ledger = Ledger(args.list)
         entries = ledger.entries()
@@ -91,6 +97,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         show("\n".join(grade(path, args.score).report()))
     send(path, args, seconds)
     return 0
+
+
+def refuse_unused(args: argparse.Namespace) -> None:
+    """Raise SubmissionError for the first option that has no effect on what the command is to do."""
+    unused = [] if args.upload else [(name, "without --upload") for name in SENDING]
+    if args.list:
+        unused += [(name, "with --list") for name in (*MAKING, "competition", "score", "upload", "wait")]
+    elif args.blend:
+        unused += [(name, "with --blend") for name in PREDICTING]
+    elif args.target and args.target.suffix == ".csv":
+        unused += [(name, "on a finished CSV") for name in MAKING]
+        unused += [] if args.upload else [("competition", "on a finished CSV without --upload")]
+    options = parser()
+    for name, where in unused:
+        if getattr(args, name) != options.get_default(name):
+            raise SubmissionError(f"--{name.replace('_', '-')}: has no effect {where}; leave it out")
 
 
 def write(args: argparse.Namespace) -> WrittenSubmission:

@@ -8,28 +8,38 @@ from pathlib import Path
 from paddlecnn.data.storage.download import check_digest, download
 from paddlecnn.errors import UserError, WeightsError
 from paddlecnn.files import Checksum, file_digest, require_space, write_text, written_aside
-from paddlecnn.models.weights.published import PublishedFile, sum_file
-from paddlecnn.models.weights.readers import read_weight_file
+from paddlecnn.models.weights.published import PublishedFile, kept_sum, sum_file
+from paddlecnn.models.weights.readers import read_weight_file, require_file
 
 
 def install_weights(published: PublishedFile, dest: Path, source: Path | None = None) -> Path:
     """A published weight file in `dest`, with its SHA-256 beside it; returns its path.
 
     source  the file on disk, instead of the network
-    Raises WeightsError if no address is known, DataError for a file that is not the published one or not the one that
-    is installed, ServiceError. An installed file is compared with its SHA-256 and left unchanged.
+    The SHA-256 is that of the file that was checked, `source` if there is one. A file that lies in `dest` already is
+    left as it is; only one that no longer has the SHA-256 beside it is replaced, by a `source` that has it.
+    Raises WeightsError if no address is known, or for a file in `dest` that differs from `source` while no SHA-256
+    tells which is right; DataError for a file that is not the published one or not the installed one; ServiceError.
     """
     dest.mkdir(parents=True, exist_ok=True)
     file = dest / published.file
-    if source is None and not file.exists():
+    kept = kept_sum(file, f"{published.command} --dest {dest}")
+    is_new = not file.exists()
+    if source is None and is_new:
         if published.url is None:
             raise WeightsError(f"weights {published.name}: cannot be downloaded by a program; use: {published.command}")
         download([published.url], file, published.checksum)
     arrived = source or file
+    require_file(arrived)
     check_digest(arrived, published.checksum)
-    kept = Checksum("sha256", sum_file(file).read_text(encoding="utf-8")[:64]) if sum_file(file).exists() else None
-    check_digest(arrived, kept)
-    if not file.exists():
+    check_digest(arrived, Checksum("sha256", kept) if kept else None)
+    digest = file_digest(arrived)
+    if not file.exists() or file_digest(file) != digest:
+        if not is_new and kept is None:
+            raise WeightsError(
+                f"{file}: is another file than {source}, and has no SHA-256 beside it; remove it to install {source}, "
+                "or leave out --from to keep it"
+            )
         require_space(dest, arrived.stat().st_size, "choose a --dest on another disk")
         with written_aside(file) as aside:
             shutil.copyfile(arrived, aside)
@@ -38,7 +48,8 @@ def install_weights(published: PublishedFile, dest: Path, source: Path | None = 
             try:
                 read_weight_file(file)
             except UserError:
-                file.unlink()
+                if is_new:
+                    file.unlink()
                 raise
-        write_text(sum_file(file), f"{file_digest(file)}  {file.name}\n")
+        write_text(sum_file(file), f"{digest}  {file.name}\n")
     return file

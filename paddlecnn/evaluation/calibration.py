@@ -26,6 +26,7 @@ KAGGLE_EPS = 1e-15  # Kaggle clips probabilities to this distance from 0 and 1 b
 TEMPERATURES = (0.1, 20.0)
 COARSE_CLIPS = np.geomspace(1e-6, 0.4, 13)
 PARTS = 5  # of the cross-fit
+FEWEST = 2 * PARTS  # images to calibrate on
 
 
 class Predictor(Protocol):
@@ -134,7 +135,7 @@ def cross_fitted(
     parts: the number of each image's part, int [N], as of the folds of a cross-validation; five at random if not given
     Raises DataError if there are too few images to be divided.
     """
-    if len(labels) < 2 * PARTS:
+    if len(labels) < FEWEST:
         raise DataError(
             f"{len(labels)} validation images are too few to calibrate on; "
             "use --temperature 1 --clip none, or a larger validation part"

@@ -15,7 +15,7 @@ from paddlecnn.config import TEST_VIEWS
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.blending import fit_blend
-from paddlecnn.evaluation.calibration import cross_fitted, image_losses, worst_loss
+from paddlecnn.evaluation.calibration import FEWEST, KAGGLE_EPS, Calibration, cross_fitted, image_losses, worst_loss
 from paddlecnn.evaluation.evaluate import read_predictions, suffix, write_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.evaluation.load_run import load_run
@@ -39,7 +39,8 @@ def evaluate_folds(
     With several views of each image the files are out_of_fold_TTA.json and out_of_fold_TTA.csv.
 
     `folds` has a row for each fold, `all` the one of all images: n, accuracy, log_loss as trained and calibrated, each
-    with its 95 % interval. An image is calibrated by a fit on the other folds.
+    with its 95 % interval. An image is calibrated by a fit on the other folds; with fewer images than can be calibrated
+    on, the calibrated figures are those as trained, which `notes` says.
 
     data_changed: evaluate even if the data are not those that the runs were trained with
     engine, precision: other ones than the runs were trained with
@@ -56,14 +57,18 @@ def evaluate_folds(
     assert merged.labels is not None  # they were trained on
     assert merged.parts is not None  # folds have no image in common
     seed = job.config.seed
-    calibrated, eps = cross_fitted(fit_blend, merged.logits[:, None, :], merged.labels, seed, merged.parts)
+    notes = [*reservations(job.runs), *changed]
+    if (images := len(merged.ids)) < FEWEST:
+        notes.append(f"{images} images are too few to calibrate on; the calibrated figures are those as trained")
+        calibrated, eps = Calibration(eps=KAGGLE_EPS)(merged.logits), KAGGLE_EPS
+    else:
+        calibrated, eps = cross_fitted(fit_blend, merged.logits[:, None, :], merged.labels, seed, merged.parts)
     worst = worst_loss(eps, len(merged.classes))
     rows = [
         {"fold": fold, "epoch": epoch, **scores(merged, calibrated, worst, seed, np.flatnonzero(merged.parts == fold))}
         for fold, epoch in enumerate(epochs)
     ]
     everything = scores(merged, calibrated, worst, seed, np.arange(len(merged.ids)))
-    notes = [*reservations(job.runs), *changed]
     table = {"tta": tta, "folds": rows, "all": everything, "notes": notes, "data_changed": bool(changed)}
     if distributed.rank() == 0:
         # Probabilities as logits, which is what predictions consist of.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from paddlecnn.kaggle.build_submission import (
     WrittenSubmission,
     write_candidate,
 )
-from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named
+from paddlecnn.kaggle.competitions import PLAIN, REDUX, Competition, competition_named, not_uploaded
 from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.submission import check_submission, check_writable, in_order_of, read_submission
 
@@ -31,13 +32,16 @@ def blend_files(
 
     Weights, temperature and clip are fitted on the validation images that all members predicted, as kept beside each
     file. With weights given, files from elsewhere can be blended too; their expected score is unknown. Raises
-    SubmissionError if the files do not belong together.
+    SubmissionError if the files do not belong together, or if the blend would replace one of them.
     """
-    if len(files) < 2 or len(set(files)) < len(files):
+    places = {file.resolve() for file in files}
+    if len(files) < 2 or len(places) < len(files):
         raise SubmissionError("--blend: name two or more different files")
     if settings.weights is not None and len(settings.weights) != len(files):
         raise SubmissionError(f"--weights: {len(settings.weights)} weights for {len(files)} files")
     path = out or files[0].parent / "blend.csv"
+    if path.resolve() in places:
+        raise SubmissionError(f"{path}: is one of the files to blend; name another one for the blend with --out")
     check_writable(path)
     entries = [entry_of(file) for file in files]
     competition = competition_of_all(entries, slug)
@@ -45,7 +49,7 @@ def blend_files(
     validation = stack_validation(files, entries, competition.positive)
     if validation is None and settings.weights is None:
         raise SubmissionError(
-            "--blend: the files have no validation image in common that their runs predicted, so no "
+            "--blend: no validation image in common is kept beside the files in their present version, so no "
             "weights can be fitted; give --weights, or use `--folds RUN RUN ...` for the runs of a "
             "cross-validation"
         )
@@ -65,12 +69,21 @@ def entry_of(file: Path) -> Entry | None:
 
 
 def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Competition:
-    """The one competition of all files. Raises SubmissionError if they differ or it requires class names."""
-    slugs = {entry.competition for entry in entries if entry is not None} or {REDUX.slug}
+    """The one competition of all files; if they are of a data set without one, the form of Redux, not to be uploaded.
+
+    Raises SubmissionError if they differ, if they are not for `slug`, and for class names.
+    """
+    known = [entry for entry in entries if entry is not None]
+    slugs = {entry.competition for entry in known}
+    names = ", ".join(one or "none on Kaggle" for one in sorted(slugs))
     if len(slugs) > 1:
-        raise SubmissionError(f"--blend: the files are for different competitions ({', '.join(sorted(slugs))})")
-    name = slug or slugs.pop()
-    competition = competition_named(name) if name else PLAIN
+        raise SubmissionError(f"--blend: the files are for different competitions ({names})")
+    if slug is not None and slugs not in (set(), {slug}):
+        raise SubmissionError(f"--competition {slug}: that of the files is {names}; leave it out")
+    if slugs == {""}:
+        competition = not_uploaded(REDUX) if {entry.metric for entry in known} == {REDUX.metric} else PLAIN
+    else:
+        competition = competition_named(slugs.pop() if slugs else slug or REDUX.slug)
     if competition.label != "probability":
         raise SubmissionError(
             f"--blend: the files contain class names, not probabilities; only those for {REDUX.slug} "
@@ -92,12 +105,14 @@ def stack_target(files: Sequence[Path], competition: Competition) -> Images:
 def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], positive: str) -> Labelled | None:
     """The members' validation probabilities as logits [N, M, 2], for the images that all of them predicted.
 
-    None if there is no such image, or if the validation beside a file belongs to another version of it.
+    None if there is no such image, or if beside a file there is no validation or that of another version of it. Raises
+    SubmissionError for a damaged one.
     """
-    kept = [file.with_suffix("") / "validation.csv" for file in files]
-    if None in entries or not all(path.is_file() for path in kept):
-        return None
-    tables = [pd.read_csv(path, dtype={"id": str}).set_index("id") for path in kept]
+    tables = []
+    for file, entry in zip(files, entries, strict=True):
+        if entry is None or (table := read_validation(file, entry, positive)) is None:
+            return None
+        tables.append(table)
     common = functools.reduce(lambda left, right: left[left.isin(right)], (table.index for table in tables))
     if common.empty:
         return None
@@ -107,6 +122,27 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
         np.stack([two_class_logits(column) for column in columns], axis=1),
         (tables[0].loc[common, "label"] == positive).to_numpy().astype(np.int64),
     )
+
+
+def read_validation(file: Path, entry: Entry, positive: str) -> pd.DataFrame | None:
+    """The table of `validation_table` that is kept beside a file, by id; None if it is absent or of another version.
+
+    Raises SubmissionError if it is damaged.
+    """
+    path = file.with_suffix("") / "calibration.json"
+    try:
+        written_with = json.loads(path.read_text(encoding="utf-8")).get("sha256", entry.sha256)  # 0.1 kept none
+        path = path.with_name("validation.csv")
+        types = {"id": str, "label": str, positive: np.float64}
+        table = pd.read_csv(path, dtype=types, keep_default_na=False).set_index("id")
+        if "label" not in table or not table[positive].between(0, 1).all() or not table.index.is_unique:
+            raise ValueError("a label or a probability is missing, or an id is there twice")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        advice = f"write {file} again, or remove {path.parent} and give --weights"
+        raise SubmissionError(f"{path}: damaged ({error}); {advice}") from None
+    return table if written_with == entry.sha256 else None
 
 
 def blended_origin(files: Sequence[Path], entries: Sequence[Entry | None]) -> dict[str, str]:

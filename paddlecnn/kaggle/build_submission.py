@@ -26,7 +26,7 @@ from paddlecnn.evaluation.calibration import (
     worst_loss,
 )
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
-from paddlecnn.files import file_digest, save_png, write_csv, write_json
+from paddlecnn.files import file_digest, save_png, write_csv, write_json, written_aside
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
 from paddlecnn.kaggle.submission import check_submission, in_order_of, submission_table
@@ -134,9 +134,10 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
     fitted = settings.free(len(blend.weights)) and not inputs.calibrated_members
     notes = tuple(limits_of(inputs, settings, blend)) if expected else ()
     written = WrittenSubmission(path, len(table), competition, blend, expected, fitted, notes)
-    if competition.metric == "log_loss" and expected is not None and inputs.validation is not None:
-        write_evidence(inputs, written, inputs.validation, expected)
-    write_csv(path, table)
+    with written_aside(path) as aside:
+        write_csv(aside, table)
+        if competition.metric == "log_loss" and expected is not None and inputs.validation is not None:
+            write_evidence(inputs, written, inputs.validation, expected, file_digest(aside))
     Ledger(path.parent).add(ledger_entry(inputs, written))
     return written
 
@@ -200,14 +201,18 @@ def ledger_entry(inputs: SubmissionInputs, written: WrittenSubmission) -> Entry:
 
 
 def write_evidence(
-    inputs: SubmissionInputs, written: WrittenSubmission, validation: Labelled, expected: ExpectedScore
+    inputs: SubmissionInputs, written: WrittenSubmission, validation: Labelled, expected: ExpectedScore, sha256: str
 ) -> None:
-    """Write the folder beside the CSV. Its probabilities are those of the fit that the CSV was written with."""
+    """Write the folder beside the CSV. Its probabilities are those of the fit that the CSV was written with.
+
+    sha256: of the CSV, by which a blend knows that the folder is of the same version
+    """
     folder = written.path.with_suffix("")
     folder.mkdir(exist_ok=True)
     write_json(
         folder / "calibration.json",
         {
+            "sha256": sha256,
             "competition": written.competition.slug,
             "validation_images": expected.images,
             "weights": written.blend.weights,

@@ -76,7 +76,12 @@ def competition_of(data: DataConfig) -> Competition:
     """
     known = OF_DATA_SET.get(data.name, PLAIN)
     own_test = data.split is not None and (Path(data.split) / TEST_FILE).exists()
-    return dataclasses.replace(known, slug="", sample="") if own_test else known
+    return not_uploaded(known) if own_test else known
+
+
+def not_uploaded(competition: Competition) -> Competition:
+    """The same form of a submission, for images that are not those of the competition."""
+    return dataclasses.replace(competition, slug="", sample="")
 
 
 def competition_named(slug: str) -> Competition:

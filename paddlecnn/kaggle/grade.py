@@ -14,7 +14,7 @@ import numpy as np
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.intervals import Estimate, log_loss_estimate
 from paddlecnn.kaggle.competitions import REDUX
-from paddlecnn.kaggle.submission import check_submission, in_order_of, read_submission
+from paddlecnn.kaggle.submission import check_rows, check_submission, in_order_of, read_submission
 
 SKLEARN_EPS = np.finfo(np.float64).eps  # sklearn.metrics.log_loss clips probabilities to this distance from 0 and 1
 
@@ -41,6 +41,7 @@ def grade(submission: Path, answers: Path) -> Grade:
         raise SubmissionError(
             f"{answers}: not a table of answers; expected the columns id and label, 0 or 1 in the latter"
         )
+    check_rows(str(answers), truth["id"], truth["id"].duplicated(), "duplicate id")
     check_submission(table, REDUX, str(submission))
     positive = in_order_of(table, truth["id"].tolist(), str(answers))["label"].to_numpy(np.float64)
     own = np.where(truth["label"] == 1, positive, 1 - positive)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from paddlecnn.kaggle.build_submission import (
     WrittenSubmission,
     write_candidate,
 )
-from paddlecnn.kaggle.competitions import competition_named, competition_of
+from paddlecnn.kaggle.competitions import competition_named, competition_of, not_uploaded
 from paddlecnn.kaggle.submission import check_writable, sample_ids
 from paddlecnn.runs.fold_job import is_job
 from paddlecnn.runs.provenance import git_state
@@ -68,7 +67,7 @@ def submit_runs(
         origins.append(origin(run, tta))
     expected_ids = None
     if split == "val":  # no competition asks for it: the data set's own ids, and never uploaded
-        competition = dataclasses.replace(competition, slug="")
+        competition = not_uploaded(competition)
     else:
         check_same_images(targets)
         expected_ids = sample_ids(Path(config.data.root), competition)

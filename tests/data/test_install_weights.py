@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from paddlecnn.errors import DataError, ServiceError, WeightsError
 from paddlecnn.files import Checksum, file_digest
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import load_weights
-from paddlecnn.models.weights.published import PUBLISHED, PublishedFile
+from paddlecnn.models.weights.published import PUBLISHED, PublishedFile, find_weights
 
 NETWORK = "alexnet_two_tower"
 
@@ -114,6 +115,60 @@ def test_without_a_network_the_file_can_come_from_disk(published, content, tool,
     assert tool("download", "weights", "bvlc_alexnet", "--dest", tmp_path / "cache", "--from", source) == 0
     assert "model.weights: bvlc_alexnet, model.weights_dir: " in capsys.readouterr().out
     assert (tmp_path / "cache" / "bvlc_alexnet.npy").read_bytes() == content[1]
+
+
+def test_a_file_that_was_not_checked_is_never_given_a_sum(published, content, tool, tmp_path, capsys):
+    source, cache = tmp_path / "good.npy", tmp_path / "cache"
+    source.write_bytes(content[1])
+    cache.mkdir()
+    own = cache / "bvlc_alexnet.npy"
+    own.write_bytes(b"someone's own")
+    install = ("download", "weights", "bvlc_alexnet", "--dest", cache)
+    assert tool(*install, "--from", source) == 2
+    assert f"{own}: is another file than {source}, and has no SHA-256 beside it" in capsys.readouterr().err
+    assert tool(*install) == 2
+    assert f"{own}: damaged or not a .npy file" in capsys.readouterr().err
+    assert own.read_bytes() == b"someone's own"
+    assert not (cache / "bvlc_alexnet.npy.sha256").exists()
+    own.write_bytes(content[1])
+    assert tool(*install, "--from", source) == 0
+
+
+def test_an_installed_file_that_was_damaged_since_is_replaced_by_the_same_from_disk(published, content, tmp_path):
+    source = tmp_path / "good.npy"
+    source.write_bytes(content[1])
+    file = install_weights(published, tmp_path / "cache", source)
+    file.write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"bvlc_alexnet\.npy: 7 bytes"):
+        install_weights(published, tmp_path / "cache")
+    assert install_weights(published, tmp_path / "cache", source).read_bytes() == content[1]
+    assert find_weights("bvlc_alexnet", NETWORK, tmp_path / "cache") == file
+
+
+@pytest.mark.parametrize("kept", [b"", b"\xff\xfe\x00", b"0123  bvlc_alexnet.npy\n", b"z" * 64])
+def test_what_is_no_sum_is_refused(published, tool, tmp_path, capsys, kept):
+    file = install_weights(published, tmp_path)
+    beside = tmp_path / "bvlc_alexnet.npy.sha256"
+    beside.write_bytes(kept)
+    message = f"{beside}: is not a SHA-256 of 64 hex digits; remove it and {file.name} and run: "
+    assert tool("download", "weights", "bvlc_alexnet", "--dest", tmp_path) == 2
+    assert message in capsys.readouterr().err
+    with pytest.raises(WeightsError, match=re.escape(message)):
+        find_weights("bvlc_alexnet", NETWORK, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["files.npz", "files"])
+def test_a_folder_in_place_of_a_weight_file_is_called_one(tool, tmp_path, capsys, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    assert tool("download", "weights", "bvlc_alexnet", "--dest", tmp_path / "cache", "--from", folder) == 2
+    assert capsys.readouterr().err == f"{folder}: is a folder; name the weight file in it\n"
+    (tmp_path / "vgg.yaml").write_text(VGG)
+    options = ["-o", f"model.weights={folder}", "--run", tmp_path / "run"]
+    assert tool("train", "-c", tmp_path / "vgg.yaml", *options) == 2
+    assert capsys.readouterr().err == f"{folder}: is a folder; name the weight file in it\n"
+    assert tool("download", "weights", "bvlc_alexnet", "--dest", tmp_path / "cache", "--from", tmp_path / "no") == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'no'}: no such file\n"
 
 
 VGG = """

@@ -157,6 +157,13 @@ def test_what_mle_bench_refuses_is_refused(tool, split, tmp_path, capsys, harm, 
     assert message in capsys.readouterr().err
 
 
+def test_answers_with_a_repeated_id_are_refused(tool, tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("id,label\n1,0.9\n2,0.1\n")
+    (tmp_path / "answers.csv").write_text("id,label\n1,1\n2,0\n1,1\n")
+    assert tool("submit", tmp_path / "x.csv", "--score", tmp_path / "answers.csv") == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'answers.csv'}: row 3, id 1: duplicate id\n"
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import matplotlib.image
 import numpy as np
@@ -15,9 +16,10 @@ from paddlecnn.errors import SubmissionError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
 from paddlecnn.kaggle.build_submission import Images, Labelled, Settings, SubmissionInputs, write_candidate
-from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX
+from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX, not_uploaded
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
+from paddlecnn.kaggle.upload import upload
 from paddlecnn.randomness import generator
 
 VALIDATION, TEST = 600, 200
@@ -136,6 +138,58 @@ def test_files_from_elsewhere_are_blended_with_given_weights_only(tmp_path):
     assert Ledger(tmp_path).entries()[0].expected == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("validation.csv", b""),
+        ("validation.csv", b"id,label,cat\ntrain/1,cat,0.5\n"),
+        ("validation.csv", b"id,label,cat,dog\ntrain/1,cat,0.5,0.5\ntrain/2,c"),
+        ("validation.csv", b"id,label,cat,dog\n" + 2 * b"train/1,cat,0.5,0.5\n"),
+        ("validation.csv", b"label,cat,dog\ncat,0.5,0.5\n"),
+        ("validation.csv", b"id,label,cat,dog\n\xff\xfe,cat,0.5,0.5\n"),
+        ("calibration.json", b"{"),
+        ("calibration.json", b"[]"),
+    ],
+)
+def test_damaged_evidence_beside_a_member_is_named(tool, tmp_path, capsys, name, damage):
+    files = [write_candidate(candidate(stem), Settings(), tmp_path / f"{stem}.csv").path for stem in "ab"]
+    (tmp_path / "b" / name).write_bytes(damage)
+    assert tool("submit", "--blend", *files) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path / 'b' / name}: damaged (")
+    assert error.endswith(f"; write {files[1]} again, or remove {tmp_path / 'b'} and give --weights\n")
+    assert not (tmp_path / "blend.csv").exists()
+
+
+def test_the_validation_of_another_version_of_a_member_is_not_taken_for_its_own(tmp_path):
+    files = [write_candidate(candidate(stem), Settings(), tmp_path / f"{stem}.csv").path for stem in "ab"]
+    entry, content = Ledger(tmp_path).find(files[1]), files[1].read_bytes()
+    Ledger(tmp_path).replace(entry, replace(entry, ref="1", status="uploaded"))
+    write_candidate(candidate("another"), Settings(), files[1])
+    assert blend_files(files, Settings()).expected is not None
+    files[1].write_bytes(content)  # the uploaded version is put back, the evidence stays that of the other
+    with pytest.raises(SubmissionError, match="no validation image in common is kept beside the files"):
+        blend_files(files, Settings())
+    assert blend_files(files, Settings(weights=(0.5, 0.5))).expected is None
+
+
+def test_a_blend_does_not_replace_one_of_its_files(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, label in (("blend", 0.2), ("d", 0.8)):
+        (tmp_path / f"{name}.csv").write_text(f"id,label\n1,{label}\n")
+    (tmp_path / "link.csv").symlink_to("d.csv")
+    blend = ("submit", "--blend", tmp_path / "blend.csv", "d.csv", "--weights", "1,1")
+    for options, name in (((), "blend.csv"), (("--out", "d.csv"), "d.csv"), (("--out", "link.csv"), "link.csv")):
+        assert tool(*blend, *options) == 2
+        assert f"{name}: is one of the files to blend; name another one for the blend with --out" in (
+            capsys.readouterr().err
+        )
+    assert tool("submit", "--blend", "d.csv", "link.csv", "--weights", "1,1") == 2
+    assert "name two or more different files" in capsys.readouterr().err
+    assert (tmp_path / "blend.csv").read_text() == "id,label\n1,0.2\n"
+    assert (tmp_path / "d.csv").read_text() == "id,label\n1,0.8\n"
+
+
 def test_files_that_do_not_go_together(tmp_path):
     a, b = tmp_path / "a.csv", tmp_path / "b.csv"
     a.write_text("id,label\n1,0.2\n2,0.5\n")
@@ -161,6 +215,23 @@ def test_files_that_do_not_go_together(tmp_path):
             ],
             half,
         )
+
+
+def test_probabilities_of_images_that_are_not_the_competitions_blend_to_a_file_that_is_not_uploaded(tmp_path):
+    own = {"competition": not_uploaded(REDUX), "expected_ids": None}
+    files = [write_candidate(candidate(name, **own), Settings(), tmp_path / f"{name}.csv").path for name in "ab"]
+    made = blend_files(files, Settings())
+    assert made.competition == not_uploaded(REDUX)
+    assert made.expected.after.low < true_loss(made.path) < made.expected.after.high
+    entry = Ledger(tmp_path).find(made.path)
+    assert (entry.competition, entry.metric) == ("", "log_loss")
+    with pytest.raises(SubmissionError, match="--competition NAME uploads it anyway"):
+        upload(made.path)
+    with pytest.raises(SubmissionError, match=f"--competition {REDUX.slug}: that of the files is none on Kaggle"):
+        blend_files(files, Settings(), slug=REDUX.slug)
+    files.append(write_candidate(candidate("c"), Settings(), tmp_path / "c.csv").path)
+    with pytest.raises(SubmissionError, match=rf"different competitions \(none on Kaggle, {REDUX.slug}\)"):
+        blend_files(files, Settings())
 
 
 @pytest.mark.parametrize(

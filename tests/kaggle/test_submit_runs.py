@@ -90,6 +90,14 @@ def test_the_validation_part_can_be_written_too(tool, folds, tmp_path):
         (["RUN", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
         (["RUN", "--wait", "-1"], "--wait -1: must be a number from 0 to"),
         (["x.csv"], "x.csv: add --upload to upload it"),
+        (["x.csv", "--score", "y.csv", "--tta", "flip"], "--tta: has no effect on a finished CSV; leave it out"),
+        (["x.csv", "--upload", "--out", "y.csv"], "--out: has no effect on a finished CSV"),
+        (["x.csv", "--score", "y.csv", "--competition", "x"], "--competition: has no effect on a finished CSV without"),
+        (["--blend", "x.csv", "y.csv", "--split", "val"], "--split: has no effect with --blend"),
+        (["--blend", "x.csv", "y.csv", "--data-changed"], "--data-changed: has no effect with --blend"),
+        (["RUN", "-m", "first"], "--message: has no effect without --upload"),
+        (["RUN", "--again"], "--again: has no effect without --upload"),
+        (["--list", "--upload"], "--upload: has no effect with --list"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(tool, folds, tmp_path, monkeypatch, capsys, arguments, message):

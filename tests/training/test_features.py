@@ -23,6 +23,8 @@ import paddlecnn as pc
 from helpers.images import encoded, photo
 from helpers.weight_files import convolutions_of
 from paddlecnn import onednn
+from paddlecnn.config import Preprocess
+from paddlecnn.data.pipeline.features import fingerprint
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.freezing import divide
 from paddlecnn.runs.checkpoint import load_checkpoint
@@ -102,6 +104,15 @@ def test_other_weights_or_preprocessing_are_another_folder(tool, config, tmp_pat
         options = [part for one in [*change, "train.epochs=1"] for part in ("-o", one)]
         assert tool("train", "-c", config, "--run", tmp_path / str(number), *options) == 0
     assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+@pytest.mark.parametrize(("precision", "shared"), [("float32", True), ("bfloat16", False), ("float16", False)])
+def test_engines_share_their_rows_in_float32_alone(precision, shared):
+    network = create_model("vgg11_cifar")
+    freeze(network, "pool1")
+    layers = divide(network).frozen
+    engines = (onednn.Engine(name, precision) for name in ("paddle", "onednn"))
+    assert (len({fingerprint(layers, Preprocess(size=32), engine) for engine in engines}) == 1) == shared
 
 
 def test_a_checkpoint_holds_the_whole_network_and_no_state_of_frozen_layers(tool, config, tmp_path):

@@ -274,6 +274,19 @@ def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path,
     )
 
 
+def test_a_job_on_too_few_images_to_calibrate_has_its_table_and_says_so(tool, config, tmp_path, capsys):
+    job, few = tmp_path / "job", ["-o", "data.limit=4", "-o", "data.folds=2", "-o", "train.report=true"]
+    assert tool("train", "-c", config, "--all-folds", *few, "--run", job) == 0
+    note = "8 images are too few to calibrate on; the calibrated figures are those as trained"
+    assert note in capsys.readouterr().out
+    table = json.loads((job / "out_of_fold.json").read_text())
+    assert note in table["notes"]
+    for row in (*table["folds"], table["all"]):
+        assert row["log_loss_calibrated"]["mean"] == pytest.approx(row["log_loss"]["mean"])
+    assert len(pd.read_csv(job / "out_of_fold.csv")) == table["all"]["n"] == 8
+    assert note in (job / "report.html").read_text()
+
+
 def test_an_error_before_the_first_fold_leaves_nothing(tool, config, tmp_path, capsys):
     assert tool("train", "-c", config, "--all-folds", "-o", "model.weights=no.npz", "--run", tmp_path / "job") == 2
     assert "no.npz: no such file" in capsys.readouterr().err

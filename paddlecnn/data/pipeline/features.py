@@ -1,9 +1,9 @@
 """The outputs of a network's frozen layers, computed once for each view of each image and kept on disk.
 
-A frozen prefix is a function from images to features. Its rows are kept in float16 (a relative error of 5e-4), in a
-folder named by a hash of the layers, their weights, the preprocessing and the precision; within it each row is named by
-the image's content and the view. So all runs, folds and splits with the same frozen layers share one folder, and an
-image is computed once, whatever data set it comes from.
+A frozen prefix is a function from images to features. Its rows are kept in float16 (a relative error of at most 2**-11,
+or 5e-4), in a folder named by a hash of the layers, their weights, the preprocessing, the precision and (except in
+float32) the engine; within it each row is named by the image's content and the view. So all runs, folds and splits with
+the same frozen layers share one folder, and an image is computed once, whatever data set it comes from.
 """
 
 from __future__ import annotations
@@ -164,10 +164,11 @@ def key_of(dataset: Dataset, position: int, view: View) -> bytes:
 def fingerprint(layers: paddle.nn.Layer, preprocess: Preprocess, engine: Engine) -> str:
     """A hash of everything but the image and the view that a row depends on.
 
-    The engine is left out: in float32 the two agree to a relative 1e-5 (tests/real/test_weights.py), far less than
-    float16's rounding of 2e-4, so they share their rows.
+    In float32 the engine is left out: the two agree to a relative 1e-5 (tests/real/test_weights.py), far less than
+    float16's rounding of 5e-4, so they share their rows. In other precisions they differ by 1e-2, and share none.
     """
-    digest = hashlib.sha256(f"{VERSION} {engine.precision}".encode())
+    kind = "float32" if engine.precision == "float32" else f"{engine.precision} {engine.name}"
+    digest = hashlib.sha256(f"{VERSION} {kind}".encode())
     digest.update(preprocess.model_dump_json(exclude={"resize"}).encode())
     for layer in layers.children():
         digest.update(f"{layer!r} {getattr(layer, 'window', '')!r}".encode())

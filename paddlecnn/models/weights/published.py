@@ -7,6 +7,7 @@ is known by its SHA-256 at the first use, which is kept beside it and compared f
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +137,17 @@ def sum_file(file: Path) -> Path:
     return file.with_name(f"{file.name}.sha256")
 
 
+def kept_sum(file: Path, command: str) -> str | None:
+    """The SHA-256 beside a file; None if there is none. Raises WeightsError, with a command, for other content."""
+    path = sum_file(file)
+    if not path.is_file():
+        return None
+    digits = path.read_bytes().partition(b" ")[0].strip()
+    if not re.fullmatch(rb"[0-9a-fA-F]{64}", digits):
+        raise WeightsError(f"{path}: is not a SHA-256 of 64 hex digits; remove it and {file.name} and run: {command}")
+    return digits.decode().lower()
+
+
 def find_weights(weights: str | Path, network: str, folder: Path | None = None) -> Path:
     """The file that `model.weights` means: a path, the name of a published file, or `paddle` for Paddle's own.
 
@@ -166,9 +178,10 @@ def installed(published: PublishedFile, folder: Path | None) -> Path:
     """A published file in its folder, compared with the SHA-256 of its first use."""
     file = (folder or default_folder()) / published.file
     command = published.command + (f" --dest {folder}" if folder else "")
-    if not file.is_file() or not sum_file(file).is_file():
+    kept = kept_sum(file, command)
+    if not file.is_file() or kept is None:
         raise WeightsError(f"weights {published.name}: not in {file.parent}; install it by: {command}")
-    if file_digest(file) != sum_file(file).read_text(encoding="utf-8").partition(" ")[0]:
+    if file_digest(file) != kept:
         raise WeightsError(
             f"{file}: does not match its SHA-256 in {sum_file(file).name}; remove both and run: {command}"
         )

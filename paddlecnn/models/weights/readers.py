@@ -43,12 +43,11 @@ class WeightFile:
 def read_weight_file(path: Path) -> WeightFile:
     """Read a weight file of a format known by its ending, numbers as float32. Raises WeightsError, naming the file."""
     suffix = path.suffix.lower()
-    if suffix not in READERS:
+    if suffix not in READERS and not path.is_dir():
         raise WeightsError(
             f"{path}: the ending {suffix or '(none)'} is no weight format known here; known are {', '.join(READERS)}"
         )
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+    require_file(path)
     read, format_name = READERS[suffix]
     with open(path, "rb"):
         pass  # a file that may not be read is an error of its own
@@ -67,6 +66,14 @@ def read_weight_file(path: Path) -> WeightFile:
     except Exception as error:  # a damaged file can fail in any way that its format's reader can
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(f"{path}: damaged or not a {format_name} file ({reason})") from None
+
+
+def require_file(path: Path) -> None:
+    """Raise WeightsError if a folder or nothing is at this path."""
+    if path.is_dir():
+        raise WeightsError(f"{path}: is a folder; name the weight file in it")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
 
 
 class Refused(Exception):
