@@ -26,9 +26,9 @@ class Experiment:
         return [run.test.top1 for run in self.runs if run.test]
 
     @property
-    def minutes(self) -> float:
-        """Training time of a run at the speed of the fastest epoch."""
-        return self.first.epochs * self.fastest_epoch / 60
+    def minutes(self) -> list[float]:
+        """The recorded training time of each run."""
+        return [run.seconds / 60 for run in self.runs]
 
     @property
     def fastest_epoch(self) -> float:

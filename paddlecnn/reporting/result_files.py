@@ -49,6 +49,12 @@ class Machine(Part):
         """The processor and the number of threads, for a table."""
         return f"{self.cpu or 'unknown CPU'}, {self.threads or '?'} thread{'' if self.threads == '1' else 's'}"
 
+    @property
+    def uncommitted(self) -> str | None:
+        """What a table says of a working tree that was not as committed, which no one else can check out."""
+        git = self.git or {}
+        return f"with uncommitted changes at {str(git.get('commit'))[:7]}" if git.get("dirty") else None
+
 
 class Accuracy(Part):
     """Scores on a split, with the 95 % interval of Clopper and Pearson."""

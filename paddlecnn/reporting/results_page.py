@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
 from matplotlib.figure import Figure
 
@@ -40,12 +40,13 @@ measured once, after training; where they were measured more often, the table sa
 is the mean and the standard deviation over seeds. With one seed it has the 95 % interval of Clopper and Pearson, which
 describes the luck in the choice of test images alone.
 
-Minutes are the number of epochs times the fastest epoch, validation apart: the machine did other work during some of
-the runs. The duration of each run is in its file.
+Minutes of training are as recorded, with validation, checkpoints and whatever slowed the machine meanwhile: of
+several seeds the median and the range, of a cross-validation the sum of its folds. They do not include the single pass
+that computes the features of frozen layers.
 """
 FOLDS_HEAD = """\
 Each image is predicted by the run that was not trained on it, and calibrated by a fit on the other folds.
-Intervals are 95 %. The time is that of training, without the single pass that computes the features of frozen layers.
+Intervals are 95 %.
 
 """
 GRADED_HEAD = """## Submissions scored on known labels
@@ -113,7 +114,9 @@ def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> l
         one, machine = folds
         accuracy = f"{percent(one)}, log loss {with_ends(one.log_loss_calibrated)}, out of fold"
         epochs = str(one.config["train"]["epochs"])
-        rows.append([one.data, one.label, epochs, accuracy, "1", f"{one.seconds / 60:,.0f}", machine.place])
+        rows.append(
+            [one.data, labelled(one, [machine]), epochs, accuracy, "1", f"{one.seconds / 60:,.0f}", machine.place]
+        )
     best = sorted(one_per_config(experiments).values(), key=lambda one: -fmean(one.tests))
     rows += [[cell(one) for cell in README_COLUMNS.values()] for one in best]
     return rows[:README_ROWS]
@@ -131,11 +134,17 @@ def page_text(folder: Path, experiments: list[Experiment], files: list[ResultFil
     return "\n".join([*parts, published_section(experiments), *speed_section(files)])
 
 
-def linked(one: Trained, folder: Path) -> str:
-    """The label, linked to the config file where that is in the repository."""
+def labelled(one: Trained, machines: Iterable[Machine]) -> str:
+    """The label, with the state of a working tree that was not as committed."""
+    return ", ".join([one.label, *dict.fromkeys(note for machine in machines if (note := machine.uncommitted))])
+
+
+def linked(one: Trained, machines: Iterable[Machine], folder: Path) -> str:
+    """The same, linked to the config file where that is in the repository."""
+    label = labelled(one, machines)
     if one.config_file is None or not (folder.parent.parent / one.config_file).is_file():
-        return one.label
-    return f"[{one.name}](../{one.config_file}){one.label.removeprefix(one.name)}"
+        return label
+    return f"[{one.name}](../{one.config_file}){label.removeprefix(one.name)}"
 
 
 def test_accuracy(experiment: Experiment) -> str:
@@ -164,6 +173,13 @@ def seeds(experiment: Experiment) -> str:
     return f"{len(experiment.runs)}{f'; test measured {more} times' if more > 1 else ''}"
 
 
+def minutes(experiment: Experiment) -> str:
+    """The recorded time of a run; of several seeds the median, which a busy machine moves less than the mean."""
+    values = experiment.minutes
+    spread = f" ({min(values):,.0f} to {max(values):,.0f})" if len(values) > 1 else ""
+    return f"{median(values):,.0f}{spread}"
+
+
 Cell = Callable[[Experiment], str]
 
 
@@ -180,16 +196,16 @@ def validation(experiment: Experiment) -> str:
 
 README_COLUMNS: dict[str, Cell] = {
     "data": lambda one: one.first.data,
-    "network and recipe": lambda one: one.first.label,
+    "network and recipe": lambda one: labelled(one.first, one.machines),
     "epochs": lambda one: one.epochs,
     "test accuracy": test_accuracy,
     "seeds": seeds,
-    "minutes": lambda one: f"{one.minutes:,.0f}",
+    "minutes of training": minutes,
     "on": lambda one: one.machines[0].place,
 }
 README_HEADERS = {
     "README.md": list(README_COLUMNS),
-    "README.zh-CN.md": ["数据集", "网络与训练方案", "轮数", "测试集准确率", "随机种子数", "分钟", "硬件"],
+    "README.zh-CN.md": ["数据集", "网络与训练方案", "轮数", "测试集准确率", "随机种子数", "训练分钟数", "硬件"],
 }
 COLUMNS: dict[str, Cell] = {
     "parameters": lambda one: f"{one.first.parameters:,}",
@@ -197,7 +213,7 @@ COLUMNS: dict[str, Cell] = {
     "seeds": seeds,
     "test accuracy": test_accuracy,
     "validation": validation,
-    "minutes": README_COLUMNS["minutes"],
+    "minutes of training": minutes,
     "images/s": lambda one: f"{fmean(run.images_per_second or 0 for run in one.runs):,.0f}",
     "on": lambda one: f"{one.machines[0].place}; {one.machines[0].engine}",
 }
@@ -207,7 +223,7 @@ def training_sections(folder: Path, experiments: list[Experiment]) -> Iterator[s
     """A table for each data set."""
     for data in sorted({one.first.data for one in experiments}):
         members = [one for one in experiments if one.first.data == data]
-        rows = [[linked(one.first, folder), *(cell(one) for cell in COLUMNS.values())] for one in members]
+        rows = [[linked(one.first, one.machines, folder), *(cell(one) for cell in COLUMNS.values())] for one in members]
         yield f"## {TITLES.get(data, data)}\n{markdown_table(['network and recipe', *COLUMNS], rows)}\n"
         if any(one.tests for one in members):
             title = f"Accuracy against training time on {data}, one experiment of each config"
@@ -236,7 +252,7 @@ def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
     for data in sorted({one.data for one, _ in measured}):
         rows = [
             [
-                linked(one, folder),
+                linked(one, [machine], folder),
                 f"{one.folds}, seed {one.seed}",
                 f"{one.n:,}",
                 percent(one),
@@ -257,7 +273,14 @@ def graded_section(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
     """A table of the submissions that were scored on known labels."""
     header = ["network and recipe", "labels", "images", "predicted with", "log loss expected", "log loss found"]
     rows = [
-        [linked(one, folder), one.answers, f"{one.n:,}", one.checkpoint, with_ends(one.expected), with_ends(one.found)]
+        [
+            linked(one, [file.machine], folder),
+            one.answers,
+            f"{one.n:,}",
+            one.checkpoint,
+            with_ends(one.expected),
+            with_ends(one.found),
+        ]
         for file in files
         for one in file.results
         if isinstance(one, Graded)
@@ -321,7 +344,7 @@ def drawings(folder: Path) -> dict[Path, Callable[[], Figure]]:
     found: dict[Path, Callable[[], Figure]] = {}
     shown = [one for _, one in sorted(one_per_config(experiments).items())]
     for data in sorted({one.first.data for one in shown}):
-        points = [(one.first.name, one.minutes, one.tests) for one in shown if one.first.data == data]
+        points = [(one.first.name, median(one.minutes), one.tests) for one in shown if one.first.data == data]
         found[images / f"results_{data}_time.png"] = partial(figures.accuracy_time, points)
     for number, pair in enumerate(lrn_pairs(experiments)):
         curves = {

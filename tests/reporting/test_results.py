@@ -26,6 +26,7 @@ train: {epochs: 4, batch_size: 30}
 README = "# A project\n\n<!-- results -->\n<!-- /results -->\n\nThe rest.\n"
 READMES = ("README.md", "README.zh-CN.md")
 NETWORKS = ("alexnet_cifar", "alexnet_cifar_lrn")
+README_LABELS = [(name, NETWORKS[0]) for name in READMES]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,30 @@ def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys
     for readme in readmes:
         assert readme.endswith("<!-- /results -->\n\nThe rest.\n")
     assert tool("results", "docs/results", "--verify") == 0
+
+
+def test_minutes_are_the_recorded_ones_of_every_seed(project, add, tool):
+    for seed, seconds in ((0, 300), (1, 1500)):
+        assert add(NETWORKS[0], seed) == 0
+        path = Path(f"docs/results/{NETWORKS[0]}_seed{seed}.json")
+        machine, record = json.loads(path.read_text())
+        path.write_text(json.dumps([machine, record | {"seconds": seconds}]))
+    assert tool("results", "docs/results") == 0
+    for page in ("docs/results.md", "README.md"):
+        header, _, row = re.search(r"^\| (data|network).*\n.*\n.*", Path(page).read_text(), flags=re.M)[0].splitlines()
+        assert row.split(" | ")[header.split(" | ").index("minutes of training")] == "15 (5 to 25)"
+
+
+def test_a_run_of_a_changed_working_tree_is_marked_in_its_row(project, add, tool):
+    for seed, dirty in ((0, False), (1, True)):
+        assert add(NETWORKS[0], seed) == 0
+        path = Path(f"docs/results/{NETWORKS[0]}_seed{seed}.json")
+        machine, record = json.loads(path.read_text())
+        path.write_text(json.dumps([machine | {"git": {"commit": "1609c16" + 33 * "f", "dirty": dirty}}, record]))
+        assert tool("results", "docs/results") == 0
+        for page, label in (("docs/results.md", f"[{NETWORKS[0]}](../configs/{NETWORKS[0]}.yaml)"), *README_LABELS):
+            row = f"{label}, with uncommitted changes at 1609c16 | "
+            assert (row in Path(page).read_text()) == dirty
 
 
 def test_a_number_without_a_source_is_found(project, add, tool, capsys):
