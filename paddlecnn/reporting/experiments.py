@@ -31,9 +31,9 @@ class Experiment:
         return [run.seconds / 60 for run in self.runs]
 
     @property
-    def fastest_epoch(self) -> float:
+    def fastest_epoch(self) -> float | None:
         """Seconds of the fastest epoch of all runs, the one that other work on the machine disturbed least."""
-        return min(record.seconds for run in self.runs for record in run.history if record.seconds)
+        return min((record.seconds for run in self.runs for record in run.history if record.seconds), default=None)
 
     @property
     def epochs(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -55,7 +54,6 @@ Neither training nor calibration used these images. The expected log loss was wr
 """
 TITLES = {"dogs_vs_cats": "Dogs vs. Cats"}
 START, END = "<!-- results -->\n", "<!-- /results -->"
-README_BLOCK = re.compile(f"{START}.*?{END}", re.DOTALL)
 README_ROWS = 6
 
 
@@ -90,7 +88,7 @@ REWRITE = "run `paddlecnn results` to write it again"
 
 
 def pages(folder: Path) -> dict[Path, str]:
-    """The text of each page: docs/results.md and each README above it that has the marks of a table."""
+    """The text of each page: docs/results.md and each README above it."""
     files = read_results(folder)
     if not files:
         raise ResultError(f"{folder}: contains no file of results; add one: --add RUN --out {folder / 'NAME.json'}")
@@ -99,11 +97,20 @@ def pages(folder: Path) -> dict[Path, str]:
     rows = readme_rows(experiments, files)
     for name, header in README_HEADERS.items():
         readme = folder.parent.parent / name
-        text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-        if README_BLOCK.search(text):
-            before, after = README_BLOCK.split(text, maxsplit=1)
+        if readme.exists():
+            before, after = around_the_table(readme)
             found[readme] = f"{before}{START}{markdown_table(header, rows)}\n{END}{after}"
     return found
+
+
+def around_the_table(readme: Path) -> tuple[str, str]:
+    """The text before and after the marks of the table. Raises ResultError, naming the mark that is missing."""
+    before, start, rest = readme.read_text(encoding="utf-8").partition(START)
+    _, end, after = rest.partition(END)
+    if not end:
+        place = f"{END.strip()} below {START.strip()}" if start else START.strip()
+        raise ResultError(f"{readme}: has no line {place}; put it back: the table stands between the two")
+    return before, after
 
 
 def readme_rows(experiments: list[Experiment], files: Sequence[ResultFile]) -> list[list[str]]:
@@ -306,15 +313,15 @@ def paired_sentence(without: Experiment, with_lrn: Experiment) -> str:
     names = f"`{with_lrn.first.model}` and `{without.first.model}`, equal in all else ({with_lrn.epochs} epochs)"
     if not differences:
         return f"{names}: no seed was measured on test for both.\n"
-    mean, ratio = fmean(differences), with_lrn.fastest_epoch / without.fastest_epoch
-    interval = "one seed, so no interval"
+    mean, interval, time = fmean(differences), "one seed, so no interval", ""
     if len(differences) > 1:
         estimate = paired_seeds_estimate(differences)
         interval = f"95 %: {estimate.low:+.2f} to {estimate.high:+.2f}, {len(differences)} paired seeds"
+    if with_lrn.fastest_epoch and without.fastest_epoch:
+        time = f"; its fastest epoch takes {with_lrn.fastest_epoch / without.fastest_epoch:.2f} times as long"
     return (
         f"{names}: with normalisation the test accuracy is {fmean(normalised.values()):.2%}, without "
-        f"{fmean(plain.values()):.2%}, a difference of {mean:+.2f} points ({interval}); its fastest epoch takes "
-        f"{ratio:.2f} times as long.\n"
+        f"{fmean(plain.values()):.2%}, a difference of {mean:+.2f} points ({interval}){time}.\n"
     )
 
 

@@ -236,6 +236,54 @@ def test_a_damaged_file_is_one_line(tool, tmp_path, monkeypatch, capsys, fault):
     assert len(error.splitlines()) == 1
 
 
+FAULTS = {  # a key of the record, its wrong value, and what the message says of them
+    "config": ("config.train.nonsense", 1, "config: train.nonsense: unknown key"),
+    "epochs": ("changed", {"train.epochs": ["many", 1]}, "train.epochs: not two numbers of epochs"),
+    "nan": ("test.top1", float("nan"), "0.test.top1: not a finite number"),
+    "infinite": ("history.0.seconds", float("inf"), "0.history.0.seconds: not a finite number"),
+    "text": ("test.top1", "much", "0.training.test.top1: Input should be a valid number"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_value_is_one_line_that_names_file_and_key(project, add, tool, capsys, fault):
+    assert add(NETWORKS[0], 0) == 0
+    path = Path(f"docs/results/{NETWORKS[0]}_seed0.json")
+    machine, record = json.loads(path.read_text())
+    key, value, message = FAULTS[fault]
+    *outer, last = key.split(".")
+    part = record
+    for name in outer:
+        part = part[int(name) if isinstance(part, list) else name]
+    part[last] = value
+    path.write_text(json.dumps([machine, record]))
+    assert tool("results", "docs/results", "--verify") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{path}: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_epochs_of_unknown_time_leave_out_the_sentence_on_it(project, add, tool):
+    for name, epochs in ((NETWORKS[0], 1), (NETWORKS[1], 0)):
+        assert add(name, 0) == 0
+        path = Path(f"docs/results/{name}_seed0.json")
+        machine, record = json.loads(path.read_text())
+        record["history"] = [epoch | {"seconds": None} for epoch in record["history"][:epochs]]
+        path.write_text(json.dumps([machine, record]))
+    assert tool("results", "docs/results") == 0
+    assert "(one seed, so no interval).\n" in Path("docs/results.md").read_text()
+
+
+@pytest.mark.parametrize("mark", ["<!-- results -->", "<!-- /results -->"])
+@pytest.mark.parametrize("name", READMES)
+def test_a_readme_without_the_marks_of_its_table_is_named(project, add, tool, capsys, name, mark):
+    assert add(NETWORKS[0], 0) == 0
+    Path(name).write_text(Path(name).read_text().replace(mark, ""))
+    assert tool("results", "docs/results", "--verify") == 2
+    assert capsys.readouterr().err.startswith(f"{name}: has no line {mark}")
+
+
 def test_a_second_file_of_a_run_is_refused(project, add, tool, capsys):
     assert add(NETWORKS[0], 0) == 0
     shutil.copy(f"docs/results/{NETWORKS[0]}_seed0.json", "docs/results/again.json")
