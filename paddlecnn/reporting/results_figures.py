@@ -51,7 +51,7 @@ def published_beside_ours(panels: Sequence[Panel]) -> Figure:
     names = dict.fromkeys([OURS, *(row.series for _, rows in panels for row in rows)])
     looks = dict(zip(names, zip(SERIES, MARKERS, strict=False), strict=False))
     ends = [(min(row.low for row in rows), max(row.high for row in rows)) for _, rows in panels]
-    half = 0.65 * max(high - low for low, high in ends)
+    half = 0.65 * max(0.01, *(high - low for low, high in ends))
     sizes = [len(rows) for _, rows in panels]
     height = 0.5 + 0.75 * len(panels) + 0.22 * sum(sizes)
     with drawing(height, nrows=len(panels), squeeze=False, height_ratios=sizes) as (figure, all_axes):

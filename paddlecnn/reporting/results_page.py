@@ -296,7 +296,7 @@ def time_section(experiments: list[Experiment], files: list[ResultFile]) -> Iter
     for number, name in enumerate(sorted(time_drawings(experiments, files))):
         if number == 0:
             yield TIME_HEAD
-        yield f"![Accuracy against training time, {name}](images/results_{name}.png)\n"
+        yield f"![Accuracy against training time on {name.removesuffix('_time')}](images/results_{name}.png)\n"
 
 
 def lrn_section(experiments: list[Experiment]) -> Iterator[str]:
