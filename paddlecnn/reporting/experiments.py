@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
-from paddlecnn.reporting.result_files import Machine, ResultError, ResultFile, Training
+from paddlecnn.reporting.result_files import Accuracy, Machine, OutOfFold, ResultError, ResultFile, Training
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,24 @@ class Experiment:
         return self.runs[0]
 
     @property
-    def tests(self) -> list[float]:
-        """The test accuracy of each seed that was measured."""
-        return [run.test.top1 for run in self.runs if run.test]
+    def tested(self) -> list[Accuracy]:
+        """The scores on test images of each seed that was measured."""
+        return [run.test for run in self.runs if run.test]
 
     @property
-    def minutes(self) -> float:
-        """Training time of a run at the speed of the fastest epoch."""
-        return self.first.epochs * self.fastest_epoch / 60
+    def validated(self) -> list[Accuracy]:
+        """The scores of each seed on validation images that selected no epoch."""
+        return [run.val for run in self.runs if run.val and run.config["train"]["monitor"] == "last"]
 
     @property
-    def fastest_epoch(self) -> float:
+    def minutes(self) -> list[float]:
+        """The recorded training time of each run."""
+        return [run.seconds / 60 for run in self.runs]
+
+    @property
+    def fastest_epoch(self) -> float | None:
         """Seconds of the fastest epoch of all runs, the one that other work on the machine disturbed least."""
-        return min(record.seconds for run in self.runs for record in run.history if record.seconds)
+        return min((record.seconds for run in self.runs for record in run.history if record.seconds), default=None)
 
     @property
     def epochs(self) -> str:
@@ -62,10 +68,47 @@ def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
     return sorted(found, key=lambda one: (one.first.data, one.first.name, one.first.label))
 
 
-def one_per_config(experiments: list[Experiment]) -> dict[str, Experiment]:
+def one_per_config(
+    experiments: list[Experiment], scores: Callable[[Experiment], list[Accuracy]] = lambda one: one.tested
+) -> dict[str, Experiment]:
     """The experiment that stands for each config, by name: not the best one, but that of most seeds, then epochs."""
-    ordered = sorted((one for one in experiments if one.tests), key=lambda one: (len(one.tests), one.first.epochs))
+    ordered = sorted(filter(scores, experiments), key=lambda one: (len(scores(one)), one.first.epochs))
     return {one.first.name: one for one in ordered}
+
+
+def cross_validations(files: Sequence[ResultFile]) -> list[tuple[OutOfFold, Machine]]:
+    """The cross-validations, each with its machine, as in the files."""
+    return [(one, file.machine) for file in files for one in file.results if isinstance(one, OutOfFold)]
+
+
+def folds_per_config(files: Sequence[ResultFile], tta: str) -> dict[str, tuple[OutOfFold, Machine]]:
+    """The cross-validation that stands for each config, by name: not the best one, but that of most images, then of the
+    longest training, measured with `tta` or else with one view."""
+    ordered = sorted(
+        cross_validations(files),
+        key=lambda pair: (pair[0].n, pair[0].seconds, pair[0].tta == tta, pair[0].tta == "none"),
+    )
+    return {one.name: (one, machine) for one, machine in ordered}
+
+
+def scores_by_views(runs: Sequence[dict[str, Accuracy]]) -> dict[str, list[Accuracy]]:
+    """The scores of the seeds that were measured with each kind of views."""
+    kinds = dict.fromkeys(tta for views in runs for tta in views)
+    return {tta: [views[tta] for views in runs if tta in views] for tta in kinds}
+
+
+def spread(seeds: Sequence[Accuracy]) -> tuple[float, float, float]:
+    """The mean and its ends: a standard deviation over seeds away; the interval of a single one."""
+    if len(seeds) == 1:
+        return seeds[0].top1, seeds[0].low, seeds[0].high
+    mean, deviation = fmean(one.top1 for one in seeds), stdev(one.top1 for one in seeds)
+    return mean, mean - deviation, mean + deviation
+
+
+def mean_accuracy(seeds: Sequence[Accuracy]) -> str:
+    """The same as text."""
+    mean, low, high = spread(seeds)
+    return f"{mean:.2%} ({low:.2%} to {high:.2%})" if len(seeds) == 1 else f"{mean:.2%} ± {high - mean:.2%}"
 
 
 def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:

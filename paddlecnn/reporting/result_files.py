@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from paddlecnn.configfile import flat, load_run_config
-from paddlecnn.errors import UserError, first_problem
+from paddlecnn.errors import ConfigError, UserError, first_problem
 from paddlecnn.evaluation.intervals import Estimate
 from paddlecnn.runs.state import EpochRecord
 from paddlecnn.training.checkpointer import MAY_CHANGE
@@ -49,6 +51,12 @@ class Machine(Part):
         """The processor and the number of threads, for a table."""
         return f"{self.cpu or 'unknown CPU'}, {self.threads or '?'} thread{'' if self.threads == '1' else 's'}"
 
+    @property
+    def uncommitted(self) -> str | None:
+        """What a table says of a working tree that was not as committed, which no one else can check out."""
+        git = self.git or {}
+        return f"with uncommitted changes at {str(git.get('commit'))[:7]}" if git.get("dirty") else None
+
 
 class Accuracy(Part):
     """Scores on a split, with the 95 % interval of Clopper and Pearson."""
@@ -74,6 +82,14 @@ class Trained(Part):
     data: str
     seconds: float  # of training, all sessions and folds together
     config: dict[str, Any]
+
+    @field_validator("changed")
+    @classmethod
+    def lengths_are_numbers(cls, changed: dict[str, tuple[Any, Any]] | None) -> dict[str, tuple[Any, Any]] | None:
+        """The label tells from them whether a run was shortened."""
+        if not all(isinstance(value, int) for value in (changed or {}).get("train.epochs", ())):
+            raise ValueError("train.epochs: not two numbers of epochs")
+        return changed
 
     @property
     def name(self) -> str:
@@ -113,8 +129,7 @@ class Training(Trained):
     @property
     def experiment(self) -> str:
         """A hash of the config without the seed and without what does not change a result: equal for its seeds."""
-        keys = flat(load_run_config(self.config).model_dump(mode="json"))
-        kept = {key: value for key, value in keys.items() if not key.startswith(NOT_THE_EXPERIMENT)}
+        kept = {key: value for key, value in flat(self.config).items() if not key.startswith(NOT_THE_EXPERIMENT)}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -191,7 +206,7 @@ class Profile(Part):
     what: Literal["primitives"]
 
 
-Result = Training | OutOfFold | Graded | Transfer | Speed | Growth | Profile
+Result = Annotated[Training | OutOfFold | Graded | Transfer | Speed | Growth | Profile, Field(discriminator="what")]
 
 
 class ResultFile(BaseModel):
@@ -211,10 +226,28 @@ def read_results(folder: Path) -> list[ResultFile]:
 
 
 def read_result(path: Path) -> ResultFile:
+    """One file, the configs in it checked and complete."""
     try:
         machine, *results = json.loads(path.read_text(encoding="utf-8"))
-        return ResultFile(name=path.stem, machine=machine, results=PARTS.validate_python(results))
+        if key := next(not_finite(results), None):
+            raise ResultError(f"{path}: {key}: not a finite number; measure the run again and --add it")
+        parts = PARTS.validate_python(results)
+        for part in parts:
+            if isinstance(part, Trained):
+                part.config = load_run_config(part.config).model_dump(mode="json")
+        return ResultFile(name=path.stem, machine=machine, results=parts)
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from None
+    except ConfigError as error:
+        raise ResultError(f"{path}: config: {str(error).removeprefix('environment.json: ')}") from None
     except (OSError, ValueError, TypeError) as error:
         raise ResultError(f"{path}: not a file of results ({error})") from None
+
+
+def not_finite(value: Any, key: str = "") -> Iterator[str]:
+    """The keys of the numbers that are NaN or infinite."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        if isinstance(part, float) and not math.isfinite(part):
+            yield f"{key}{name}"
+        yield from not_finite(part, f"{key}{name}.")

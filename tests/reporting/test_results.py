@@ -26,6 +26,8 @@ train: {epochs: 4, batch_size: 30}
 README = "# A project\n\n<!-- results -->\n<!-- /results -->\n\nThe rest.\n"
 READMES = ("README.md", "README.zh-CN.md")
 NETWORKS = ("alexnet_cifar", "alexnet_cifar_lrn")
+COMMITTED = {"commit": 40 * "a", "dirty": False}
+README_LABELS = [(name, NETWORKS[0]) for name in READMES]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def runs(tmp_path_factory) -> Path:
             result.run.evaluate("test")
             path = result.run.path / "environment.json"
             command = f"paddlecnn train -c {project}/configs/{name}.yaml -o train.epochs=1 -o seed={seed}"
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command, "git": COMMITTED}))
     return project
 
 
@@ -102,6 +104,30 @@ def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys
     for readme in readmes:
         assert readme.endswith("<!-- /results -->\n\nThe rest.\n")
     assert tool("results", "docs/results", "--verify") == 0
+
+
+def test_minutes_are_the_recorded_ones_of_every_seed(project, add, tool):
+    for seed, seconds in ((0, 300), (1, 1500)):
+        assert add(NETWORKS[0], seed) == 0
+        path = Path(f"docs/results/{NETWORKS[0]}_seed{seed}.json")
+        machine, record = json.loads(path.read_text())
+        path.write_text(json.dumps([machine, record | {"seconds": seconds}]))
+    assert tool("results", "docs/results") == 0
+    for page in ("docs/results.md", "README.md"):
+        header, _, row = re.search(r"^\| (data|network).*\n.*\n.*", Path(page).read_text(), flags=re.M)[0].splitlines()
+        assert row.split(" | ")[header.split(" | ").index("minutes of training")] == "15 (5 to 25)"
+
+
+def test_a_run_of_a_changed_working_tree_is_marked_in_its_row(project, add, tool):
+    for seed, dirty in ((0, False), (1, True)):
+        assert add(NETWORKS[0], seed) == 0
+        path = Path(f"docs/results/{NETWORKS[0]}_seed{seed}.json")
+        machine, record = json.loads(path.read_text())
+        path.write_text(json.dumps([machine | {"git": {"commit": f"1609c16{33 * 'f'}", "dirty": dirty}}, record]))
+        assert tool("results", "docs/results") == 0
+        for page, label in (("docs/results.md", f"[{NETWORKS[0]}](../configs/{NETWORKS[0]}.yaml)"), *README_LABELS):
+            row = f"{label}, with uncommitted changes at 1609c16 | "
+            assert (row in Path(page).read_text()) == dirty
 
 
 def test_a_number_without_a_source_is_found(project, add, tool, capsys):
@@ -169,7 +195,7 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     assert record["seconds"] == pytest.approx(sum(seconds), abs=0.1)
     page = Path("docs/results.md").read_text()
     assert "## digits, out of fold" in page
-    (row,) = re.findall(r"^\| \[folds\]\(\.\./configs/folds\.yaml\) \|.*", page, flags=re.M)
+    (row,) = re.findall(r"^\| \[folds\]\(\.\./configs/folds\.yaml\)[ ,].*", page, flags=re.M)
     loss = table["all"]["log_loss_calibrated"]
     assert f"| {loss['mean']:.4f} ({loss['low']:.4f} to {loss['high']:.4f}) |" in row
     assert "the epoch was selected on the same images" in row
@@ -183,7 +209,7 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     of_views = json.loads(Path("job/out_of_fold_shift.json").read_text())["all"]
     assert [one.get("tta") for one in json.loads(Path(out).read_text())] == [None, "none", "shift"]
     (row,) = re.findall(
-        r"^\| \[folds\]\(.*\), shift at test time \|.*", Path("docs/results.md").read_text(), flags=re.M
+        r"^\| \[folds\]\(.*\), shift at test time[ ,].*", Path("docs/results.md").read_text(), flags=re.M
     )
     assert f"| {of_views['log_loss']['mean']:.4f} (" in row
     Path("job/out_of_fold.json").unlink()
@@ -209,6 +235,54 @@ def test_a_damaged_file_is_one_line(tool, tmp_path, monkeypatch, capsys, fault):
     error = capsys.readouterr().err
     assert error.startswith("docs/results/bad.json: ")
     assert len(error.splitlines()) == 1
+
+
+FAULTS = {  # a key of the record, its wrong value, and what the message says of them
+    "config": ("config.train.nonsense", 1, "config: train.nonsense: unknown key"),
+    "epochs": ("changed", {"train.epochs": ["many", 1]}, "train.epochs: not two numbers of epochs"),
+    "nan": ("test.top1", float("nan"), "0.test.top1: not a finite number"),
+    "infinite": ("history.0.seconds", float("inf"), "0.history.0.seconds: not a finite number"),
+    "text": ("test.top1", "much", "0.training.test.top1: Input should be a valid number"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_value_is_one_line_that_names_file_and_key(project, add, tool, capsys, fault):
+    assert add(NETWORKS[0], 0) == 0
+    path = Path(f"docs/results/{NETWORKS[0]}_seed0.json")
+    machine, record = json.loads(path.read_text())
+    key, value, message = FAULTS[fault]
+    *outer, last = key.split(".")
+    part = record
+    for name in outer:
+        part = part[int(name) if isinstance(part, list) else name]
+    part[last] = value
+    path.write_text(json.dumps([machine, record]))
+    assert tool("results", "docs/results", "--verify") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{path}: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_epochs_of_unknown_time_leave_out_the_sentence_on_it(project, add, tool):
+    for name, epochs in ((NETWORKS[0], 1), (NETWORKS[1], 0)):
+        assert add(name, 0) == 0
+        path = Path(f"docs/results/{name}_seed0.json")
+        machine, record = json.loads(path.read_text())
+        record["history"] = [epoch | {"seconds": None} for epoch in record["history"][:epochs]]
+        path.write_text(json.dumps([machine, record]))
+    assert tool("results", "docs/results") == 0
+    assert "(one seed, so no interval).\n" in Path("docs/results.md").read_text()
+
+
+@pytest.mark.parametrize("mark", ["<!-- results -->", "<!-- /results -->"])
+@pytest.mark.parametrize("name", READMES)
+def test_a_readme_without_the_marks_of_its_table_is_named(project, add, tool, capsys, name, mark):
+    assert add(NETWORKS[0], 0) == 0
+    Path(name).write_text(Path(name).read_text().replace(mark, ""))
+    assert tool("results", "docs/results", "--verify") == 2
+    assert capsys.readouterr().err.startswith(f"{name}: has no line {mark}")
 
 
 def test_a_second_file_of_a_run_is_refused(project, add, tool, capsys):
@@ -283,6 +357,97 @@ def test_a_config_is_not_represented_by_its_best_experiment_but_by_the_longest(p
     assert all(f"| {accuracy} (" in page for accuracy in ("50.00%", "25.00%"))
     assert "| 25.00% (" in readme
     assert "50.00%" not in readme
+
+
+def test_no_score_chooses_a_row_of_the_readme(project, add, tool):
+    assert add(NETWORKS[0], 0) == 0
+    source = Path(f"docs/results/{NETWORKS[0]}_seed0.json")
+    machine, record = json.loads(source.read_text())
+
+    def write(name: str, **changes) -> None:
+        Path(f"docs/results/{name}.json").write_text(
+            json.dumps([machine, record | {"config_file": f"configs/{name}.yaml"} | changes])
+        )
+
+    def fold(accuracy: float, **changes) -> dict:
+        sides = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
+        losses = {"log_loss": sides, "log_loss_calibrated": sides, "epochs": [1, 1], "notes": []}
+        return {"what": "folds", "folds": 2, "n": 60, "tta": "none", "accuracy": sides, **losses, **changes}
+
+    for number in range(6):
+        config = json.loads(json.dumps(record["config"]))
+        config["optim"]["lr"] = 0.1 + number
+        score = record["test"] | {"top1": 0.9 if number == 5 else 0.1}
+        write(f"network{number}", epochs=1 if number == 5 else 2, config=config, test=score)
+    for number, tta, accuracy, n, seconds in (
+        (0, "none", 0.95, 60, 9),
+        (0, "flip", 0.81, 60, 9),
+        (0, "crops", 0.96, 60, 9),
+        (1, "flip", 0.97, 30, 99),
+        (2, "flip", 0.98, 60, 8),
+    ):
+        write(
+            f"folds{number}_{tta}", **fold(accuracy, n=n, tta=tta, seconds=seconds, config_file=f"folds{number}.yaml")
+        )
+    source.unlink()
+    assert tool("results", "docs/results") == 0
+    rows = re.findall(r"^\| digits \| (.*?) \| .* \| (\d.*?%)", Path("README.md").read_text(), flags=re.M)
+    assert rows == [("folds0, flip at test time", "81.00%"), *((f"network{number}", "10.00%") for number in range(5))]
+
+
+def test_published_accuracies_stand_beside_ours_in_a_figure(project, add, tool):
+    from paddlecnn.reporting.results_drawings import drawings
+
+    path = Path("docs/images/results_published.png")
+    assert [add(NETWORKS[0], seed) for seed in (0, 1)] == [0, 0]
+    assert not path.exists()
+    assert path.name not in Path("docs/results.md").read_text()
+    for seed, name in enumerate(("cifar10/lenet5", "cifar10/alexnet_best")):
+        file = Path(f"docs/results/{NETWORKS[0]}_seed{seed}.json")
+        machine, record = json.loads(file.read_text())
+        record["config"]["optim"]["lr"] = 0.1 + seed
+        file.write_text(json.dumps([machine, record | {"config_file": f"configs/{name}.yaml"}]))
+    assert tool("results", "docs/results") == 0
+    assert f"](images/{path.name})" in Path("docs/results.md").read_text()
+    assert path.stat().st_size > 5000
+    figure = drawings(Path("docs/results"))[path]()
+    published, ours = zip(*([text.get_text() for text in axes.texts] for axes in figure.axes), strict=True)
+    assert published == ("60.00%", "77.22%")
+    for text, accuracy in zip(ours, tops(NETWORKS[0]), strict=True):
+        assert text.startswith(f"{accuracy:.2%} (")
+    (legend,) = figure.legends
+    labels = [" ".join(text.get_text().split()) for text in legend.get_texts()]
+    assert len(labels) == 3
+    assert (
+        "published; epoch chosen on test images: not stated; the script keeps the epoch that is best on test" in labels
+    )
+    figure.draw_without_rendering()
+    for text in [*legend.get_texts(), *(text for axes in figure.axes for text in (axes._left_title, *axes.texts))]:
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
+
+
+def test_a_figure_of_accuracies_out_of_fold_and_on_validation_images(project, tool, tiny):
+    options = ["-o", "data.limit=64", "-o", "train.epochs=1", "-o", "train.monitor=last"]
+    assert tool("train", "-c", tiny, "--run", "runs/last", *options) == 0
+    assert tool("results", "docs/results", "--add", "runs/last", "--out", "docs/results/last.json") == 0
+    (image,) = re.findall(r"\]\((images/[^)]+_time.png)\)", Path("docs/results.md").read_text())
+    assert (Path("docs") / image).stat().st_size > 5000
+
+
+def test_a_figure_of_other_numbers_is_found(project, add, tool, capsys):
+    assert add(NETWORKS[0], 0) == 0
+    path = Path(f"docs/results/{NETWORKS[0]}_seed0.json")
+    page, figure = Path("docs/results.md"), Path("docs/images/results_digits_time.png")
+    before = figure.read_bytes()
+    machine, record = json.loads(path.read_text())
+    path.write_text(json.dumps([machine, record | {"seconds": record["seconds"] + 0.01}]))
+    text = page.read_text()
+    assert tool("results", "docs/results") == 0
+    assert page.read_text() == text
+    figure.write_bytes(before)
+    assert tool("results", "docs/results", "--verify") == 2
+    assert capsys.readouterr().err.startswith(f"{figure}: drawn from other numbers than those in docs/results; run ")
 
 
 def test_a_reader_that_leaves_does_not_end_the_writing(project, add):
