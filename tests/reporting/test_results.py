@@ -359,6 +359,13 @@ def test_a_config_is_not_represented_by_its_best_experiment_but_by_the_longest(p
     assert "50.00%" not in readme
 
 
+def fold(accuracy: float, **changes) -> dict:
+    """What makes the record of a run one of a cross-validation."""
+    sides = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
+    losses = {"log_loss": sides, "log_loss_calibrated": sides, "epochs": [1, 1], "notes": []}
+    return {"what": "folds", "folds": 2, "n": 60, "tta": "none", "accuracy": sides, **losses, **changes}
+
+
 def test_no_score_chooses_a_row_of_the_readme(project, add, tool):
     assert add(NETWORKS[0], 0) == 0
     source = Path(f"docs/results/{NETWORKS[0]}_seed0.json")
@@ -368,11 +375,6 @@ def test_no_score_chooses_a_row_of_the_readme(project, add, tool):
         Path(f"docs/results/{name}.json").write_text(
             json.dumps([machine, record | {"config_file": f"configs/{name}.yaml"} | changes])
         )
-
-    def fold(accuracy: float, **changes) -> dict:
-        sides = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
-        losses = {"log_loss": sides, "log_loss_calibrated": sides, "epochs": [1, 1], "notes": []}
-        return {"what": "folds", "folds": 2, "n": 60, "tta": "none", "accuracy": sides, **losses, **changes}
 
     for number in range(6):
         config = json.loads(json.dumps(record["config"]))
@@ -428,11 +430,19 @@ def test_published_accuracies_stand_beside_ours_in_a_figure(project, add, tool):
 
 
 def test_a_figure_of_accuracies_out_of_fold_and_on_validation_images(project, tool, tiny):
+    from paddlecnn.reporting.results_drawings import drawings
+
     options = ["-o", "data.limit=64", "-o", "train.epochs=1", "-o", "train.monitor=last"]
     assert tool("train", "-c", tiny, "--run", "runs/last", *options) == 0
     assert tool("results", "docs/results", "--add", "runs/last", "--out", "docs/results/last.json") == 0
+    machine, record = json.loads(Path("docs/results/last.json").read_text())
+    Path("docs/results/folds.json").write_text(json.dumps([machine, record | fold(0.8, n=1200)]))
+    assert tool("results", "docs/results") == 0
     (image,) = re.findall(r"\]\((images/[^)]+_time.png)\)", Path("docs/results.md").read_text())
     assert (Path("docs") / image).stat().st_size > 5000
+    (legend,) = drawings(Path("docs/results"))[Path("docs") / image]().legends
+    shown = [text.get_text().rpartition(", ")[2] for text in legend.get_texts()]
+    assert shown == ["1,200 out of fold", f"{record['val']['n']} for validation"]
 
 
 def test_a_figure_of_other_numbers_is_found(project, add, tool, capsys):
