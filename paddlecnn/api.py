@@ -14,7 +14,7 @@ import pandas as pd
 from paddle import nn
 
 from paddlecnn import runtime
-from paddlecnn.config import Config
+from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.configfile import load_config
 from paddlecnn.data.datasets import register_source
 from paddlecnn.errors import ConfigError
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch: learning rate, duration, speed, and loss and top-1 of training and validation."""
+        """A row for each epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
         rows = [
             {
                 "epoch": one.epoch,
@@ -115,7 +115,7 @@ class Run:
                 "val_loss": one.val.loss if one.val else math.nan,
                 "val_top1": one.val.top1 if one.val else math.nan,
             }
-            for one in self._loaded.state.history
+            for one in self._run.load_state("last").history
         ]
         return pd.DataFrame(rows)
 
@@ -132,14 +132,18 @@ class Run:
         table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
         return table
 
-    def evaluate(self, split: str = "val", device: str = "auto") -> dict[str, Any]:
+    def evaluate(
+        self, split: str = "val", device: str = "auto", tta: str = "none", data_changed: bool = False
+    ) -> dict[str, Any]:
         """Loss, top-1, top-5, log loss, per-class figures and confusion matrix on `val` or `test`; kept in the run.
 
+        tta: the views of each image whose mean is its prediction, as `eval --tta`
+        data_changed: use the images that are there, even if they are not those of the training
         Raises DataError if the data have no such split, or no labels for it.
         """
-        if split not in ("val", "test"):
-            raise ConfigError(f"split {split!r}: must be 'val' or 'test'")
-        return evaluate_run(self._run, split, self.checkpoint, device, module=self._module)
+        check_choice("split", split, ("val", "test"))
+        check_choice("tta", tta, TEST_VIEWS)
+        return evaluate_run(self._run, split, self.checkpoint, device, self._module, data_changed, tta=tta)
 
     def report(self, device: str = "auto", data_changed: bool = False) -> Path:
         """Write report.html, the page that shows the best epoch (docs/report.md), into the run's folder.
@@ -162,7 +166,7 @@ class TrainingResult:
     @property
     def history(self) -> pd.DataFrame:
         """A row for each epoch; see `Run.history`."""
-        return load_run(self.run.path, checkpoint="last", module=self.run._module).history
+        return self.run.history
 
 
 class Folds:
@@ -180,14 +184,16 @@ class Folds:
     def __repr__(self) -> str:
         return f"Folds({str(self.path)!r}: {len(self.runs)} runs)"
 
-    def evaluate(self, device: str = "auto") -> dict[str, Any]:
+    def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> dict[str, Any]:
         """The out-of-fold table; kept in the job's folder.
 
         `folds` has a row for each fold, `all` that of all images: n, accuracy, log_loss and log_loss_calibrated, each
         with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are reservations about them.
+        The arguments are those of `Run.evaluate`.
         """
+        check_choice("tta", tta, TEST_VIEWS)
         runtime.choose_device(device)
-        return evaluate_folds(self._job, self._module)
+        return evaluate_folds(self._job, self._module, data_changed, tta=tta)
 
     def report(self) -> Path:
         """Write report.html, the page of the figures out of fold, into the job's folder."""
@@ -256,6 +262,11 @@ def config_and_path(
     if init_from is not None and resume:
         raise ConfigError("init_from: is for a new run; a resumed one has its weights already")
     return resolved, Path(run)
+
+
+def check_choice(name: str, value: str, valid: Sequence[str]) -> None:
+    if value not in valid:
+        raise ConfigError(f"{name} {value!r}: must be one of {', '.join(valid)}")
 
 
 def load_run(run: str | Path, *, checkpoint: str = "best", module: str | None = None) -> Run:

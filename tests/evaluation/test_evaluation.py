@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 
+import paddlecnn as pc
 from paddlecnn.evaluation.metrics import report
 
 CONFIG = """
@@ -144,6 +145,7 @@ def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool
     said = capsys.readouterr()
     assert "may count as unseen" in said.err
     assert "may count as unseen" in said.out  # beside the figures, too
+    assert pc.load_run(folder_run).evaluate(data_changed=True)["data_changed"]
     assert tool("report", folder_run) == 2  # those figures are not the run's
     assert "images are not those of the run" in capsys.readouterr().err
     assert tool("report", folder_run, "--data-changed") == 0
