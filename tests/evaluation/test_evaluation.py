@@ -82,6 +82,10 @@ def test_a_run_without_a_checkpoint_is_named(tool, run, tmp_path, capsys):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     assert tool("eval", tmp_path) == 2
     assert "has no checkpoint best yet" in capsys.readouterr().err
+    (tmp_path / "checkpoints" / "last").mkdir(parents=True)
+    (tmp_path / "x.png").touch()
+    assert tool("predict", tmp_path, tmp_path / "x.png") == 2
+    assert f"; `paddlecnn eval {tmp_path} --checkpoint last` measures the unfinished one" in capsys.readouterr().err
 
 
 def test_log_loss_clips_where_kaggle_does():
