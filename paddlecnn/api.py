@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ from paddlecnn.evaluation.predict import ImageLike, probabilities_of
 from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.models import create_model, list_models
 from paddlecnn.models import register as register_model
-from paddlecnn.runs.fold_job import FoldJob, find_runs
+from paddlecnn.runs.fold_job import FoldJob, find_sources
 from paddlecnn.runs.metrics_log import read_metrics
 from paddlecnn.runs.run_dir import RunDir, find_path, find_run, new_run_path
 from paddlecnn.training.folds import train_folds as train_job
@@ -47,6 +46,8 @@ __all__ = [
     "train",
     "train_folds",
 ]
+
+COLUMNS = ["epoch", "step", "lr", "seconds", "images_per_second", "train_loss", "train_top1", "val_loss", "val_top1"]
 
 
 class Run:
@@ -103,21 +104,8 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """A row for each epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
-        rows = [
-            {
-                "epoch": one.epoch,
-                "step": one.step,
-                "lr": one.lr,
-                "seconds": one.seconds,
-                "images_per_second": one.images_per_second,
-                "train_loss": one.train.loss,
-                "train_top1": one.train.top1,
-                "val_loss": one.val.loss if one.val else math.nan,
-                "val_top1": one.val.top1 if one.val else math.nan,
-            }
-            for one in self._run.load_state("last").history
-        ]
-        return pd.DataFrame(rows)
+        rows = [one.model_dump() for one in self._run.load_state("last").history]
+        return pd.json_normalize(rows, sep="_").reindex(columns=COLUMNS)
 
     def predict(self, images: ImageLike | Sequence[ImageLike]) -> pd.DataFrame:
         """The class and the probability of each class, a row for each image.
@@ -219,9 +207,9 @@ def train(
     init_from: a run (as for `load_run`) whose best weights a new run starts from, in place of model.weights
     Raises a UserError, with one line, for everything that a user can cause.
     """
-    resolved, path = config_and_path(config, overrides, run, resume, init_from)
-    start = None if init_from is None else find_run(init_from)
-    finished = train_run(resolved, path, resume=resume, device=device, init_from=start)
+    resolved, path = config_and_path(config, overrides, run, resume)
+    source = next(iter(find_sources(init_from, resume)), None)
+    finished = train_run(resolved, path, resume=resume, device=device, init_from=source)
     return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
 
 
@@ -239,8 +227,8 @@ def train_folds(
     init_from: a run for all folds, or a job of as many folds, to start from
     The other arguments are those of `train`; so are the errors.
     """
-    resolved, path = config_and_path(config, overrides, run, resume, init_from)
-    sources = [] if init_from is None else find_runs(init_from)
+    resolved, path = config_and_path(config, overrides, run, resume)
+    sources = find_sources(init_from, resume, several=True)
     train_job(resolved, path, resume=resume, device=device, init_from=sources)
     return Folds(FoldJob(path), resolved.model.module)
 
@@ -250,17 +238,14 @@ def config_and_path(
     overrides: Mapping[str, Any] | None,
     run: str | Path | None,
     resume: bool,
-    init_from: str | Path | None,
 ) -> tuple[Config, Path]:
-    """The resolved config and the folder of a training. Raises ConfigError for arguments that exclude each other."""
+    """The resolved config and the folder of a training. Raises ConfigError for one to resume without a name."""
     source = config.model_dump() if isinstance(config, Config) else config
     resolved = load_config(source, overrides or {})
     if run is None:
         if resume:
             raise ConfigError("resume=True: name the run's folder with run=")
         run = new_run_path(source if isinstance(source, (str, Path)) else f"{resolved.model.name}.yaml")
-    if init_from is not None and resume:
-        raise ConfigError("init_from: is for a new run; a resumed one has its weights already")
     return resolved, Path(run)
 
 

@@ -75,7 +75,7 @@ def find_lr(
 
 def range_test(setup: TrainingSetup, start: float, factor: float, steps: int) -> RangeTest:
     """Multiply the rate by `factor` after each step, from `start` on, until the loss diverges or `steps` are done."""
-    state = prepared(setup, "the same command")
+    state = prepared(setup)
     state.schedule = LambdaDecay(start, lambda step: factor**step)
     state.optimizer = build_optimizer(setup.model, setup.config.optim, state.schedule)
     setup.model.train()
