@@ -6,6 +6,8 @@
 Importing the package is quick: Paddle is imported when one of these names is first used.
 """
 
+# The checkers of types see the names of `api` by the star; `__all__` names them for those who run this.
+# ruff: noqa: F403, F405
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -13,20 +15,7 @@ from typing import TYPE_CHECKING, Any
 from paddlecnn import runtime
 
 if TYPE_CHECKING:
-    from paddlecnn.api import (
-        Folds,
-        Run,
-        TrainingResult,
-        create_model,
-        list_models,
-        load_folds,
-        load_run,
-        register_model,
-        register_schedule,
-        register_source,
-        train,
-        train_folds,
-    )
+    from paddlecnn.api import *
 
 __version__ = "0.2.0"
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import pandas as pd
 from paddle import nn
 
 from paddlecnn import runtime
-from paddlecnn.config import Config
+from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.configfile import load_config
 from paddlecnn.data.datasets import register_source
 from paddlecnn.errors import ConfigError
@@ -26,7 +25,7 @@ from paddlecnn.evaluation.predict import ImageLike, probabilities_of
 from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.models import create_model, list_models
 from paddlecnn.models import register as register_model
-from paddlecnn.runs.fold_job import FoldJob, find_runs
+from paddlecnn.runs.fold_job import FoldJob, find_sources
 from paddlecnn.runs.metrics_log import read_metrics
 from paddlecnn.runs.run_dir import RunDir, find_path, find_run, new_run_path
 from paddlecnn.training.folds import train_folds as train_job
@@ -47,6 +46,8 @@ __all__ = [
     "train",
     "train_folds",
 ]
+
+COLUMNS = ["epoch", "step", "lr", "seconds", "images_per_second", "train_loss", "train_top1", "val_loss", "val_top1"]
 
 
 class Run:
@@ -102,22 +103,9 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch: learning rate, duration, speed, and loss and top-1 of training and validation."""
-        rows = [
-            {
-                "epoch": one.epoch,
-                "step": one.step,
-                "lr": one.lr,
-                "seconds": one.seconds,
-                "images_per_second": one.images_per_second,
-                "train_loss": one.train.loss,
-                "train_top1": one.train.top1,
-                "val_loss": one.val.loss if one.val else math.nan,
-                "val_top1": one.val.top1 if one.val else math.nan,
-            }
-            for one in self._loaded.state.history
-        ]
-        return pd.DataFrame(rows)
+        """A row for each epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
+        rows = [one.model_dump() for one in self._run.load_state("last").history]
+        return pd.json_normalize(rows, sep="_").reindex(columns=COLUMNS)
 
     def predict(self, images: ImageLike | Sequence[ImageLike]) -> pd.DataFrame:
         """The class and the probability of each class, a row for each image.
@@ -132,14 +120,18 @@ class Run:
         table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
         return table
 
-    def evaluate(self, split: str = "val", device: str = "auto") -> dict[str, Any]:
+    def evaluate(
+        self, split: str = "val", device: str = "auto", tta: str = "none", data_changed: bool = False
+    ) -> dict[str, Any]:
         """Loss, top-1, top-5, log loss, per-class figures and confusion matrix on `val` or `test`; kept in the run.
 
+        tta: the views of each image whose mean is its prediction, as `eval --tta`
+        data_changed: use the images that are there, even if they are not those of the training
         Raises DataError if the data have no such split, or no labels for it.
         """
-        if split not in ("val", "test"):
-            raise ConfigError(f"split {split!r}: must be 'val' or 'test'")
-        return evaluate_run(self._run, split, self.checkpoint, device, module=self._module)
+        check_choice("split", split, ("val", "test"))
+        check_choice("tta", tta, TEST_VIEWS)
+        return evaluate_run(self._run, split, self.checkpoint, device, self._module, data_changed, tta=tta)
 
     def report(self, device: str = "auto", data_changed: bool = False) -> Path:
         """Write report.html, the page that shows the best epoch (docs/report.md), into the run's folder.
@@ -162,7 +154,7 @@ class TrainingResult:
     @property
     def history(self) -> pd.DataFrame:
         """A row for each epoch; see `Run.history`."""
-        return load_run(self.run.path, checkpoint="last", module=self.run._module).history
+        return self.run.history
 
 
 class Folds:
@@ -180,14 +172,16 @@ class Folds:
     def __repr__(self) -> str:
         return f"Folds({str(self.path)!r}: {len(self.runs)} runs)"
 
-    def evaluate(self, device: str = "auto") -> dict[str, Any]:
+    def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> dict[str, Any]:
         """The out-of-fold table; kept in the job's folder.
 
         `folds` has a row for each fold, `all` that of all images: n, accuracy, log_loss and log_loss_calibrated, each
         with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are reservations about them.
+        The arguments are those of `Run.evaluate`.
         """
+        check_choice("tta", tta, TEST_VIEWS)
         runtime.choose_device(device)
-        return evaluate_folds(self._job, self._module)
+        return evaluate_folds(self._job, self._module, data_changed, tta=tta)
 
     def report(self) -> Path:
         """Write report.html, the page of the figures out of fold, into the job's folder."""
@@ -213,9 +207,9 @@ def train(
     init_from: a run (as for `load_run`) whose best weights a new run starts from, in place of model.weights
     Raises a UserError, with one line, for everything that a user can cause.
     """
-    resolved, path = config_and_path(config, overrides, run, resume, init_from)
-    start = None if init_from is None else find_run(init_from)
-    finished = train_run(resolved, path, resume=resume, device=device, init_from=start)
+    resolved, path = config_and_path(config, overrides, run, resume)
+    source = next(iter(find_sources(init_from, resume)), None)
+    finished = train_run(resolved, path, resume=resume, device=device, init_from=source)
     return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
 
 
@@ -233,8 +227,8 @@ def train_folds(
     init_from: a run for all folds, or a job of as many folds, to start from
     The other arguments are those of `train`; so are the errors.
     """
-    resolved, path = config_and_path(config, overrides, run, resume, init_from)
-    sources = [] if init_from is None else find_runs(init_from)
+    resolved, path = config_and_path(config, overrides, run, resume)
+    sources = find_sources(init_from, resume, several=True)
     train_job(resolved, path, resume=resume, device=device, init_from=sources)
     return Folds(FoldJob(path), resolved.model.module)
 
@@ -244,18 +238,20 @@ def config_and_path(
     overrides: Mapping[str, Any] | None,
     run: str | Path | None,
     resume: bool,
-    init_from: str | Path | None,
 ) -> tuple[Config, Path]:
-    """The resolved config and the folder of a training. Raises ConfigError for arguments that exclude each other."""
+    """The resolved config and the folder of a training. Raises ConfigError for one to resume without a name."""
     source = config.model_dump() if isinstance(config, Config) else config
     resolved = load_config(source, overrides or {})
     if run is None:
         if resume:
             raise ConfigError("resume=True: name the run's folder with run=")
         run = new_run_path(source if isinstance(source, (str, Path)) else f"{resolved.model.name}.yaml")
-    if init_from is not None and resume:
-        raise ConfigError("init_from: is for a new run; a resumed one has its weights already")
     return resolved, Path(run)
+
+
+def check_choice(name: str, value: str, valid: Sequence[str]) -> None:
+    if value not in valid:
+        raise ConfigError(f"{name} {value!r}: must be one of {', '.join(valid)}")
 
 
 def load_run(run: str | Path, *, checkpoint: str = "best", module: str | None = None) -> Run:

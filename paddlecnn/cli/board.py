@@ -12,12 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import requests
 
 from paddlecnn.cli.common import CommandParser
 from paddlecnn.errors import RunError
+from paddlecnn.runs.run_dir import find_path
 
 HOST, PORT = "127.0.0.1", 8040
 START = "from visualdl.server.app import main; main()"
@@ -25,14 +25,16 @@ START = "from visualdl.server.app import main; main()"
 
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("board", __doc__)
-    parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"), metavar="RUNS", help="a run or a folder")
+    text = "a folder of runs, or a run (its folder, a config, or latest)"
+    parser.add_argument("runs", nargs="?", default="runs", metavar="RUNS", help=text)
     parser.add_argument("--port", type=int, help=f"the port of the page (default: {PORT}, or a free one)")
     args = parser.parse_args(argv)
-    if not any(args.runs.rglob("vdlrecords.*")):
-        raise RunError(f"{args.runs}: contains no run with a record for VisualDL; `paddlecnn train` writes one")
+    folder = find_path(args.runs)
+    if not any(folder.rglob("vdlrecords.*")):
+        raise RunError(f"{folder}: contains no run with a record for VisualDL; `paddlecnn train` writes one")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the server, too
     port = free_port(args.port)
-    command = [sys.executable, "-c", START, "--logdir", str(args.runs), "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-c", START, "--logdir", str(folder), "--host", HOST, "--port", str(port)]
     command += ["--disable-telemetry", "--language", "en"]
     direct = {**os.environ, "NO_PROXY": HOST, "no_proxy": HOST}  # the server asks itself whether it is alive
     with subprocess.Popen(command, env=direct, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paddlecnn.cli.common import CommandParser
+from paddlecnn.errors import ModuleError
 from paddlecnn.runtime import load_paddle
 
 
@@ -30,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.reporting.compare_page import write_comparison
     from paddlecnn.reporting.compare_tables import as_csv, as_records, as_text
 
-    comparison = compare_runs(args.runs, args.split, args.evaluate)
+    try:
+        comparison = compare_runs(args.runs, args.split, args.evaluate)
+    except ModuleError as error:  # a module belongs to one run, and there are several here
+        advice = f"measure it first by `paddlecnn eval --split {args.split}` with --module"
+        raise ModuleError(str(error).replace("add --module", advice)) from None
     if args.csv:
         write_text(args.csv, as_csv(comparison))
     if args.json:

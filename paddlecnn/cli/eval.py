@@ -66,17 +66,8 @@ def measured(run: RunDir, args: argparse.Namespace) -> dict[str, Any]:
     from paddlecnn.files import save_png
     from paddlecnn.reporting.figures import confusion_figure
 
-    figures = evaluate_run(
-        run,
-        args.split,
-        args.checkpoint,
-        args.device,
-        args.module,
-        args.data_changed,
-        args.engine,
-        args.precision,
-        args.tta,
-    )
+    names = ("split", "checkpoint", "device", "module", "data_changed", "engine", "precision", "tta")
+    figures = evaluate_run(run, **{name: getattr(args, name) for name in names})
     title = f"{run.path.name}: {figures['top1']:.2%} of {figures['n']:,} {args.split} images"
     figure = confusion_figure(figures["confusion"], list(figures["per_class"]), title)
     save_png(figure, run.path / f"confusion_{args.split}{suffix(args.tta)}.png", dpi=120)

@@ -1,7 +1,8 @@
 """Find a learning rate by a range test (Smith 2017): paddlecnn find-lr -c configs/cifar10/alexnet_lrn.yaml
 
 A fresh network is trained for a few steps while the rate grows from --start to --end by the same factor at each step.
-The test stops when the loss diverges. The curve is written as a PNG; no run is read or written.
+The test stops when the loss diverges. The curve is written as a PNG; no run is read or written, but the config's caches
+are filled (data.cache, train.feature_cache).
 """
 
 from __future__ import annotations

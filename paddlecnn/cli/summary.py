@@ -28,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if sum(map(bool, (args.model, args.compare, args.kernels, args.list, args.markdown))) != 1:
         parser.error("give one of: the name of a model, --compare, --kernels, --list, --markdown")
+    if args.json and (args.kernels or args.markdown):
+        parser.error("--json goes with the name of a model, --compare or --list")
     load_paddle()
     from paddlecnn.models import list_models
     from paddlecnn.models import summary_tables as tables

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paddlecnn.cli.common import add_device_argument, config_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError, UserError
+from paddlecnn.runs.fold_job import FoldJob, find_sources, is_job
+from paddlecnn.runs.run_dir import JOB, RunDir, find_path, new_run_path
 from paddlecnn.runtime import choose_device, load_paddle
 
 if TYPE_CHECKING:
-    from paddlecnn.runs.run_dir import RunDir
     from paddlecnn.training.train import FinishedRun
 
 logger = logging.getLogger(__name__)
@@ -53,35 +56,51 @@ def positive(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    config, path = config_and_path(args)
+    sources = find_sources(args.init_from, bool(args.resume), args.all_folds)
+    try:
+        config, path = config_and_path(args)
+    except ConfigError as error:
+        if not any(str(error).startswith(f"-o {item}: ") for item in args.extend):
+            raise
+        raise ConfigError(f"--extend{str(error).removeprefix('-o')}") from None
 
     load_paddle()
-    from paddlecnn.runs.fold_job import find_runs, is_job
+    from paddlecnn import distributed
 
-    sources = find_runs(args.init_from) if args.init_from else []
     args.all_folds = args.all_folds or is_job(path)
-    if len(sources) > 1 and not args.all_folds:
-        raise ConfigError(f"--init-from {args.init_from}: contains several runs; name one of them")
-    if args.dry_run:
-        from paddlecnn.cli.dry_run import dry_run_report
-        from paddlecnn.training.init_from import read_source
-        from paddlecnn.training.setup import build_training
-
-        device = choose_device(args.device)
-        start = read_source(sources[0]).checkpoint if sources else None
-        print(dry_run_report(build_training(config, start=start), device))
-        return 0
-    runs = train(args, config, path, sources)
-    if config.train.report:
+    if args.all_folds and args.seeds is not None:
+        raise ConfigError(f"--seeds {args.seeds}: a cross-validation trains one seed; leave --seeds out")
+    runs, text = (plan if args.dry_run else train)(args, config, path, sources)
+    if distributed.rank() == 0:
+        print(text)
+    if config.train.report and runs:
         write_reports(runs, path, config.model.module, args.device)
     return 0
 
 
-def train(args: argparse.Namespace, config: Config, path: Path, sources: list[RunDir]) -> list[RunDir]:
-    """Train one run, several seeds or all folds, print the result, and return the runs."""
+def plan(args: argparse.Namespace, config: Config, path: Path, sources: list[RunDir]) -> tuple[list[RunDir], str]:
+    """No runs, and the report of the first one that `train` would train, after its checks."""
+    from paddlecnn.cli.dry_run import dry_run_report
+    from paddlecnn.training.folds import check_job
+    from paddlecnn.training.train import planned_run, seed_folders
+
+    device, resume = choose_device(args.device), bool(args.resume)
+    extend = [item.partition("=")[0] for item in args.extend]
+    if args.all_folds:
+        check_job(config, path, resume, extend, sources)
+        path = path / "fold-0"
+    elif args.seeds is not None:
+        path = seed_folders(config, path, args.seeds, resume)[0]
+    source = sources[0] if sources else None
+    setup = planned_run(config, path, resume=resume and path.exists(), extend=extend, init_from=source)
+    return [], dry_run_report(setup, device)
+
+
+def train(args: argparse.Namespace, config: Config, path: Path, sources: list[RunDir]) -> tuple[list[RunDir], str]:
+    """Train one run, several seeds or all folds; return the runs and their result as text."""
     from paddlecnn.training.train import train_run, train_seeds
 
-    options = {
+    options: dict[str, Any] = {
         "resume": bool(args.resume),
         "extend": [item.partition("=")[0] for item in args.extend],
         "device": args.device,
@@ -89,19 +108,18 @@ def train(args: argparse.Namespace, config: Config, path: Path, sources: list[Ru
     }
     if args.all_folds:
         from paddlecnn.evaluation.out_of_fold import as_text
-        from paddlecnn.runs.fold_job import FoldJob
         from paddlecnn.training.folds import train_folds
 
-        print(f"{path}\n{as_text(train_folds(config, path, init_from=sources, **options))}")
-        return FoldJob(path).runs
+        table = train_folds(config, path, init_from=sources, **options)
+        return FoldJob(path).runs, f"{path}\n{as_text(table)}"
     source = sources[0] if sources else None
     if args.seeds is not None:
-        finished = train_seeds(config, path, args.seeds, init_from=source, **options)
-        print_seeds(path, finished)
-    else:
-        finished = [train_run(config, path, init_from=source, **options)]
-        print(f"{finished[0].run.path}\nbest epoch {finished[0].best.epoch}: val {finished[0].best}")
-    return [one.run for one in finished]
+        keys = [("-o", text) for text in args.override] + [("--extend", text) for text in args.extend]
+        again = ["-c", args.config, *chain(*keys), "--seeds", str(args.seeds), "--resume", str(path)]
+        finished, scores = train_seeds(config, path, args.seeds, init_from=source, again=shlex.join(again), **options)
+        return [one.run for one in finished], f"{path}\n{seeds_as_text(finished, scores)}"
+    one = train_run(config, path, init_from=source, **options)
+    return [one.run], f"{path}\nbest epoch {one.best.epoch}: val {one.best}"
 
 
 def write_reports(runs: list[RunDir], path: Path, module: str | None, device: str) -> None:
@@ -112,7 +130,6 @@ def write_reports(runs: list[RunDir], path: Path, module: str | None, device: st
     from paddlecnn import distributed
     from paddlecnn.api import Folds, Run
     from paddlecnn.reporting.board import complete_board
-    from paddlecnn.runs.fold_job import FoldJob, is_job
 
     if not distributed.end():
         return
@@ -130,15 +147,14 @@ def write_reports(runs: list[RunDir], path: Path, module: str | None, device: st
 
 def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
     """The config to train, and the folder of its run, new or to be resumed. Raises ConfigError, RunError."""
-    from paddlecnn.runs.fold_job import is_job
-    from paddlecnn.runs.run_dir import JOB, RunDir, find_path, new_run_path
-
-    if args.all_folds and args.seeds is not None:
-        raise ConfigError("--all-folds: trains one seed; leave --seeds out")
-    if args.init_from and args.resume:
-        raise ConfigError("--init-from: is for a new run; a resumed one has its weights already")
     if args.extend and not args.resume:
         raise ConfigError("--extend: changes the length of an existing run; add --resume")
+    if args.module and (args.config or not args.resume):
+        raise ConfigError(
+            f"--module {args.module}: is for --resume RUN without -c; a config names its own, model.module"
+        )
+    if args.run and isinstance(args.resume, str):
+        raise ConfigError(f"--run {args.run}: --resume {args.resume} names a folder already; leave one of them out")
     overrides = args.override + args.extend
     if not args.resume:
         if args.config is None:
@@ -168,18 +184,13 @@ def with_module(config: Config, module: str | None, run: Path) -> Config:
     )
 
 
-def print_seeds(path: Path, finished: list[FinishedRun]) -> None:
+def seeds_as_text(finished: list[FinishedRun], scores: dict[str, dict[str, Any]]) -> str:
     """A line for each seed, then mean, deviation and range over the seeds."""
-    from paddlecnn.training.train import spread
-
-    print(path)
-    for one in finished:
-        print(f"seed {one.run.config.seed}: best epoch {one.best.epoch}, val {one.best}")
-    if not finished[0].best.n:
-        return
-    for name, title, form in (("top1", "top-1", ".4%"), ("loss", "loss", ".6f")):
-        found = spread([getattr(one.best, name) for one in finished])
+    lines = [f"seed {one.run.config.seed}: best epoch {one.best.epoch}, val {one.best}" for one in finished]
+    for name, title, form in (("top1", "top-1", ".4%"), ("loss", "loss", ".6f")) if finished[0].best.n else ():
+        found = scores[name]
         mean, deviation, low, high = (format(x, form) for x in (found["mean"], found["deviation"], *found["range"]))
-        print(
+        lines.append(
             f"val {title} of {len(finished)} seeds: mean {mean}, standard deviation {deviation}, range {low} to {high}"
         )
+    return "\n".join(lines)

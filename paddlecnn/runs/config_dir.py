@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -28,6 +27,12 @@ class ConfigDir:
         self.path = Path(path)
         self.environment = self.path / "environment.json"
 
+    @staticmethod
+    def check_new(path: Path) -> None:
+        """Raise RunError if there is something in the folder already."""
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
+
     @classmethod
     def create(
         cls, path: str | Path, config: Config, environment: dict[str, Any], initial: Checkpoint | None = None
@@ -37,9 +42,7 @@ class ConfigDir:
         initial: the weights that a run starts from, if they are another run's
         """
         path = Path(path)
-        taken = RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise taken
+        cls.check_new(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -58,10 +61,9 @@ class ConfigDir:
                 os.rename(write_aside(aside, initial), aside / "initial")
             sync(aside)
             os.rename(aside, path)
-        except BaseException as error:
+        except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise taken from None  # by another process, since it was checked
+            cls.check_new(path)  # another process may have created it since
             raise
         return cls(path)
 

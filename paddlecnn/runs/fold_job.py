@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlecnn.errors import RunError
+from paddlecnn.errors import ConfigError, RunError
 from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.run_dir import JOB, RunDir, find_path, seeds_in
 
@@ -53,3 +53,15 @@ def find_runs(name: str | Path) -> list[RunDir]:
     if is_job(path):
         return FoldJob(path).runs
     return [RunDir(seed) for seed in seeds_in(path)] or [RunDir(path)]
+
+
+def find_sources(name: str | Path | None, resume: bool, several: bool = False) -> list[RunDir]:
+    """The runs that a new training starts from, by their common name. ConfigError for a resumed one, or too many."""
+    if name is None:
+        return []
+    if resume:
+        raise ConfigError("--init-from: is for a new run; a resumed one has its weights already")
+    found = find_runs(name)
+    if len(found) > 1 and not several:
+        raise ConfigError(f"--init-from {name}: contains several runs; name one of them")
+    return found

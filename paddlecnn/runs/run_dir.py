@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,7 +84,8 @@ class RunDir(ConfigDir):
         """The result of `load` for the checkpoint best or last, and its place. Raises RunError if there is none."""
         found = load_named(self.checkpoints, name, load)
         if found is None:
-            other = "; --checkpoint last uses the unfinished epoch" if (self.checkpoints / "last").is_dir() else ""
+            text = f"; `paddlecnn eval {self.path} --checkpoint last` measures the unfinished one"
+            other = text if (self.checkpoints / "last").is_dir() else ""
             raise RunError(f"{self.path}: has no checkpoint {name} yet; finish an epoch of training first{other}")
         return found
 
@@ -127,7 +129,12 @@ def reservations(runs: Iterable[RunDir]) -> list[str]:
 
 
 def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
-    """runs/cifar10/alexnet/2026-11-23_09-30-00 for configs/cifar10/alexnet.yaml."""
+    """runs/cifar10/alexnet/2026-11-23_09-30-00 for configs/cifar10/alexnet.yaml.
+
+    Raises RunError for one of several processes, since each would name another folder by its own clock.
+    """
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
+        raise RunError("--run: several processes train in one folder; name it")
     return run_family(config_path, root) / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 

@@ -53,10 +53,10 @@ class RangeTest:
 def find_lr(
     config: Config, start: float = 1e-6, end: float = 10.0, steps: int = 100, device: str = "auto"
 ) -> RangeTest:
-    """Train a fresh network of the config for at most `steps` steps with rates from `start` to `end`; write nothing.
+    """Train a fresh network of the config for at most `steps` steps with rates from `start` to `end`.
 
-    The config's own rate and schedule are not used, everything else is. Raises ConfigError for impossible bounds, and
-    for a first rate at which the loss is not finite.
+    The config's own rate and schedule are not used, everything else is; only its caches are written, data.cache and
+    train.feature_cache. Raises ConfigError for impossible bounds, and for a first rate at which the loss is not finite.
     """
     if not 0 < start < end:
         raise ConfigError(f"--start {start:g} --end {end:g}: the first rate must be above 0 and below the last one")
@@ -75,7 +75,7 @@ def find_lr(
 
 def range_test(setup: TrainingSetup, start: float, factor: float, steps: int) -> RangeTest:
     """Multiply the rate by `factor` after each step, from `start` on, until the loss diverges or `steps` are done."""
-    state = prepared(setup, "the same command")
+    state = prepared(setup)
     state.schedule = LambdaDecay(start, lambda step: factor**step)
     state.optimizer = build_optimizer(setup.model, setup.config.optim, state.schedule)
     setup.model.train()

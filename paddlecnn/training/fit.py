@@ -133,8 +133,4 @@ def check_finite(value: float, name: str, state: TrainState, checkpointer: Check
 
 
 def stopped(state: TrainState, checkpointer: Checkpointer) -> TrainingStopped:
-    run = checkpointer.folder.parent
-    return TrainingStopped(
-        f"stopped at step {state.progress.step:,} with a checkpoint; --resume {run} continues from there",
-        checkpointer.stop,
-    )
+    return TrainingStopped(f"stopped at step {state.progress.step:,} with a checkpoint", checkpointer.stop)

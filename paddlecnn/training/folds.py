@@ -41,27 +41,18 @@ def train_folds(
     init_from: one run for all folds, or a run for each fold, to start from
     Raises a UserError for everything that a user can cause.
     """
+    check_job(config, path, resume, extend, init_from)
     device = runtime.choose_device(device)
     distributed.start()
-    folds = config.data.folds
-    if folds is None or config.data.fold:
-        raise ConfigError("--all-folds: set data.folds to the number of folds, and leave data.fold out")
-    if len(init_from) not in (0, 1, folds):
-        raise ConfigError(
-            f"--init-from: {len(init_from)} runs for {folds} folds; name a run, or a job of as many folds"
-        )
-    if resume:
-        job = FoldJob(path)
-        check_same_config(job, config, extend)
-    else:
-        job = create_job(path, config, device, init_from)
+    distributed.wait_for_all()  # before process 0 creates the folder
+    job = FoldJob(path) if resume else create_job(path, config, device, init_from)
     environment = job.read_environment()
     sources, digests = environment.get("init_from", []), environment.get("init_from_sha256", [])
     begun = [folder.exists() for folder in job.folds]
-    distributed.wait_for_all()  # before process 0 creates the next folder
+    distributed.wait_for_all()  # before process 0 creates the first fold's
     with contextlib.nullcontext() if resume else removed_if_empty(job):
         for fold, folder in enumerate(job.folds):
-            logger.info("%s (%d of %d)", folder, fold + 1, folds)
+            logger.info("%s (%d of %d)", folder, fold + 1, len(begun))
             source = RunDir(sources[fold % len(sources)]) if sources and not begun[fold] else None
             if source and digests:
                 check_unchanged(source, digests[fold % len(digests)], path)
@@ -73,11 +64,27 @@ def train_folds(
                 device=device,
                 profile=profile,
                 init_from=source,
+                again=f"--resume {path}",
             )
             gc.collect()  # the fold's weights and optimizer, before the next fold's
     if extend and distributed.rank() == 0:
         job.replace_config(config)
     return evaluate_folds(FoldJob(path), config.model.module)
+
+
+def check_job(config: Config, path: Path, resume: bool, extend: Sequence[str], init_from: Sequence[RunDir]) -> None:
+    """Raise a UserError for what `train_folds` refuses before it begins."""
+    folds = config.data.folds
+    if folds is None or config.data.fold:
+        raise ConfigError("--all-folds: set data.folds to the number of folds, and leave data.fold out")
+    if len(init_from) not in (0, 1, folds):
+        raise ConfigError(
+            f"--init-from: {len(init_from)} runs for {folds} folds; name a run, or a job of as many folds"
+        )
+    if resume:
+        check_same_config(FoldJob(path), config, extend)
+    else:
+        FoldJob.check_new(path)
 
 
 def create_job(path: Path, config: Config, device: str, init_from: Sequence[RunDir]) -> FoldJob:

@@ -56,7 +56,6 @@ def advice(summary: Summary, batch_size: int, accumulate: int, slots: int, memor
 
 def largest_batch(summary: Summary, slots: int, memory: int) -> int:
     """The largest power of two whose training step should fit into so many bytes; 0 if not even one image does."""
-    fits = 0
-    while summary.training_bytes(max(2 * fits, 1), slots) <= USABLE * memory:
-        fits = max(2 * fits, 1)
-    return fits
+    fixed, one = (summary.training_bytes(images, slots) for images in (0, 1))
+    fits = int((USABLE * memory - fixed) // (one - fixed))
+    return 1 << fits.bit_length() - 1 if fits > 0 else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import statistics
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from paddlecnn import distributed, runtime
 from paddlecnn.config import Config
 from paddlecnn.errors import ConfigError, RunError
 from paddlecnn.files import write_json
-from paddlecnn.runs.checkpoint import Checkpoint
+from paddlecnn.runs.checkpoint import Checkpoint, latest_valid
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir, seeds_in
 from paddlecnn.runs.state import BestEpoch, LogPosition, Progress
@@ -55,20 +56,41 @@ def train_run(
     device: str = "auto",
     profile: int = 0,
     init_from: RunDir | None = None,
+    again: str | None = None,
 ) -> FinishedRun:
     """Train `config` in the folder `path` to its end, or resume the run that is there.
 
     init_from: start from this run's best weights in place of model.weights; a resumed run no longer needs it
     extend: key paths that may differ from the run's own config when it is resumed
     profile: the number of steps to measure
+    again: the options that continue if a signal stops it, for a part of a longer training
     Raises a UserError for everything that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
     distributed.start()
     with runtime.denormals_flushed() if device == "cpu" else contextlib.nullcontext():
-        if resume:
-            return resume_run(config, RunDir(path), device, extend, profile)
-        return start_run(config, path, device, init_from, profile)
+        try:
+            if resume:
+                return resume_run(config, RunDir(path), device, extend, profile)
+            return start_run(config, path, device, init_from, profile)
+        except TrainingStopped as stopped:
+            stopped.args = (f"{stopped}; {again or f'--resume {path}'} continues from there",)
+            raise
+
+
+def planned_run(
+    config: Config, path: Path, *, resume: bool = False, extend: Sequence[str] = (), init_from: RunDir | None = None
+) -> TrainingSetup:
+    """What `train_run` would train, after the checks that it makes before it begins; nothing is written."""
+    uncached = config.model_copy(update={"data": config.data.model_copy(update={"cache": None})})
+    if resume:
+        run = RunDir(path)
+        check_same_config(run, config, extend)
+        setup = setup_to_resume(uncached, run, latest_valid(run.checkpoints)[0], extend)
+    else:
+        RunDir.check_new(path)
+        setup = build_training(uncached, start=read_source(init_from).checkpoint if init_from else None)
+    return dataclasses.replace(setup, config=config)
 
 
 def start_run(config: Config, path: Path, device: str, init_from: RunDir | None, profile: int) -> FinishedRun:
@@ -77,7 +99,7 @@ def start_run(config: Config, path: Path, device: str, init_from: RunDir | None,
     setup = build_training(config, start=source.checkpoint if source else None)
     run = create_run(path, setup, device, source)
     with reserved(run):
-        state = prepared(setup, f"--resume {path}")
+        state = prepared(setup)
         return train_to_the_end(setup, run, state, device, profile)
 
 
@@ -87,21 +109,28 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
     with reserved(run):
         checkpoint = checkpoint_to_resume(run)
         saved = checkpoint.state if checkpoint else None
-        # auto is the run's own engine, unless the user extends it to another one.
-        own = saved and config.train.engine == "auto" and "train.engine" not in extend
-        engine, module = saved.engine if saved and own else None, saved.module if saved else None
-        setup = build_training(config, engine, checkpoint or run.load_initial(), module)
-        if saved:
-            check_same_setup(run, saved, setup, extend)
+        setup = setup_to_resume(config, run, checkpoint, extend)
         # All epochs are done, or early stopping ended the run and stays in force.
         if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
             text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
             logger.info(text, run.path, saved.epoch)
             return finished(run, saved)
-        state = prepared(setup, f"--resume {run.path}", checkpoint)
+        state = prepared(setup, checkpoint)
         if extend and distributed.rank() == 0:
             run.replace_config(config)
         return train_to_the_end(setup, run, state, device, profile, saved.metrics if saved else None)
+
+
+def setup_to_resume(config: Config, run: RunDir, checkpoint: Checkpoint | None, extend: Sequence[str]) -> TrainingSetup:
+    """What continues a run from a checkpoint, checked to be what it was; from its beginning without one."""
+    saved = checkpoint.state if checkpoint else None
+    # auto is the run's own engine, unless the user extends it to another one.
+    own = saved and config.train.engine == "auto" and "train.engine" not in extend
+    engine, module = saved.engine if saved and own else None, saved.module if saved else None
+    setup = build_training(config, engine, checkpoint or run.load_initial(), module)
+    if saved:
+        check_same_setup(run, saved, setup, extend)
+    return setup
 
 
 def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
@@ -128,12 +157,9 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
     return RunDir(path)
 
 
-def prepared(setup: TrainingSetup, again: str, checkpoint: Checkpoint | None = None) -> TrainState:
-    """The state to train from: that of the checkpoint, or a new one. The cache of frozen layers is filled before.
-
-    again: what continues if a signal stops that
-    """
-    compute_features(setup, again)
+def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None) -> TrainState:
+    """The state to train from: that of the checkpoint, or a new one. The cache of frozen layers is filled before."""
+    compute_features(setup)
     if checkpoint is None and setup.fresh:
         scale_fresh_layers(setup)
     state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)
@@ -167,7 +193,7 @@ def finished(run: RunDir, progress: Progress) -> FinishedRun:
     return FinishedRun(run, progress.best)
 
 
-def compute_features(setup: TrainingSetup, again: str) -> None:
+def compute_features(setup: TrainingSetup) -> None:
     """Fill the cache of frozen layers. Raises TrainingStopped after the batch in work on SIGINT or SIGTERM."""
     if setup.features is None:
         return
@@ -176,7 +202,7 @@ def compute_features(setup: TrainingSetup, again: str) -> None:
         if stop.signal_number:
             raise TrainingStopped(
                 f"stopped with {len(setup.missing_features()):,} views of images left to compute; what is computed is "
-                f"kept in {setup.features.store.folder}; {again} continues from there",
+                f"kept in {setup.features.store.folder}",
                 stop,
             )
 
@@ -190,22 +216,16 @@ def train_seeds(
     resume: bool = False,
     init_from: RunDir | None = None,
     **options: Any,
-) -> list[FinishedRun]:
+) -> tuple[list[FinishedRun], dict[str, dict[str, Any]]]:
     """Train the config with `count` seeds, from its own upwards, each in PATH/seed-N.
 
-    Their mean, sample standard deviation and range are written to PATH/seeds.json.
+    Mean, sample standard deviation and range of `loss` and `top1` are written to PATH/seeds.json and returned, too.
     """
-    if count < 2:
-        raise ConfigError(f"--seeds {count}: must be at least 2; a plain run has one seed")
-    if (path / "config.yaml").exists():
-        raise RunError(f"{path}: is a run of one seed; choose another folder for --seeds with --run")
+    folders = seed_folders(config, path, count, resume)
     device = runtime.choose_device(device)
     distributed.start()
-    folders = [path / f"seed-{seed}" for seed in range(config.seed, config.seed + count)]
     begun = [resume and folder.exists() for folder in folders]
     if resume and not all(begun):  # the others start from the run that the first one started from
-        if not seeds_in(path):
-            raise RunError(f"{path}: contains no seed to resume; leave --resume out")
         init_from = recorded_source(RunDir(seeds_in(path)[0]))
     distributed.wait_for_all()  # before process 0 creates the next folder
     finished = []
@@ -214,8 +234,23 @@ def train_seeds(
         one, source = config.model_copy(update={"seed": seed}), None if is_begun else init_from
         finished.append(train_run(one, folder, device=device, resume=is_begun, init_from=source, **options))
     scores = {name: spread([getattr(one.best, name) for one in finished]) for name in ("loss", "top1")}
-    write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished], **scores})
-    return finished
+    if distributed.rank() == 0:
+        write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished], **scores})
+    return finished, scores
+
+
+def seed_folders(config: Config, path: Path, count: int, resume: bool) -> list[Path]:
+    """The folders of the runs of `train_seeds`. Raises a UserError for what it would refuse before it begins."""
+    if count < 2:
+        raise ConfigError(f"--seeds {count}: must be at least 2; a plain run has one seed")
+    if (path / "config.yaml").exists():
+        raise RunError(f"{path}: is a run of one seed; choose another folder for --seeds with --run")
+    if resume and not seeds_in(path):
+        raise RunError(f"{path}: contains no seed to resume; leave --resume out")
+    folders = [path / f"seed-{seed}" for seed in range(config.seed, config.seed + count)]
+    for folder in [] if resume else folders:
+        RunDir.check_new(folder)
+    return folders
 
 
 def spread(values: list[float]) -> dict[str, Any]:

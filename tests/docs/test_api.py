@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 import paddlecnn as pc
 from helpers.docs import ROOT, code_blocks
-from paddlecnn.errors import DataError, RunError
+from paddlecnn.errors import ConfigError, DataError, RunError
 
 
 def test_the_examples_run(tmp_path, monkeypatch, capsys):
@@ -62,6 +63,13 @@ def test_a_result_has_its_history(result):
     assert val["loss"].tolist() == history["val_loss"].tolist()
 
 
+def test_the_history_of_a_run_has_the_epochs_after_the_best_one(tmp_path):
+    config = {"data": {"name": "digits", "limit": 64}, "model": {"name": "lenet5"}, "optim": {"lr": 1e-12}}
+    run = pc.train({**config, "train": {"epochs": 2}}, run=tmp_path / "run").run
+    assert run.evaluate()["epoch"] == 1  # nothing improved after it
+    assert run.history["epoch"].tolist() == [1, 2]
+
+
 def test_images_of_every_kind_get_the_same_answer(result, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -91,3 +99,11 @@ def test_evaluation_agrees_with_the_history(result):
     figures = result.run.evaluate("val")
     best = result.history.loc[result.history["epoch"] == result.best_epoch].iloc[0]
     assert (figures["loss"], figures["top1"]) == (best["val_loss"], best["val_top1"])
+
+
+def test_several_views_are_evaluated_as_on_the_command_line(result, tool, capsys):
+    figures = result.run.evaluate(tta="flip")
+    assert tool("eval", result.run.path, "--tta", "flip", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == figures
+    with pytest.raises(ConfigError, match="tta 'mirror': must be one of none, flip, shift, crops, scales"):
+        result.run.evaluate(tta="mirror")

@@ -88,6 +88,10 @@ def test_a_run_without_a_checkpoint_is_named(tool, run, tmp_path, capsys):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     assert tool("eval", tmp_path) == 2
     assert "has no checkpoint best yet" in capsys.readouterr().err
+    (tmp_path / "checkpoints" / "last").mkdir(parents=True)
+    (tmp_path / "x.png").touch()
+    assert tool("predict", tmp_path, tmp_path / "x.png") == 2
+    assert f"; `paddlecnn eval {tmp_path} --checkpoint last` measures the unfinished one" in capsys.readouterr().err
 
 
 def test_log_loss_clips_where_kaggle_does():
@@ -151,6 +155,7 @@ def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool
     said = capsys.readouterr()
     assert "may count as unseen" in said.err
     assert "may count as unseen" in said.out  # beside the figures, too
+    assert pc.load_run(folder_run).evaluate(data_changed=True)["data_changed"]
     assert tool("report", folder_run) == 2  # those figures are not the run's
     assert "images are not those of the run" in capsys.readouterr().err
     assert tool("report", folder_run, "--data-changed") == 0

@@ -162,6 +162,14 @@ def test_it_wants_one_thing_at_a_time(tool, arguments, capsys):
     assert "give one of" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--kernels", "--markdown"])
+def test_a_table_that_has_no_json_is_not_printed_as_text(tool, capsys, option):
+    assert tool("summary", option, "--json") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "--json goes with the name of a model, --compare or --list" in err
+
+
 def test_the_names_are_listed(tool, capsys):
     assert tool("summary", "--list", "vgg19*") == 0
     assert capsys.readouterr().out.split() == ["vgg19", "vgg19_bn", "vgg19_bn_cifar", "vgg19_cifar"]

@@ -143,6 +143,19 @@ def test_a_folder_without_runs_is_one_line(tool, tmp_path, capsys):
     assert "contains no run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["latest", "small.yaml", "runs", "runs/small/now"])
+def test_it_finds_a_run_as_other_commands_do(tool, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "small" / "now"
+    run.mkdir(parents=True)
+    for file in ("config.yaml", "vdlrecords.1.log"):
+        (run / file).touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert tool("board", name, "--port", port) == 2  # the run was found: only the port is missing
+    assert f"--port {port}: is not free" in capsys.readouterr().err
+
+
 def test_images_and_histograms_survive_a_kill_and_a_resume(tool, tmp_path):
     config = tmp_path / "small.yaml"
     config.write_text(CONFIG.replace("report: true", "report: false"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_a_run_folder_alone_imports_nothing(tool, work, capsys):
     with pytest.raises(ModuleError, match=r"module='my_nets.py'"):
         _ = pc.load_run("run").model
     assert imports(work) == before
+
+
+def test_a_comparison_says_how_a_run_with_a_module_is_measured(tool, work, capsys):
+    assert tool("train", "-c", "own.yaml", "--run", "run") == 0
+    capsys.readouterr()
+    assert tool("compare", "run", "--evaluate") == 2
+    assert "measure it first by `paddlecnn eval --split val` with --module my_nets.py" in capsys.readouterr().err
+    assert tool("eval", "run", "--split", "val", "--module", "my_nets.py") == 0
+    shutil.copytree("run", "again")
+    assert tool("compare", "run", "again", "--evaluate") == 0
 
 
 def test_a_changed_module_is_refused_and_not_run(tool, work, capsys):

@@ -230,6 +230,16 @@ def test_a_job_killed_inside_a_fold_ends_like_one_that_was_not(job, config, tmp_
         assert (killed / name).read_bytes() == (job / name).read_bytes()
 
 
+def test_a_stopped_job_names_the_options_that_continue_it(config, tmp_path):
+    job = tmp_path / "job"
+    process = train("-c", config, "--all-folds", "--run", job, "-o", "train.epochs=1000")
+    while not list(job.glob("fold-0/checkpoints/step-*")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[0].endswith(f" with a checkpoint; --resume {job} continues from there\n")
+
+
 def test_submit_takes_a_job_whole(tool, job, tmp_path, capsys):
     out = tmp_path / "job.csv"
     assert tool("submit", job, "--out", out) == 0
@@ -314,7 +324,9 @@ def test_folds_start_from_the_folds_of_another_job(tool, job, config, tmp_path, 
     [
         ("train -c CONFIG --all-folds -o data.folds=null", "--all-folds: set data.folds to the number of folds"),
         ("train -c CONFIG --all-folds -o data.fold=1", "leave data.fold out"),
-        ("train -c CONFIG --all-folds --seeds 2", "--all-folds: trains one seed"),
+        ("train -c CONFIG --all-folds --seeds 2", "--seeds 2: a cross-validation trains one seed"),
+        ("train -c CONFIG --resume JOB --seeds 2", "--seeds 2: a cross-validation trains one seed"),
+        ("train --resume JOB -o optim.lr=1 --dry-run", "the config differs from the run's in optim.lr"),
         ("train -c CONFIG --all-folds --run JOB", "already exists; continue it with --resume"),
         ("train -c CONFIG --init-from JOB", "contains several runs; name one of them"),
         ("train --resume JOB -o optim.lr=1", "the config differs from the run's in optim.lr"),

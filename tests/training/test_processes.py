@@ -115,6 +115,23 @@ def test_a_run_of_two_processes_ends_with_its_report(tool, tiny, tmp_path):
     assert f"{100 * state['best']['top1']:.1f}" in page
 
 
+def test_process_0_alone_writes_and_prints_the_result_of_seeds(tiny, tmp_path):
+    run, log = tmp_path / "run", tmp_path / "log"
+    job = launch(log, "-c", tiny, "--run", run, "--seeds", 2, "-o", "train.epochs=1")
+    output = wait(job, log)
+    assert job.returncode == 0, output
+    logs = [(log / f"workerlog.{rank}").read_text() for rank in (0, 1)]
+    assert [text.count("val top-1 of 2 seeds: mean") for text in logs] == [1, 0]
+
+
+def test_several_processes_name_their_folder(tool, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    assert tool("train", "-c", tiny) == 2
+    assert capsys.readouterr().err == "--run: several processes train in one folder; name it\n"
+    assert not Path("runs").exists()
+
+
 def test_a_run_resumes_with_another_number_of_processes(single, tool, tiny, tmp_path):
     run = tmp_path / "changed"
     short = [*STEPS, "-o", "optim.schedule={name: constant}"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,6 +33,16 @@ def test_a_signal_stops_cleanly_and_the_run_resumes_to_the_same_weights(tool, ti
     assert tool("train", "-c", tiny, "--run", run, *long, "--resume") == 0
     assert weights_sha(run) == weights_sha(tmp_path / "whole")
     assert metrics_without_clock(run) == metrics_without_clock(tmp_path / "whole")
+
+
+def test_stopped_seeds_continue_with_the_options_that_are_named(tool, tiny, tmp_path, capsys):
+    seeds = tmp_path / "two seeds"
+    thread = interrupt_after(seeds / "seed-0", 1, signal.SIGINT)
+    assert tool("train", "-c", tiny, "--run", seeds, "-o", "train.epochs=9", "--seeds", 2) == 130
+    thread.join()
+    (again,) = re.findall(r"with a checkpoint; (.*) continues from there", capsys.readouterr().err)
+    assert tool("train", *shlex.split(again)) == 0
+    assert json.loads((seeds / "seeds.json").read_text())["seeds"] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import pickletools
 import platform
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
+from helpers.images import encoded, photo
 from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.runtime import denormals_are_zero
@@ -182,6 +184,49 @@ def test_a_dry_run_shows_everything_and_writes_nothing(tool, tiny, tmp_path, cap
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_fills_no_cache(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in range(12):
+        path = Path("data", "train", "ab"[number % 2], f"{number}.jpg")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(photo(number)))
+    Path("own.yaml").write_text(
+        "data: {name: folder, val_fraction: 0.5, preprocess: {size: 32, resize: 32}, cache: squares}\n"
+        "model: {name: simple_cnn}\ntrain: {epochs: 1}\n"
+    )
+    before = sorted(tmp_path.rglob("*"))
+    assert tool("train", "-c", "own.yaml", "--dry-run") == 0
+    assert sorted(tmp_path.rglob("*")) == before
+    out = capsys.readouterr().out
+    assert "cache: squares" in out
+    assert out.endswith("nothing was trained or written (--dry-run)\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-c", "CONFIG", "--all-folds"], "--all-folds: set data.folds to the number of folds"),
+        (["-c", "CONFIG", "--seeds", 1], "--seeds 1: must be at least 2"),
+        (["-c", "CONFIG", "--run", "RUN"], "whole: already exists; continue it with --resume"),
+        (["-c", "CONFIG", "--run", "RUN", "--all-folds", "-o", "data.folds=3"], "whole: already exists"),
+        (["-c", "CONFIG", "--run", "RUN", "--seeds", 2], "whole: is a run of one seed"),
+        (["-c", "CONFIG", "--run", "SEEDS", "--seeds", 2], "seed-1: already exists"),
+        (["--resume", "RUN", "-o", "optim.lr=1"], "whole: the config differs from the run's in optim.lr"),
+        (["--resume", "RUN", "-o", "data.limit=100", "--extend", "train.epochs=4"], "the run's in data.limit"),
+        (["--resume", "RUN", "--extend", "train.epochs=2"], "whole: has trained 24 steps already"),
+    ],
+)
+def test_a_dry_run_refuses_what_training_refuses(tool, tiny, whole, tmp_path, capsys, options, message):
+    (tmp_path / "seeds" / "seed-1" / "checkpoints").mkdir(parents=True)
+    places = {"CONFIG": tiny, "RUN": whole, "SEEDS": tmp_path / "seeds"}
+    before = sorted(tmp_path.rglob("*"))
+    for end in (["--dry-run"], []):
+        capsys.readouterr()
+        assert tool("train", *[places.get(option, option) for option in options], *end) == 2
+        assert message in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_input_size_that_the_model_does_not_take_is_found_before_a_run_is_made(tool, tiny, tmp_path, capsys):
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", "-o", "data.preprocess.size=48") == 2
     assert "data.preprocess.size: 48, but lenet5 takes images of 32" in capsys.readouterr().err
@@ -213,6 +258,11 @@ def test_seeds_do_not_train_inside_a_plain_run(tool, tiny, whole, capsys):
         (["--profile", "-1"], "-1: must be 1 or more"),
         (["--profile", "0"], "0: must be 1 or more"),
         (["--extend", "train.epochs=9"], "--extend: changes the length of an existing run; add --resume"),
+        (["--module", "nets.py"], "--module nets.py: is for --resume RUN without -c"),
+        (["--module", "nets.py", "--resume"], "--module nets.py: is for --resume RUN without -c"),
+        (["--resume", "other"], "--resume other names a folder already; leave one of them out"),
+        (["--resume", "--extend", "train.epochs", "--seeds", "2"], "--extend train.epochs: not of the form"),
+        (["--resume", "--extend", "train.epochs=x", "--seeds", "2"], "--extend train.epochs=x: train.epochs: input"),
     ],
 )
 def test_an_option_out_of_range_is_refused(tool, tiny, tmp_path, capsys, options, message):
