@@ -74,11 +74,11 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 
 
 def open_parts(config: DataConfig) -> PublishedSplits:
-    """The parts as published, unsplit. Raises DataError."""
+    """The parts as published, unsplit. Raises DataError, and ConfigError for keys of no such data."""
     if config.name not in SOURCES:
-        raise DataError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
+        raise ConfigError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
     if config.labels == "coarse" and config.name in BUILT_IN - {"cifar100"}:
-        raise DataError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 has; leave it out")
+        raise ConfigError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 has; leave it out")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
         raise DataError(

@@ -101,13 +101,15 @@ def build_training(
     paddle.seed(random_seed(config.seed, "initial weights"))  # which depend on the seed alone
     model = create_model(config.model.name, num_classes=len(readable.classes), **config.model.options)
     freeze(model, config.model.freeze)
+    if config.model.freeze != "none" and not start and not config.model.weights:
+        logger.warning("model.freeze: %s: these layers keep random weights; set model.weights", config.model.freeze)
     published: list[Preprocess] = []
     fresh: tuple[paddle.nn.Layer, ...] = ()
     if start:
         fresh = layers_without(model, take_over(model, start.model))
         published = [preprocess_for(model, start.state.preprocess)]
     elif config.model.weights:
-        folder = Path(config.model.weights_dir).expanduser() if config.model.weights_dir else None
+        folder = Path(config.model.weights_dir) if config.model.weights_dir else None
         weights = load_weights(model, config.model.weights, config.model.strict, folder)
         fresh = layers_without(model, weights.loaded)
         published = [Preprocess(**weights.preprocess)] if weights.preprocess else []

@@ -13,7 +13,7 @@ import pytest
 from helpers.images import opened, pickled
 from paddlecnn.config import DataConfig
 from paddlecnn.data.sources import cifar
-from paddlecnn.errors import DataError
+from paddlecnn.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize("where", ["parent folder", "the folder itself", "tar.gz", "the tar.gz itself"])
@@ -49,7 +49,7 @@ def test_cifar100_has_fine_and_coarse_labels(cifar100_folder, labels, classes):
 
 
 def test_labels_that_a_data_set_does_not_have_are_refused():
-    with pytest.raises(DataError, match=r"data.labels: coarse: digits has no superclasses, only cifar100 has; leave"):
+    with pytest.raises(ConfigError, match=r"data.labels: coarse: digits has no superclasses, only cifar100 has; leave"):
         opened("digits", "data", labels="coarse")
 
 

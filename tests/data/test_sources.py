@@ -38,7 +38,7 @@ def test_a_registered_data_set_is_found_by_its_name(registry, tmp_path):
     file.write_text(
         yaml.safe_dump({"data": {"name": "colours"}, "model": {"name": "simple_cnn"}, "train": {"epochs": 1}})
     )
-    with pytest.raises(DataError, match=r"data.name: unknown data set 'colours'; valid: digits, "):
+    with pytest.raises(ConfigError, match=r"data.name: unknown data set 'colours'; valid: digits, "):
         open_dataset(load_config(file).data, seed=0)
     register_source("colours", load_colours, SPEC)
     splits = open_dataset(load_config(file).data, seed=0)
