@@ -17,10 +17,10 @@ from paddlecnn.data.pipeline.transforms import crop, resize_image, square
 from paddlecnn.data.pipeline.views import crop_places
 from paddlecnn.randomness import generator
 
-# Principal components of ImageNet's RGB pixels, scale 0..1: deviations and, in columns, directions.
-# AlexNet, section 4.1, describes the method; the values are those of facebook/fb.resnet.torch.
-PCA_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
-PCA_DIRECTIONS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+# Of the covariance of ImageNet's RGB pixels, scale 0..1; the vectors are columns. AlexNet, section 4.1, describes the
+# method and gives no values: these, and their names, are those of facebook/fb.resnet.torch.
+PCA_EIGENVALUES = np.array([0.2175, 0.0188, 0.0045])
+PCA_EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 GREY = np.array([0.299, 0.587, 0.114], np.float32)[None, :, None, None]  # luma of RGB, ITU-R BT.601
 
 ReadSquares = Callable[[np.ndarray], np.ndarray]  # positions to uint8 [n, R, R, 3]
@@ -149,14 +149,15 @@ def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> 
 def lighting_noise(images: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
     """Add to every pixel the same multiple of the principal components of colour (AlexNet, section 4.1).
 
-    `[p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T` with each a normal, mean 0 and the given deviation.
+    `[p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T`, p the eigenvectors, l the eigenvalues, each a normal of mean 0 and the given
+    deviation.
     images  uint8 [n, 3, S, S]
     draws   float64 [4, n], made normal by Box and Muller's transform
     """
     radius = deviation * np.sqrt(-2 * np.log1p(-draws[[0, 0, 1]]))
     angle = 2 * np.pi * draws[[2, 2, 3]]
     alphas = radius * np.stack([np.cos(angle[0]), np.sin(angle[1]), np.cos(angle[2])])
-    colours = 255 * PCA_DIRECTIONS @ (alphas * PCA_DEVIATIONS[:, None])
+    colours = 255 * PCA_EIGENVECTORS @ (alphas * PCA_EIGENVALUES[:, None])
     return to_uint8(images + colours.T.astype(np.float32)[:, :, None, None])
 
 

@@ -3,8 +3,8 @@
     file --read_image--> uint8 [H, W, 3] --square--> uint8 [R, R, 3] --crop--> uint8 [3, S, S] --normalise--> float32
 
 R is `resize`, the side of the central square after the short side was resized to R; S is `size`, the network's
-input. Evaluation takes the central crop, training a random one (augment.py). This is the paper's
-recipe (AlexNet, section 2 and 4.1) with R = 256 and S = 224.
+input. Evaluation takes the central crop, training a random one (augment.py). The crops are the paper's (AlexNet,
+section 2 and 4.1) with R = 256 and S = 224; it subtracts a mean image where `normalise` takes one of each channel.
 """
 
 from __future__ import annotations
