@@ -191,6 +191,7 @@ def test_a_job_in_python(job, config, tmp_path):
     table = pc.load_folds(folds.path).evaluate()
     assert table == json.loads((folds.path / "out_of_fold.json").read_text())
     assert table["all"]["n"] == 400
+    assert folds.evaluate(tta="flip", data_changed=True)["tta"] == "flip"
 
 
 def test_a_job_and_each_of_its_folds_have_a_report(tool, trained, tmp_path, capsys):
