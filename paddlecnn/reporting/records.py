@@ -125,10 +125,17 @@ def trained(source: RunDir | FoldJob, config: Path | None, checkpoint: Checkpoin
         "seed": source.config.seed,
         "changed": changed,
         "model": checkpoint.state.model.name,
+        "feature_seconds": sum(times) if (times := feature_seconds(source)) else None,
         "parameters": sum(checkpoint.model[name].size for name in names),
         "data": checkpoint.state.data.name,
         "config": without_folders(source.config.model_dump(mode="json")),
     }
+
+
+def feature_seconds(source: RunDir | FoldJob) -> list[float]:
+    """What each run of `source` took to fill the cache of frozen layers; empty where none has one."""
+    runs = source.runs if isinstance(source, FoldJob) else [source]
+    return [seconds for run in runs if (seconds := run.read_environment().get("feature_seconds")) is not None]
 
 
 def machine_of(run: RunDir) -> Machine:

@@ -81,6 +81,7 @@ class Trained(Part):
     parameters: int
     data: str
     seconds: float  # of training, all sessions and folds together
+    feature_seconds: float | None = None  # before it: the outputs of frozen layers that no earlier run had computed
     config: dict[str, Any]
 
     @field_validator("changed")

@@ -53,7 +53,8 @@ that computes the features of frozen layers.
 """
 FOLDS_HEAD = """\
 Each image is predicted by the run that was not trained on it, and calibrated by a fit on the other folds.
-Intervals are 95 %.
+Intervals are 95 %. Behind the minutes of training stand, where they were recorded, those that computed the outputs of
+frozen layers which no earlier run had computed.
 
 """
 GRADED_HEAD = """## Submissions scored on known labels
@@ -261,7 +262,7 @@ def folds_sections(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
                 with_ends(one.log_loss),
                 with_ends(one.log_loss_calibrated),
                 f"{', '.join(map(str, one.epochs))}{': ' if one.notes else ''}{'; '.join(one.notes)}",
-                f"{one.seconds / 60:,.0f}",
+                " + ".join(f"{s / 60:,.0f}" for s in (one.seconds, one.feature_seconds) if s is not None),
                 f"{machine.place}; {machine.engine}",
             ]
             for one, machine in measured

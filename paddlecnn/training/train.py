@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def start_run(config: Config, path: Path, device: str, init_from: RunDir | None,
     setup = build_training(config, start=source.checkpoint if source else None)
     run = create_run(path, setup, device, source)
     with reserved(run):
-        state = prepared(setup)
+        state = prepared(setup, run=run)
         return train_to_the_end(setup, run, state, device, profile)
 
 
@@ -115,7 +116,7 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
             text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
             logger.info(text, run.path, saved.epoch)
             return finished(run, saved)
-        state = prepared(setup, checkpoint)
+        state = prepared(setup, checkpoint, run)
         if extend and distributed.rank() == 0:
             run.replace_config(config)
         return train_to_the_end(setup, run, state, device, profile, saved.metrics if saved else None)
@@ -157,9 +158,19 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
     return RunDir(path)
 
 
-def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None) -> TrainState:
-    """The state to train from: that of the checkpoint, or a new one. The cache of frozen layers is filled before."""
-    compute_features(setup)
+def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None, run: RunDir | None = None) -> TrainState:
+    """The state to train from: that of the checkpoint, or a new one. The cache of frozen layers is filled before.
+
+    run: where the time that this takes is recorded
+    """
+    started = time.perf_counter()
+    try:
+        compute_features(setup)
+    finally:
+        if run and setup.features and distributed.rank() == 0:
+            known = run.read_environment()
+            seconds = known.get("feature_seconds", 0) + time.perf_counter() - started
+            write_json(run.environment, known | {"feature_seconds": round(seconds, 1)})
     if checkpoint is None and setup.fresh:
         scale_fresh_layers(setup)
     state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)

@@ -180,6 +180,8 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     config = Path("configs/folds.yaml")
     config.write_text(CONFIG.replace("MODEL", "alexnet_cifar").replace("limit: 60", "limit: 60, folds: 2"))
     assert tool("train", "-c", config, "--all-folds", "--run", "job", "-o", "train.epochs=1") == 0
+    environment = Path("job/fold-0/environment.json")  # as if its frozen layers had taken two minutes
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"feature_seconds": 120}))
     out = "docs/results/folds.json"
     assert tool("results", "docs/results", "--add", "job", "--out", out, "--config", config) == 0
     machine, record = json.loads(Path(out).read_text())
@@ -199,6 +201,8 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     loss = table["all"]["log_loss_calibrated"]
     assert f"| {loss['mean']:.4f} ({loss['low']:.4f} to {loss['high']:.4f}) |" in row
     assert "the epoch was selected on the same images" in row
+    assert record["feature_seconds"] == 120
+    assert "| 0 + 2 |" in row
     for readme in READMES:
         assert f"{table['all']['accuracy']['mean']:.2%} (" in Path(readme).read_text()
     assert tool("results", "docs/results", "--verify") == 0

@@ -97,6 +97,8 @@ def test_every_view_is_computed_once_for_all_folds(tool, config, tmp_path):
     assert len(rows) == 40 * 12 * 256 * 4 * 4 * 2  # images, views, channels, rows, columns, bytes
     assert tool("train", "-c", config, "--run", tmp_path / "fold-1", "-o", "data.fold=1") == 0
     assert store_files(tmp_path / "cache") == (rows, index)
+    first, second = (json.loads((tmp_path / f"fold-{fold}/environment.json").read_text()) for fold in (0, 1))
+    assert 0 <= second["feature_seconds"] < first["feature_seconds"]
 
 
 def test_other_weights_or_preprocessing_are_another_folder(tool, config, tmp_path):
