@@ -47,8 +47,9 @@ test images of a run are measured once, after training; where they were measured
 several seeds an accuracy is the mean and the standard deviation over seeds. With one seed it has the 95 % interval of
 Clopper and Pearson, which describes the luck in the choice of test images alone.
 
-The table of the README begins with the cross-validation of most images and then longest training, with `--tta flip` where
-that was measured. The configs of most seeds, then epochs, follow in the order of their accuracy. No score chooses a row.
+The table of the README begins with the cross-validation of most images and then longest training, with `--tta flip`
+where that was measured. The configs of most seeds, then epochs, follow in the order of their accuracy. No score chooses
+a row.
 
 Minutes of training are as recorded, with validation, checkpoints and whatever slowed the machine meanwhile: of
 several seeds the median and the range, of a cross-validation the sum of its folds. They do not include the single pass
