@@ -32,9 +32,10 @@ def average_epoch(state: TrainState, train: Loader) -> None:
 
 def recompute_statistics(layers: paddle.nn.Layer, train: Loader, epoch: int) -> None:
     """Set each running mean and variance to the mean over the batches of an epoch, as weighted by their images."""
-    layers.train()  # frozen layers stay in evaluation mode
+    layers.train()  # frozen layers stay in evaluation mode, and those with use_global_stats keep what they have
     norms = [layer for layer in layers.sublayers(include_self=True) if isinstance(layer, _BatchNormBase)]
-    running = [(layer, each) for layer in norms if layer.training for each in (layer._mean, layer._variance)]
+    changing = [layer for layer in norms if layer.training and not layer._use_global_stats]
+    running = [(layer, each) for layer in changing for each in (layer._mean, layer._variance)]
     if not running:
         return
     sums = [paddle.zeros_like(statistic) for _, statistic in running]

@@ -71,6 +71,16 @@ def test_batch_normalisation_has_the_statistics_of_the_averaged_weights(tool, ti
         np.testing.assert_allclose(statistic, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+def test_statistics_that_training_sets_once_are_kept(tool, tiny, tmp_path):
+    network = ["-o", "model.name=vgg11_cifar", "-o", "model.options={pooled: true, hidden: []}", "-o", "data.limit=32"]
+    for name, extra in (("with", options(swa=0, epochs=1)), ("without", options(epochs=1))):
+        assert tool("train", "-c", tiny, "--run", tmp_path / name, *network, *extra) == 0
+    one, other = weights(tmp_path / "with", "last"), weights(tmp_path / "without", "last")
+    kept = [name for name in one if name.endswith(("_mean", "_variance"))]
+    assert kept
+    assert all(np.array_equal(one[name], other[name]) for name in kept)
+
+
 def test_it_is_restored_at_a_resume(tool, tiny, tmp_path):
     extra = ["-o", "model.name=vgg11_bn_cifar", "-o", "data.limit=96", *options(swa=0)]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
