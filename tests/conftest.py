@@ -46,6 +46,13 @@ def real_data() -> Path:
 
 
 @pytest.fixture
+def long_test() -> None:
+    """A skip unless tests of minutes are asked for."""
+    if not os.environ.get("PADDLECNN_LONG"):
+        pytest.skip("takes minutes; PADDLECNN_LONG=1 runs it, as `make chaos` does")
+
+
+@pytest.fixture
 def python() -> str:
     """The interpreter that runs the tests, for tests that need a process of its own."""
     return sys.executable

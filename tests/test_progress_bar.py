@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -76,9 +77,10 @@ def test_on_a_terminal_there_is_a_bar(arguments):
     ],
 )
 def test_the_line_of_a_download(options, line, monkeypatch, caplog):
-    monkeypatch.setattr(progress_bar, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(progress_bar, "SECONDS_BETWEEN_LINES", 0.1)
     with caplog.at_level("INFO", "paddlecnn"), progress_bar.ProgressBar(**options) as bar:
         bar.update(20_000_000)
+        time.sleep(0.2)
         bar.refresh()
     assert caplog.messages[-1].startswith(line)
     assert re.search(r"MB?/s(, [\d.]+ s left)?$|GB/s(, [\d.]+ s left)?$", caplog.messages[-1])

@@ -14,7 +14,7 @@ from helpers.docs import ROOT
 pytestmark = pytest.mark.real
 
 
-def test_vgg19_without_batch_normalisation_leaves_ln_10_in_50_steps(real_data, tmp_path):
+def test_vgg19_without_batch_normalisation_leaves_ln_10_in_50_steps(long_test, real_data, tmp_path):
     restore = [sys.executable, real_data / "restore_cifar10.py", tmp_path]
     subprocess.run(restore, check=True, capture_output=True)
     overrides = {

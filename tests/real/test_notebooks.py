@@ -13,7 +13,7 @@ from paddlecnn.kaggle.submission import read_submission
 pytestmark = pytest.mark.real
 
 
-def test_the_cells_run_on_the_photographs(real_data, capsys, tmp_path, monkeypatch):
+def test_the_cells_run_on_the_photographs(long_test, real_data, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the cells leave their files, a gigabyte, to the reader
     cells = json.loads((ROOT / "docs/notebooks/03_dogs_vs_cats.ipynb").read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

@@ -34,7 +34,7 @@ def folders(tmp_path_factory) -> list[Path]:
     root = tmp_path_factory.mktemp("compare")
     for lr in (0.003, 0.05):
         config = load_config(CONFIG, {"optim.lr": lr})
-        for one in train_seeds(config, root / f"lr-{lr}", 3):
+        for one in train_seeds(config, root / f"lr-{lr}", 3)[0]:
             evaluate_run(one.run)
     return sorted(root.iterdir())
 

@@ -286,7 +286,7 @@ def test_first_loss_of_new_layers_is_that_of_guessing(tool, tmp_path):
 
 
 def test_a_classifier_of_statistics_reads_the_same_features_and_keeps_their_mean_and_variance(tool, config, tmp_path):
-    options = ["-o", "model.freeze=features", "-o", "data.augment.crop=false"]
+    options = ["-o", "model.freeze=features", "-o", "data.augment={flip: true}"]
     convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
     options += ["-o", f"model.weights={tmp_path / 'weights.npz'}", "-o", "model.strict=false"]
     files = []
