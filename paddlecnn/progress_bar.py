@@ -48,7 +48,7 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]  # not generic at run time
             amount = f"{done} of {tqdm.format_sizeof(self.total, self.unit)}" if self.total else done
         else:
             amount = f"{self.n:,}/{self.total:,} {self.unit}s"
-            speed = f"{rate:,.{0 if rate >= 100 else 1}f} {self.unit}s"
+            speed = f"{rate:,.0f} {self.unit}s" if rate >= 100 else f"{rate:.3g} {self.unit}s"
         left = f", {duration((self.total - self.n) / rate)} left" if self.total and rate else ""
         return f"{self.desc.rstrip(': ')}: {amount}, {self.postfix or f'{speed}/s'}{left}"
 
