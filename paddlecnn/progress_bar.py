@@ -47,8 +47,8 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]  # not generic at run time
             done, speed = tqdm.format_sizeof(self.n, self.unit), tqdm.format_sizeof(rate, self.unit)
             amount = f"{done} of {tqdm.format_sizeof(self.total, self.unit)}" if self.total else done
         else:
-            amount = f"{self.n:,}/{self.total:,} {self.unit}s"
-            speed = f"{rate:,.0f} {self.unit}s" if rate >= 100 else f"{rate:.3g} {self.unit}s"
+            units = f"{self.unit}{'es' if self.unit.endswith('ch') else 's'}"
+            amount, speed = f"{self.n:,}/{self.total:,} {units}", f"{rate:{',.0f' if rate >= 100 else '.3g'}} {units}"
         left = f", {duration((self.total - self.n) / rate)} left" if self.total and rate else ""
         return f"{self.desc.rstrip(': ')}: {amount}, {self.postfix or f'{speed}/s'}{left}"
 

@@ -69,6 +69,14 @@ def test_on_a_terminal_there_is_a_bar(arguments):
     assert "views/s" not in shown.decode()  # the bar writes view/s
 
 
+def test_the_line_of_slow_work(monkeypatch, caplog):
+    monkeypatch.setattr(progress_bar, "SECONDS_BETWEEN_LINES", 0.1)
+    with caplog.at_level("INFO", "paddlecnn"):
+        for _ in progress_bar.ProgressBar(range(2), desc="validation", total=2, unit="batch"):
+            time.sleep(1.1)
+    assert re.fullmatch(r"validation: 1/2 batches, 0\.\d{2,3} batches/s, 1\.\d s left", caplog.messages[0])
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
