@@ -1,4 +1,4 @@
-"""What a comparison reads: runs and cross-validations with their figures and stored predictions."""
+"""The members of a comparison: runs and cross-validations with their figures and stored predictions."""
 
 from __future__ import annotations
 

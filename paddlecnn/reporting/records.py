@@ -133,7 +133,7 @@ def trained(source: RunDir | FoldJob, config: Path | None, checkpoint: Checkpoin
 
 
 def feature_seconds(source: RunDir | FoldJob) -> list[float]:
-    """What each run of `source` took to fill the cache of frozen layers; empty where none has one."""
+    """The seconds in which each run of `source` filled the cache of frozen layers; empty if none was recorded."""
     runs = source.runs if isinstance(source, FoldJob) else [source]
     return [seconds for run in runs if (seconds := run.read_environment().get("feature_seconds")) is not None]
 

@@ -53,7 +53,7 @@ class Machine(Part):
 
     @property
     def uncommitted(self) -> str | None:
-        """What a table says of a working tree that was not as committed, which no one else can check out."""
+        """A note for a table on a working tree with uncommitted changes, which nobody else can check out."""
         git = self.git or {}
         return f"with uncommitted changes at {str(git.get('commit'))[:7]}" if git.get("dirty") else None
 

@@ -30,7 +30,7 @@ Drawing = partial[Figure]
 
 
 class Point(NamedTuple):
-    """What a figure of accuracy against time shows of a config."""
+    """A config in a figure of accuracy against time."""
 
     data: str
     label: str

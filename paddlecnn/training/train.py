@@ -82,7 +82,7 @@ def train_run(
 def planned_run(
     config: Config, path: Path, *, resume: bool = False, extend: Sequence[str] = (), init_from: RunDir | None = None
 ) -> TrainingSetup:
-    """What `train_run` would train, after the checks that it makes before it begins; nothing is written."""
+    """The setup that `train_run` would train, after the checks that it makes first. Nothing is written."""
     uncached = config.model_copy(update={"data": config.data.model_copy(update={"cache": None})})
     if resume:
         run = RunDir(path)
@@ -123,7 +123,7 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
 
 
 def setup_to_resume(config: Config, run: RunDir, checkpoint: Checkpoint | None, extend: Sequence[str]) -> TrainingSetup:
-    """What continues a run from a checkpoint, checked to be what it was; from its beginning without one."""
+    """The setup that continues a run from a checkpoint, or from its start without one; checked to fit the run."""
     saved = checkpoint.state if checkpoint else None
     # auto is the run's own engine, unless the user extends it to another one.
     own = saved and config.train.engine == "auto" and "train.engine" not in extend

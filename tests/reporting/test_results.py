@@ -364,7 +364,7 @@ def test_a_config_is_not_represented_by_its_best_experiment_but_by_the_longest(p
 
 
 def fold(accuracy: float, **changes) -> dict:
-    """What makes the record of a run one of a cross-validation."""
+    """The fields that make the record of a run that of a cross-validation."""
     sides = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
     losses = {"log_loss": sides, "log_loss_calibrated": sides, "epochs": [1, 1], "notes": []}
     return {"what": "folds", "folds": 2, "n": 60, "tta": "none", "accuracy": sides, **losses, **changes}
