@@ -2,8 +2,8 @@
 
     python tools/benchmark.py transfer --data ROOT --weights vgg16_weights.npz
 
-Each case is an ordinary training in a temporary folder. Measured are the steps of its last epoch, without validation
-and without the single pass that fills the cache, whose speed is reported beside it. Both cases start from the weights
+Each case is `paddlecnn train` in a temporary folder. Measured are the steps of its last epoch, without validation and
+without the single pass that fills the cache, whose speed is reported beside it. Both cases start from the weights
 of one epoch with the cache: the same images, seed and flips then give the same losses, to the rounding of float16
 features.
 """
@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,12 +23,12 @@ from pathlib import Path
 
 from paddlecnn.benchmarks.speed import Machine, describe_machine
 from paddlecnn.config import Config
-from paddlecnn.configfile import config_hash, load_config, load_run_config, without_folders
+from paddlecnn.configfile import config_hash, load_config, load_run_config, to_yaml, without_folders
+from paddlecnn.errors import RunError
 from paddlecnn.onednn import available
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.runs.state import EpochRecord
 from paddlecnn.training.setup import build_training
-from paddlecnn.training.train import train_run
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Result:
     cached_loss: float
     uncached_loss: float
     fastest_cached: float  # of the engines up to this one
-    peak_anonymous_mib: float | None  # the process's own memory in the cached case, mapped files apart; None: no /proc
+    peak_anonymous_mib: float | None  # of the trainings with the cache, mapped files apart; None: no /proc
 
     @property
     def ratio(self) -> float:
@@ -93,55 +94,63 @@ def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
 
 
 def compare(args: argparse.Namespace, engine: str, folder: Path, fastest: float) -> Result:
-    cached = case(args, engine, str(folder / "cache"), args.epochs)
-    with anonymous_memory() as memory:
-        started = time.perf_counter()
-        setup = build_training(cached)
-        assert setup.features is not None
-        missing = setup.missing_features()
-        setup.features.compute(missing)
-        filled = len(missing) / (time.perf_counter() - started) if missing else None
-        start = train_run(case(args, engine, str(folder / "cache"), 1), folder / f"{engine}-start", device="cpu").run
-        with_cache = epochs_of(train_run(cached, folder / f"{engine}-cached", device="cpu", init_from=start).run)
-    uncached = case(args, engine, "off", args.epochs)
-    without = epochs_of(train_run(uncached, folder / f"{engine}-uncached", device="cpu", init_from=start).run)
-    speed = with_cache[-1].images_per_second or 0.0
+    cache = str(folder / "cache")
+    cached = case(args, engine, cache, args.epochs)
+    setup = build_training(cached)
+    missing = len(setup.missing_features())
+    first = train(case(args, engine, cache, 1), folder / f"{engine}-start")
+    start = first.run
+    with_cache = train(cached, folder / f"{engine}-cached", start)
+    without = train(case(args, engine, "off", args.epochs), folder / f"{engine}-uncached", start)
+    speed = with_cache.epochs[-1].images_per_second or 0.0
     return Result(
         cached,
         engine,
         setup.engine.precision,
         len(setup.train.dataset),
         speed,
-        without[-1].images_per_second or 0.0,
-        filled,
-        with_cache[0].train.loss,
-        without[0].train.loss,
+        without.epochs[-1].images_per_second or 0.0,
+        missing / start.read_environment()["feature_seconds"] if missing else None,
+        with_cache.epochs[0].train.loss,
+        without.epochs[0].train.loss,
         max(speed, fastest),
-        max(memory, default=None),
+        max([*first.memory, *with_cache.memory], default=None),
     )
 
 
-@contextlib.contextmanager
-def anonymous_memory() -> Iterator[list[float]]:
-    """Samples of this process's memory in MiB, taken ten times a second inside the context; none without /proc.
+@dataclass(frozen=True)
+class Training:
+    """A finished training and samples of its process's own memory in MiB; none without /proc."""
 
-    Linux keeps no maximum of it (RssAnon), only one that counts mapped files, too.
+    run: RunDir
+    memory: list[float]
+
+    @property
+    def epochs(self) -> list[EpochRecord]:
+        return self.run.load_state("last").history
+
+
+def train(config: Config, path: Path, start: RunDir | None = None) -> Training:
+    """Train by the command, in a process of its own: nothing of the benchmark is in its memory. Raises RunError.
+
+    Linux keeps no maximum of the memory that is not of files (RssAnon), so it is read ten times a second.
     """
-    samples: list[float] = []
-    done, status = threading.Event(), Path("/proc/self/status")
-
-    def sample() -> None:
-        while status.exists() and not done.wait(0.1):
-            found = re.search(r"RssAnon:\s*(\d+) kB", status.read_text(encoding="utf-8"))
-            samples.extend([int(found[1]) / 1024] if found else [])
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        done.set()
-        thread.join()
+    file = path.with_suffix(".yaml")
+    file.write_text(to_yaml(config), encoding="utf-8")
+    command = [sys.executable, "-m", "paddlecnn", "train", "-q", "-c", str(file), "--run", str(path), "--device", "cpu"]
+    command += ["--init-from", str(start.path)] if start else []
+    samples = []
+    with path.with_suffix(".log").open("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                found = re.search(r"RssAnon:\s*(\d+) kB", Path(f"/proc/{process.pid}/status").read_text("utf-8"))
+                samples += [int(found[1]) / 1024] if found else []
+            time.sleep(0.1)
+        if process.returncode:
+            log.seek(0)
+            raise RunError(f"{path.name}: {log.read().strip() or f'exit code {process.returncode}'}")
+    return Training(RunDir(path), samples)
 
 
 def case(args: argparse.Namespace, engine: str, cache: str, epochs: int) -> Config:
@@ -160,8 +169,3 @@ def case(args: argparse.Namespace, engine: str, cache: str, epochs: int) -> Conf
             "train": {"epochs": epochs, "batch_size": 64, "engine": engine, "feature_cache": cache, "report": False},
         }
     )
-
-
-def epochs_of(run: RunDir) -> list[EpochRecord]:
-    """The epochs of a run, with their speeds and losses."""
-    return run.load_checkpoint("last")[0].state.history

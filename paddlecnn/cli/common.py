@@ -92,7 +92,7 @@ def add_device_argument(parser: argparse._ActionsContainer) -> None:
 
 def add_tta_argument(parser: argparse._ActionsContainer) -> None:
     """--tta, for a command that predicts the images of a data set."""
-    text = "the views of each image whose mean is its prediction (default: none, the central crop)"
+    text = "the views of each image whose mean is its prediction; none: the central crop"
     parser.add_argument("--tta", choices=TEST_VIEWS, default="none", help=text)
 
 
