@@ -42,13 +42,19 @@ class Experiment:
         return min((record.seconds for run in self.runs for record in run.history if record.seconds), default=None)
 
     @property
+    def shortened(self) -> bool:
+        """Whether the runs were planned for fewer epochs than the config file."""
+        before, after = (self.first.changed or {}).get("train.epochs", (0, 0))
+        return bool(after < before)
+
+    @property
     def epochs(self) -> str:
         """`60`, `10 of 60` for a share of the config's length, or `3 in place of 2`."""
         changed = (self.first.changed or {}).get("train.epochs")
         early = "" if self.first.epochs == self.first.config["train"]["epochs"] else " (stopped early)"
         if not changed:
             return f"{self.first.epochs}{early}"
-        return f"{self.first.epochs} {'of' if changed[1] < changed[0] else 'in place of'} {changed[0]}{early}"
+        return f"{self.first.epochs} {'of' if self.shortened else 'in place of'} {changed[0]}{early}"
 
 
 def grouped(files: Sequence[ResultFile]) -> list[Experiment]:

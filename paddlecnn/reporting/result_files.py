@@ -99,19 +99,20 @@ class Trained(Part):
         return self.run if file is None else str(Path(file).with_suffix("")).removeprefix("configs/")
 
     @property
+    def changes(self) -> list[str]:
+        """What differs from the config file, as `-o` takes it; the number of epochs and the engine apart."""
+        changed = {key: after for key, (_, after) in (self.changed or {}).items() if key not in SHOWN_ELSEWHERE}
+        return [f"{key}={as_typed(value)}" for key, value in changed.items()]
+
+    @property
     def label(self) -> str:
         """The name, with what tells it from the others of its config file."""
-        changes = [
-            f"{key.rpartition('.')[2]} {short(after)}"
-            for key, (_, after) in (self.changed or {}).items()
-            if key not in SHOWN_ELSEWHERE
-        ]
-        return ", ".join([self.name, *changes])
+        return ", ".join([self.name, *self.changes])
 
 
-def short(value: Any) -> str:
-    """A value of a config in a label."""
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+def as_typed(value: Any) -> str:
+    """A value as one writes it in YAML."""
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
 class Training(Trained):

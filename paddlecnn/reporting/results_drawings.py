@@ -58,20 +58,25 @@ def time_drawings(experiments: list[Experiment], files: list[ResultFile]) -> dic
     """Accuracy against training time for each data set: on test images or, where nothing was measured on these, out of
     fold and on validation images that selected no epoch. Of each config one, and one view of each image."""
     on_test = [
-        Point(one.first.data, name, median(one.minutes), [score.top1 for score in one.tested])
+        Point(one.first.data, f"{name}, {one.epochs} epochs", median(one.minutes), [score.top1 for score in one.tested])
         for name, one in one_per_config(experiments).items()
     ]
     otherwise = [
         Point(
             one.first.data,
-            f"{name}, {one.validated[0].n:,} for validation",
+            f"{name}, {one.epochs} epochs, {one.validated[0].n:,} for validation",
             median(one.minutes),
             [score.top1 for score in one.validated],
         )
         for name, one in one_per_config(experiments, lambda one: one.validated).items()
     ]
     otherwise += [
-        Point(one.data, f"{name}, {one.n:,} out of fold", one.seconds / 60, [one.accuracy.mean])
+        Point(
+            one.data,
+            f"{name}, {one.config['train']['epochs']} epochs, {one.n:,} out of fold",
+            one.seconds / 60,
+            [one.accuracy.mean],
+        )
         for name, (one, _) in folds_per_config(files, "none").items()
     ]
     found = {}

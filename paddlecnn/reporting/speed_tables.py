@@ -2,63 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from paddlecnn.reporting.result_files import Growth, ResultFile, Speed, Transfer
-from paddlecnn.text_tables import markdown_table
+from paddlecnn.text_tables import compact_table, markdown_table
 
 SPEED_HEAD = """## Speed
-Measured by `paddlecnn benchmark`; how, and what limits it: [performance.md](performance.md).
+Measured by `paddlecnn benchmark`: medians, with the range of the rounds; how, and what limits the speeds:
+[performance.md](performance.md). Speeds of different files are of different runs: compare them within a table only.
 """
+NAMES = {
+    "bare step": "the bare step",
+    "installed": "Paddle as installed",
+    "paddle": "Paddle's engine",
+    "model_fit": "paddle.Model.fit",
+    "onednn_float32": "engine oneDNN, float32",
+    "onednn_bfloat16": "engine oneDNN, bfloat16",
+    "predictor_float32": "paddle.inference, float32",
+    "predictor_bfloat16": "paddle.inference, bfloat16",
+    "torch eager": "PyTorch eager",
+    "torch channels_last": "PyTorch channels_last",
+    "torch bfloat16": "PyTorch bf16 autocast",
+}
 
 
 def speed_section(files: list[ResultFile]) -> Iterator[str]:
     """The tables of `paddlecnn benchmark`, file by file."""
-    measured = [(file, [one for one in file.results if type(one) in TABLES]) for file in files]
+    measured = [(file, [one for one in file.results if isinstance(one, Speed | Growth | Transfer)]) for file in files]
     for number, (file, results) in enumerate((file, results) for file, results in measured if results):
         if number == 0:
             yield SPEED_HEAD
-        yield f"{file.machine.place}, [{file.name}.json](results/{file.name}.json):\n"
-        yield from (TABLES[type(one)](one) for one in results)
+        yield f"### {file.name}\n{file.machine.place}; [the file](results/{file.name}.json).\n"
+        for kind, parts in groupby(results, type):
+            yield from TABLES[kind](list(parts))
 
 
-def speed_table(result: Speed) -> str:
-    """One workload of a benchmark, by contender."""
-    unit = "s" if result.what == "start" else "images/s"
-    rows = []
-    for name, row in result.contenders.items():
-        if "error" in row:
-            rows.append([name, row["error"], "", ""])
-        else:
-            spread = "{:,.1f} to {:,.1f}".format(*row["range"])
-            rows.append([name, f"{row['median']:,.1f}", spread, f"{row['ratio']:.2f}" if "ratio" in row else ""])
-    reference = next((row["ratio_to"] for row in result.contenders.values() if "ratio_to" in row), "the first")
-    return markdown_table([f"{result.what}, {result.workload}", unit, "range", f"times {reference}"], rows)
+def speed_tables(results: Sequence[Speed]) -> Iterator[str]:
+    """Contenders by workload: the median, its ratio to the reference, and the range."""
+    contenders = dict.fromkeys(name for one in results for name in one.contenders)
+    rows = [[NAMES.get(name, name), *(speed_cell(one.contenders.get(name)) for one in results)] for name in contenders]
+    references = {row["ratio_to"] for one in results for row in one.contenders.values() if "ratio_to" in row}
+    reference = " and ".join(NAMES.get(name, name) for name in sorted(references))
+    what = results[0].what
+    unit = "seconds" if what == "start" else "images/s"
+    yield f"`benchmark {what}`, {unit}{f'; in brackets the ratio to {reference}' if reference else ''}:\n"
+    yield markdown_table(["", *(one.workload for one in results)], rows)
 
 
-def growth_table(result: Growth) -> str:
+def speed_cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    if "error" in row:
+        return str(row["error"])
+    ratio = f" ({row['ratio']:.2f}x)" if "ratio" in row else ""
+    return f"{digits(row['median'])}{ratio}<br>{digits(row['range'][0])} to {digits(row['range'][1])}"
+
+
+def digits(value: float) -> str:
+    """Three significant digits, and all digits of a whole number."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
+def growth_tables(results: Sequence[Growth]) -> Iterator[str]:
     """The speed of each contender by what grows."""
-    rows = [
-        [name, *("not measured" if speed is None else f"{speed:,.1f}" for speed in speeds)]
-        for name, speeds in result.speeds.items()
-    ]
-    return markdown_table([f"train, {result.unit} by {result.grows}", *map(str, result.values)], rows)
+    for one in results:
+        rows = [
+            [NAMES.get(name, name), *("not measured" if speed is None else digits(speed) for speed in speeds)]
+            for name, speeds in one.speeds.items()
+        ]
+        yield markdown_table([f"{one.unit} by {one.grows}", *map(str, one.values)], rows)
 
 
-def transfer_table(result: Transfer) -> str:
-    """Training on cached features beside training that runs the frozen layers in every epoch, by one engine."""
-    fastest, memory = (
-        f"{value:,.{digits}f}" if value else "not measured"
-        for value, digits in ((result.ratio_of_fastest, 1), (result.peak_anonymous_mib, 0))
+def transfer_tables(results: Sequence[Transfer]) -> Iterator[str]:
+    """Training on cached features beside training that runs the frozen layers in every epoch, by engine."""
+    yield "`benchmark transfer`, images/s, and the loss of the first epoch from the cache and without:\n"
+    yield compact_table(
+        {
+            "engine": f"{one.engine}, {one.precision}",
+            "from the cache": digits(one.cached),
+            "without": digits(one.uncached),
+            "ratio": f"{one.ratio:.1f}",
+            "ratio of the fastest engine's cache": f"{one.ratio_of_fastest:.1f}" if one.ratio_of_fastest else "",
+            "losses": f"{one.cached_loss:.5f}, {one.uncached_loss:.5f}",
+            "peak memory without mapped files, MiB": f"{one.peak_anonymous_mib:,.0f}" if one.peak_anonymous_mib else "",
+        }
+        for one in results
     )
-    rows = [
-        ["images/s", f"{result.cached:,.1f}", f"{result.uncached:,.2f}", f"{result.ratio:,.1f}"],
-        ["cached by the fastest engine", "", "", fastest],
-        ["memory without mapped files, MiB", memory, "", ""],
-        ["loss of the first epoch", f"{result.cached_loss:.5f}", f"{result.uncached_loss:.5f}", ""],
-    ]
-    return markdown_table([f"transfer, {result.engine} in {result.precision}", "cached", "uncached", "times"], rows)
 
 
-TABLES: dict[type, Callable[[Any], str]] = {Speed: speed_table, Growth: growth_table, Transfer: transfer_table}
+TABLES: dict[type, Any] = {Speed: speed_tables, Growth: growth_tables, Transfer: transfer_tables}

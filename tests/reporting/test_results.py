@@ -27,7 +27,6 @@ README = "# A project\n\n<!-- results -->\n<!-- /results -->\n\nThe rest.\n"
 READMES = ("README.md", "README.zh-CN.md")
 NETWORKS = ("alexnet_cifar", "alexnet_cifar_lrn")
 COMMITTED = {"commit": 40 * "a", "dirty": False}
-README_LABELS = [(name, NETWORKS[0]) for name in READMES]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +70,19 @@ def add(tool):
     return call
 
 
+def rows(page: str, start: str) -> list[dict[str, str]]:
+    """The rows of all tables of a page whose line contains a text, by column, with the cells that all rows share."""
+    found = []
+    for sentence, header, lines in re.findall(
+        r"(?:In all rows: (.*)\.\n\n)?^\| (.*) \|\n\| ---.*\n((?:\|.*\n)+)", Path(page).read_text(), flags=re.M
+    ):
+        shared = dict(pair.split(" = ", 1) for pair in re.split(r", (?=[\w ]+ = )", sentence) if pair)
+        for line in lines.splitlines():
+            cells = zip(header.split(" | "), line.removeprefix("| ").removesuffix(" |").split(" | "), strict=True)
+            found += [shared | dict(cells)] if start in line else []
+    return found
+
+
 def tops(name: str) -> list[float]:
     return [json.loads(Path(f"runs/{name}-{seed}/evaluation_test.json").read_text())["top1"] for seed in (0, 1)]
 
@@ -87,10 +99,11 @@ def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys
     for name in NETWORKS:
         assert [add(name, seed) for seed in (0, 1)] == [0, 0]
     page, *readmes = (Path(name).read_text() for name in ("docs/results.md", *READMES))
+    assert "### A share of the recipe's epochs\n" in page
     for name in NETWORKS:
         accuracy = f"{fmean(tops(name)):.2%} ± {stdev(tops(name)):.2%}"
-        (row,) = re.findall(rf"^\| \[{name}\]\(\.\./configs/{name}\.yaml\) \|.*", page, flags=re.M)
-        assert f"| 1 of 4 | 2 | {accuracy} |" in row
+        (row,) = rows("docs/results.md", f"[{name}](../configs/{name}.yaml)")
+        assert (row["epochs"], row["seeds"], row["views"], row["test accuracy"]) == ("1 of 4", "2", "center", accuracy)
         assert all(accuracy in readme for readme in readmes)
     plain, normalised = map(tops, NETWORKS)
     difference = 100 * fmean(b - a for a, b in zip(plain, normalised, strict=True))
@@ -100,7 +113,7 @@ def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys
     assert f"2 paired seeds); its fastest epoch takes {fastest[1] / fastest[0]:.2f} times as long" in page
     for image in re.findall(r"\]\((images/[^)]+)\)", page):
         assert (Path("docs") / image).stat().st_size > 5000
-    assert "| 测试集准确率 |" in readmes[1]
+    assert "| 准确率 |" in readmes[1]
     for readme in readmes:
         assert readme.endswith("<!-- /results -->\n\nThe rest.\n")
     assert tool("results", "docs/results", "--verify") == 0
@@ -114,8 +127,8 @@ def test_minutes_are_the_recorded_ones_of_every_seed(project, add, tool):
         path.write_text(json.dumps([machine, record | {"seconds": seconds}]))
     assert tool("results", "docs/results") == 0
     for page in ("docs/results.md", "README.md"):
-        header, _, row = re.search(r"^\| (data|network).*\n.*\n.*", Path(page).read_text(), flags=re.M)[0].splitlines()
-        assert row.split(" | ")[header.split(" | ").index("minutes of training")] == "15 (5 to 25)"
+        (row,) = rows(page, NETWORKS[0])
+        assert row["minutes"] == "15 (5 to 25)"
 
 
 def test_a_run_of_a_changed_working_tree_is_marked_in_its_row(project, add, tool):
@@ -125,9 +138,9 @@ def test_a_run_of_a_changed_working_tree_is_marked_in_its_row(project, add, tool
         machine, record = json.loads(path.read_text())
         path.write_text(json.dumps([machine | {"git": {"commit": f"1609c16{33 * 'f'}", "dirty": dirty}}, record]))
         assert tool("results", "docs/results") == 0
-        for page, label in (("docs/results.md", f"[{NETWORKS[0]}](../configs/{NETWORKS[0]}.yaml)"), *README_LABELS):
-            row = f"{label}, with uncommitted changes at 1609c16 | "
-            assert (row in Path(page).read_text()) == dirty
+        for page in ("docs/results.md", *READMES):
+            (row,) = rows(page, NETWORKS[0])
+            assert ("with uncommitted changes at 1609c16" in " ".join(row.values())) == dirty
 
 
 def test_a_number_without_a_source_is_found(project, add, tool, capsys):
@@ -155,9 +168,20 @@ def test_test_accuracies_with_several_views_stand_beside_the_others(project, add
     central, shifted = (
         json.loads(Path(f"runs/{name}-0/evaluation_test{end}.json").read_text())["top1"] for end in ("", "_shift")
     )
-    (row,) = [line for line in Path("docs/results.md").read_text().splitlines() if line.startswith(f"| [{name}](")]
-    assert re.search(rf"\| {central:.2%} \([^)]*\); {shifted:.2%} \([^)]*\) with shift at test time \|", row)
-    assert "test measured 2 times" in row
+
+    def of_views() -> list[dict[str, str]]:
+        return rows("docs/results.md", "| center |") + rows("docs/results.md", "| shift |")
+
+    found = {row["views"]: row["test accuracy"].partition(" ")[0] for row in of_views()}
+    assert found == {"center": f"{central:.2%}", "shift": f"{shifted:.2%}"}
+    assert f"{central:.2%} (" in Path("README.md").read_text()
+    assert f"; {shifted:.2%} (" in Path("README.md").read_text()
+    assert "test measured" not in Path("docs/results.md").read_text()
+    for _ in range(2):  # of the same views
+        assert tool("eval", f"runs/{name}-0", "--split", "test") == 0
+    Path(f"docs/results/{name}_seed0.json").unlink()
+    assert add(name, 0) == 0
+    assert "seeds = 1; test measured 4 times" in Path("docs/results.md").read_text()
     assert tool("results", "docs/results", "--verify") == 0
 
 
@@ -197,12 +221,12 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     assert record["seconds"] == pytest.approx(sum(seconds), abs=0.1)
     page = Path("docs/results.md").read_text()
     assert "## digits, out of fold" in page
-    (row,) = re.findall(r"^\| \[folds\]\(\.\./configs/folds\.yaml\)[ ,].*", page, flags=re.M)
+    (row,) = rows("docs/results.md", "[folds](../configs/folds.yaml)")
     loss = table["all"]["log_loss_calibrated"]
-    assert f"| {loss['mean']:.4f} ({loss['low']:.4f} to {loss['high']:.4f}) |" in row
-    assert "the epoch was selected on the same images" in row
+    assert row["calibrated log loss"] == f"{loss['mean']:.4f} ({loss['low']:.4f} to {loss['high']:.4f})"
+    assert "the epoch was selected on the same images" in row["note"]
     assert record["feature_seconds"] == 120
-    assert "| 0 + 2 |" in row
+    assert (row["epochs"], row["minutes"]) == ("1", "0 + 2")
     for readme in READMES:
         assert f"{table['all']['accuracy']['mean']:.2%} (" in Path(readme).read_text()
     assert tool("results", "docs/results", "--verify") == 0
@@ -212,10 +236,12 @@ def test_a_cross_validation_is_a_row_with_its_figures_out_of_fold(project, tool,
     assert tool("results", "docs/results", "--add", "job", "--out", out, "--config", config) == 0
     of_views = json.loads(Path("job/out_of_fold_shift.json").read_text())["all"]
     assert [one.get("tta") for one in json.loads(Path(out).read_text())] == [None, "none", "shift"]
-    (row,) = re.findall(
-        r"^\| \[folds\]\(.*\), shift at test time[ ,].*", Path("docs/results.md").read_text(), flags=re.M
-    )
-    assert f"| {of_views['log_loss']['mean']:.4f} (" in row
+    found = {
+        row["views"]: row["log loss as trained"]
+        for row in rows("docs/results.md", "| shift |") + rows("docs/results.md", "| center |")
+    }
+    assert found.keys() == {"center", "shift"}
+    assert found["shift"].startswith(f"{of_views['log_loss']['mean']:.4f} (")
     Path("job/out_of_fold.json").unlink()
     assert tool("results", "docs/results", "--add", "job", "--out", out) == 2
     assert "run `paddlecnn eval job`" in capsys.readouterr().err
@@ -330,7 +356,9 @@ def test_a_run_without_validation_images_is_a_result(project, tool, tiny, capsys
     assert tool("train", "-c", tiny, "--run", "runs/all", *options) == 0
     assert tool("results", "docs/results", "--add", "runs/all", "--out", "docs/results/all.json") == 0
     assert json.loads(Path("docs/results/all.json").read_text())[1]["val"] is None
-    assert "| not measured | none: trained on all images, last epoch taken |" in Path("docs/results.md").read_text()
+    (row,) = rows("docs/results.md", "not measured")
+    assert row["validation accuracy"] == "none: all images trained on"
+    assert row["selected epoch"] == "none: the last"
 
 
 def test_validation_images_that_selected_no_epoch_have_an_interval_and_their_views(project, tool, tiny, capsys):
@@ -339,13 +367,11 @@ def test_validation_images_that_selected_no_epoch_have_an_interval_and_their_vie
     assert tool("eval", "runs/last", "--split", "val", "--tta", "flip") == 0
     assert tool("results", "docs/results", "--add", "runs/last", "--out", "docs/results/last.json") == 0
     record = json.loads(Path("docs/results/last.json").read_text())[1]
-    plain, flip = record["val"], record["val_views"]["flip"]
-    expected = (
-        f"{plain['top1']:.2%} ({plain['low']:.2%} to {plain['high']:.2%}) of {plain['n']} images, "
-        f"loss {plain['loss']:.4f}, last epoch; "
-        f"{flip['top1']:.2%} ({flip['low']:.2%} to {flip['high']:.2%}) with flip at test time"
-    )
-    assert f"| {expected} |" in Path("docs/results.md").read_text()
+    for views, one in (("center", record["val"]), ("flip", record["val_views"]["flip"])):
+        (row,) = rows("docs/results.md", f"| {views} |")
+        expected = f"{one['top1']:.2%} ({one['low']:.2%} to {one['high']:.2%}) of {one['n']}"
+        assert (row["validation accuracy"], row["validation loss"]) == (expected, f"{one['loss']:.4f}")
+        assert row["selected epoch"] == "none: the last"
 
 
 def test_a_config_is_not_represented_by_its_best_experiment_but_by_the_longest(project, add, tool):
@@ -397,8 +423,12 @@ def test_no_score_chooses_a_row_of_the_readme(project, add, tool):
         )
     source.unlink()
     assert tool("results", "docs/results") == 0
-    rows = re.findall(r"^\| digits \| (.*?) \| .* \| (\d.*?%)", Path("README.md").read_text(), flags=re.M)
-    assert rows == [("folds0, flip at test time", "81.00%"), *((f"network{number}", "10.00%") for number in range(5))]
+    shown = [(row["config"], row["accuracy"]) for row in rows("README.md", "| digits |")]
+    assert shown[0] == (
+        "folds0",
+        "81.00% (80.00% to 82.00%) out of fold, flip at test time; log loss 0.8100 (0.8000 to 0.8200)",
+    )
+    assert [(name, text[:7]) for name, text in shown[1:]] == [(f"network{number}", "10.00% ") for number in range(4)]
 
 
 def test_published_accuracies_stand_beside_ours_in_a_figure(project, add, tool):
@@ -445,8 +475,8 @@ def test_a_figure_of_accuracies_out_of_fold_and_on_validation_images(project, to
     (image,) = re.findall(r"\]\((images/[^)]+_time.png)\)", Path("docs/results.md").read_text())
     assert (Path("docs") / image).stat().st_size > 5000
     (legend,) = drawings(Path("docs/results"))[Path("docs") / image]().legends
-    shown = [text.get_text().rpartition(", ")[2] for text in legend.get_texts()]
-    assert shown == ["1,200 out of fold", f"{record['val']['n']} for validation"]
+    shown = [text.get_text().partition(", ")[2] for text in legend.get_texts()]
+    assert shown == ["1 epochs, 1,200 out of fold", f"1 epochs, {record['val']['n']} for validation"]
 
 
 def test_a_figure_of_other_numbers_is_found(project, add, tool, capsys):
@@ -470,7 +500,7 @@ def test_a_reader_that_leaves_does_not_end_the_writing(project, add):
     command = f"{sys.executable} {ROOT / 'tools/results.py'} docs/results | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "| 测试集准确率 |" in Path("README.zh-CN.md").read_text()
+    assert "| 准确率 |" in Path("README.zh-CN.md").read_text()
 
 
 def test_figures_of_a_former_checkpoint_or_of_other_data_are_refused(project, add, tool, capsys):
