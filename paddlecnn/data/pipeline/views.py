@@ -79,11 +79,12 @@ def prediction_views(kind: str, spec: Preprocess) -> dict[View, float]:
 
     none    the central crop
     flip    and its mirror image
-    shift   the same, with half of the weight on both moved by one pixel to either corner (Jordan 2024)
+    shift   the same, with half of the weight on both moved by one pixel diagonally, up-left and down-right
+            (Jordan 2024)
     crops   four corners and the centre, each also mirrored (AlexNet, section 4.1), of an image whose side is 8/7 of
             the input's, or the preprocessing's own `resize` if that is larger
     scales  the central crop and its mirror image at 7/7, 8/7 and 9/7 of the input's side: for 224 pixels the 224, 256
-            and 288 of VGG, section 3.2 and table 4
+            and 288 of VGG, section 4.2, table 4
     """
     size, middle = spec.size, centre(spec.resize, spec.size)
     if kind == "none":
