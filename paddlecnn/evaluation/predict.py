@@ -23,6 +23,7 @@ from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import centre_crop, preprocess_image, resolve, square
 from paddlecnn.data.pipeline.views import prediction_views
+from paddlecnn.data.sources.folder import image_names
 from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
 from paddlecnn.errors import DataError, WeightsError
 from paddlecnn.evaluation.load_run import LoadedRun
@@ -165,12 +166,15 @@ def most_probable(classes: Sequence[str], probabilities: np.ndarray, topk: int) 
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The paths, each folder replaced by the images in it and below. Raises DataError for a folder without images."""
+    """The paths, each folder replaced by the images in it and below, without hidden ones.
+
+    Raises DataError for a folder without images.
+    """
     found: list[Path] = []
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            inside = [path / name for name in image_names(path)]
             if not inside:
                 raise DataError(f"{path}: a folder without images ({', '.join(sorted(SUFFIXES))})")
         found += inside
