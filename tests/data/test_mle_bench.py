@@ -129,6 +129,9 @@ def test_a_job_is_graded_by_mle_benchs_rule(tool, config, split, tmp_path, capsy
         tool(*add[:3], tmp_path / "job" / "fold-0", *add[4:], "--submission", out, "--answers", split / "test.csv") == 2
     )
     assert "job.csv: is not a submission of" in capsys.readouterr().err
+    table.assign(label=0.5).to_csv(out, index=False)
+    assert tool(*add, "--submission", out, "--answers", split / "test.csv") == 2
+    assert "job.csv: changed since it was written; write it again with `paddlecnn submit`" in capsys.readouterr().err
 
 
 def test_a_grade_is_scikit_learns_log_loss_also_at_0_and_1(tool, split, tmp_path, capsys):
