@@ -116,6 +116,8 @@ def test_a_tree_with_its_own_parts(tree):
     splits = opened("folder", root)
     assert (len(splits.train), len(splits.val), splits.test.ids) == (6, 6, ["test/x.png"])
     assert splits.test.labels is None
+    (root / "test" / ".ipynb_checkpoints").mkdir()  # no class folder
+    assert opened("folder", root).test.ids == ["test/x.png"]
     assert opened("folder", root, val_fraction=0).val.ids == splits.val.ids
     folds = [opened("folder", root, folds=3, fold=fold) for fold in range(3)]  # of the training part
     assert sorted(name for one in folds for name in one.val.ids) == sorted(splits.train.ids)

@@ -90,3 +90,5 @@ def test_folds_merge_into_out_of_fold_predictions_and_equal_ids_into_a_mean():
     assert merge([Predictions(["a"], classes, np.zeros((1, 2)))]).labels is None
     with pytest.raises(DataError, match="the runs have different classes"):
         merge([first, Predictions(["a"], ("dog", "cat"), np.zeros((1, 2)))])
+    with pytest.raises(DataError, match="b: has two labels, cat and dog; combine runs of the same data"):
+        merge([first, Predictions(["c", "b"], classes, np.zeros((2, 2)), np.array([1, 1]))])

@@ -35,10 +35,15 @@ def load(config: DataConfig) -> PublishedSplits:
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = class_folders(folder)
     if len(names) < 2:
         raise DataError(f"{folder}: {len(names)} class folder(s); expected one per class, two or more")
     return tuple(names)
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, without hidden ones such as .ipynb_checkpoints."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def labelled(root: Path, part: str, classes: tuple[str, ...]) -> FileDataset:
@@ -64,7 +69,7 @@ def test_part(root: Path, classes: tuple[str, ...]) -> FileDataset | None:
     folder = root / "test"
     if not folder.is_dir():
         return None
-    if any(path.is_dir() for path in folder.iterdir()):
+    if class_folders(folder):
         return labelled(root, "test", classes)
     ids = [f"test/{name}" for name in image_names(folder)]
     if not ids:

@@ -88,6 +88,8 @@ def read_labels(store: FileStorage) -> dict[str, int]:
             image, label = row.get("id"), row.get("label")
             if image is None or label not in CLASSES:
                 raise DataError(f"{source}, line {number}: label {label} is not one of {', '.join(CLASSES)}")
+            if image in labels:
+                raise DataError(f"{source}, line {number}: a second line for image {image}; download it again")
             labels[image] = CLASSES.index(label)
     except csv.Error as error:
         raise DataError(f"{source}: not a CSV file ({error}); download it again") from None
