@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from paddlecnn.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,17 +54,35 @@ def written_aside(target: Path) -> Iterator[Path]:
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target` to fill; on success rename it to `target`, on an error remove it.
 
-    The leftover of a killed process is cleared away first.
+    Raises DataError while another process writes `target`. The leftover of a killed process is cleared away first.
     """
-    aside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        os.replace(aside, target)
-        sync(target.parent)
-    finally:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside, lock = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "lock"))
+    with only_process(lock, f"{target}: another process is writing it; wait for it or stop it"):
         shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            yield aside
+            sync(aside)
+            os.replace(aside, target)
+            sync(target.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_process(path: Path, otherwise: str) -> Iterator[None]:
+    """Hold a lock file, which goes afterwards. Raises DataError, saying `otherwise`, if another process holds it."""
+    lock = FileLock(path, timeout=0)  # released by the system when a process dies
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(otherwise) from None
+    try:
+        yield
+    finally:
+        path.unlink()  # before the release: afterwards it could be the lock of another process
+        lock.release()
 
 
 def require_space(folder: Path, needed: int, advice: str) -> None:
