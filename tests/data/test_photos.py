@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 
 import numpy as np
@@ -128,6 +129,35 @@ def test_a_class_folder_without_images_is_named(tree):
     (tree / "bird").mkdir()
     (tree / "bird" / "readme.txt").write_text("none yet")
     with pytest.raises(DataError, match=r"tree/bird: a class folder without images"):
+        opened("folder", tree)
+
+
+def test_images_that_are_not_taken_are_counted(tree, caplog):
+    (tree / "cat" / "phone.HEIC").write_bytes(b"x")
+    (tree / "loose.jpg").write_bytes(encoded(photo(1)))
+    (tree / "readme.txt").write_text("cats and dogs")
+    assert len(open_parts(DataConfig(name="folder", root=str(tree))).train) == 24
+    assert "tree: 2 images left out, such as loose.jpg: only those in class folders are read, of .jpg" in caplog.text
+
+
+def test_a_link_to_a_folder_is_named_unless_it_is_the_class(tree, tmp_path):
+    (tree / "cat").rename(tmp_path / "cats")
+    (tree / "cat").symlink_to(tmp_path / "cats")
+    assert len(open_parts(DataConfig(name="folder", root=str(tree))).train) == 24
+    (tree / "dog" / "more").symlink_to(tmp_path / "cats")
+    with pytest.raises(DataError, match=r"dog/more: a link to a folder, which is not followed; put the folder itself"):
+        opened("folder", tree)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tree):
+    place = os.open(tree / "cat", os.O_RDONLY)
+    for _ in range(20):  # to a path longer than the system takes, which the superuser cannot list either
+        os.mkdir("d" * 250, dir_fd=place)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    with pytest.raises(DataError, match=r"cannot be listed \(File name too long\); make the folder readable"):
         opened("folder", tree)
 
 
