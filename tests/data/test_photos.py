@@ -48,6 +48,13 @@ def test_dogs_vs_cats_reads_each_form_and_writes_nothing(tmp_path, dogs_files, f
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_damaged_bundle_beside_complete_folders_is_not_opened(tmp_path, dogs_files):
+    write_form("folders", tmp_path / "data", dogs_files)
+    (tmp_path / "data" / "dogs-vs-cats-redux-kernels-edition.zip").write_bytes(b"PK half")
+    parts = open_parts(DataConfig(name="dogs_vs_cats", root=str(tmp_path / "data")))
+    assert (len(parts.train), len(parts.test)) == (24, 5)
+
+
 def test_missing_photos_say_how_to_get_them(tmp_path):
     with pytest.raises(DataError, match=r"python tools/download.py dogs_vs_cats --dest"):
         opened("dogs_vs_cats", tmp_path)
