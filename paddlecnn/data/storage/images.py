@@ -28,7 +28,10 @@ FORMAT_OF = {
 }
 SUFFIXES = tuple(FORMAT_OF)
 # Of images that are not read: other names for these formats, what cameras and phones write, what programs draw.
-OTHER_SUFFIXES = tuple(".jfif .jpe .jp2 .jxl .heic .heif .avif .dng .cr2 .cr3 .nef .arw .tga .psd .svg .pnm .pbm".split())
+OTHER_SUFFIXES = (
+    ".jfif", ".jpe", ".jp2", ".jxl", ".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw",
+    ".tga", ".psd", ".svg", ".pnm", ".pbm",
+)  # fmt: skip
 FORMATS = tuple(dict.fromkeys(FORMAT_OF.values()))
 MAX_SIDE = 1 << 15  # pixels
 MAX_PIXELS = 1 << 26  # 64 megapixels: 192 MiB as RGB
