@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from paddlecnn.errors import DataError
+from paddlecnn.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,6 +93,22 @@ def require_space(folder: Path, needed: int, advice: str) -> None:
         raise DataError(
             f"{folder}: {needed / 2**20:,.0f} MiB needed and {free / 2**20:,.0f} MiB free; free some space or {advice}"
         )
+
+
+def require_writable(path: Path, option: str) -> None:
+    """Make the folder of the file that an option names. Raises UserError if the file cannot be written there.
+
+    For use before hours of work, not after them.
+    """
+    if path.is_dir():
+        raise UserError(f"{option} {path}: is a folder; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"{option} {path}: cannot be written there ({error.strerror}); choose a folder that you may write to"
+        ) from None
 
 
 def open_regular(path: Path, limit: int | None = None) -> BinaryIO:
