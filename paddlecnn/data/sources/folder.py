@@ -105,6 +105,6 @@ def is_image(name: str) -> bool:
 def report_left_out(folder: Path, names: Sequence[str]) -> None:
     if names:
         logger.warning(
-            "%s: %d images left out, such as %s: only those in class folders are read, of %s",
-            *(folder, len(names), names[0], ", ".join(SUFFIXES)),
+            "%s: left out, as they lie beside the class folders or have another suffix than %s: %d, such as %s",
+            *(folder, ", ".join(SUFFIXES), len(names), names[0]),
         )
