@@ -44,7 +44,7 @@ class ConfigDir:
         cls.check_new(path)
         try:
             with folder_written_aside(path) as aside:
-                (aside / cls.CONFIG).write_text(to_yaml(config), encoding="utf-8")
+                write_text(aside / cls.CONFIG, to_yaml(config))
                 identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
                 write_json(aside / "environment.json", identity | environment)
                 for name in cls.FOLDERS:
