@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paddlecnn.arguments import positive
 from paddlecnn.cli.common import add_device_argument, config_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
@@ -45,13 +46,6 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--profile", type=positive, metavar="N", help="measure the time of N steps, phase by phase")
     result.add_argument("--dry-run", action="store_true", help="report what would be trained, and stop")
     return result
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
-    return number
 
 
 def main(argv: list[str] | None = None) -> int:

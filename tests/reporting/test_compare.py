@@ -284,3 +284,12 @@ def test_runs_of_different_data_are_refused(tool, folders, tmp_path, capsys):
     assert tool("train", "-c", tmp_path / "other.yaml", "--run", tmp_path / "run") == 0
     assert tool("compare", folders[0], tmp_path / "run") == 2
     assert "its data are folder with 2 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json", "--html"])
+def test_the_files_are_checked_before_anything_is_read(tool, tmp_path, capsys, option):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "x"
+    assert tool("compare", tmp_path / "first", tmp_path / "second", option, target) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{option} {target}: cannot be written there (")

@@ -96,6 +96,7 @@ def prediction_views(kind: str, spec: Preprocess) -> dict[View, float]:
         views = [centre(round(size * sevenths / 7), size) for sevenths in (7, 8, 9)]
     else:
         views = [middle]
+    views = list(dict.fromkeys(views))  # with a pixel of room the centre is also a corner: it counts once
     weights = dict.fromkeys(both_ways(views), 0.5 / len(views))
     if kind == "shift":
         moved = [replace(middle, top=middle.top + 1 - by, left=middle.left + 1 - by, pad=1) for by in (-1, 1)]
