@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -13,6 +12,7 @@ import pandas as pd
 
 from paddlecnn.data.storage.file_storage import ZipStorage
 from paddlecnn.errors import SubmissionError
+from paddlecnn.files import require_writable
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Ledger
 
@@ -109,7 +109,7 @@ def check_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise SubmissionError if the CSV cannot be written, or would replace a file that may be the only copy.
+    """Raise UserError if the CSV cannot be written, or would replace a file that may be the only copy.
 
     Checked before hours of prediction, not after.
     """
@@ -117,13 +117,7 @@ def check_writable(path: Path) -> None:
         raise SubmissionError(f"--out {path}: must be the name of a file that ends in .csv")
     if path.with_suffix("").is_file():
         raise SubmissionError(f"--out {path}: {path.with_suffix('')} is a file; the figures need a folder of that name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise SubmissionError(
-            f"--out {path}: cannot be written there ({error.strerror}); choose a folder that you may write to"
-        ) from None
+    require_writable(path, "--out")
     if path.exists():
         check_replaceable(path)
 

@@ -107,9 +107,9 @@ def test_what_was_written_is_read_back_to_the_last_digit(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_predicted(tmp_path):
     check_writable(tmp_path / "new" / "x.csv")
     (tmp_path / "file").touch()
-    with pytest.raises(SubmissionError, match=r"cannot be written there \((File exists|Not a directory)\)"):
+    with pytest.raises(UserError, match=r"cannot be written there \((File exists|Not a directory)\)"):
         check_writable(tmp_path / "file" / "x.csv")
-    with pytest.raises(SubmissionError, match="cannot be written there"):
+    with pytest.raises(UserError, match="cannot be written there"):
         check_writable(Path("/proc/x.csv"))
     with pytest.raises(SubmissionError, match=r"must be the name of a file that ends in \.csv"):
         check_writable(tmp_path)
