@@ -12,7 +12,7 @@ import pytest
 
 from helpers.images import zipped
 from paddlecnn.config import DataConfig
-from paddlecnn.errors import DataError, SubmissionError
+from paddlecnn.errors import DataError, SubmissionError, UserError
 from paddlecnn.files import file_digest, write_csv
 from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_named, competition_of
 from paddlecnn.kaggle.ledger import Entry, Ledger
