@@ -215,8 +215,8 @@ def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) 
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """The batch in at most `parts` pieces, none of them empty."""
-    if parts == 1:
+    """The batch in at most `parts` pieces; a process without a share of a short batch has one that is empty."""
+    if parts == 1 or not len(batch.indices):
         return [batch]
     assert batch.labels is not None  # training images have labels
     size = math.ceil(len(batch.indices) / parts)

@@ -84,6 +84,19 @@ def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
     assert [row[:3] for row in metrics_without_clock(run)] == [row[:3] for row in metrics_without_clock(single)]
 
 
+@pytest.mark.parametrize("engine", ["auto", "paddle"], indirect=True)
+def test_a_last_batch_smaller_than_the_number_of_processes_counts(engine, tool, tiny, tmp_path):
+    """65 images in batches of 32: of the last batch's single image one process gets nothing."""
+    short = [*STEPS, "-o", "data.limit=65", "-o", "data.val_fraction=0", "-o", "train.accumulate=2"]
+    runs = [tmp_path / "one", tmp_path / "two"]
+    assert tool("train", "-c", tiny, "--run", runs[0], *short) == 0
+    job = launch(tmp_path / "log", "-c", tiny, "--run", runs[1], *short)
+    output = wait(job, tmp_path / "log")
+    assert job.returncode == 0, output
+    assert len(losses(runs[0])) == 9
+    np.testing.assert_allclose(losses(runs[1]), losses(runs[0]), rtol=0, atol=1e-5)
+
+
 def test_new_layers_have_the_same_scale_in_two_processes_as_in_one(tool, tmp_path):
     convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
     config, runs = tmp_path / "new.yaml", [tmp_path / "one", tmp_path / "two"]
