@@ -18,7 +18,10 @@ def average_epoch(state: TrainState, train: Loader) -> None:
     forward pass over the training images.
     """
     progress, config = state.progress, state.config.train
-    if config.swa is None or progress.epoch + 1 <= config.swa * config.epochs:
+    if config.swa is None:
+        return
+    if progress.epoch + 1 <= config.swa * config.epochs:
+        state.average, progress.averaged = None, 0  # of a shorter run that was extended: its epochs do not count here
         return
     if state.average is None:
         state.average = copy_of(state.model)
