@@ -52,7 +52,7 @@ class ConfigDir:
                 f"{path}: the run folder cannot be created ({error.strerror}); choose another one with --run"
             ) from None
         try:
-            (aside / cls.CONFIG).write_text(to_yaml(config), encoding="utf-8")
+            write_text(aside / cls.CONFIG, to_yaml(config))
             identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
             write_json(aside / "environment.json", identity | environment)
             for name in cls.FOLDERS:
@@ -61,6 +61,7 @@ class ConfigDir:
                 os.rename(write_aside(aside, initial), aside / "initial")
             sync(aside)
             os.rename(aside, path)
+            sync(path.parent)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             cls.check_new(path)  # another process may have created it since
