@@ -15,6 +15,7 @@ import paddle.nn.functional as F
 from paddlecnn import distributed
 from paddlecnn.config import Config
 from paddlecnn.data.pipeline.loader import Batch
+from paddlecnn.onednn import Engine
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, set_weights
 from paddlecnn.runs.state import LogPosition, Progress, RunIdentity, RunState
@@ -58,10 +59,12 @@ class TrainState:
         steps_per_epoch: int,
         checkpoint: Checkpoint | None = None,
         trained: paddle.nn.Layer | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """A new state, or the one that `checkpoint` saved. Raises CheckpointError if its weights do not fit the model.
 
         trained: the layers of the model that a batch runs through, if they are not all
+        engine: what runs the layers; without one Paddle in float32
         """
         self.model = model
         self.layers = trained or model
@@ -71,9 +74,8 @@ class TrainState:
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
         self.parallel_model = distributed.wrap(self.layers)
         self.trained = [parameter for _, parameter in trained_parameters(model, config.optim)]
-        on_gpu = paddle.get_device().startswith("gpu")
-        self.autocast_type = config.train.precision if on_gpu and config.train.precision != "float32" else None
-        self.scaler = paddle.amp.GradScaler() if self.autocast_type == "float16" else None
+        self.engine = engine or Engine()
+        self.scaler = paddle.amp.GradScaler() if self.engine.precision == "float16" else None
         self.average = copy_of(model) if config.train.ema else None
         self.profiler = StepProfiler()
         if checkpoint:
@@ -90,7 +92,7 @@ class TrainState:
             # Each process and each part has dropout masks of its own.
             paddle.seed(random_seed(self.config.seed, "dropout", self.progress.step, index, distributed.rank()))
             with self.gradients_kept_local(is_last=index == len(parts) - 1):
-                with self.profiler("forward"), self.autocast():
+                with self.profiler("forward"), self.engine.autocast():
                     logits = self.parallel_model(part.images)
                     loss = summed_cross_entropy(logits, part, self.config.train.label_smoothing)
                 with self.profiler("backward"):
@@ -123,10 +125,6 @@ class TrainState:
         if self.average is not None and self.config.train.ema:
             self.move_average(self.average, self.config.train.ema)
         return norm
-
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Mixed precision on a GPU, if the config asks for it."""
-        return paddle.amp.auto_cast(dtype=self.autocast_type) if self.autocast_type else contextlib.nullcontext()
 
     def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients are exchanged between processes once per step: with the last part."""

@@ -173,7 +173,7 @@ def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None, run: Ru
             write_json(run.environment, known | {"feature_seconds": round(seconds, 1)})
     if checkpoint is None and setup.fresh:
         scale_fresh_layers(setup)
-    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)
+    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained, setup.engine)
     state.progress.finished = False
     return state
 
