@@ -30,6 +30,7 @@ from paddlecnn.training.optim import (
     trained_parameters,
 )
 from paddlecnn.training.profile import StepProfiler
+from paddlecnn.training.statistics import share_statistics
 
 RAW = "raw/"  # in optimizer.safetensors: the weights being trained, if model.safetensors holds their average
 
@@ -101,6 +102,7 @@ class TrainState:
                     (self.scaler.scale(scaled) if self.scaler else scaled).backward()
             sums.add(loss, (logits.argmax(axis=1) == part.labels).sum())
         with self.profiler("optimizer"):
+            share_statistics(self.layers)
             norm = self.update(want_norm)
         self.progress.step += 1
         self.progress.step_in_epoch += 1
