@@ -15,6 +15,7 @@ import paddle.nn.functional as F
 from paddlecnn import distributed
 from paddlecnn.config import Config
 from paddlecnn.data.pipeline.loader import Batch
+from paddlecnn.models.freezing import is_frozen
 from paddlecnn.onednn import Engine
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, set_weights
@@ -137,11 +138,13 @@ class TrainState:
     def move_average(self, average: dict[str, paddle.Tensor], decay: float) -> None:
         """average = decay * average + (1 - decay) * weights; running statistics of batch norm are copied."""
         trained = {parameter.name for parameter in self.trained}
+        layers = self.model.sublayers(include_self=True)
+        frozen = {p.name for layer in layers if is_frozen(layer) for p in layer.parameters(include_sublayers=False)}
         with paddle.no_grad():
             for name, value in self.model.state_dict().items():
                 if value.name in trained:
                     move_average(average[name], value, decay)
-                else:
+                elif value.name not in frozen:
                     average[name] = value.detach().clone()
 
     @contextlib.contextmanager
