@@ -115,6 +115,7 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
         if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
             text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
             logger.info(text, run.path, saved.epoch)
+            complete(run, saved)  # what a kill after the last checkpoint left undone
             return finished(run, saved)
         state = prepared(setup, checkpoint, run)
         if extend and distributed.rank() == 0:
@@ -127,8 +128,8 @@ def setup_to_resume(config: Config, run: RunDir, checkpoint: Checkpoint | None, 
     saved = checkpoint.state if checkpoint else None
     # auto is the run's own engine, unless the user extends it to another one.
     own = saved and config.train.engine == "auto" and "train.engine" not in extend
-    engine, module = saved.engine if saved and own else None, saved.module if saved else None
-    setup = build_training(config, engine, checkpoint or run.load_initial(), module)
+    module = saved.module if saved else None
+    setup = build_training(config, saved.engine if saved and own else None, checkpoint or run.load_initial(), module)
     if saved:
         check_same_setup(run, saved, setup, extend)
     return setup
@@ -192,10 +193,18 @@ def train_to_the_end(
         state.profiler = StepProfiler(profile, run.path / "profile")
         fit(state, setup.train, setup.val, metric_logger, checkpointer)
     if distributed.rank() == 0:
-        run.drop_initial()
-        cost = {"training_seconds": round(state.progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
-        write_json(run.environment, run.read_environment() | cost)
+        write_json(run.environment, run.read_environment() | {"peak_memory_mib": peak_memory_mib(device)})
+    complete(run, state.progress)
     return finished(run, state.progress)
+
+
+def complete(run: RunDir, progress: Progress) -> None:
+    """Leave a finished run without the weights that it started from, and with the seconds of its training on record."""
+    if distributed.rank() == 0:
+        run.drop_initial()
+        known, seconds = run.read_environment(), round(progress.seconds, 1)
+        if known.get("training_seconds") != seconds:
+            write_json(run.environment, known | {"training_seconds": seconds})
 
 
 def finished(run: RunDir, progress: Progress) -> FinishedRun:
