@@ -19,7 +19,7 @@ from paddlecnn.files import write_json
 from paddlecnn.runs.checkpoint import Checkpoint, latest_valid
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir, seeds_in
-from paddlecnn.runs.state import BestEpoch, LogPosition, Progress
+from paddlecnn.runs.state import BestEpoch, LogPosition, ModuleIdentity, Progress
 from paddlecnn.training.checkpointer import (
     Checkpointer,
     TrainingStopped,
@@ -128,11 +128,17 @@ def setup_to_resume(config: Config, run: RunDir, checkpoint: Checkpoint | None, 
     saved = checkpoint.state if checkpoint else None
     # auto is the run's own engine, unless the user extends it to another one.
     own = saved and config.train.engine == "auto" and "train.engine" not in extend
-    module = saved.module if saved else None
+    module = saved.module if saved else recorded_module(run)
     setup = build_training(config, saved.engine if saved and own else None, checkpoint or run.load_initial(), module)
     if saved:
         check_same_setup(run, saved, setup, extend)
     return setup
+
+
+def recorded_module(run: RunDir) -> ModuleIdentity | None:
+    """The user's module that a run began with; None without one, and for runs before 0.2."""
+    record = run.read_environment().get("module")
+    return ModuleIdentity.model_validate(record) if record else None
 
 
 def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
@@ -143,6 +149,7 @@ def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
 def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None) -> RunDir:
     """The new run's folder, with what it starts from on record."""
     environment = describe_environment(setup.config, device, setup.engine.describe())
+    environment["module"] = setup.module.model_dump() if setup.module else None
     if source:
         others = trained_on_others(source.checkpoint.state.data, setup.identity.data)
         environment["init_from"] = {**source.record, "trained_on_other_images": others}

@@ -96,6 +96,19 @@ def test_a_changed_module_is_refused_and_not_run(tool, work, capsys):
     assert "epochs: 1" in Path("run/config.yaml").read_text()
 
 
+def test_a_changed_module_is_refused_before_the_first_checkpoint_too(tool, work, capsys):
+    assert tool("train", "-c", "own.yaml", "--run", "run") == 0
+    for checkpoint in Path("run/checkpoints").iterdir():  # as if it had been killed before its first one
+        shutil.rmtree(checkpoint)
+    before, original = imports(work), Path("my_nets.py").read_text()
+    Path("my_nets.py").write_text(original + "\n# changed\n")
+    assert tool("train", "-c", "own.yaml", "--run", "run", "--resume") == 2
+    assert "my_nets.py: not the module that the run was trained with" in capsys.readouterr().err
+    assert imports(work) == before
+    Path("my_nets.py").write_text(original)
+    assert tool("train", "-c", "own.yaml", "--run", "run", "--resume") == 0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
