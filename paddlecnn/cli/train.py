@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,16 +103,22 @@ def train(args: argparse.Namespace, config: Config, path: Path, sources: list[Ru
         from paddlecnn.evaluation.out_of_fold import as_text
         from paddlecnn.training.folds import train_folds
 
-        table = train_folds(config, path, init_from=sources, **options)
+        again = ["--resume", str(path), *as_options("--extend", args.extend)]
+        table = train_folds(config, path, init_from=sources, again=shlex.join(again), **options)
         return FoldJob(path).runs, f"{path}\n{as_text(table)}"
     source = sources[0] if sources else None
     if args.seeds is not None:
-        keys = [("-o", text) for text in args.override] + [("--extend", text) for text in args.extend]
-        again = ["-c", args.config, *chain(*keys), "--seeds", str(args.seeds), "--resume", str(path)]
+        keys = [*as_options("-o", args.override), *as_options("--extend", args.extend)]
+        again = ["-c", args.config, *keys, "--seeds", str(args.seeds), "--resume", str(path)]
         finished, scores = train_seeds(config, path, args.seeds, init_from=source, again=shlex.join(again), **options)
         return [one.run for one in finished], f"{path}\n{seeds_as_text(finished, scores)}"
     one = train_run(config, path, init_from=source, **options)
     return [one.run], f"{path}\nbest epoch {one.best.epoch}: val {one.best}"
+
+
+def as_options(name: str, values: list[str]) -> list[str]:
+    """An option that is given once for each value, as words."""
+    return [word for value in values for word in (name, value)]
 
 
 def write_reports(runs: list[RunDir], path: Path, module: str | None, device: str) -> None:

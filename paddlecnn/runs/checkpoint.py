@@ -51,6 +51,7 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 1, best: bool = False) -> None:
     """Write a checkpoint as `folder`/last, and as `folder`/best too if it is the best so far.
 
+    The two share no file: where one is damaged later, the other is whole.
     The `keep` - 1 checkpoints before it are kept as step-00000123. An error while writing (a full disk) leaves
     everything in place. Returns when all files are on disk.
     """
@@ -237,9 +238,7 @@ def latest_valid(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str
 
 
 def newest_first(folder: Path) -> Iterator[Path]:
-    """Checkpoint folders to resume from, the newest first: last, then the earlier ones, then the best."""
+    """Checkpoint folders to resume from, the newest first: last, then the earlier ones and the best by their steps."""
     if (folder / "last").exists():
         yield folder / "last"
-    yield from sorted(folder.glob("step-*"), key=step_of, reverse=True)
-    if (folder / "best").exists():
-        yield folder / "best"
+    yield from sorted([*folder.glob("step-*"), *folder.glob("best")], key=step_of, reverse=True)

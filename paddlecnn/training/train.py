@@ -19,7 +19,7 @@ from paddlecnn.files import write_json
 from paddlecnn.runs.checkpoint import Checkpoint, latest_valid
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir, seeds_in
-from paddlecnn.runs.state import BestEpoch, LogPosition, Progress
+from paddlecnn.runs.state import BestEpoch, LogPosition, ModuleIdentity, Progress
 from paddlecnn.training.checkpointer import (
     Checkpointer,
     TrainingStopped,
@@ -115,6 +115,7 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
         if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
             text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
             logger.info(text, run.path, saved.epoch)
+            complete(run, saved)  # what a kill after the last checkpoint left undone
             return finished(run, saved)
         state = prepared(setup, checkpoint, run)
         if extend and distributed.rank() == 0:
@@ -127,11 +128,17 @@ def setup_to_resume(config: Config, run: RunDir, checkpoint: Checkpoint | None, 
     saved = checkpoint.state if checkpoint else None
     # auto is the run's own engine, unless the user extends it to another one.
     own = saved and config.train.engine == "auto" and "train.engine" not in extend
-    engine, module = saved.engine if saved and own else None, saved.module if saved else None
-    setup = build_training(config, engine, checkpoint or run.load_initial(), module)
+    module = saved.module if saved else recorded_module(run)
+    setup = build_training(config, saved.engine if saved and own else None, checkpoint or run.load_initial(), module)
     if saved:
         check_same_setup(run, saved, setup, extend)
     return setup
+
+
+def recorded_module(run: RunDir) -> ModuleIdentity | None:
+    """The user's module that a run began with; None without one, and for runs before 0.2."""
+    record = run.read_environment().get("module")
+    return ModuleIdentity.model_validate(record) if record else None
 
 
 def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
@@ -142,6 +149,7 @@ def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
 def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None) -> RunDir:
     """The new run's folder, with what it starts from on record."""
     environment = describe_environment(setup.config, device, setup.engine.describe())
+    environment["module"] = setup.module.model_dump() if setup.module else None
     if source:
         environment["init_from"] = record_for(source, setup.identity.data)
         if environment["init_from"]["trained_on_other_images"]:
@@ -172,7 +180,7 @@ def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None, run: Ru
             write_json(run.environment, known | {"feature_seconds": round(seconds, 1)})
     if checkpoint is None and setup.fresh:
         scale_fresh_layers(setup)
-    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)
+    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained, setup.engine)
     state.progress.finished = False
     return state
 
@@ -191,10 +199,18 @@ def train_to_the_end(
         state.profiler = StepProfiler(profile, run.path / "profile")
         fit(state, setup.train, setup.val, metric_logger, checkpointer)
     if distributed.rank() == 0:
-        run.drop_initial()
-        cost = {"training_seconds": round(state.progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
-        write_json(run.environment, run.read_environment() | cost)
+        write_json(run.environment, run.read_environment() | {"peak_memory_mib": peak_memory_mib(device)})
+    complete(run, state.progress)
     return finished(run, state.progress)
+
+
+def complete(run: RunDir, progress: Progress) -> None:
+    """Leave a finished run without the weights that it started from, and with the seconds of its training on record."""
+    if distributed.rank() == 0:
+        run.drop_initial()
+        known, seconds = run.read_environment(), round(progress.seconds, 1)
+        if known.get("training_seconds") != seconds:
+            write_json(run.environment, known | {"training_seconds": seconds})
 
 
 def finished(run: RunDir, progress: Progress) -> FinishedRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def test_of_two_creations_at_once_the_later_one_is_refused(tmp_path):
         "run",
         "run/checkpoints",
     ]
+
+
+def test_a_new_run_is_on_disk_when_training_begins(tiny, tmp_path, monkeypatch):
+    flushed, sync = set(), os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    run = RunDir.create(tmp_path / "run", load_config(tiny), {})
+    for path in (run.path / "config.yaml", run.environment, run.path, run.path.parent):
+        assert path.stat().st_ino in flushed, path
 
 
 def test_an_extended_run_is_not_begun_anew(tool, tiny, tmp_path, monkeypatch, capsys):

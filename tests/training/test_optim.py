@@ -181,6 +181,26 @@ def test_frozen_convolutions_do_not_move():
         np.testing.assert_array_equal(old, new.numpy())
 
 
+def test_an_average_copies_what_changes_without_gradient_and_no_frozen_weights():
+    model = create_model("vgg11_bn_cifar", hidden=[])
+    freeze(model, "pool4")
+    config = Config(data={"name": "digits"}, model={"name": "vgg11_bn_cifar"}, train={"epochs": 1, "ema": 0.9})
+    state = TrainState(model, config, steps_per_epoch=2)
+    before = dict(state.average)
+    model.train()
+    state.step(Batch(paddle.randn([4, 3, 32, 32]), paddle.arange(4), np.arange(4)), 4, StepSums())
+    now = model.state_dict()
+    kept = [name for name in now if name.startswith("features.conv1_1.") or name.startswith("features.norm4_2.")]
+    assert len(kept) == 6
+    for name in kept:
+        assert state.average[name] is before[name], name
+    followed = [name for name in now if name.startswith("features.norm5") and name.endswith(("_mean", "_variance"))]
+    assert len(followed) == 4
+    for name in followed:
+        np.testing.assert_array_equal(state.average[name].numpy(), now[name].numpy())
+        assert (now[name].numpy() != before[name].numpy()).any()
+
+
 @pytest.mark.parametrize("clip", [0.5, 1e6])
 def test_clipping_scales_all_gradients_to_the_norm_and_only_when_it_is_exceeded(clip):
     model = create_model("lenet5")

@@ -102,6 +102,17 @@ def test_resuming_a_finished_run_says_so_and_succeeds(tool, tiny, whole, capsys)
     assert weights_sha(whole) == before
 
 
+def test_resuming_a_run_that_was_killed_after_its_last_checkpoint_completes_it(tool, whole):
+    path = whole / "environment.json"
+    expected = json.loads(path.read_text())
+    shutil.copytree(whole / "checkpoints/best", whole / "initial")
+    for recorded in (None, 0.01):  # the latter of a run that was extended
+        path.write_text(json.dumps({**expected, "training_seconds": recorded}))
+        assert tool("train", "--resume", whole) == 0
+        assert json.loads(path.read_text()) == expected
+        assert not (whole / "initial").exists()
+
+
 def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
     before = (whole / "config.yaml").read_bytes()
     assert tool("train", "-c", tiny, "--run", whole, "--resume", "-o", "optim.lr=0.5", "-o", "train.epochs=9") == 2
