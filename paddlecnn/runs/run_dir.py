@@ -183,6 +183,17 @@ def seeds_in(folder: Path) -> list[Path]:
     return sorted((path for path, name in found.items() if name), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
+def count_seeds(folder: Path) -> int:
+    """The number of seeds of the training that began the runs in a folder. Raises RunError if it is not on record."""
+    planned = RunDir(seeds_in(folder)[-1]).read_environment().get("seeds")
+    if not isinstance(planned, list):
+        raise RunError(
+            f"{folder}: contains several seeds, and their number is not on record; continue them with "
+            f"`paddlecnn train -c CONFIG --seeds N --resume {folder}`"
+        )
+    return len(planned)
+
+
 def run_family(config_path: str | Path, root: str | Path) -> Path:
     """The folder for the runs of a config, named after its place under configs/."""
     return Path(root) / below_configs(Path(config_path)).with_suffix("")
