@@ -106,6 +106,24 @@ def test_the_sum_of_the_first_use_is_compared_afterwards(published, tmp_path):
         load_weights(network, "bvlc_alexnet", folder=tmp_path / "cache")
 
 
+def test_another_file_from_disk_is_named_and_is_not_to_be_removed(published, content, tool, tmp_path, capsys):
+    """The user's own good file: bvlc_alexnet.npy in place of frossard_vgg16's .npz, first into an empty folder."""
+    other, cache = tmp_path / "bvlc_alexnet.npy", tmp_path / "cache"
+    other.write_bytes(content[1])
+    install = ("download", "weights", "frossard_vgg16", "--dest", cache, "--from", other)
+    assert tool(*install) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{other}: is not vgg16_weights.npz of frossard_vgg16 (")
+    assert error.endswith("; choose vgg16_weights.npz of www.cs.toronto.edu/~frossard/post/vgg16\n")
+    assert list(cache.iterdir()) == []
+    np.savez(cache / "vgg16_weights.npz", conv1_1_W=np.ones((3, 3, 3, 64), np.float32))
+    assert tool("download", "weights", "frossard_vgg16", "--dest", cache) == 0
+    assert tool(*install) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{other}: {len(content[1]):,} bytes")
+    assert "remove" not in error
+
+
 def test_without_a_network_the_file_can_come_from_disk(published, content, tool, tmp_path, capsys):
     nowhere = replace(published, url="http://127.0.0.1:9/bvlc_alexnet.npy")
     with pytest.raises(ServiceError, match="no connection"):
