@@ -188,5 +188,5 @@ def report_excluded(excluded: list[tuple[str, str]]) -> None:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
         logger.warning(
             f"{len(excluded):,} training images cannot be read and are left out ({names}); the run's excluded.csv "
-            "lists them with the reasons"
+            "lists them with the reasons, and `paddlecnn check-data` those of all parts"
         )

@@ -102,7 +102,9 @@ def test_the_sum_of_the_first_use_is_compared_afterwards(published, tmp_path):
         install_weights(published, tmp_path / "cache", other)
     file.write_bytes(other.read_bytes())
     network = create_model(NETWORK, input_size=reference.NETWORKS[NETWORK][1], hidden=list(reference.HIDDEN))
-    with pytest.raises(WeightsError, match=r"does not match its SHA-256 .*download\.py weights bvlc_alexnet --dest"):
+    with pytest.raises(
+        WeightsError, match=r"does not match its SHA-256 .*paddlecnn download weights bvlc_alexnet --dest"
+    ):
         load_weights(network, "bvlc_alexnet", folder=tmp_path / "cache")
 
 
@@ -199,17 +201,17 @@ train: {epochs: 1}
 @pytest.mark.parametrize(
     ("setting", "command"),
     [
-        (["model.weights=torchvision_vgg16"], "download.py weights torchvision_vgg16"),
-        (["model.weights=paddle"], "download.py weights paddle_vgg16"),
-        (["model.weights=files/vgg16-397923af.pth"], "download.py weights torchvision_vgg16` installs it"),
-        (["model.weights=machrisaa_vgg16"], "download.py weights machrisaa_vgg16 --from FILE (FILE: vgg16.npy"),
+        (["model.weights=torchvision_vgg16"], "download weights torchvision_vgg16"),
+        (["model.weights=paddle"], "download weights paddle_vgg16"),
+        (["model.weights=files/vgg16-397923af.pth"], "download weights torchvision_vgg16` installs it"),
+        (["model.weights=machrisaa_vgg16"], "download weights machrisaa_vgg16 --from FILE (FILE: vgg16.npy"),
         (
             ["model.weights=torchvision_vgg16", "model.weights_dir=here"],
-            "download.py weights torchvision_vgg16 --dest here",
+            "download weights torchvision_vgg16 --dest here",
         ),
         (
             ["model.weights=torchvison_vgg16"],
-            "download.py weights NAME` installs a published one; did you mean torchvision_vgg16?",
+            "download weights NAME` installs a published one; did you mean torchvision_vgg16?",
         ),
     ],
 )
@@ -220,7 +222,7 @@ def test_a_missing_file_names_the_command_that_installs_it(tool, tmp_path, monke
     options = [word for one in setting for word in ("-o", one)]
     assert tool("train", "-c", config, *options, "--run", tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert f"python tools/{command}" in error
+    assert f"paddlecnn {command}" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
