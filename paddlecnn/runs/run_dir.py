@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from paddlecnn.errors import CheckpointError, RunError
-from paddlecnn.runs.checkpoint import Checkpoint, Loaded, load_checkpoint, load_named, load_state
+from paddlecnn.runs.checkpoint import NAMED, Checkpoint, Loaded, load_checkpoint, load_named, load_state
 from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.state import RunState
 
@@ -45,7 +45,7 @@ class RunDir(ConfigDir):
         if seeds := seeds_in(self.path):
             raise RunError(f"{self.path}: contains several seeds; name one of them, as {seeds[0]}")
         if not (self.path / "config.yaml").is_file():
-            raise RunError(f"{self.path}: not a run folder (it has no config.yaml)")
+            raise RunError(f"{self.path}: not a run folder (it has no config.yaml); {run_to_name(self.path)}")
 
     @property
     def id(self) -> str | None:
@@ -82,7 +82,14 @@ class RunDir(ConfigDir):
 
     def read_checkpoint(self, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path]:
         """The result of `load` for the checkpoint best or last, and its place. Raises RunError if there is none."""
-        found = load_named(self.checkpoints, name, load)
+        try:
+            found = load_named(self.checkpoints, name, load)
+        except CheckpointError as error:
+            if name not in NAMED:
+                raise
+            others = [other for other in NAMED if other != name and (self.checkpoints / other).is_dir()]
+            instead = "".join(f", or take checkpoint {other} of the run in its place" for other in others)
+            raise CheckpointError(f"{error}; restore the files from a copy of the run{instead}") from None
         if found is None:
             text = f"; `paddlecnn eval {self.path} --checkpoint last` measures the unfinished one"
             other = text if (self.checkpoints / "last").is_dir() else ""
@@ -181,6 +188,17 @@ def seeds_in(folder: Path) -> list[Path]:
         return []
     found = {path.parent: SEED.fullmatch(path.parent.name) for path in folder.glob("seed-*/config.yaml")}
     return sorted((path for path, name in found.items() if name), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def run_to_name(folder: Path) -> str:
+    """What to name in place of a folder that is no run: the newest run in it, if there is one.
+
+    As deep as runs/ is filled by default: data set, config, time. A home folder is not searched to its end.
+    """
+    inside = [config for below in ("*/", "*/*/", "*/*/*/") for config in begun_in(folder, below)]
+    if not inside:
+        return "name the folder of a run, a config (its newest run), or latest"
+    return f"name one of the runs in it; the newest is {newest(inside, '')}"
 
 
 def count_seeds(folder: Path) -> int:

@@ -76,7 +76,9 @@ def test_only_the_best_epoch_was_selected(tool, run, capsys):
 
 def test_a_folder_that_is_no_run_is_named(tool, tmp_path, capsys):
     assert tool("eval", tmp_path) == 2
-    assert capsys.readouterr().err == f"{tmp_path}: not a run folder (it has no config.yaml)\n"
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path}: not a run folder (it has no config.yaml); name the folder of a run, a config")
+    assert error.count("\n") == 1
 
 
 def test_a_wrong_name_of_a_checkpoint_is_an_error(run):
