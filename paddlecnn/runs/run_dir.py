@@ -118,7 +118,8 @@ class RunDir(ConfigDir):
 
         selected: whether the scores are those of the best epoch
         """
-        if selected and self.config.data.validates and self.config.train.monitor != "last":
+        train = self.config.train
+        if selected and self.config.data.validates and train.monitor != "last" and train.epochs > 1:
             yield EPOCH_NOTE
         source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
         yield from source.get("reservations", ())

@@ -211,7 +211,7 @@ def train_to_the_end(
     """Train from the current state. position: the end of metrics.csv at the checkpoint of a resumed run"""
     setup.engine.report()
     if runtime.denormals_are_zero():
-        logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
+        logger.debug("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
     checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
     metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
     with contextlib.closing(metric_logger), stop_on_signals() as checkpointer.stop, out_of_memory_explained(setup):
