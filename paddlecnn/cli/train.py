@@ -19,7 +19,7 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError, UserError
 from paddlecnn.runs.fold_job import FoldJob, find_sources, is_job
-from paddlecnn.runs.run_dir import JOB, RunDir, find_path, new_run_path
+from paddlecnn.runs.run_dir import JOB, RunDir, count_seeds, find_path, new_run_path, seeds_in
 from paddlecnn.runtime import choose_device, load_paddle
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn import distributed
 
     args.all_folds = args.all_folds or is_job(path)
+    if args.resume and args.seeds is None and seeds_in(path):
+        args.seeds = count_seeds(path)
     if args.all_folds and args.seeds is not None:
         raise ConfigError(f"--seeds {args.seeds}: a cross-validation trains one seed; leave --seeds out")
     runs, text = (plan if args.dry_run else train)(args, config, path, sources)
@@ -108,8 +110,7 @@ def train(args: argparse.Namespace, config: Config, path: Path, sources: list[Ru
         return FoldJob(path).runs, f"{path}\n{as_text(table)}"
     source = sources[0] if sources else None
     if args.seeds is not None:
-        keys = [*as_options("-o", args.override), *as_options("--extend", args.extend)]
-        again = ["-c", args.config, *keys, "--seeds", str(args.seeds), "--resume", str(path)]
+        again = ["--resume", str(path), *as_options("--extend", args.extend)]
         finished, scores = train_seeds(config, path, args.seeds, init_from=source, again=shlex.join(again), **options)
         return [one.run for one in finished], f"{path}\n{seeds_as_text(finished, scores)}"
     one = train_run(config, path, init_from=source, **options)
@@ -167,7 +168,7 @@ def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
             raise ConfigError("--resume with --seeds: name the config (-c) and the folder of the seeds (--run)")
         return load_config(args.config, overrides), Path(named)
     path = find_path(named or args.config)
-    kept = path / JOB if is_job(path) else RunDir(path).path / "config.yaml"
+    kept = path / JOB if is_job(path) else (seeds_in(path) or [RunDir(path).path])[0] / "config.yaml"
     if args.config is not None:
         return load_config(args.config, overrides), path
     return with_module(load_run_config(kept, overrides), args.module, path), path

@@ -34,6 +34,7 @@ from paddlecnn.runs.state import RunState
 
 SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+NAMED = ("best", "last")  # the checkpoints that a user can name
 ATTEMPTS, PAUSE = 5, 0.01  # of a reader whose checkpoint is being replaced; seconds
 Arrays = dict[str, np.ndarray]
 Loaded = TypeVar("Loaded")
@@ -137,8 +138,8 @@ def load_named(folder: Path, name: str, load: Callable[[Path], Loaded]) -> tuple
     A replacement by training takes two renames, and a reader may come between them or find the files gone: it looks
     again. Raises CheckpointError for any other name.
     """
-    if name not in ("best", "last"):
-        raise CheckpointError(f"{folder}: no checkpoint is called {name!r}{did_you_mean(name, ('best', 'last'))}")
+    if name not in NAMED:
+        raise CheckpointError(f"{folder}: no checkpoint is called {name!r}{did_you_mean(name, NAMED)}")
     places = [folder / name] if name == "last" else [folder / "best", folder / "best.new"]
     for _ in range(ATTEMPTS):
         for place in places:
@@ -210,6 +211,8 @@ def verify(folder: Path, names: Sequence[str]) -> None:
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
         sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: {SUMS} is missing") from None
     except (OSError, ValueError):
         sums = {}
     for name in names:

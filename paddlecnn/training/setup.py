@@ -112,6 +112,7 @@ def build_training(
         model.initialise_from(next(Loader(first, preprocess, len(first)).epoch(0)).images)
     trained, features = frozen_features(model, config, preprocess, engine, training=True)
     train, val = build_loaders(config, splits, preprocess, features)
+    report_large_batch(train)
     check_optimizer(model, config, len(train))
     return TrainingSetup(
         config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module, trained, features, fresh
@@ -183,10 +184,20 @@ def report_lost_gradients(model: paddle.nn.Layer) -> None:
         )
 
 
+def report_large_batch(train: Loader) -> None:
+    images = len(train.dataset)
+    if train.batch_size > images:
+        logger.warning(
+            "train.batch_size: %s is more than the %s training images; each epoch is one step, with all of them",
+            f"{train.batch_size:,}",
+            f"{images:,}",
+        )
+
+
 def report_excluded(excluded: list[tuple[str, str]]) -> None:
     if excluded:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
         logger.warning(
             f"{len(excluded):,} training images cannot be read and are left out ({names}); the run's excluded.csv "
-            "lists them with the reasons"
+            "lists them with the reasons, and `paddlecnn check-data` those of all parts"
         )

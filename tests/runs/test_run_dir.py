@@ -57,6 +57,9 @@ def test_an_extended_run_is_not_begun_anew(tool, tiny, tmp_path, monkeypatch, ca
         time.sleep(0.02)
     assert tool("train", "--resume", "runs/tiny/first", "--extend", "train.epochs=2") == 0
     assert find_run("latest").path.name == "second"
+    for folder in ("runs", "runs/tiny"):
+        with pytest.raises(RunError, match=r"name one of the runs in it; the newest is runs/tiny/second$"):
+            find_run(folder)
     assert find_run("tiny.yaml").path.name == "second"
 
 

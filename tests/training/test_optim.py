@@ -114,6 +114,18 @@ def test_weight_decay_spares_biases_and_norms_by_a_switch(name):
     assert 1 not in change_by_decay_alone(name=name).values()
 
 
+def test_a_run_that_is_all_warm_up_says_that_nothing_is_learned(tool, tiny, tmp_path, capsys):
+    few = ["-o", "data.limit=5"]
+    assert tool("train", "-c", tiny, "--run", tmp_path / "one", *few, "-o", "train.epochs=1", "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert "the learning rate is 0 at every step of this run (1), so nothing is learned" in said
+    assert "train.batch_size: 32 is more than the 5 training images" in said
+    assert tool("train", "-c", tiny, "--run", tmp_path / "two", *few, "-o", "train.epochs=2", "--dry-run") == 0
+    assert "learning rate is 0" not in capsys.readouterr().err
+    assert tool("train", "-c", tiny, "--run", tmp_path / "whole", "--dry-run") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_layer_has_its_own_share_of_the_learning_rate():
     factors = change_by_decay_alone(lr_scale={"features": 0.1, "features.conv1": 0.0})
     for name, factor in factors.items():
