@@ -2,7 +2,7 @@
 
 docs/config.md                every key of a config, from the schema in paddlecnn/config.py
 docs/images/architecture.svg  the package's imports
-docs/index.md                 the list of all pages, from the README's
+docs/index.md                 the first commands and the list of all pages, from the README
 docs/notebooks/zh/*.ipynb     the code and the output of the English notebooks; the Chinese text and comments stay
 
 Tests compare the pages with the code.
@@ -266,17 +266,14 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def index_page() -> str:
-    """docs/index.md: the README's table of pages, with the links as they are from here."""
+    """docs/index.md: the README's first commands and tables of pages, with the links as they are from here."""
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     first = readme.split("\n\n")[1]
-    (table,) = re.findall(r"## Further reading\n(.*?)\n\n", readme, flags=re.S)
-    pages = re.sub(r"(\]\(|\[)docs/", r"\1", table)
+    (commands,) = re.findall(r"## Two commands\n(.*?^```)\n\n", readme, flags=re.S | re.M)
+    (tables,) = re.findall(r"## Further reading\n(.*?)\n\nApache", readme, flags=re.S)
+    pages = re.sub(r"(\]\(|\[)docs/", r"\1", tables)
     lines = [line for line in pages.splitlines() if "CONTRIBUTING" not in line]
-    return (
-        f"# paddlecnn\n\n{first}\n\nThe README has the first commands; the pages go further.\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+    return "\n\n".join(["# paddlecnn", first, "## Two commands", commands, "## Pages", "\n".join(lines)]) + "\n"
 
 
 def chinese_notebook(name: str) -> str:

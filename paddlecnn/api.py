@@ -177,7 +177,7 @@ class Folds:
 
         `folds` has a row for each fold, `all` that of all images: n, accuracy, log_loss and log_loss_calibrated, each
         with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are reservations about them.
-        The arguments are those of `Run.evaluate`.
+        The arguments are those of `Run.evaluate`, without `split`: the images are always those out of fold.
         """
         check_choice("tta", tta, TEST_VIEWS)
         runtime.choose_device(device)

@@ -43,7 +43,7 @@ class Preprocess(Section):
     """
 
     size: Pixels | None = None  # side of the square input, in pixels
-    resize: Pixels | None = None  # length of the short side before the centre crop; None: to `size` itself
+    resize: Pixels | None = None  # length of the short side before the centre crop; null: to `size` itself
     channels: Literal["rgb", "bgr"] | None = None  # order of the input channels
     scale: PositiveFloat | None = None  # pixels 0..255 are divided by this: 255 gives 0..1, 1 leaves 0..255
     mean: Triple | None = None  # subtracted after scaling, one per channel, in the order of `channels`
@@ -59,9 +59,9 @@ IMAGENET_PREPROCESS = Preprocess(
 class ColorJitter(Section):
     """Random changes of brightness, contrast and saturation: each factor from 1 - x to 1 + x."""
 
-    brightness: NonNegative = 0.0
-    contrast: NonNegative = 0.0
-    saturation: NonNegative = 0.0
+    brightness: NonNegative = 0.0  # x of the factor on all values
+    contrast: NonNegative = 0.0  # x of the factor on the distance from the mean grey
+    saturation: NonNegative = 0.0  # x of the factor on the distance from the pixel's own grey
 
 
 class RandomResizedCrop(Section):
@@ -137,9 +137,9 @@ class ModelConfig(Section):
     module: Place | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
     weights: Place | None = None  # a weight file, or the name of a published one (docs/weights.md)
-    # The folder of published files; None: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights
+    # The folder of published files; null: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights
     weights_dir: Place | None = None
-    strict: Bool = True  # False: load what fits and list the rest
+    strict: Bool = True  # false: load what fits and list the rest
     # Layers that keep their weights: none; features (all convolutions); a layer's name (pool4): it and all before it;
     # or a list of names.
     freeze: str | list[str] = "none"
@@ -162,23 +162,23 @@ class WithWarmup(Section):
 class Constant(WithWarmup):
     """The learning rate stays."""
 
-    name: Literal["constant"] = "constant"
+    name: Literal["constant"] = "constant"  # the schedule
 
 
 class Step(WithWarmup):
     """Multiplied by `gamma` after every `step_size` epochs of the run, warm-up included."""
 
-    name: Literal["step"]
-    step_size: PositiveFloat
-    gamma: Shrinking = 0.1
+    name: Literal["step"]  # the schedule
+    step_size: PositiveFloat  # epochs between two drops
+    gamma: Shrinking = 0.1  # factor at a drop
 
 
 class MultiStep(WithWarmup):
     """Multiplied by `gamma` after each epoch of the run in `milestones`, warm-up included."""
 
-    name: Literal["multistep"]
-    milestones: Annotated[list[PositiveFloat], Field(min_length=1)]
-    gamma: Shrinking = 0.1
+    name: Literal["multistep"]  # the schedule
+    milestones: Annotated[list[PositiveFloat], Field(min_length=1)]  # epochs after which the rate drops, increasing
+    gamma: Shrinking = 0.1  # factor at a drop
 
     @model_validator(mode="after")
     def milestones_increase(self) -> MultiStep:
@@ -188,17 +188,17 @@ class MultiStep(WithWarmup):
 
 
 class Cosine(WithWarmup):
-    """Half a cosine from lr to `final_factor` * lr over the run (Loshchilov and Hutter 2017)."""
+    """Half a cosine from lr to `final_factor` * lr over the epochs after the warm-up (Loshchilov and Hutter 2017)."""
 
-    name: Literal["cosine"]
-    final_factor: Fraction = 0.0
+    name: Literal["cosine"]  # the schedule
+    final_factor: Fraction = 0.0  # last learning rate, as a share of lr
 
 
 class OneCycle(Section):
     """Up to lr over `warmup_fraction` of the run, then down to nearly nothing (Smith and Topin 2018)."""
 
-    name: Literal["onecycle"]
-    warmup_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.3
+    name: Literal["onecycle"]  # the schedule
+    warmup_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.3  # share of the run in which the rate rises
     shape: Literal["cosine", "linear"] = "cosine"  # of both parts
     initial_factor: PositiveFloat = 0.04  # first learning rate, as a share of lr
     final_factor: PositiveFloat = 1e-4  # last learning rate, as a share of lr
@@ -207,15 +207,15 @@ class OneCycle(Section):
 class Exponential(WithWarmup):
     """Multiplied by `gamma` each epoch, smoothly."""
 
-    name: Literal["exponential"]
-    gamma: Shrinking
+    name: Literal["exponential"]  # the schedule
+    gamma: Shrinking  # factor of an epoch
 
 
 class Custom(WithWarmup):
     """lr times a function of your own, registered by `model.module` (docs/extending.md)."""
 
-    name: Literal["custom"]
-    function: str
+    name: Literal["custom"]  # the schedule
+    function: str  # its registered name
 
 
 Schedule = Annotated[
@@ -226,26 +226,26 @@ Schedule = Annotated[
 class OptimConfig(Section):
     """How the weights are updated."""
 
-    name: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "momentum"
-    lr: PositiveFloat = 0.01
+    name: Literal["sgd", "momentum", "nesterov", "adam", "adamw"] = "momentum"  # the optimizer
+    lr: PositiveFloat = 0.01  # learning rate; the schedule multiplies it
     momentum: Fraction = 0.9  # momentum and nesterov
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # adam and adamw
     eps: PositiveFloat = 1e-8  # adam and adamw
     weight_decay: NonNegative = 0.0  # adamw: decoupled; the others: added to the gradient
-    decay_biases_and_norms: Bool = True  # False exempts biases and normalisation parameters
+    decay_biases_and_norms: Bool = True  # false exempts biases and normalisation parameters
     clip_norm: PositiveFloat | None = None  # gradients are scaled down to this global norm
     # Factors on the learning rate of parameters by the start of their name or a pattern ("features.norm*.bias"); the
     # longest that fits counts. 0 leaves the parameters as they are.
     lr_scale: dict[str, NonNegative] = {}
-    lr_scale_decay: Bool = True  # False: lr_scale changes the rate but not the strength of the weight decay
+    lr_scale_decay: Bool = True  # false: lr_scale changes the rate but not the strength of the weight decay
     schedule: Schedule = Constant()
 
 
 class EarlyStop(Section):
     """Stop when validation has not improved for `patience` epochs."""
 
-    patience: PositiveInt
-    min_delta: NonNegative = 0.0
+    patience: PositiveInt  # epochs without improvement
+    min_delta: NonNegative = 0.0  # smallest change that counts as an improvement
 
 
 class CheckpointConfig(Section):
@@ -259,10 +259,10 @@ class CheckpointConfig(Section):
 class TrainConfig(Section):
     """The loop."""
 
-    epochs: PositiveInt
+    epochs: PositiveInt  # passes over the training images
     batch_size: PositiveInt = 128  # over all processes together
     accumulate: PositiveInt = 1  # a batch is computed in this many parts, one after another
-    label_smoothing: Fraction = 0.0
+    label_smoothing: Fraction = 0.0  # share of the probability that is spread over all classes
     # What selects the best epoch, on validation. last: nothing; the last epoch counts as the best, so that the images
     # of a fold have no influence on the network that they measure.
     monitor: Literal["top1", "loss", "last"] = "top1"
@@ -297,7 +297,7 @@ class TrainConfig(Section):
 class Config(Section):
     """A whole experiment."""
 
-    seed: Count = 0
+    seed: Count = 0  # of all random choices
     data: DataConfig
     model: ModelConfig
     optim: OptimConfig = OptimConfig()

@@ -9,12 +9,15 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from paddlecnn.errors import DataError
+from filelock import FileLock, Timeout
+
+from paddlecnn.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,17 +55,35 @@ def written_aside(target: Path) -> Iterator[Path]:
 def folder_written_aside(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target` to fill; on success rename it to `target`, on an error remove it.
 
-    The leftover of a killed process is cleared away first.
+    Raises DataError while another process writes `target`. The leftover of a killed process is cleared away first.
     """
-    aside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        os.replace(aside, target)
-        sync(target.parent)
-    finally:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside, lock = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "lock"))
+    with only_process(lock, f"{target}: another process is writing it; wait for it or stop it"):
         shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            yield aside
+            sync(aside)
+            os.replace(aside, target)
+            sync(target.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_process(path: Path, otherwise: str) -> Iterator[None]:
+    """Hold a lock file, which goes afterwards. Raises DataError, saying `otherwise`, if another process holds it."""
+    lock = FileLock(path, timeout=0)  # released by the system when a process dies
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(otherwise) from None
+    try:
+        yield
+    finally:
+        path.unlink()  # before the release: afterwards it could be the lock of another process
+        lock.release()
 
 
 def require_space(folder: Path, needed: int, advice: str) -> None:
@@ -72,6 +93,22 @@ def require_space(folder: Path, needed: int, advice: str) -> None:
         raise DataError(
             f"{folder}: {needed / 2**20:,.0f} MiB needed and {free / 2**20:,.0f} MiB free; free some space or {advice}"
         )
+
+
+def require_writable(path: Path, option: str) -> None:
+    """Make the folder of the file that an option names. Raises UserError if the file cannot be written there.
+
+    For use before hours of work, not after them.
+    """
+    if path.is_dir():
+        raise UserError(f"{option} {path}: is a folder; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"{option} {path}: cannot be written there ({error.strerror}); choose a folder that you may write to"
+        ) from None
 
 
 def open_regular(path: Path, limit: int | None = None) -> BinaryIO:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from paddlecnn.arguments import positive
 from paddlecnn.config import Augment, DataConfig, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset, Dataset, FileDataset
 from paddlecnn.data.datasets import defaults, open_parts
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cifar", type=Path, metavar="ROOT", help="folder with CIFAR-10 (default: random images)")
     text = "folder or zip with Dogs vs. Cats (default: 200 generated JPEGs of 500x375)"
     parser.add_argument("--photos", type=Path, metavar="ROOT", help=text)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds; the median is reported")
+    parser.add_argument("--rounds", type=positive, default=5, help="rounds; the median is reported")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
 
 

@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from paddlecnn.arguments import positive
 from paddlecnn.benchmarks.speed import Machine, describe_machine, find_contenders, run_worker
 from paddlecnn.benchmarks.workloads import GROWTH
-from paddlecnn.files import save_png
+from paddlecnn.files import require_writable, save_png
 from paddlecnn.runtime import usable_cores
 from paddlecnn.text_tables import text_table
 
@@ -50,7 +51,7 @@ class Growth:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each contender")
+    parser.add_argument("--rounds", type=positive, default=3, help="measurements of each contender")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
     parser.add_argument("--only", nargs="+", choices=GROWTH, metavar="NAME", help="what grows")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS, metavar="NAME")
@@ -60,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> Iterator[Machine | Growth]:
     """The machine, then one table for each thing that grows."""
+    if args.figure:
+        require_writable(args.figure, "--figure")
     contenders = [name for name in find_contenders("train", args.peers_python) if name in args.contenders]
     yield Machine(describe_machine() | {"rounds": args.rounds, "seconds": args.seconds})
     found = []

@@ -13,6 +13,7 @@ from statistics import median
 
 import paddle
 
+from paddlecnn.arguments import positive
 from paddlecnn.models import LocalResponseNorm
 
 SHAPES = {
@@ -46,9 +47,9 @@ class Result:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=7, help="rounds; the median is reported")
+    parser.add_argument("--rounds", type=positive, default=7, help="rounds; the median is reported")
     text = "measure this input alone; without it, those of AlexNet"
-    parser.add_argument("--shape", type=int, nargs=4, metavar=("N", "C", "H", "W"), help=text)
+    parser.add_argument("--shape", type=positive, nargs=4, metavar=("N", "C", "H", "W"), help=text)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Result]:

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from paddlecnn import onednn
-from paddlecnn.benchmarks.workloads import INFERENCE, TRAINING
+from paddlecnn.arguments import positive
+from paddlecnn.benchmarks.workloads import INFERENCE, TRAINING, Workload
 from paddlecnn.runs.provenance import PACKAGES, cpu_name, git_state, installed
 from paddlecnn.text_tables import text_table
 
@@ -39,18 +40,32 @@ PADDLES = {
     "start": OURS,
     "loop": ("onednn_float32", "onednn_bfloat16"),
 }
-WORKLOADS_OF = {"infer": INFERENCE, "loop": {name: one for name, one in TRAINING.items() if one.size == 32}}
-TORCHES = ("eager", "channels_last", "bfloat16")
+TORCHES = ("torch eager", "torch channels_last", "torch bfloat16")
 REFERENCE = "torch eager"  # ratios are to this contender, or to "installed" without PyTorch
 VARIABLES = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each contender")
+    what = parser.get_default("what")
+    parser.add_argument("--rounds", type=positive, default=5, help="measurements of each contender")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="workloads to measure")
-    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="contenders to measure, e.g. onednn_float32")
+    workloads, contenders = workloads_of(what), (*PADDLES[what], *torches_of(what))
+    parser.add_argument("--only", nargs="+", choices=workloads, metavar="NAME", help="workloads to measure")
+    text = "contenders to measure, e.g. onednn_float32"
+    parser.add_argument("--contenders", nargs="+", choices=contenders, metavar="NAME", help=text)
     parser.add_argument("--peers-python", metavar="PATH", help="an interpreter that has PyTorch")
+
+
+def workloads_of(what: str) -> dict[str, Workload]:
+    """What is measured, by name."""
+    if what == "infer":
+        return INFERENCE
+    return {name: one for name, one in TRAINING.items() if what != "loop" or one.size == 32}
+
+
+def torches_of(what: str) -> tuple[str, ...]:
+    """The contenders that need PyTorch."""
+    return TORCHES if what in ("train", "infer") else ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,7 @@ def measure(args: argparse.Namespace) -> Iterator[Machine | Result]:
     found = find_contenders(args.what, args.peers_python)
     contenders = [one for one in found if not args.contenders or one in args.contenders]
     yield Machine(describe_machine() | {"rounds": args.rounds, "seconds": args.seconds})
-    for workload in args.only or WORKLOADS_OF.get(args.what, TRAINING):
+    for workload in args.only or workloads_of(args.what):
         figures: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
         for _ in range(args.rounds):
             for name in contenders:
@@ -121,8 +136,8 @@ def find_contenders(what: str, peers: str | None) -> Iterator[str]:
             yield name
     if peers is None:
         logger.warning("PyTorch: not measured; --peers-python names an interpreter that has it")
-    elif what not in ("start", "loop"):
-        yield from (f"torch {name}" for name in TORCHES)
+    else:
+        yield from torches_of(what)
 
 
 def run_worker(

@@ -18,7 +18,7 @@ import json
 from pathlib import Path
 
 from paddlecnn.cli.common import CommandParser, show
-from paddlecnn.files import write_json
+from paddlecnn.files import require_writable, write_json
 from paddlecnn.runtime import load_paddle
 
 SPEED = "paddlecnn.benchmarks.speed"
@@ -43,17 +43,20 @@ def main(argv: list[str] | None = None) -> int:
     load_paddle()
     benchmark = importlib.import_module(BENCHMARKS[args.what])
     own = CommandParser(f"benchmark {args.what}", benchmark.__doc__)
+    own.set_defaults(what=args.what)
     benchmark.add_arguments(own)
     own.add_argument("--json", nargs="?", const="-", metavar="FILE", help="print JSON, or write it to a file")
-    own.set_defaults(what=args.what)
     options = own.parse_args(args.options)
+    file = Path(options.json) if options.json not in (None, "-") else None
+    if file:
+        require_writable(file, "--json")
     results = []
     for result in benchmark.measure(options):
         results.append(result.as_dict())
+        if file:
+            write_json(file, results)  # after each, so that a later failure loses none
         if options.json != "-":
             show(result)
     if options.json == "-":
         print(json.dumps(results))
-    elif options.json:
-        write_json(Path(options.json), results)
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from paddlecnn.cli.common import CommandParser
 from paddlecnn.errors import ModuleError
+from paddlecnn.files import require_writable, write_json, write_text
 from paddlecnn.runtime import load_paddle
 
 
@@ -25,8 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
     args = parser.parse_args(argv)
 
+    for option, path in (("--html", args.html), ("--csv", args.csv), ("--json", args.json)):
+        if path:
+            require_writable(path, option)
     load_paddle()
-    from paddlecnn.files import write_json, write_text
     from paddlecnn.reporting.compare import compare_runs
     from paddlecnn.reporting.compare_page import write_comparison
     from paddlecnn.reporting.compare_tables import as_csv, as_records, as_text

@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paddlecnn.arguments import positive
 from paddlecnn.cli.common import add_device_argument, config_parser
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--run", type=Path, metavar="DIR", help="the folder of the run (default: runs/CONFIG/TIME)")
     text = "continue a run: a folder, a config's newest run, or latest; without RUN the one that --run or -c names"
     result.add_argument("--resume", nargs="?", const=True, metavar="RUN", help=text)
-    text = "with --resume: change the length of a run on purpose, e.g. train.epochs=60"
+    text = "with --resume: change the length (train.epochs=60), schedule, engine or precision of a run on purpose"
     result.add_argument("--extend", action="append", default=[], metavar="KEY=VALUE", help=text)
     text = "start from the best weights of another run; of a cross-validation with --all-folds, fold by fold"
     result.add_argument("--init-from", metavar="RUN", help=text)
@@ -44,13 +45,6 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--profile", type=positive, metavar="N", help="measure the time of N steps, phase by phase")
     result.add_argument("--dry-run", action="store_true", help="report what would be trained, and stop")
     return result
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
-    return number
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,9 +92,7 @@ def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:
     """Write the split of a config into `folder`; returns the sizes of its two parts."""
     dataset = open_parts(config).train
     split = split_positions(dataset, config, seed)
-    by_fold = {"folds": config.folds, "fold": config.fold}
-    how = {"val_fraction": config.val_fraction} if config.folds is None else by_fold
-    write_split(folder, dataset, split, {"seed": seed, **how})
+    write_split(folder, dataset, split, origin_of_split(config, seed))
     return len(split[0]), len(split[1])
 
 
@@ -121,6 +120,14 @@ def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> Splits
         )
     test = read_test(Path(config.split), parts.train, np.concatenate([train, val])) if config.split else None
     return Splits(parts.train.subset(train), parts.train.subset(val), parts.test if test is None else test)
+
+
+def origin_of_split(config: DataConfig, seed: int) -> dict[str, Any]:
+    """The values by which `split_positions` divides the images, for split.json."""
+    origin: dict[str, Any] = {"seed": seed} if config.split is None else {"seed": seed, "split": config.split}
+    if config.folds is not None:
+        return origin | {"folds": config.folds, "fold": config.fold}
+    return origin | {"val_fraction": config.val_fraction} if config.split is None else origin
 
 
 def split_positions(dataset: Dataset, config: DataConfig, seed: int) -> Pair:

@@ -14,11 +14,10 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from paddlecnn.config import DataConfig
-from paddlecnn.data.datasets import open_parts, split_positions
+from paddlecnn.data.datasets import open_parts, origin_of_split, split_positions
 from paddlecnn.data.sources.dogs_vs_cats import CLASSES, COUNTS
-from paddlecnn.data.splits import TEST_FILE, write_split
+from paddlecnn.data.splits import write_split
 from paddlecnn.errors import ConfigError, DataError
-from paddlecnn.files import write_csv
 
 TEST_SHARE, SEED = 0.1, 0
 
@@ -53,7 +52,7 @@ def save_benchmark_split(config: DataConfig, seed: int, folder: Path) -> tuple[i
             "both sides need some"
         )
     own_train, own_val = split_positions(dataset.subset(kept), config, seed)
-    made_by = {"mle_bench": True, "seed": seed, "val_fraction": config.val_fraction}
-    write_split(folder, dataset, (kept[own_train], kept[own_val]), made_by)
-    write_csv(folder / TEST_FILE, pd.DataFrame(rows, columns=["id", "path", "label"]))
+    table = pd.DataFrame(rows, columns=["id", "path", "label"]).to_csv(index=False, lineterminator="\n")
+    made_by = {"mle_bench": True, **origin_of_split(config, seed)}
+    write_split(folder, dataset, (kept[own_train], kept[own_val]), made_by, table)
     return len(own_train), len(own_val), len(rows)

@@ -21,7 +21,7 @@ import numpy as np
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.storage.file_storage import read_file
 from paddlecnn.errors import DataError
-from paddlecnn.files import write_json, write_text
+from paddlecnn.files import file_digest, write_json, write_text
 from paddlecnn.randomness import generator
 
 FILES = ("train.txt", "val.txt")
@@ -91,18 +91,27 @@ def sample(dataset: Dataset, count: int | None, seed: int) -> Dataset:
     return dataset.subset(np.sort(chosen))
 
 
-def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, Any]) -> None:
+def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, Any], test: str | None = None) -> None:
     """Write train.txt and val.txt (`path label` lines) and split.json: its origin, and hashes.
 
     `made_by` contains plain values such as {"seed": 0, "val_fraction": 0.15}.
+
+    test: the text of test.csv, if the split has one
+    An earlier split in the folder is replaced. Raises DataError if one of its files was made or changed otherwise.
     """
+    check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / TEST_FILE).unlink(missing_ok=True)  # of an earlier split in this folder
-    hashes, labels = {}, known_labels(dataset)
-    for name, positions in zip(FILES, split, strict=True):
-        text = "".join(f"{dataset.ids[i]} {labels[i]}\n" for i in positions)
+    labels = known_labels(dataset)
+    texts = {
+        name: "".join(f"{dataset.ids[i]} {labels[i]}\n" for i in positions)
+        for name, positions in zip(FILES, split, strict=True)
+    }
+    if test is None:
+        (folder / TEST_FILE).unlink(missing_ok=True)  # of the earlier split
+    else:
+        texts[TEST_FILE] = test
+    for name, text in texts.items():
         write_text(folder / name, text)
-        hashes[name] = hashlib.sha256(text.encode()).hexdigest()
     write_json(
         folder / "split.json",
         {
@@ -111,9 +120,19 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
             "classes": list(dataset.classes),
             "counts": {"train": len(split[0]), "val": len(split[1])},
             "fingerprint": dataset.fingerprint,
-            "sha256": hashes,
+            "sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
         },
     )
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise DataError if the folder has a file of a split that `write_split` did not write as it is now."""
+    hashes, _ = read_split_json(folder) or ({}, "")
+    for file in (folder / name for name in (*FILES, TEST_FILE)):
+        if file.exists() and file_digest(file) != hashes.get(file.name):
+            raise DataError(
+                f"{file}: would be replaced, and is not as `paddlecnn split` wrote it; move it away, or write elsewhere"
+            )
 
 
 def read_split(folder: Path, dataset: Dataset) -> Pair:
@@ -140,6 +159,11 @@ def read_split(folder: Path, dataset: Dataset) -> Pair:
             raise DataError(f"{file}: names no image; write one `path label` line per image")
         pair.append(np.array(positions))
     return pair[0], pair[1]
+
+
+def names_test(folder: str | None) -> bool:
+    """Whether data.split is a folder that names a test part."""
+    return folder is not None and (Path(folder) / TEST_FILE).exists()
 
 
 def read_test(folder: Path, dataset: Dataset, used: np.ndarray) -> Dataset | None:
@@ -213,23 +237,38 @@ def split_line(line: str, dataset: Dataset) -> tuple[str, str]:
     return path, label
 
 
-def check_split_json(folder: Path, dataset: Dataset) -> None:
-    """Raise DataError unless split.json, if it exists, fits its two files and the data."""
+def read_split_json(folder: Path) -> tuple[dict[str, str], str] | None:
+    """The hashes of the files, by name, and the fingerprint of the data in split.json; None without that file.
+
+    Raises DataError if it is not one of `write_split`.
+    """
     file = folder / "split.json"
     if not file.exists():
-        return
+        return None
     try:
         made = json.loads(read_file(file, "remove it, or write the split again"))
-        hashes, fingerprint = {name: made["sha256"][name] for name in FILES}, made["fingerprint"]
+        hashes, fingerprint = dict(made["sha256"]), made["fingerprint"]
+        if not hashes.keys() >= {*FILES}:
+            raise ValueError("a hash is missing")
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{file}: not the JSON of a split; remove it, or write the split again") from None
-    for name, digest in hashes.items():
+    return hashes, fingerprint
+
+
+def check_split_json(folder: Path, dataset: Dataset) -> None:
+    """Raise DataError unless split.json, if it exists, fits its two files and the data."""
+    made = read_split_json(folder)
+    if made is None:
+        return
+    hashes, fingerprint = made
+    for name in FILES:
         text = "".join(f"{line}\n" for line in read_lines(folder / name))
-        if hashlib.sha256(text.encode()).hexdigest() != digest:
+        if hashlib.sha256(text.encode()).hexdigest() != hashes[name]:
             raise DataError(
                 f"{folder / name}: changed since split.json was written; if that was on purpose, remove split.json"
             )
     if fingerprint != dataset.fingerprint:
         raise DataError(
-            f"{file}: made for other images than {dataset.name} has now; write the split again, or restore the data"
+            f"{folder / 'split.json'}: made for other images than {dataset.name} has now; write the split again, or "
+            "restore the data"
         )

@@ -4,7 +4,8 @@
 
 A network trained to convergence is overconfident, and log loss penalises each confident error without bound.
 T > 1 makes every probability less extreme; the clip keeps each one at least eps away from 0, which limits the loss
-of an error to -log eps. Both preserve the order of the classes.
+of an error to -log eps. Both keep the most probable class: a clip is refused from the size on at which several
+classes could share the largest probability.
 
 scikit-learn has a temperature of its own only from 1.8 on and no clip, so the two are fitted together here by
 minimising the log loss; a test compares the temperature with scikit-learn's if it has one.
@@ -24,7 +25,7 @@ from paddlecnn.randomness import random_seed
 
 KAGGLE_EPS = 1e-15  # Kaggle clips probabilities to this distance from 0 and 1 before it takes logarithms
 TEMPERATURES = (0.1, 20.0)
-COARSE_CLIPS = np.geomspace(1e-6, 0.4, 13)
+SMALLEST_CLIP, COARSE = 1e-6, 13  # of the search: its lower end, and the number of clips to begin with
 PARTS = 5  # of the cross-fit
 FEWEST = 2 * PARTS  # images to calibrate on
 
@@ -44,12 +45,26 @@ Fit = Callable[[np.ndarray, np.ndarray], Predictor]  # from logits [N, M, C] and
 def clip(probabilities: np.ndarray, eps: float) -> np.ndarray:
     """Keep each probability in [eps, 1 - (C - 1) eps] and the sum of each row at 1; [N, C] to [N, C].
 
-    With two classes this is min(max(p, eps), 1 - eps).
+    With two classes this is min(max(p, eps), 1 - eps). Raises DataError for a clip that leaves an upper bound of 1/2
+    or less: two probabilities could reach it.
     """
     if eps == 0:
         return probabilities
-    kept = np.clip(probabilities, eps, 1 - (probabilities.shape[1] - 1) * eps)
+    classes = probabilities.shape[1]
+    if eps >= clip_limit(classes):
+        raise DataError(f"clip {eps:.3g}: must be below {clip_limit(classes):.3g} with {classes} classes")
+    kept = np.clip(probabilities, eps, 1 - (classes - 1) * eps)
     return kept / kept.sum(axis=1, keepdims=True)
+
+
+def clip_limit(classes: int) -> float:
+    """The clip whose upper bound is 1/2."""
+    return 0.5 / (classes - 1)
+
+
+def clips(classes: int, count: int) -> np.ndarray:
+    """`count` clips in geometric steps, from one in a million to 4/5 of the limit: 0.4 with two classes."""
+    return np.geomspace(SMALLEST_CLIP, 0.8 * clip_limit(classes), count)
 
 
 @dataclass(frozen=True)
@@ -105,8 +120,9 @@ def fit_calibration(
         return Calibration(temperature or lowest(lambda t: loss(Calibration(t, eps)), *TEMPERATURES), eps)
 
     if eps is None:  # the loss may have several local minima over the clip: a coarse search first, then a fine one
-        coarse, step = min(COARSE_CLIPS, key=lambda one: loss(at_clip(one))), COARSE_CLIPS[1] / COARSE_CLIPS[0]
-        low, high = max(coarse / step, COARSE_CLIPS[0]), min(coarse * step, COARSE_CLIPS[-1])
+        searched = clips(logits.shape[1], COARSE)
+        coarse, step = min(searched, key=lambda one: loss(at_clip(one))), searched[1] / searched[0]
+        low, high = max(coarse / step, searched[0]), min(coarse * step, searched[-1])
         eps = lowest(lambda one: loss(at_clip(one)), low, high)
     return at_clip(eps)
 

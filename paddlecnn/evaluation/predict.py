@@ -23,6 +23,7 @@ from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import centre_crop, preprocess_image, resolve, square
 from paddlecnn.data.pipeline.views import prediction_views
+from paddlecnn.data.sources.folder import image_names
 from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
 from paddlecnn.errors import DataError, WeightsError
 from paddlecnn.evaluation.load_run import LoadedRun
@@ -165,12 +166,15 @@ def most_probable(classes: Sequence[str], probabilities: np.ndarray, topk: int) 
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The paths, each folder replaced by the images in it and below. Raises DataError for a folder without images."""
+    """The paths, each folder replaced by the images in it and below, without hidden ones.
+
+    Raises DataError for a folder without images.
+    """
     found: list[Path] = []
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            inside = [path / name for name in image_names(path)]
             if not inside:
                 raise DataError(f"{path}: a folder without images ({', '.join(sorted(SUFFIXES))})")
         found += inside
@@ -251,7 +255,7 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
     """One prediction per id: the mean of the logits of all parts that contain it, ids in order of appearance.
 
     For the validation parts of k folds these are the out-of-fold predictions of every image; for several runs on
-    the same images it is their ensemble. Raises DataError if the parts have different classes.
+    the same images it is their ensemble. Raises DataError if the parts have different classes, or labels for an image.
     """
     for part in parts[1:]:
         if part.classes != parts[0].classes:
@@ -261,7 +265,7 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
             )
     place = {name: row for row, name in enumerate(dict.fromkeys(name for part in parts for name in part.ids))}
     total, count = np.zeros((len(place), len(parts[0].classes))), np.zeros(len(place))
-    labels = None if parts[0].labels is None else np.zeros(len(place), np.int64)
+    labels = None if parts[0].labels is None else np.full(len(place), -1)
     numbers = np.zeros(len(place), np.int64)
     for number, part in enumerate(parts):
         rows = [place[name] for name in part.ids]
@@ -269,6 +273,11 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
         total[rows] += part.logits
         count[rows] += 1
         if labels is not None and part.labels is not None:
+            before = labels[rows]
+            wrong = np.flatnonzero((before >= 0) & (before != part.labels))
+            if len(wrong):
+                both = " and ".join(part.classes[some[wrong[0]]] for some in (before, part.labels))
+                raise DataError(f"{part.ids[wrong[0]]}: has two labels, {both}; combine runs of the same data")
             labels[rows] = part.labels
     out_of_fold = len(parts) > 1 and bool((count == 1).all())
     return Predictions(list(place), parts[0].classes, total / count[:, None], labels, numbers if out_of_fold else None)

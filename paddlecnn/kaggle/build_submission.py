@@ -20,6 +20,7 @@ from paddlecnn.evaluation.calibration import (
     TEMPERATURES,
     Calibration,
     clip,
+    clips,
     cross_fitted,
     image_losses,
     probability_columns,
@@ -245,14 +246,14 @@ def validation_table(classes: Sequence[str], validation: Labelled, blend: Blend)
 
 
 def draw_clip_curve(validation: Labelled, blend: Blend, title: str) -> Figure:
-    """The log loss for clips from one in a million to 0.4, without and with the fitted temperature."""
-    clips = np.geomspace(1e-6, 0.4, 80)
+    """The log loss for the clips that a fit searches, without and with the fitted temperature."""
+    searched = clips(validation.logits.shape[2], 80)
     logits, fitted = mean_logits(validation.logits, blend.weights), blend.calibration
 
     def losses(calibration: Calibration) -> np.ndarray:
         probabilities = calibration(logits)
-        return np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in clips])
+        return np.array([image_losses(clip(probabilities, eps), validation.labels).mean() for eps in searched])
 
     tempered = losses(Calibration(fitted.temperature))
     curves = {"without a temperature": losses(Calibration()), f"with T = {fitted.temperature:.3g}": tempered}
-    return clip_figure(clips, curves, fitted.eps, title)
+    return clip_figure(searched, curves, fitted.eps, title)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from paddlecnn.config import DataConfig
 from paddlecnn.data.sources.cifar import CIFAR10_CLASSES
-from paddlecnn.data.splits import TEST_FILE
+from paddlecnn.data.splits import names_test
 from paddlecnn.errors import SubmissionError, did_you_mean
 from paddlecnn.evaluation.intervals import Estimate
 
@@ -75,8 +74,7 @@ def competition_of(data: DataConfig) -> Competition:
     A test part that the split's folder names is not the competition's: its predictions cannot be uploaded.
     """
     known = OF_DATA_SET.get(data.name, PLAIN)
-    own_test = data.split is not None and (Path(data.split) / TEST_FILE).exists()
-    return not_uploaded(known) if own_test else known
+    return not_uploaded(known) if names_test(data.split) else known
 
 
 def not_uploaded(competition: Competition) -> Competition:

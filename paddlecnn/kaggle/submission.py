@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -11,8 +10,11 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
+from paddlecnn.data.storage.file_storage import ZipStorage
 from paddlecnn.errors import SubmissionError
+from paddlecnn.files import require_writable
 from paddlecnn.kaggle.competitions import Competition
+from paddlecnn.kaggle.ledger import Ledger
 
 COLUMNS = ["id", "label"]
 
@@ -107,49 +109,67 @@ def check_rows(where: str, ids: pd.Series, wrong: pd.Series, rule: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise SubmissionError if the CSV cannot be written; checked before hours of prediction, not after."""
+    """Raise UserError if the CSV cannot be written, or would replace a file that may be the only copy.
+
+    Checked before hours of prediction, not after.
+    """
     if path.suffix != ".csv" or path.is_dir():
         raise SubmissionError(f"--out {path}: must be the name of a file that ends in .csv")
     if path.with_suffix("").is_file():
         raise SubmissionError(f"--out {path}: {path.with_suffix('')} is a file; the figures need a folder of that name")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise SubmissionError(
-            f"--out {path}: cannot be written there ({error.strerror}); choose a folder that you may write to"
-        ) from None
+    require_writable(path, "--out")
+    if path.exists():
+        check_replaceable(path)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise SubmissionError unless the ledger knows a file as one that was not uploaded: it can be made again."""
+    ledger = Ledger(path.parent)
+    known = ledger.find(path)
+    if known is None or known.ref:
+        reason = f"was uploaded as number {known.ref}" if known else f"{ledger.path} does not know it"
+        raise SubmissionError(f"--out {path}: would be replaced, and {reason}; name another file, or move it away")
 
 
 def read_submission(path: Path) -> pd.DataFrame:
     """Read a submission's CSV, ids as text. Raises SubmissionError if it is not one."""
+    if not path.exists():
+        raise SubmissionError(f"{path}: no such file; write one with `paddlecnn submit RUN`")
+    return parse_submission(path, str(path))
+
+
+def parse_submission(source: Path | IO[bytes], where: str) -> pd.DataFrame:
+    """The table in a file; an empty label or nan is a missing one, everything else is kept as it is."""
     try:
-        return parse_submission(path)
-    except FileNotFoundError:
-        raise SubmissionError(f"{path}: no such file; write one with `paddlecnn submit RUN`") from None
+        return pd.read_csv(source, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise SubmissionError(f"{path}: cannot be read as a CSV ({reason})") from None
-
-
-def parse_submission(source: Path | IO[bytes]) -> pd.DataFrame:
-    """The table in a file; an empty label or nan is a missing one, everything else is kept as it is."""
-    return pd.read_csv(source, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
+        raise SubmissionError(f"{where}: cannot be read as a CSV ({reason})") from None
 
 
 def sample_ids(root: Path, competition: Competition) -> list[str] | None:
     """The ids of the competition's sample submission, in its order; None if there is none.
 
-    Looked for in the data folder, in the competition's folder in it, and in the bundle zip.
+    Looked for in the data folder, in the competition's folder in it, and in the bundle zip. Raises SubmissionError or
+    DataError for a damaged one.
     """
     if not competition.sample:
         return None
     for folder in (root, root / competition.slug):
-        if (folder / competition.sample).is_file():
-            return read_submission(folder / competition.sample)["id"].tolist()
-    for bundle in (root, root / f"{competition.slug}.zip"):
-        if bundle.is_file():
-            with zipfile.ZipFile(bundle) as archive:
-                if competition.sample in archive.namelist():
-                    return parse_submission(archive.open(competition.sample))["id"].tolist()
+        file = folder / competition.sample
+        if file.is_file():
+            return ids_of_sample(read_submission(file), str(file))
+    for path in (root, root / f"{competition.slug}.zip"):
+        if path.is_file() and competition.sample in (bundle := ZipStorage(path)).names():
+            where, content = bundle.describe(competition.sample), bundle.read(competition.sample)
+            return ids_of_sample(parse_submission(io.BytesIO(content), where), where)
     return None
+
+
+def ids_of_sample(table: pd.DataFrame, where: str) -> list[str]:
+    if list(table.columns) != COLUMNS:
+        raise SubmissionError(
+            f"{where}: the columns are {','.join(map(str, table.columns))}, and those of a sample submission id,label; "
+            "get the competition's data again"
+        )
+    return table["id"].tolist()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
@@ -19,7 +20,7 @@ from paddlecnn.kaggle.build_submission import (
     WrittenSubmission,
     write_candidate,
 )
-from paddlecnn.kaggle.competitions import competition_named, competition_of, not_uploaded
+from paddlecnn.kaggle.competitions import Competition, competition_named, competition_of, not_uploaded
 from paddlecnn.kaggle.submission import check_writable, sample_ids
 from paddlecnn.runs.fold_job import is_job
 from paddlecnn.runs.provenance import git_state
@@ -56,28 +57,33 @@ def submit_runs(
     check_same_kind(runs)
     config = runs[0].config
     competition = competition_named(slug) if slug else competition_of(config.data)
+    settings = settings or Settings()
+    check_settings(settings, competition)
+    if split == "val":  # no competition asks for it: the data set's own ids, and never uploaded
+        competition = not_uploaded(competition)
+    expected_ids = sample_ids(Path(config.data.root), competition)
     targets, validations, origins, changed = [], [], [], []
+    known: dict[tuple[str, str], bytes] = {}
     for folder in runs:  # one network in memory at a time
         run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
         changed += check_same_data(run, splits, data_changed)
+        if len(runs) > 1:
+            for part in ("val", split):
+                check_same_content(known, part, getattr(splits, part), folder)
         targets.append(predict_split(run, splits, split, tta))
         validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
         check_finite(run, targets[-1], validations[-1])
         origins.append(origin(run, tta))
-    expected_ids = None
-    if split == "val":  # no competition asks for it: the data set's own ids, and never uploaded
-        competition = not_uploaded(competition)
-    else:
+    if split != "val":
         check_same_images(targets)
-        expected_ids = sample_ids(Path(config.data.root), competition)
     target = merge(targets)
     validation = merge(validations)
     images = Images(target.ids, target.logits[:, None]), labelled(validation)
     columns = {column: ";".join(one[column] for one in origins) for column in origins[0]}
     notes = (*reservations(runs), *changed)
     inputs = SubmissionInputs(competition, target.classes, *images, expected_ids, columns, config.seed, notes=notes)
-    return write_candidate(inputs, settings or Settings(), path)
+    return write_candidate(inputs, settings, path)
 
 
 def check_same_kind(runs: Sequence[RunDir]) -> None:
@@ -89,6 +95,28 @@ def check_same_kind(runs: Sequence[RunDir]) -> None:
     twice = [run.path for run, place in zip(runs, places, strict=True) if places.count(place) > 1]
     if twice:
         raise SubmissionError(f"--folds: {twice[-1]} is given more than once; it would count double")
+
+
+def check_settings(settings: Settings, competition: Competition) -> None:
+    """Raise SubmissionError for a setting that changes no most probable class, where nothing else counts."""
+    for option, value in (("--temperature", settings.temperature), ("--clip", settings.eps)):
+        if competition.metric == "accuracy" and value is not None:
+            raise SubmissionError(f"{option}: has no effect where the metric is accuracy; leave it out")
+
+
+def check_same_content(known: dict[tuple[str, str], bytes], part: str, dataset: Dataset | None, run: RunDir) -> None:
+    """Raise SubmissionError for an id that is of another image in a run before; its logits would be averaged.
+
+    known: the content hashes of the images of all runs by part and id; those of `dataset` are added
+    """
+    if dataset is None:  # whoever predicts it says that there is none
+        return
+    for name, content in zip(dataset.ids, dataset.content_hashes, strict=True):
+        if known.setdefault((part, name), content) != content:
+            raise SubmissionError(
+                f"{run.path}: {name} in {run.config.data.root} is another image than in the runs before; use runs of "
+                "the same data"
+            )
 
 
 def check_finite(run: LoadedRun, *predictions: Predictions) -> None:

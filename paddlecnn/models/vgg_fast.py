@@ -1,4 +1,4 @@
-"""A narrow VGG for 32x32 images that learns CIFAR-10 in ten epochs.
+"""A narrow VGG for 32x32 images that learns CIFAR-10 in about ten epochs (ours: 14).
 
 Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, 2024, and its `airbench94.py`
 (KellerJordan/cifar10-airbench). The network is here; its training is `configs/cifar10/vgg_fast.yaml`.

@@ -90,7 +90,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """The accuracy of a row minus that of the reference, over pairs of equal seeds."""
+    """The accuracy of a row minus that of the reference, over pairs of equal seeds and equal images."""
 
     pairs: int
     mean: float
@@ -117,7 +117,7 @@ class Comparison:
     rows: tuple[Row, ...]
     names: tuple[str, ...]  # what sets each row apart
     keys: tuple[str, ...]  # key paths in which the rows differ
-    differences: tuple[Difference | None, ...]  # None for the reference and for a row without an equal seed
+    differences: tuple[Difference | None, ...]  # None for the reference and for a row that cannot be paired with it
     split: str
 
     @cached_property
@@ -129,8 +129,14 @@ class Comparison:
     def answer(self, number: int) -> str:
         """In a sentence or two, what a row buys over the reference."""
         row, reference, difference = self.rows[number], self.rows[0], self.differences[number]
+        apart = [str(after.seed) for before, after in equal_seeds(reference, row) if not same_images(before, after)]
         if difference is None:
-            return f"{self.names[number]} has no run with a seed of {self.names[0]}, so they cannot be paired."
+            reason = (
+                f"was measured on other {self.split} images than {self.names[0]}"
+                if apart
+                else f"has no run with a seed of {self.names[0]}"
+            )
+            return f"{self.names[number]} {reason}, so they cannot be paired."
         change = 100 * difference.mean
         text = (
             f"{self.names[number]} classifies {abs(change):.2f} percentage points {'more' if change >= 0 else 'fewer'} "
@@ -146,7 +152,8 @@ class Comparison:
         ratio = row.parameters / reference.parameters
         size = "as many parameters" if ratio == 1 else f"{ratio:.2f} times the parameters"
         times = row.seconds / max(reference.seconds, 1e-9)
-        return f"{text} Its training took {times:.2f} times as long; it has {size}.{self.unnamed(number)}"
+        text += f" Its training took {times:.2f} times as long; it has {size}.{self.unnamed(number)}"
+        return f"{text} Measured on other images, so not paired: seed {', '.join(apart)}." if apart else text
 
     def unnamed(self, number: int) -> str:
         """A sentence that counts the settings of a row that differ from the reference's and are not in its name."""
@@ -164,7 +171,7 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
 
     evaluate: predict the images of runs whose predictions are not stored, as `evaluate_run` does
     Runs that differ in their seed alone are one row; the first row is the reference. Raises RunError for a folder
-    without a finished epoch, for runs of different data, and for a single run.
+    without a finished epoch, for runs of different data, for a second run of a config and seed, and for a single run.
     """
     members: dict[Path, Member] = {}
     for name in names:
@@ -189,7 +196,10 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
 
 
 def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
-    """The rows in the order of their first runs. Raises RunError for different data sets or classes."""
+    """The rows in the order of their first runs.
+
+    Raises RunError for different data sets or classes, and for a second run of a config and seed: it is no other seed.
+    """
     groups: dict[str, list[Member]] = {}
     for member in members:
         first = members[0].best
@@ -199,7 +209,14 @@ def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
                 f"and those of {members[0].source.path} are {first.data.name} with {len(first.classes)}; compare runs "
                 "of the same data"
             )
-        groups.setdefault(repr(settings_of(member.source)), []).append(member)
+        group = groups.setdefault(repr(settings_of(member.source)), [])
+        for twin in group:
+            if twin.seed == member.seed:
+                raise RunError(
+                    f"{member.source.path}: has the config and the seed ({member.seed}) of {twin.source.path}, so it "
+                    "is the same training again; name one of them"
+                )
+        group.append(member)
     ordered = (sorted(group, key=lambda one: one.seed) for group in groups.values())
     return tuple(Row(settings_of(group[0].source), tuple(group)) for group in ordered)
 
@@ -244,19 +261,29 @@ def setting(row: Row, key: str) -> str:
     return str(value) if key == "model.name" else f"{key.rpartition('.')[2]}={value}"
 
 
-def difference(reference: Row, row: Row) -> Difference | None:
-    """The paired difference over the seeds that both rows have; None if there are none."""
+def equal_seeds(reference: Row, row: Row) -> list[tuple[Member, Member]]:
+    """The runs of the seeds that both rows have."""
     theirs = {one.seed: one for one in reference.members}
-    pairs = [(theirs[one.seed], one) for one in row.members if one.seed in theirs]
+    return [(theirs[one.seed], one) for one in row.members if one.seed in theirs]
+
+
+def same_images(before: Member, after: Member) -> bool:
+    return before.measured_on == after.measured_on
+
+
+def difference(reference: Row, row: Row) -> Difference | None:
+    """The paired difference over the seeds that both rows measured on the same images; None if there are none."""
+    pairs = [(before, after) for before, after in equal_seeds(reference, row) if same_images(before, after)]
     if not pairs:
         return None
     changes = [after.top1 - before.top1 for before, after in pairs]
     images: Estimate | None = None
     right = [(before.correct, after.correct) for before, after in pairs]
-    if all(before and before.keys() == after.keys() for before, after in right):
+    if all(before and after for before, after in right):
         gained = [{name: after[name] - before[name] for name in before} for before, after in right]
         images = paired_images_estimate(gained)
-    seeds = paired_seeds_estimate(changes) if len(pairs) > 1 else None
+    step = 1 / min(after.images for _, after in pairs)
+    seeds = paired_seeds_estimate(changes, step) if len(pairs) > 1 else None
     return Difference(len(pairs), statistics.fmean(changes), seeds, images)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
 from paddlecnn.evaluation.out_of_fold import stored_folds
@@ -31,6 +33,7 @@ class Member:
     top1: float
     loss: float
     images: int
+    measured_on: tuple[str, ...]  # what identifies the images of the figures; equal for equal images
 
     @property
     def seed(self) -> int:
@@ -86,8 +89,9 @@ def read_job(job: FoldJob, split: str) -> Member:
     table, predictions = stored_folds(job)
     figures, runs = table["all"], job.runs
     top1, loss = figures["accuracy"]["mean"], figures["log_loss"]["mean"]
-    histories = [run.load_state("last") for run in runs]
-    return Member(job, runs, runs[0].load_state("best"), histories, predictions, top1, loss, figures["n"])
+    histories, best = [run.load_state("last") for run in runs], [run.load_state("best") for run in runs]
+    folds = tuple(state.data.val for state in best)
+    return Member(job, runs, best[0], histories, predictions, top1, loss, figures["n"], folds)
 
 
 def read_run(run: RunDir, split: str, evaluate: bool) -> Member:
@@ -102,8 +106,12 @@ def read_run(run: RunDir, split: str, evaluate: bool) -> Member:
         stored = stored_predictions(run, split, best)
     if split == "test" and stored is None:
         raise RunError(f"{run.path}: not measured on test images; run `paddlecnn eval {run.path} --split test`")
+    measured_on: tuple[str, ...] = (best.data.val,)
     if stored is not None:
         figures, predictions = stored
-        return Member(run, [run], best, histories, predictions, figures["top1"], figures["loss"], figures["n"])
+        if split == "test":  # a run keeps no fingerprint of its test images
+            measured_on = (*predictions.ids, *map(str, np.asarray(predictions.labels)))
+        scores = figures["top1"], figures["loss"], figures["n"]
+        return Member(run, [run], best, histories, predictions, *scores, measured_on)
     assert best.best is not None  # of a checkpoint that was written because it was the best
-    return Member(run, [run], best, histories, None, best.best.top1, best.best.loss, best.best.n)
+    return Member(run, [run], best, histories, None, best.best.top1, best.best.loss, best.best.n, measured_on)

@@ -19,6 +19,7 @@ from paddlecnn.errors import RunError
 from paddlecnn.evaluation.evaluate import suffix
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate
 from paddlecnn.evaluation.out_of_fold import measured_views, stored_folds
+from paddlecnn.files import file_digest
 from paddlecnn.reporting.result_files import NOT_THE_EXPERIMENT, Accuracy, Graded, Machine, OutOfFold, Training
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.fold_job import FoldJob
@@ -86,13 +87,15 @@ def graded_record(
     try:
         evidence = json.loads(kept.read_text(encoding="utf-8"))
         hashes, expected = evidence["config_hash"].split(";"), Estimate(**evidence["log_loss_after"])
-        checkpoint = evidence["checkpoint"].split(";")[0]
+        checkpoint, sha256 = evidence["checkpoint"].split(";")[0], evidence["sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{kept}: not the evidence of a submission ({error}); write one with `paddlecnn submit`"
         ) from None
     if hashes != [one.state.config_hash for one in checkpoints]:
         raise RunError(f"{submission}: is not a submission of {source.path}; its configs are other ones")
+    if sha256 != file_digest(submission):
+        raise RunError(f"{submission}: changed since it was written; write it again with `paddlecnn submit`")
     record = Graded(
         **trained(source, config, checkpoints[0]),
         seconds=round(sum(one.state.seconds for one in checkpoints), 1),

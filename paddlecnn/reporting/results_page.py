@@ -132,7 +132,8 @@ def paired_sentence(without: Experiment, with_lrn: Experiment) -> str:
         return f"{names}: no seed was measured on test for both.\n"
     mean, interval, time = fmean(differences), "one seed, so no interval", ""
     if len(differences) > 1:
-        estimate = paired_seeds_estimate(differences)
+        step = 100 / min(test.n for test in without.tested + with_lrn.tested)
+        estimate = paired_seeds_estimate(differences, step)
         interval = f"95 %: {estimate.low:+.2f} to {estimate.high:+.2f}, {len(differences)} paired seeds"
     if with_lrn.fastest_epoch and without.fastest_epoch:
         time = f"; its fastest epoch takes {with_lrn.fastest_epoch / without.fastest_epoch:.2f} times as long"

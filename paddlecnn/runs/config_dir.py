@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import uuid
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Self
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_run_config, to_yaml
 from paddlecnn.errors import RunError
-from paddlecnn.files import sync, write_json, write_text
+from paddlecnn.files import folder_written_aside, write_json, write_text
 from paddlecnn.runs.checkpoint import Checkpoint, write_aside
 
 
@@ -44,28 +43,19 @@ class ConfigDir:
         path = Path(path)
         cls.check_new(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-            aside.mkdir()
+            with folder_written_aside(path) as aside:
+                write_text(aside / cls.CONFIG, to_yaml(config))
+                identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
+                write_json(aside / "environment.json", identity | environment)
+                for name in cls.FOLDERS:
+                    (aside / name).mkdir()
+                if initial:
+                    os.rename(write_aside(aside, initial), aside / "initial")
         except OSError as error:
+            cls.check_new(path)  # another process may have created it since
             raise RunError(
                 f"{path}: the run folder cannot be created ({error.strerror}); choose another one with --run"
             ) from None
-        try:
-            write_text(aside / cls.CONFIG, to_yaml(config))
-            identity = {"id": uuid.uuid4().hex, "config": config.model_dump(mode="json")}
-            write_json(aside / "environment.json", identity | environment)
-            for name in cls.FOLDERS:
-                (aside / name).mkdir()
-            if initial:
-                os.rename(write_aside(aside, initial), aside / "initial")
-            sync(aside)
-            os.rename(aside, path)
-            sync(path.parent)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            cls.check_new(path)  # another process may have created it since
-            raise
         return cls(path)
 
     @cached_property

@@ -103,6 +103,19 @@ def preprocess_for(model: paddle.nn.Layer, preprocess: Preprocess) -> Preprocess
     return preprocess.model_copy(update={"size": None, "resize": None})
 
 
+def record_for(source: Source, own: DataIdentity) -> dict[str, Any]:
+    """What environment.json of a run on the data `own` records of its source.
+
+    The source's reservations are about images of its own data set; they do not concern a run on another one.
+    """
+    data = source.checkpoint.state.data
+    return {
+        **source.record,
+        "reservations": source.record["reservations"] if data.name == own.name else [],
+        "trained_on_other_images": trained_on_others(data, own),
+    }
+
+
 def trained_on_others(source: DataIdentity, own: DataIdentity) -> bool:
     """Whether the source was trained on other images of the same data set, perhaps on validation images of this run."""
     return source.name == own.name and source.train != own.train

@@ -27,7 +27,7 @@ LOGITS = 0.1  # root mean square of the first logits: a cross-entropy within 0.0
 
 @paddle.no_grad()
 def scale_fresh_layers(setup: TrainingSetup) -> None:
-    """Scale each random layer so that its outputs have mean square 1 for the first training images, the logits 0.01.
+    """Scale each random layer: for the first training images its outputs have root mean square 1, the logits 0.1.
 
     This is layer-sequential unit variance (Mishkin and Matas 2016, "All you need is a good init", algorithm 1, without
     the orthogonal start) for the layers that have no published weights. A fresh normalisation of statistics

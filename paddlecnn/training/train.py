@@ -29,7 +29,7 @@ from paddlecnn.training.checkpointer import (
     stop_on_signals,
 )
 from paddlecnn.training.fit import fit
-from paddlecnn.training.init_from import Source, read_source, recorded_source, trained_on_others
+from paddlecnn.training.init_from import Source, read_source, record_for, recorded_source
 from paddlecnn.training.initial_scale import scale_fresh_layers
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.memory import out_of_memory_explained
@@ -151,9 +151,8 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
     environment = describe_environment(setup.config, device, setup.engine.describe())
     environment["module"] = setup.module.model_dump() if setup.module else None
     if source:
-        others = trained_on_others(source.checkpoint.state.data, setup.identity.data)
-        environment["init_from"] = {**source.record, "trained_on_other_images": others}
-        if others:
+        environment["init_from"] = record_for(source, setup.identity.data)
+        if environment["init_from"]["trained_on_other_images"]:
             logger.warning(
                 "%s was trained on other images of %s, perhaps on validation images of this run: its scores may be "
                 "optimistic; a run of the same seed and split has the same training images",

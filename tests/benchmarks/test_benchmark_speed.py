@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 
 import pytest
 
@@ -71,6 +73,36 @@ def test_a_broken_peer_is_reported_and_the_rest_measured(tool, tmp_path):
     rows = json.loads(path.read_text())[1]["contenders"]
     assert rows["torch eager"] == {"error": "exit code 1"}
     assert rows["paddle"]["median"] > 0
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "message"),
+    [
+        ("train", ("--rounds", "0"), "0: must be 1 or more"),
+        ("train", ("--only", "nosuch"), "invalid choice: 'nosuch' (choose from"),
+        ("infer", ("--only", "small_alexnet"), "invalid choice: 'small_alexnet' (choose from"),
+        ("start", ("--contenders", "torch eager"), "invalid choice: 'torch eager' (choose from"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(tool, capsys, what, options, message):
+    assert tool("benchmark", what, *options) == 2
+    said = capsys.readouterr()
+    assert (said.out, message in said.err) == ("", True)
+
+
+def test_a_result_is_in_the_file_before_the_next_one_is_measured(tmp_path, python):
+    path = tmp_path / "result.json"
+    options = ["--only", "small_alexnet", "vgg16_bn_cifar", "--contenders", "paddle", "--rounds", "1", "--seconds", "1"]
+    process = subprocess.Popen(
+        [python, "-m", "paddlecnn", "benchmark", "train", *options, "--json", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    next(line for line in process.stdout if line.startswith("small_alexnet"))
+    process.send_signal(signal.SIGINT)  # which ends the measurement in progress, too
+    process.wait()
+    assert [part.get("workload") for part in json.loads(path.read_text())] == [None, "small_alexnet"]
 
 
 def test_the_measured_network_is_the_package_s_own():

@@ -179,3 +179,26 @@ def test_a_killed_extraction_is_not_taken_for_a_complete_one(tmp_path, python):
     extract(tmp_path / "big.zip", tmp_path / "out")
     assert len(list((tmp_path / "out").iterdir())) == 3000
     assert not aside.exists()
+
+
+def test_a_second_process_is_refused_while_the_first_unpacks(tmp_path, python):
+    with zipfile.ZipFile(tmp_path / "big.zip", "w") as archive:
+        for i in range(3000):
+            archive.writestr(f"{i}.bin", os.urandom(10_000))
+    archive, target, aside = tmp_path / "big.zip", tmp_path / "out", tmp_path / ".out.part"
+    code = (
+        "import sys; from pathlib import Path; from paddlecnn.data.storage.archives import extract; "
+        "extract(*map(Path, sys.argv[1:]))"
+    )
+    process = subprocess.Popen([python, "-c", code, archive, target], stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (aside.is_dir() and any(aside.iterdir())):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)  # so that it cannot have finished before the second one begins
+    try:
+        with pytest.raises(DataError, match=r"out: another process is writing it; wait for it or stop it"):
+            extract(archive, target)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert process.wait() == 0
+    assert len(list(target.iterdir())) == 3000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.zip", "out"]

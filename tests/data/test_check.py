@@ -112,6 +112,28 @@ def test_a_split_with_one_image_on_both_sides(check, tree, tmp_path):
     assert findings(report, "error") == {"1 images are in training and in validation": ["cat/cat.1.jpg cat/copy.jpg"]}
 
 
+def test_an_image_of_the_test_part_in_training_or_validation(check, tree, tmp_path):
+    parts = tmp_path / "parts"
+    for number, name in enumerate(("train/a/1.png", "train/b/2.png", "val/a/3.png", "val/b/4.png", "test/5.png")):
+        (parts / name).parent.mkdir(parents=True, exist_ok=True)
+        (parts / name).write_bytes(encoded(photo(number), "PNG"))
+    (parts / "test" / "6.png").write_bytes((parts / "val" / "a" / "3.png").read_bytes())
+    code, report = check("folder", parts)
+    assert code == 0
+    assert findings(report, "warning") == {"1 images are in val and in test": ["val/a/3.png test/6.png"]}
+
+    for number, kind in ((1, "cat"), (2, "dog")):
+        (tree / kind / "copy.jpg").write_bytes((tree / kind / f"{kind}.{number}.jpg").read_bytes())
+    (tmp_path / "train.txt").write_text("cat/cat.1.jpg 0\ndog/dog.1.jpg 1\n")
+    (tmp_path / "val.txt").write_text("dog/dog.2.jpg 1\ncat/cat.3.jpg 0\n")
+    (tmp_path / "test.csv").write_text("id,path,label\n1,cat/copy.jpg,0\n2,dog/copy.jpg,1\n")
+    code, report = check("folder", tree, f"data.split={tmp_path}")
+    assert code == 0
+    found = findings(report, "warning")
+    assert found[f"1 images are in training and in the test part of {tmp_path}"] == ["cat/cat.1.jpg 1"]
+    assert found[f"1 images are in validation and in the test part of {tmp_path}"] == ["dog/dog.2.jpg 2"]
+
+
 def test_a_rare_class(check, tree):
     for number in range(12, 140):
         (tree / "dog" / f"dog.{number}.jpg").write_bytes(encoded(photo(number + 5000)))

@@ -12,6 +12,7 @@ from PIL import Image
 from helpers.images import encoded, photo
 from paddlecnn.data.storage.images import decode_image, fault_of, read_image
 from paddlecnn.errors import DataError
+from paddlecnn.evaluation.predict import pixels_of
 
 RED = np.zeros((20, 30, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
 
@@ -67,7 +68,6 @@ def test_grey_of_8_and_16_bits():
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 def test_exif_turns_the_image_upright(orientation, format):
-    """JPEGs go through OpenCV and PNGs through Pillow: both turn."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(photo(1))
@@ -89,6 +89,27 @@ def test_exif_turns_the_image_upright(orientation, format):
             },
         }[orientation]
     assert np.array_equal(decode_image(data, "x"), np.asarray(expected.convert("RGB")))
+
+
+def test_orientation_in_xmp_turns_a_file_as_it_turns_a_pil_image():
+    data = saved(Image.fromarray(photo(1)), "JPEG", xmp=b'<x:xmpmeta tiff:Orientation="6"/>')
+    turned = decode_image(data, "x")
+    assert turned.shape == (64, 48, 3)
+    assert np.array_equal(turned, pixels_of(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_tiff_without_a_defined_white_is_refused(dtype):
+    data = saved(Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8).astype(dtype)), "TIFF")
+    message = r"x.tif: pixels with a sign, of 32 bits or in floating point have no defined white; fix or remove it"
+    with pytest.raises(DataError, match=message):
+        decode_image(data, "x.tif")
+
+
+def test_16_bit_grey_is_read_from_each_format_that_has_it():
+    ramp = np.arange(0, 65536, 257, dtype=np.uint16)[None].repeat(4, 0)
+    for format in ("PNG", "TIFF", "PPM"):
+        assert decode_image(saved(Image.fromarray(ramp), format), "x")[0, :, 0].tolist() == list(range(256))
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 30}])

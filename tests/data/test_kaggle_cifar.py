@@ -65,6 +65,11 @@ def test_each_form_gives_the_same_images(packed, name):
     assert all(np.array_equal(parts.test.image(i), image("test", i + 1)) for i in range(TEST))
 
 
+def test_a_damaged_bundle_beside_complete_archives_is_not_opened(packed):
+    (packed / "cifar-10.zip").write_bytes(b"PK half")
+    assert len(open_parts(DataConfig(name="kaggle_cifar10", root=str(packed))).train) == TRAIN
+
+
 def test_the_test_part_is_not_decoded_before_it_is_used(packed):
     splits = open_dataset(DataConfig(name="kaggle_cifar10", root=str(packed), limit=10, val_fraction=0.3), 0)
     assert len(splits.test) == 10
@@ -94,6 +99,7 @@ def test_missing_data_says_how_to_get_it(tmp_path):
     ("labels", "message"),
     [
         ("id,label\n1,lion\n", r"trainLabels.csv, line 2: label lion is not one of airplane"),
+        ("id,label\n1,cat\n2,dog\n1,ship\n", r"trainLabels.csv, line 4: a second line for image 1; download it again"),
         ("id,label\n1,cat\n", r"train.7z: image 2 has no line in trainLabels.csv \(29 such images\)"),
     ],
 )

@@ -70,6 +70,25 @@ def test_the_part_that_is_there_is_divided_as_mle_bench_divides_it(split, benchm
     assert json.loads((split / "split.json").read_text())["mle_bench"] is True
 
 
+def test_the_split_is_replaced_only_as_it_was_written_and_says_how_it_was_made(tool, config, split, capsys):
+    command = ("split", "-c", config, "--mle-bench", "--out", split, "-o", "data.folds=4", "-o", "data.fold=1")
+    assert tool(*command) == 0
+    made = json.loads((split / "split.json").read_text())
+    assert {key: made.get(key) for key in ("mle_bench", "folds", "fold", "val_fraction")} == {
+        "mle_bench": True,
+        "folds": 4,
+        "fold": 1,
+        "val_fraction": None,
+    }
+    lines = (split / "test.csv").read_text().splitlines(keepends=True)
+    (split / "test.csv").write_text("".join(lines[:-1]))
+    assert tool(*command) == 2
+    assert f"{split / 'test.csv'}: would be replaced, and is not as" in capsys.readouterr().err
+    (split / "test.csv").write_text("".join(lines))
+    assert tool(*command[:3], *command[4:]) == 0  # without --mle-bench: its own test part goes with the split
+    assert sorted(path.name for path in split.iterdir()) == ["split.json", "train.txt", "val.txt"]
+
+
 def test_training_sees_no_test_image_with_or_without_folds(split, photographs):
     test = pd.read_csv(split / "test.csv", dtype={"id": str})
     rest = named(split / "train.txt") | named(split / "val.txt")
@@ -110,6 +129,9 @@ def test_a_job_is_graded_by_mle_benchs_rule(tool, config, split, tmp_path, capsy
         tool(*add[:3], tmp_path / "job" / "fold-0", *add[4:], "--submission", out, "--answers", split / "test.csv") == 2
     )
     assert "job.csv: is not a submission of" in capsys.readouterr().err
+    table.assign(label=0.5).to_csv(out, index=False)
+    assert tool(*add, "--submission", out, "--answers", split / "test.csv") == 2
+    assert "job.csv: changed since it was written; write it again with `paddlecnn submit`" in capsys.readouterr().err
 
 
 def test_a_grade_is_scikit_learns_log_loss_also_at_0_and_1(tool, split, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 
 import numpy as np
@@ -45,6 +46,13 @@ def test_dogs_vs_cats_reads_each_form_and_writes_nothing(tmp_path, dogs_files, f
     assert parts.train.image(14).shape == (48, 64, 3)
     assert parts.train.stored_bytes(14) == dogs_files["train/dog.2.jpg"]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_bundle_beside_complete_folders_is_not_opened(tmp_path, dogs_files):
+    write_form("folders", tmp_path / "data", dogs_files)
+    (tmp_path / "data" / "dogs-vs-cats-redux-kernels-edition.zip").write_bytes(b"PK half")
+    parts = open_parts(DataConfig(name="dogs_vs_cats", root=str(tmp_path / "data")))
+    assert (len(parts.train), len(parts.test)) == (24, 5)
 
 
 def test_missing_photos_say_how_to_get_them(tmp_path):
@@ -116,6 +124,8 @@ def test_a_tree_with_its_own_parts(tree):
     splits = opened("folder", root)
     assert (len(splits.train), len(splits.val), splits.test.ids) == (6, 6, ["test/x.png"])
     assert splits.test.labels is None
+    (root / "test" / ".ipynb_checkpoints").mkdir()  # no class folder
+    assert opened("folder", root).test.ids == ["test/x.png"]
     assert opened("folder", root, val_fraction=0).val.ids == splits.val.ids
     folds = [opened("folder", root, folds=3, fold=fold) for fold in range(3)]  # of the training part
     assert sorted(name for one in folds for name in one.val.ids) == sorted(splits.train.ids)
@@ -128,6 +138,36 @@ def test_a_class_folder_without_images_is_named(tree):
     (tree / "bird").mkdir()
     (tree / "bird" / "readme.txt").write_text("none yet")
     with pytest.raises(DataError, match=r"tree/bird: a class folder without images"):
+        opened("folder", tree)
+
+
+def test_images_that_are_not_taken_are_counted(tree, caplog):
+    (tree / "cat" / "phone.HEIC").write_bytes(b"x")
+    (tree / "loose.jpg").write_bytes(encoded(photo(1)))
+    (tree / "readme.txt").write_text("cats and dogs")
+    assert len(open_parts(DataConfig(name="folder", root=str(tree))).train) == 24
+    assert "tree: left out, as they lie beside the class folders or have another suffix than .jpg" in caplog.text
+    assert ": 2, such as loose.jpg" in caplog.text
+
+
+def test_a_link_to_a_folder_is_named_unless_it_is_the_class(tree, tmp_path):
+    (tree / "cat").rename(tmp_path / "cats")
+    (tree / "cat").symlink_to(tmp_path / "cats")
+    assert len(open_parts(DataConfig(name="folder", root=str(tree))).train) == 24
+    (tree / "dog" / "more").symlink_to(tmp_path / "cats")
+    with pytest.raises(DataError, match=r"dog/more: a link to a folder, which is not followed; put the folder itself"):
+        opened("folder", tree)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tree):
+    place = os.open(tree / "cat", os.O_RDONLY)
+    for _ in range(20):  # to a path longer than the system takes, which the superuser cannot list either
+        os.mkdir("d" * 250, dir_fd=place)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    with pytest.raises(DataError, match=r"cannot be listed \(File name too long\); make the folder readable"):
         opened("folder", tree)
 
 

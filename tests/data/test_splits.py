@@ -88,6 +88,45 @@ def test_the_tool_writes_what_a_run_would_split(tool, tmp_path, capsys):
     assert (again.train.fingerprint, again.val.fingerprint) == (splits.train.fingerprint, splits.val.fingerprint)
 
 
+def test_the_tool_replaces_a_split_of_its_own_alone(tool, tree, tmp_path, capsys):
+    config, folder = tmp_path / "c.yaml", tmp_path / "split"
+    config.write_text(f"data: {{name: folder, root: {tree}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
+    split = ("split", "-c", config, "--out", folder, "-o")
+    assert tool(*split, "seed=1") == 0
+    first = (folder / "val.txt").read_bytes()
+    assert tool(*split, "seed=2") == 0
+    assert (folder / "val.txt").read_bytes() != first
+    for name, content in (("test.csv", "id,path,label\n1,cat/cat.0.jpg,0\n"), ("val.txt", "cat/cat.1.jpg 0\n")):
+        (folder / name).write_text(content)
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        capsys.readouterr()
+        assert tool(*split, "seed=3") == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error.startswith(f"{folder / name}: would be replaced, and is not as `paddlecnn split` wrote it; ")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        (folder / name).unlink()
+    (folder / "split.json").unlink()  # what is left was not written by the command as far as anyone can tell
+    assert tool(*split, "seed=3") == 2
+    assert f"{folder / 'train.txt'}: would be replaced" in capsys.readouterr().err
+
+
+def test_split_json_says_how_the_split_was_made(tool, tree, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"data: {{name: folder, root: {tree}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
+
+    def origin(name: str, *options: str) -> dict:
+        words = [word for option in options for word in ("-o", option)]
+        assert tool("split", "-c", config, "--out", tmp_path / name, *words) == 0
+        made = json.loads((tmp_path / name / "split.json").read_text())
+        return {key: made[key] for key in ("seed", "val_fraction", "folds", "fold", "split") if key in made}
+
+    first = f"data.split={tmp_path / 'first'}"
+    assert origin("first", "data.val_fraction=0.25") == {"seed": 0, "val_fraction": 0.25}
+    assert origin("folds", "data.folds=3", "data.fold=1") == {"seed": 0, "folds": 3, "fold": 1}
+    assert origin("copy", first) == {"seed": 0, "split": str(tmp_path / "first")}
+    assert origin("both", first, "data.folds=2") == {"seed": 0, "split": str(tmp_path / "first"), "folds": 2, "fold": 0}
+
+
 def test_a_split_made_by_hand_is_used(tree, tmp_path):
     (tmp_path / "train.txt").write_text("cat/cat.1.jpg 0\ndog/dog.2.jpg dog\n\n")
     (tmp_path / "val.txt").write_text("dog/dog.3.jpg 1\n")

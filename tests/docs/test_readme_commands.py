@@ -33,16 +33,23 @@ ELSEWHERE = {
     "make test": "runs the tests, this one among them; .ci/run runs it as it is written",
     # The mirrors are not asked for 170 MB; tests/data/test_download.py downloads from a server on loopback.
     "python tools/download.py cifar10": "needs the network",
-    # Nor for 553 MB; tests/data/test_install_weights.py.
+    # Nor for 553 MB each; tests/data/test_install_weights.py.
     "python tools/download.py weights paddle_vgg16": "needs the network",
+    "python tools/download.py weights frossard_vgg16": "needs the network",
 }
 CUT = "-o train.epochs=1 -o data.limit=60 -o train.batch_size=20"
+# VGG16 at 224 pixels and its published weights take a GPU and 553 MB.
+SMALL_NETWORK = (
+    f"{CUT} -o data.limit=100 -o data.workers=1 -o model.name=simple_cnn -o model.weights=null -o model.freeze=none "
+    "-o data.preprocess.size=32 -o data.preprocess.resize=32"
+)
 SMALLER = {
     "tools/train.py -c configs/quickstart.yaml": CUT,
     "tools/train.py -c configs/cifar10/": f"{CUT} -o model.options.hidden=[64,64]",
-    # VGG16 at 224 pixels and its published weights take a GPU and 553 MB.
-    "tools/train.py -c configs/dogs_vs_cats/": f"{CUT} -o data.limit=100 -o data.workers=1 -o model.name=simple_cnn "
-    "-o model.weights=null -o model.freeze=none -o data.preprocess.size=32 -o data.preprocess.resize=32",
+    "tools/train.py -c configs/dogs_vs_cats/vgg16_finetune.yaml": SMALL_NETWORK,
+    # bfloat16 is not everywhere.
+    "tools/train.py -c configs/dogs_vs_cats/vgg16_block5.yaml": f"{SMALL_NETWORK} -o model.options={{}} "
+    "-o train.precision=float32",
 }
 
 
@@ -171,7 +178,8 @@ def test_every_command_block_of_the_readme_runs(clone, environment):
     assert any("VisualDL" in text for line, text in outputs.items() if line.startswith(BOARD))
     assert any("expected accuracy" in text for text in outputs.values())
     assert (clone / "submissions/quickstart.csv").is_file()
-    assert (clone / "submissions/vgg16.csv").read_text().startswith("id,label\n1,")
+    for name in ("vgg16", "block5"):
+        assert (clone / f"submissions/{name}.csv").read_text().startswith("id,label\n1,")
     assert list(clone.glob("runs/cifar10/alexnet_lrn/*/evaluation_test.json"))
     (submission,) = kaggle.state.submissions
     assert submission["score"] is not None

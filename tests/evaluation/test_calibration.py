@@ -92,6 +92,22 @@ def test_a_clip_keeps_the_sum_and_the_order_and_leaves_the_rest_alone():
     assert clip(probabilities, 0.0) is probabilities
 
 
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_calibration_keeps_the_most_probable_class_of_a_network_at_chance_level(classes):
+    random = generator(0, "chance level")
+    logits, labels = random.normal(size=(400, classes)) * 2, random.integers(classes, size=400)
+    fitted = fit_calibration(logits, labels)
+    held_out, _ = cross_fitted(fit_calibration, logits, labels, seed=0)
+    for probabilities in (fitted(logits), held_out):
+        assert (probabilities.argmax(axis=1) == logits.argmax(axis=1)).all()
+
+
+def test_a_clip_at_which_classes_could_become_equal_is_refused():
+    assert clip(np.array([[0.45, 0.55, 0.0]]), 0.249).argmax() == 1
+    with pytest.raises(DataError, match=r"clip 0.25: must be below 0.25 with 3 classes"):
+        clip(np.array([[0.45, 0.55, 0.0]]), 0.25)
+
+
 def test_images_without_a_mistake_do_not_make_it_certain():
     logits, labels = certain(400, 0)
     for fixed in ({}, {"temperature": 1.0}, {"eps": 0.0}):

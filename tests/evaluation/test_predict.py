@@ -139,6 +139,9 @@ def test_a_folder_is_answered_in_order_and_what_is_unreadable_is_named(tool, cap
     (folder / "b2.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
     (folder / "empty.png").write_bytes(b"")
     (folder / "notes.txt").write_text("no image")
+    (folder / "._a.jpg").write_bytes(b"as macOS leaves it beside a.jpg")
+    (folder / ".thumbnails").mkdir()
+    Image.fromarray(colours).save(folder / ".thumbnails" / "a.jpg")
     assert tool("predict", run, folder, tmp_path / "none.png", "--json") == 1
     captured = capsys.readouterr()
     found = json.loads(captured.out)

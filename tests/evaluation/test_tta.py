@@ -71,6 +71,13 @@ def test_ten_crops_are_the_papers_out_of_an_image_of_8_7_the_side(pictures):
     assert {view.resize for view in prediction_views("crops", SPEC.model_copy(update={"resize": 40}))} == {40}
 
 
+@pytest.mark.parametrize("kind", ["flip", "shift", "crops", "scales"])
+def test_the_weights_of_small_inputs_sum_to_1(kind):
+    for size in range(1, 12):
+        spec = SPEC.model_copy(update={"size": size, "resize": size})
+        assert sum(prediction_views(kind, spec).values()) == pytest.approx(1)
+
+
 def test_three_scales_are_vggs_224_256_and_288_each_also_mirrored():
     assert prediction_views("scales", SPEC.model_copy(update={"size": 224, "resize": 256})) == {
         View(side, offset, offset, mirrored): pytest.approx(1 / 6)
@@ -90,3 +97,5 @@ def test_folds_merge_into_out_of_fold_predictions_and_equal_ids_into_a_mean():
     assert merge([Predictions(["a"], classes, np.zeros((1, 2)))]).labels is None
     with pytest.raises(DataError, match="the runs have different classes"):
         merge([first, Predictions(["a"], ("dog", "cat"), np.zeros((1, 2)))])
+    with pytest.raises(DataError, match="b: has two labels, cat and dog; combine runs of the same data"):
+        merge([first, Predictions(["c", "b"], classes, np.zeros((2, 2)), np.array([1, 1]))])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.images import zipped
 from paddlecnn.config import DataConfig
-from paddlecnn.errors import SubmissionError
-from paddlecnn.files import write_csv
+from paddlecnn.errors import DataError, SubmissionError, UserError
+from paddlecnn.files import file_digest, write_csv
 from paddlecnn.kaggle.competitions import CIFAR10, DOGS_2013, PLAIN, REDUX, competition_named, competition_of
+from paddlecnn.kaggle.ledger import Entry, Ledger
 from paddlecnn.kaggle.submission import (
     check_submission,
     check_writable,
@@ -104,14 +107,29 @@ def test_what_was_written_is_read_back_to_the_last_digit(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_predicted(tmp_path):
     check_writable(tmp_path / "new" / "x.csv")
     (tmp_path / "file").touch()
-    with pytest.raises(SubmissionError, match=r"cannot be written there \((File exists|Not a directory)\)"):
+    with pytest.raises(UserError, match=r"cannot be written there \((File exists|Not a directory)\)"):
         check_writable(tmp_path / "file" / "x.csv")
-    with pytest.raises(SubmissionError, match="cannot be written there"):
+    with pytest.raises(UserError, match="cannot be written there"):
         check_writable(Path("/proc/x.csv"))
     with pytest.raises(SubmissionError, match=r"must be the name of a file that ends in \.csv"):
         check_writable(tmp_path)
     with pytest.raises(SubmissionError, match=r"file is a file; the figures need a folder of that name"):
         check_writable(tmp_path / "file.csv")
+
+
+def test_a_file_that_may_be_the_only_copy_is_not_replaced(tmp_path):
+    path, ledger = tmp_path / "x.csv", Ledger(tmp_path)
+    path.write_text("my only copy")
+    with pytest.raises(SubmissionError, match=r"x\.csv: would be replaced, and .*ledger\.csv does not know it; name"):
+        check_writable(path)
+    made = Entry("x.csv", file_digest(path))
+    ledger.add(made)
+    check_writable(path)
+    ledger.replace(made, replace(made, ref="123"))
+    with pytest.raises(SubmissionError, match=r"would be replaced, and was uploaded as number 123; name another file"):
+        check_writable(path)
+    path.unlink()
+    check_writable(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b'id,label\n1,"0.5\n'])
@@ -146,3 +164,28 @@ def test_the_sample_submission_is_found_beside_the_data_and_inside_the_bundle(tm
     assert sample_ids(tmp_path, REDUX) == ["3", "1"]
     assert sample_ids(tmp_path, CIFAR10) is None
     assert sample_ids(tmp_path, PLAIN) is None
+
+
+@pytest.mark.parametrize("place", ["sample_submission.csv", f"{REDUX.slug}.zip"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"Id,Label\n1,0.5\n", "the columns are Id,Label, and those of a sample submission id,label; get"),
+        (b"", "cannot be read as a CSV"),
+    ],
+    ids=["columns", "empty"],
+)
+def test_a_wrong_sample_submission_is_one_line(tmp_path, place, content, message):
+    path = tmp_path / place
+    path.write_bytes(content if path.suffix == ".csv" else zipped({"sample_submission.csv": content}))
+    with pytest.raises(SubmissionError, match=f"sample_submission.csv: {message}"):
+        sample_ids(tmp_path, REDUX)
+
+
+def test_a_damaged_bundle_is_named(tmp_path):
+    bundle = tmp_path / f"{REDUX.slug}.zip"
+    whole = zipped({"sample_submission.csv": b"id,label\n1,0.5\n"})
+    for harm in (whole[:-30], whole.replace(b"1,0.5", b"1,0.6")):
+        bundle.write_bytes(harm)
+        with pytest.raises(DataError, match=bundle.name):
+            sample_ids(tmp_path, REDUX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from helpers.images import encoded, photo
 from paddlecnn.configfile import load_config
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.files import file_digest
@@ -85,6 +87,8 @@ def test_the_validation_part_can_be_written_too(tool, folds, tmp_path):
         (["RUN", "--competition", "cats"], "--competition cats: unknown"),
         (["RUN", "--competition", "dogs-vs-cats"], "dogs-vs-cats requires the class dog"),
         (["RUN", "--weights", "1,2"], "--weights: is for --blend"),
+        (["RUN", "--temperature", "5"], "--temperature: has no effect where the metric is accuracy; leave it out"),
+        (["RUN", "--clip", "none"], "--clip: has no effect where the metric is accuracy; leave it out"),
         (["RUN", "--device", "tpu"], "--device tpu: not a device"),
         (["--folds", "RUN", "RUN"], "is given more than once; it would count double"),
         (["RUN", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
@@ -133,3 +137,81 @@ def test_a_seed_changed_by_hand_is_refused_unless_the_user_knows(tool, folds, tm
     assert "the validation images are not those of the run" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
     assert tool("submit", run, "--out", tmp_path / "x.csv", "--data-changed") == 0
+
+
+def write_photos(root, first: int):
+    """A folder data set of two classes with a test part without labels; the names do not depend on `first`."""
+    for number in range(12):
+        kind = ("cat", "dog")[number % 2]
+        for name, content in ((f"train/{kind}/{number}.png", number), (f"test/{number}.png", 100 + number)):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(encoded(photo(first + content, (32, 32)), "PNG"))
+    return root
+
+
+@pytest.fixture
+def photo_run(tool, tmp_path):
+    """`photo_run(root)` trains a run on the folder and returns its path."""
+
+    def train(root, *options):
+        config = tmp_path / "photos.yaml"
+        config.write_text(
+            f"data: {{name: folder, root: {root}, val_fraction: 0.3, preprocess: {{size: 32}}}}\n"
+            "model: {name: lenet5}\ntrain: {epochs: 1, batch_size: 4}\n"
+        )
+        assert tool("train", "-c", config, "--run", tmp_path / f"run-{root.name}", *options) == 0
+        return tmp_path / f"run-{root.name}"
+
+    return train
+
+
+@pytest.mark.parametrize("part", ["test", "train"])
+def test_runs_that_call_different_images_by_one_name_are_not_averaged(tool, photo_run, tmp_path, capsys, part):
+    """The names are equal; either the test images are others, or those of training and validation."""
+    first, second = write_photos(tmp_path / "first", 0), write_photos(tmp_path / "second", 0)
+    shutil.rmtree(second / part)
+    shutil.copytree(write_photos(tmp_path / "others", 1000) / part, second / part)
+    runs = [photo_run(first), photo_run(second)]
+    assert tool("submit", "--folds", *runs, "--out", tmp_path / "x.csv") == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert f"{part}/" in error
+    assert error.endswith(f"in {second} is another image than in the runs before; use runs of the same data")
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_one_folder_in_two_places_is_the_same_data(tool, photo_run, tmp_path):
+    runs = [photo_run(write_photos(tmp_path / name, 0)) for name in ("first", "second")]
+    assert tool("submit", "--folds", *runs, "--out", tmp_path / "x.csv") == 0
+    assert len(read_submission(tmp_path / "x.csv")) == 12
+
+
+def test_a_file_of_ones_own_is_made_again_and_no_other_is_replaced(tool, folds, tmp_path, capsys):
+    out = tmp_path / "x.csv"
+    out.write_text("my only copy")
+    assert tool("submit", folds[0], "--out", out) == 2
+    assert (
+        f"--out {out}: would be replaced, and {tmp_path / 'ledger.csv'} does not know it; " in capsys.readouterr().err
+    )
+    assert out.read_text() == "my only copy"
+    out.unlink()
+    assert tool("submit", folds[0], "--out", out) == 0
+    assert tool("submit", folds[1], "--out", out) == 0
+    ledger, content = Ledger(tmp_path), out.read_bytes()
+    (entry,) = ledger.entries()
+    assert entry.runs == str(folds[1])
+    ledger.replace(entry, dataclasses.replace(entry, ref="123", status="uploaded"))
+    assert tool("submit", folds[0], "--out", out) == 2
+    assert "was uploaded as number 123; name another file, or move it away" in capsys.readouterr().err
+    assert out.read_bytes() == content
+
+
+def test_a_wrong_sample_submission_is_found_before_anything_is_predicted(tool, photo_run, tmp_path, capsys):
+    root = write_photos(tmp_path / "photos", 0)
+    run = photo_run(root)
+    (root / "sample_submission.csv").write_text("Id,Label\n0,0.5\n")
+    (run / "checkpoints" / "best" / "model.safetensors").unlink()  # so that a prediction would be the first to fail
+    capsys.readouterr()
+    redux = "dogs-vs-cats-redux-kernels-edition"
+    assert tool("submit", run, "--competition", redux, "--out", tmp_path / "x.csv") == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"{root / 'sample_submission.csv'}: the columns are Id,Label, and those of a sample")

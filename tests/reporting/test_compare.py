@@ -17,7 +17,7 @@ from scipy.stats import norm, ttest_rel
 import paddlecnn as pc
 from paddlecnn.configfile import load_config
 from paddlecnn.evaluation.evaluate import evaluate_run
-from paddlecnn.evaluation.intervals import paired_images_estimate
+from paddlecnn.evaluation.intervals import paired_images_estimate, paired_seeds_estimate
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.train import train_seeds
 
@@ -45,6 +45,14 @@ def records(tool, folders, tmp_path, capsys) -> list[dict]:
     with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 2
     return json.loads((tmp_path / "table.json").read_text())
+
+
+def write_colours(root: Path, images: int) -> None:
+    """A folder data set of two classes."""
+    for number in range(images):
+        path = root / "train" / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
 
 
 def accuracies(folder: Path) -> np.ndarray:
@@ -129,6 +137,73 @@ def test_the_interval_over_images_of_several_pairs_covers_the_truth():
     assert hits / 300 > 0.91
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("images_of_luck", [0.3, 1, 4])
+def test_seeds_that_differ_by_a_few_images_seldom_show_that_one_network_is_better(seeds, images_of_luck):
+    """Two equal networks on 200 images: at most 5 % of the comparisons exclude 0."""
+    random = np.random.default_rng(0)
+    drawn = np.round(random.normal(scale=images_of_luck, size=(4000, seeds))) / 200
+    found = [paired_seeds_estimate(differences, 1 / 200) for differences in drawn]
+    assert np.mean([one.low > 0 or one.high < 0 for one in found]) < 0.055
+
+
+def test_equal_differences_of_all_seeds_still_have_an_interval(tool, folders, tmp_path):
+    config = load_config(CONFIG, {"optim.lr": 0.003, "optim.clip_norm": 1e9})  # clips nothing: the same networks
+    train_seeds(config, tmp_path / "same", 2)
+    seeds = [folders[0] / "seed-0", folders[0] / "seed-1"]
+    assert tool("compare", *seeds, tmp_path / "same", "--json", tmp_path / "table.json") == 0
+    _, record = json.loads((tmp_path / "table.json").read_text())
+    assert (record["difference"], record["pairs"]) == (0, 2)
+    assert record["low_over_seeds"] < 0 < record["high_over_seeds"]
+
+
+def test_a_second_run_of_a_config_and_seed_is_refused(tool, folders, tmp_path, capsys):
+    again = shutil.copytree(folders[1] / "seed-2", tmp_path / "again")
+    for runs in ([*folders, again], [again, *folders[::-1]]):
+        assert tool("compare", *runs) == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert "has the config and the seed (2) of" in error
+        assert error.endswith("so it is the same training again; name one of them")
+
+
+@pytest.mark.parametrize("change", [{"data.val_fraction": 0.3}, {"data.limit": 180}, {"data.folds": 4}])
+def test_runs_are_paired_on_the_same_images_alone(tool, folders, tmp_path, capsys, change):
+    for seed in range(2):
+        pc.train(load_config(CONFIG, {"seed": seed, **change}), run=tmp_path / "other" / str(seed))
+    assert tool("compare", folders[0], tmp_path / "other", "--json", tmp_path / "table.json") == 0
+    assert "was measured on other validation images than" in capsys.readouterr().out
+    _, record = json.loads((tmp_path / "table.json").read_text())
+    assert (record["difference"], record["pairs"], record["low_over_images"]) == (None, None, None)
+
+
+def test_test_images_may_be_shared_by_runs_with_other_validation_images(tool, folders, tmp_path, capsys):
+    run = shutil.copytree(folders[0] / "seed-0", tmp_path / "first")
+    changes = {"fraction": {"data.val_fraction": 0.3}, "limit": {"data.limit": 150}}
+    for name, change in changes.items():
+        pc.train(load_config(CONFIG, change | {"optim.lr": 0.003}), run=tmp_path / name)
+    for folder in (run, tmp_path / "fraction", tmp_path / "limit"):
+        assert tool("eval", folder, "--split", "test") == 0
+    capsys.readouterr()
+    assert tool("compare", run, tmp_path / "fraction", "--split", "test") == 0
+    assert "of the test images correctly" in capsys.readouterr().out
+    assert tool("compare", run, tmp_path / "limit", "--split", "test") == 0
+    assert "was measured on other test images than" in capsys.readouterr().out
+
+
+def test_the_answer_names_the_seeds_that_are_not_paired(tool, tmp_path, capsys):
+    data = {"name": "folder", "root": str(tmp_path / "data"), "preprocess": {"size": 32}}
+    config = load_config({"data": data, "model": {"name": "lenet5"}, "train": {"epochs": 1}})
+    write_colours(tmp_path / "data", 20)
+    pc.train(config, run=tmp_path / "before" / "0")
+    write_colours(tmp_path / "data", 30)  # the data grow between the first run and the others
+    pc.train(config, overrides={"seed": 1}, run=tmp_path / "before" / "1")
+    for seed in range(2):
+        pc.train(config, overrides={"seed": seed, "optim.lr": 0.5}, run=tmp_path / "after" / str(seed))
+    assert tool("compare", tmp_path / "before", tmp_path / "after", "--json", tmp_path / "table.json") == 0
+    assert " Measured on other images, so not paired: seed 0." in capsys.readouterr().out
+    assert json.loads((tmp_path / "table.json").read_text())[1]["pairs"] == 1
+
+
 def test_the_answer_is_printed(tool, folders, capsys):
     assert tool("compare", *folders) == 0
     text = capsys.readouterr().out
@@ -199,10 +274,7 @@ def test_what_cannot_be_compared_is_one_line(tool, folders, capsys, arguments, m
 
 
 def test_runs_of_different_data_are_refused(tool, folders, tmp_path, capsys):
-    for number in range(20):
-        path = tmp_path / "data" / "train" / str(number % 2) / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
+    write_colours(tmp_path / "data", 20)
     other = {
         "data": {"name": "folder", "root": str(tmp_path / "data"), "preprocess": {"size": 32}},
         "model": {"name": "lenet5"},
@@ -212,3 +284,12 @@ def test_runs_of_different_data_are_refused(tool, folders, tmp_path, capsys):
     assert tool("train", "-c", tmp_path / "other.yaml", "--run", tmp_path / "run") == 0
     assert tool("compare", folders[0], tmp_path / "run") == 2
     assert "its data are folder with 2 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json", "--html"])
+def test_the_files_are_checked_before_anything_is_read(tool, tmp_path, capsys, option):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "x"
+    assert tool("compare", tmp_path / "first", tmp_path / "second", option, target) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{option} {target}: cannot be written there (")

@@ -160,6 +160,18 @@ def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, s
     assert f"{run} started from {source}, which may have been trained on its validation" in capsys.readouterr().out
 
 
+def test_the_selected_epoch_of_a_source_on_other_data_says_nothing_about_this_run(
+    tool, tiny, source, two_classes, tmp_path, capsys
+):
+    run, other = tmp_path / "run", [*two_classes, "-o", "train.monitor=last"]
+    assert tool("train", "-c", tiny, *other, "--run", run, "--init-from", source) == 0
+    assert json.loads((run / "environment.json").read_text())["init_from"]["reservations"] == []
+    for options in ((), ("--checkpoint", "last")):
+        capsys.readouterr()
+        assert tool("eval", run, *options) == 0
+        assert "the epoch was selected" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

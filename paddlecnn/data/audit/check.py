@@ -16,6 +16,7 @@ from paddlecnn.data.audit.figures import contact_sheet, size_histogram
 from paddlecnn.data.audit.inspection import ImageInfo, inspect_all
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import SOURCES, open_dataset, open_parts
+from paddlecnn.data.splits import names_test
 from paddlecnn.errors import DataError
 
 TINY = 32  # pixels: a short side below it
@@ -69,8 +70,9 @@ def check(config: Config, figures: Path) -> Report:
     for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
         if part is not None:
             check_part(report, name, part, config, figures)
-    if parts.test is not None:
-        check_leaks(report.warn, "train", parts.train, "test", parts.test)
+    for name, part in (("train", parts.train), ("val", parts.val)):
+        if part is not None and parts.test is not None:
+            check_leaks(report.warn, name, part, "test", parts.test)
     check_split(report, config)
     return report
 
@@ -163,6 +165,9 @@ def check_split(report: Report, config: Config) -> None:
         return
     report.parts["split"] = {"train": len(splits.train), "val": len(splits.val)}
     check_leaks(report.error, "training", splits.train, "validation", splits.val)
+    if splits.test is not None and names_test(config.data.split):
+        for name, part in (("training", splits.train), ("validation", splits.val)):
+            check_leaks(report.warn, name, part, f"the test part of {config.data.split}", splits.test)
 
 
 def summary_of(part: Dataset, infos: list[ImageInfo]) -> dict[str, Any]:

@@ -79,11 +79,12 @@ def prediction_views(kind: str, spec: Preprocess) -> dict[View, float]:
 
     none    the central crop
     flip    and its mirror image
-    shift   the same, with half of the weight on both moved by one pixel to either corner (Jordan 2024)
+    shift   the same, with half of the weight on both moved by one pixel diagonally, up-left and down-right
+            (Jordan 2024)
     crops   four corners and the centre, each also mirrored (AlexNet, section 4.1), of an image whose side is 8/7 of
             the input's, or the preprocessing's own `resize` if that is larger
     scales  the central crop and its mirror image at 7/7, 8/7 and 9/7 of the input's side: for 224 pixels the 224, 256
-            and 288 of VGG, section 3.2 and table 4
+            and 288 of VGG, section 4.2, table 4
     """
     size, middle = spec.size, centre(spec.resize, spec.size)
     if kind == "none":
@@ -95,6 +96,7 @@ def prediction_views(kind: str, spec: Preprocess) -> dict[View, float]:
         views = [centre(round(size * sevenths / 7), size) for sevenths in (7, 8, 9)]
     else:
         views = [middle]
+    views = list(dict.fromkeys(views))  # with a pixel of room the centre is also a corner: it counts once
     weights = dict.fromkeys(both_ways(views), 0.5 / len(views))
     if kind == "shift":
         moved = [replace(middle, top=middle.top + 1 - by, left=middle.left + 1 - by, pad=1) for by in (-1, 1)]

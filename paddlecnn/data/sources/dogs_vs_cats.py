@@ -7,7 +7,7 @@ Each is read in place, without unpacking: as the bundle zip, as the inner zips, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +32,15 @@ def load(config: DataConfig) -> PublishedSplits:
     has no labels; it is None if it is not on disk.
     """
     root = Path(config.root)
-    sources = list(find_sources(root))
-    train = first_with(TRAIN_NAME, sources)
+    train, test = first_with((TRAIN_NAME, TEST_NAME), find_sources(root))
     if train is None:
         names = [f"{COMPETITIONS[0]}.zip", "train.zip", "train/cat.0.jpg"]
         raise nothing_found("Dogs vs. Cats", root, names, "dogs_vs_cats")
-    return PublishedSplits(train_part(*train), test_part(*test) if (test := first_with(TEST_NAME, sources)) else None)
+    return PublishedSplits(train_part(*train), test_part(*test) if test else None)
 
 
 Source = tuple[FileStorage, list[str]]  # a storage and the names in it
+Found = tuple[FileStorage, list[re.Match[str]]]  # a storage and the names of one kind in it
 
 
 def find_sources(root: Path) -> Iterator[Source]:
@@ -72,12 +72,19 @@ def zip_sources(path: Path) -> Iterator[Source]:
             yield inner, inner.names()
 
 
-def first_with(pattern: re.Pattern[str], sources: list[Source]) -> tuple[FileStorage, list[re.Match[str]]] | None:
-    """The first source with images of this kind, and their names, matched."""
+def first_with(patterns: Sequence[re.Pattern[str]], sources: Iterable[Source]) -> list[Found | None]:
+    """For each pattern the first source with such images, and their names, matched.
+
+    Sources after the last one that is needed are not opened: they may be damaged, or have to be unpacked.
+    """
+    found: list[Found | None] = [None for _ in patterns]
     for store, names in sources:
-        if matches := [match for name in names if (match := pattern.fullmatch(name))]:
-            return store, matches
-    return None
+        for place, pattern in enumerate(patterns):
+            if found[place] is None and (matches := [one for name in names if (one := pattern.fullmatch(name))]):
+                found[place] = store, matches
+        if None not in found:
+            break
+    return found
 
 
 def train_part(store: FileStorage, matches: list[re.Match[str]]) -> FileDataset:

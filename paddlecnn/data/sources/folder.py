@@ -4,11 +4,13 @@
     ROOT/train/cats/1.jpg  ROOT/val/...  ROOT/test/...      the parts as they are; val and test may be missing
 
 Classes are the folders' names in alphabetical order. `test` may contain images without class folders: they have
-no labels then.
+no labels then. Images beside class folders and those of other formats are left out, with a warning.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,10 @@ import numpy as np
 from paddlecnn.config import IMAGENET_PREPROCESS, DataConfig
 from paddlecnn.data.base import FileDataset, PublishedSplits
 from paddlecnn.data.storage.file_storage import FolderStorage
-from paddlecnn.data.storage.images import SUFFIXES
+from paddlecnn.data.storage.images import OTHER_SUFFIXES, SUFFIXES
 from paddlecnn.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 PREPROCESS = IMAGENET_PREPROCESS
 
@@ -35,25 +39,35 @@ def load(config: DataConfig) -> PublishedSplits:
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = class_folders(folder)
     if len(names) < 2:
         raise DataError(f"{folder}: {len(names)} class folder(s); expected one per class, two or more")
     return tuple(names)
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, without hidden ones such as .ipynb_checkpoints."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def labelled(root: Path, part: str, classes: tuple[str, ...]) -> FileDataset:
     """The images of a part whose folders are classes; every class must have some in training."""
     folder = root / part
     images: list[tuple[str, int]] = []
+    beside = sorted(path.name for path in folder.iterdir() if path.is_file())
+    left_out = [name for name in beside if is_image(name) and not name.startswith(".")]
     for name in class_names(folder) if part in ("val", "test") else classes:
         if name not in classes:
             raise DataError(f"{folder / name}: not a class of {root / 'train'} ({', '.join(classes[:10])})")
-        found = [f"{name}/{image}" for image in image_names(folder / name)]
+        names, others = divided_names(folder / name)
+        found = [f"{name}/{image}" for image in names]
+        left_out += [f"{name}/{image}" for image in others]
         if not found:
             raise DataError(
                 f"{folder / name}: a class folder without images ({', '.join(SUFFIXES)}); add some or remove the folder"
             )
         images += [(f"{part}/{image}" if part else image, classes.index(name)) for image in found]
+    report_left_out(folder, left_out)
     ids = [image for image, _ in images]
     return FileDataset(
         f"folder {part}".strip(), classes, ids, np.array([label for _, label in images]), FolderStorage(root), ids
@@ -64,9 +78,11 @@ def test_part(root: Path, classes: tuple[str, ...]) -> FileDataset | None:
     folder = root / "test"
     if not folder.is_dir():
         return None
-    if any(path.is_dir() for path in folder.iterdir()):
+    if class_folders(folder):
         return labelled(root, "test", classes)
-    ids = [f"test/{name}" for name in image_names(folder)]
+    names, left_out = divided_names(folder)
+    report_left_out(folder, left_out)
+    ids = [f"test/{name}" for name in names]
     if not ids:
         raise DataError(f"{folder}: contains no images ({', '.join(SUFFIXES)}); add some or remove the folder")
     return FileDataset("folder test", classes, ids, None, FolderStorage(root), ids)
@@ -74,4 +90,26 @@ def test_part(root: Path, classes: tuple[str, ...]) -> FileDataset | None:
 
 def image_names(folder: Path) -> list[str]:
     """The image files below a folder, by their suffix."""
-    return [name for name in FolderStorage(folder).names() if name.lower().endswith(SUFFIXES)]
+    return divided_names(folder)[0]
+
+
+def divided_names(folder: Path) -> tuple[list[str], list[str]]:
+    """The image files below a folder that are read, by their suffix, and those of other formats."""
+    names = [name for name in FolderStorage(folder).names() if is_image(name)]
+    return [name for name in names if is_read(name)], [name for name in names if not is_read(name)]
+
+
+def is_read(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES + OTHER_SUFFIXES)
+
+
+def report_left_out(folder: Path, names: Sequence[str]) -> None:
+    if names:
+        logger.warning(
+            "%s: left out, as they lie beside the class folders or have another suffix than %s: %d, such as %s",
+            *(folder, ", ".join(SUFFIXES), len(names), names[0]),
+        )

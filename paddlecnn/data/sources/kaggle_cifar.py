@@ -15,7 +15,7 @@ import hashlib
 import io
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
@@ -74,9 +74,10 @@ class Place:
         return self.bundle.open_member(name) if self.bundle else self.path / name
 
 
-def places(root: Path) -> list[Place]:
+def places(root: Path) -> Iterator[Place]:
+    """Each is opened when it is asked for, since the first may suffice."""
     candidates = [root, root / COMPETITION, root / f"{COMPETITION}.zip"]
-    return [Place(path) for path in candidates if path.is_dir() or (path.suffix == ".zip" and path.is_file())]
+    return (Place(path) for path in candidates if path.is_dir() or (path.suffix == ".zip" and path.is_file()))
 
 
 def read_labels(store: FileStorage) -> dict[str, int]:
@@ -88,6 +89,8 @@ def read_labels(store: FileStorage) -> dict[str, int]:
             image, label = row.get("id"), row.get("label")
             if image is None or label not in CLASSES:
                 raise DataError(f"{source}, line {number}: label {label} is not one of {', '.join(CLASSES)}")
+            if image in labels:
+                raise DataError(f"{source}, line {number}: a second line for image {image}; download it again")
             labels[image] = CLASSES.index(label)
     except csv.Error as error:
         raise DataError(f"{source}: not a CSV file ({error}); download it again") from None

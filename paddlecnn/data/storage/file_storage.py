@@ -44,7 +44,7 @@ def read_file(path: Path, advice: str = ADVICE) -> bytes:
 
 
 class FolderStorage:
-    """Files below a folder. Hidden files and folders are ignored."""
+    """Files below a folder, which may itself be a link. Hidden files and folders are ignored."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -56,13 +56,21 @@ class FolderStorage:
         return str(self.root / member)
 
     def names(self) -> list[str]:
+        """Raises DataError for a folder that cannot be listed, and for a link to one: nothing is passed over."""
         names = []
-        for folder, folders, files in os.walk(self.root):
+        for folder, folders, files in os.walk(self.root, onerror=refuse_unlisted):
             folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in folders:
+                if os.path.islink(path := os.path.join(folder, name)):
+                    raise DataError(f"{path}: a link to a folder, which is not followed; put the folder itself there")
             below = Path(folder).relative_to(self.root).as_posix()
             prefix = "" if below == "." else f"{below}/"
             names += [f"{prefix}{name}" for name in files if not name.startswith(".")]
         return sorted(names)
+
+
+def refuse_unlisted(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); make the folder readable or remove it")
 
 
 class ZipStorage:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from paddlecnn.data.storage.file_storage import ADVICE, read_file
 from paddlecnn.errors import DataError
@@ -27,6 +27,11 @@ FORMAT_OF = {
     ".pgm": "PPM",
 }
 SUFFIXES = tuple(FORMAT_OF)
+# Of images that are not read: other names for these formats, what cameras and phones write, what programs draw.
+OTHER_SUFFIXES = (
+    ".jfif", ".jpe", ".jp2", ".jxl", ".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw",
+    ".tga", ".psd", ".svg", ".pnm", ".pbm",
+)  # fmt: skip
 FORMATS = tuple(dict.fromkeys(FORMAT_OF.values()))
 MAX_SIDE = 1 << 15  # pixels
 MAX_PIXELS = 1 << 26  # 64 megapixels: 192 MiB as RGB
@@ -46,18 +51,19 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
     EXIF orientation is applied, grey is repeated, palettes are looked up, CMYK is converted, 16 bits are reduced
     to 8, and transparent pixels are put on white. Raises DataError naming the file if the bytes are not an image
-    in one of FORMATS, are incomplete, or exceed MAX_SIDE or MAX_PIXELS.
+    in one of FORMATS, are incomplete, have no defined white, or exceed MAX_SIDE or MAX_PIXELS.
 
     Ordinary complete JPEGs are decoded by OpenCV, everything else by Pillow. Both give the same pixels
     (libjpeg-turbo), OpenCV 1.4 times as fast; but OpenCV fills up a truncated JPEG, and Pillow refuses it, so only
-    a file that ends with a JPEG's end marker goes to OpenCV.
+    a file that ends with a JPEG's end marker goes to OpenCV. Nor does OpenCV read the orientation in XMP: Pillow alone
+    turns images.
     """
     if not data:
         raise DataError(f"{name}: empty (0 bytes); {ADVICE}")
     try:
         image = open_image(data, name)
-        if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(JPEG_END):
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(JPEG_END) and is_upright(image):
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if pixels is not None:
                 return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
         return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
@@ -71,7 +77,10 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 
 def open_image(data: bytes, name: str) -> Image.Image:
-    """The image with its header read and its pixels not yet decoded. Raises DataError if it is too large."""
+    """The image with its header read and its pixels not yet decoded.
+
+    Raises DataError if it is too large or its pixels have no defined white.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limits here are stricter
         try:
@@ -84,7 +93,16 @@ def open_image(data: bytes, name: str) -> Image.Image:
             f"{name}: {width:,}x{height:,} pixels; at most {MAX_SIDE:,} on a side and {MAX_PIXELS:,} in "
             f"all are read; {ADVICE}"
         )
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):  # 16-bit grey of a PPM is I, too
+        raise DataError(f"{name}: pixels with a sign, of 32 bits or in floating point have no defined white; {ADVICE}")
     return image
+
+
+def is_upright(image: Image.Image) -> bool:
+    """Whether neither EXIF nor XMP, as Pillow reads them, turns the image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF, which is as good as none
+        return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
