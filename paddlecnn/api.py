@@ -16,7 +16,7 @@ from paddlecnn import runtime
 from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.configfile import load_config
 from paddlecnn.data.datasets import register_source
-from paddlecnn.errors import ConfigError
+from paddlecnn.errors import ConfigError, brief
 from paddlecnn.evaluation.evaluate import evaluate_run
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
@@ -240,6 +240,11 @@ def config_and_path(
     resume: bool,
 ) -> tuple[Config, Path]:
     """The resolved config and the folder of a training. Raises ConfigError for one to resume without a name."""
+    check_type("config", config, (str, Path, Mapping, Config), "a YAML file, a nested mapping or a Config")
+    check_type(
+        "overrides", {} if overrides is None else overrides, Mapping, 'a mapping by key path, as {"train.epochs": 2}'
+    )
+    check_type("run", "" if run is None else run, (str, Path), "the path of a folder")
     source = config.model_dump() if isinstance(config, Config) else config
     resolved = load_config(source, overrides or {})
     if run is None:
@@ -249,24 +254,34 @@ def config_and_path(
     return resolved, Path(run)
 
 
+def check_type(name: str, value: object, types: type | tuple[type, ...], wanted: str) -> None:
+    if not isinstance(value, types):
+        raise ConfigError(f"{name} {brief(value)}: must be {wanted}")
+
+
 def check_choice(name: str, value: str, valid: Sequence[str]) -> None:
     if value not in valid:
         raise ConfigError(f"{name} {value!r}: must be one of {', '.join(valid)}")
 
 
-def load_run(run: str | Path, *, checkpoint: str = "best", module: str | None = None) -> Run:
+def load_run(
+    run: str | Path, *, checkpoint: str = "best", module: str | None = None, data_root: str | Path | None = None
+) -> Run:
     """Open a trained run: its folder, a config (its newest run), or `latest`.
 
     module: the file with the run's own networks or data sets; it is imported only if its hash is the run's
+    data_root: where the run's data are now, in place of data.root in its config
     Raises RunError if there is no such run.
     """
-    return Run(find_run(run), checkpoint, module)
+    check_type("run", run, (str, Path), "the path of a folder, a config or latest")
+    return Run(find_run(run, data_root=data_root), checkpoint, module)
 
 
-def load_folds(job: str | Path, *, module: str | None = None) -> Folds:
+def load_folds(job: str | Path, *, module: str | None = None, data_root: str | Path | None = None) -> Folds:
     """Open a trained cross-validation: its folder, a config (its newest), or `latest`.
 
-    module: as for `load_run`
+    module, data_root: as for `load_run`
     Raises RunError if there is none, or if one of its folds was not begun.
     """
-    return Folds(FoldJob(find_path(job)), module)
+    check_type("job", job, (str, Path), "the path of a folder, a config or latest")
+    return Folds(FoldJob(find_path(job), data_root), module)

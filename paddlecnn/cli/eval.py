@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from paddlecnn.cli.common import (
     CommandParser,
-    add_data_changed_argument,
+    add_data_arguments,
     add_engine_arguments,
     add_run_argument,
     add_tta_argument,
@@ -34,12 +34,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     add_tta_argument(parser)
-    add_data_changed_argument(parser)
+    add_data_arguments(parser)
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args(argv)
     path = find_path(args.run)
-    runs = find_runs(path)
+    runs = find_runs(path, args.data_root)
     if is_job(path) and (args.split, args.checkpoint) != ("val", "best"):
         raise RunError(f"{path}: is a cross-validation, measured out of fold; name one of its runs, as {runs[0].path}")
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation import evaluate, out_of_fold
 
     if is_job(path):
-        job = FoldJob(path)
+        job = FoldJob(path, args.data_root)
         table = out_of_fold.evaluate_folds(job, args.module, args.data_changed, args.engine, args.precision, args.tta)
         print(json.dumps(table) if args.json else out_of_fold.as_text(table))
         return 0

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from paddlecnn.cli.common import (
     CommandParser,
-    add_data_changed_argument,
+    add_data_arguments,
     add_engine_arguments,
     add_module_argument,
     add_tta_argument,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from paddlecnn.kaggle.build_submission import Settings, WrittenSubmission
 
 # Options by the work that they are for.
-PREDICTING = ("split", "tta", "module", "data_changed", "device", "engine", "precision")
+PREDICTING = ("split", "tta", "module", "data_root", "data_changed", "device", "engine", "precision")
 MAKING = (*PREDICTING, "out", "temperature", "clip", "weights")
 SENDING = ("message", "again")
 
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--split", choices=("val", "test"), default="test", help="the split to predict")
     add_tta_argument(make)
     add_module_argument(make)
-    add_data_changed_argument(make)
+    add_data_arguments(make)
     add_engine_arguments(make)
     make.add_argument("--temperature", default="auto", metavar="auto|T", help="1 leaves the probabilities as trained")
     text = "the least distance of a probability from 0 and 1"
@@ -124,7 +124,7 @@ def write(args: argparse.Namespace) -> WrittenSubmission:
         return blend_files(args.blend, settings, args.out, args.competition)
     if settings.weights is not None:
         raise SubmissionError("--weights: is for --blend; the runs of --folds have equal weights")
-    runs = [run for name in args.folds or [args.target] for run in find_runs(name)]
+    runs = [run for name in args.folds or [args.target] for run in find_runs(name, args.data_root)]
     choose_device(args.device)
     from paddlecnn.kaggle.submit import submit_runs
 

@@ -165,7 +165,7 @@ def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
         raise ConfigError("--resume: name a run (--resume RUN), or the config whose newest run continues (-c CONFIG)")
     if args.seeds is not None:
         if args.config is None or named is None:
-            raise ConfigError("--resume with --seeds: name the config (-c) and the folder of the seeds (--run)")
+            raise ConfigError("--resume with --seeds: name the config (-c) and their folder (--run), or leave it out")
         return load_config(args.config, overrides), Path(named)
     path = find_path(named or args.config)
     kept = path / JOB if is_job(path) else (seeds_in(path) or [RunDir(path).path])[0] / "config.yaml"

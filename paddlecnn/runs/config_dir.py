@@ -22,8 +22,10 @@ class ConfigDir:
     CONFIG = "config.yaml"
     FOLDERS: tuple[str, ...] = ()  # created empty with it
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, data_root: str | Path | None = None) -> None:
+        """data_root: where its data are now, in place of data.root in its config"""
         self.path = Path(path)
+        self.data_root = data_root
         self.environment = self.path / "environment.json"
 
     @staticmethod
@@ -60,7 +62,11 @@ class ConfigDir:
 
     @cached_property
     def config(self) -> Config:
-        return load_run_config(self.path / self.CONFIG)
+        config = load_run_config(self.path / self.CONFIG)
+        if self.data_root is None:
+            return config
+        root = str(Path(self.data_root).expanduser())
+        return config.model_copy(update={"data": config.data.model_copy(update={"root": root})})
 
     def recorded_config(self) -> Config | None:
         """The config as it was when the folder was created or extended; None if environment.json does not have it."""

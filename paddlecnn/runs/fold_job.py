@@ -21,8 +21,8 @@ class FoldJob(ConfigDir):
 
     CONFIG = JOB
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, data_root: str | Path | None = None) -> None:
+        super().__init__(path, data_root)
         if not is_job(self.path):
             raise RunError(f"{self.path}: not the folder of a cross-validation (it has no {JOB})")
 
@@ -39,7 +39,7 @@ class FoldJob(ConfigDir):
             raise RunError(
                 f"{missing[0]}: not trained yet; continue the job with `paddlecnn train --resume {self.path}`"
             )
-        return [RunDir(fold) for fold in self.folds]
+        return [RunDir(fold, self.data_root) for fold in self.folds]
 
 
 def is_job(path: Path) -> bool:
@@ -47,12 +47,12 @@ def is_job(path: Path) -> bool:
     return (path / JOB).is_file()
 
 
-def find_runs(name: str | Path) -> list[RunDir]:
+def find_runs(name: str | Path, data_root: str | Path | None = None) -> list[RunDir]:
     """All runs that a user names: those of a cross-validation, several seeds, or one run. RunError if there is none."""
     path = find_path(name)
     if is_job(path):
-        return FoldJob(path).runs
-    return [RunDir(seed) for seed in seeds_in(path)] or [RunDir(path)]
+        return FoldJob(path, data_root).runs
+    return [RunDir(seed, data_root) for seed in seeds_in(path)] or [RunDir(path, data_root)]
 
 
 def find_sources(name: str | Path | None, resume: bool, several: bool = False) -> list[RunDir]:

@@ -35,8 +35,8 @@ class RunDir(ConfigDir):
 
     FOLDERS = ("checkpoints",)
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, data_root: str | Path | None = None) -> None:
+        super().__init__(path, data_root)
         self.checkpoints, self.metrics, self.vdl = (self.path / name for name in ("checkpoints", "metrics.csv", "vdl"))
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder; `paddlecnn train` creates one")
@@ -146,9 +146,9 @@ def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
     return run_family(config_path, root) / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def find_run(name: str | Path, root: str | Path = "runs") -> RunDir:
+def find_run(name: str | Path, root: str | Path = "runs", data_root: str | Path | None = None) -> RunDir:
     """The run that a user names (see `find_path`). Raises RunError if there is none, or more than one."""
-    return RunDir(find_path(name, root))
+    return RunDir(find_path(name, root), data_root)
 
 
 def find_path(name: str | Path, root: str | Path = "runs") -> Path:

@@ -36,6 +36,21 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
     assert 0 < float(capsys.readouterr().out.splitlines()[-1]) < 1
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pc.train(5), "config 5: must be a YAML file, a nested mapping or a Config"),
+        (lambda: pc.train({}, overrides=["train.epochs=2"]), r"overrides \['train.epochs=2'\]: must be a mapping"),
+        (lambda: pc.train({}, run=0), "run 0: must be the path of a folder"),
+        (lambda: pc.load_run(None), "run None: must be the path of a folder, a config or latest"),
+        (lambda: pc.load_folds(["a"]), r"job \['a'\]: must be the path"),
+    ],
+)
+def test_an_argument_of_another_type_is_named(call, message):
+    with pytest.raises(ConfigError, match=message):
+        call()
+
+
 def test_the_package_imports_without_paddle():
     code = "import sys, paddlecnn as pc; pc.list_models; assert 'paddle' in sys.modules"
     light = "import sys, paddlecnn; print(any(name.split('.')[0] in ('paddle', 'pandas') for name in sys.modules))"

@@ -74,6 +74,26 @@ def test_only_the_best_epoch_was_selected(tool, run, capsys):
         assert ("the epoch was selected on the same images" in capsys.readouterr().out) == selected
 
 
+def test_data_that_moved_are_named_and_must_be_the_same(tool, tmp_path, capsys):
+    images = tmp_path / "images"
+    for number in range(20):
+        for name, level in (("dark", 40), ("light", 200)):
+            (images / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (level + number,) * 3).save(images / name / f"{number}.png")
+    (tmp_path / "small.yaml").write_text(CONFIG.replace("digits, limit: 200", f"folder, root: {images}"))
+    run = tmp_path / "run"
+    assert tool("train", "-c", tmp_path / "small.yaml", "--run", run) == 0
+    moved = images.rename(tmp_path / "moved")
+    assert tool("eval", run) == 2
+    assert tool("eval", run, "--data-root", moved) == 0
+    assert tool("submit", run, "--data-root", moved, "--split", "val", "--out", tmp_path / "a.csv") == 0
+    assert pc.load_run(run, data_root=moved).evaluate()["n"] > 0
+    Image.new("RGB", (32, 32)).save(moved / "dark" / "more.png")
+    capsys.readouterr()
+    assert tool("eval", run, "--data-root", moved) == 2
+    assert f"images are not those of the run: the files in {moved}" in capsys.readouterr().err
+
+
 def test_of_one_epoch_none_was_selected(tool, tiny, tmp_path, capsys):
     assert tool("train", "-c", tiny, "--run", tmp_path / "one", "-o", "train.epochs=1") == 0
     said = capsys.readouterr().out
