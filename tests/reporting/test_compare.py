@@ -75,6 +75,34 @@ def test_eval_takes_the_seeds_of_a_folder_whole(tool, folders, tmp_path, capsys)
     assert (seeds / "seed-2" / "evaluation_test.json").is_file()
 
 
+def test_figures_of_another_checkpoint_or_engine_do_not_replace_the_runs_own(tool, folders, tmp_path):
+    runs = [shutil.copytree(folder / "seed-0", tmp_path / folder.name) for folder in folders]
+    own = {path: path.read_bytes() for path in runs[0].glob("*_val.*")}
+    assert len(own) == 2  # figures and predictions; only the command draws the confusion matrix
+    assert tool("compare", *runs, "--json", tmp_path / "before.json") == 0
+    engine = ["paddle", "onednn"][json.loads((runs[0] / "evaluation_val.json").read_text())["engine"] == "paddle"]
+    assert tool("eval", runs[0], "--checkpoint", "last", "--tta", "flip") == 0
+    assert tool("eval", runs[0], "--checkpoint", "last") == 0
+    assert tool("eval", runs[0], "--engine", engine) == 0
+    for end in ("_last_flip", "_last", f"_{engine}_float32"):
+        for name in ("evaluation_val{}.json", "predictions_val{}.csv", "confusion_val{}.png"):
+            assert (runs[0] / name.format(end)).is_file()
+    assert {path: path.read_bytes() for path in runs[0].glob("*_val.*")} == own
+    assert tool("compare", *runs, "--json", tmp_path / "after.json") == 0
+    before, after = ((tmp_path / name).read_bytes() for name in ("before.json", "after.json"))
+    assert before == after
+
+
+def test_figures_that_an_earlier_version_kept_of_the_last_epoch_are_not_the_runs(tool, folders, tmp_path, capsys):
+    runs = [shutil.copytree(folder / "seed-0", tmp_path / folder.name) for folder in folders]
+    assert all(tool("eval", run, "--split", "test") == 0 for run in runs)
+    path = runs[1] / "evaluation_test.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint": "last"}))
+    capsys.readouterr()
+    assert tool("compare", *runs, "--split", "test") == 2
+    assert f"{runs[1]}: not measured on test images" in capsys.readouterr().err
+
+
 def test_the_paired_difference_over_seeds_is_students(records, folders):
     before, after = map(accuracies, folders)
     interval = ttest_rel(after, before).confidence_interval(0.95)
