@@ -18,7 +18,8 @@ import json
 from pathlib import Path
 
 from paddlecnn.cli.common import CommandParser, show
-from paddlecnn.files import require_writable, write_json
+from paddlecnn.cli.targets import check_target
+from paddlecnn.files import write_json
 from paddlecnn.runtime import load_paddle
 
 SPEED = "paddlecnn.benchmarks.speed"
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     options = own.parse_args(args.options)
     file = Path(options.json) if options.json not in (None, "-") else None
     if file:
-        require_writable(file, "--json")
+        check_target(file, "--json", ".json")
     results = []
     for result in benchmark.measure(options):
         results.append(result.as_dict())

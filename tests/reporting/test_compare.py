@@ -317,7 +317,26 @@ def test_runs_of_different_data_are_refused(tool, folders, tmp_path, capsys):
 @pytest.mark.parametrize("option", ["--csv", "--json", "--html"])
 def test_the_files_are_checked_before_anything_is_read(tool, tmp_path, capsys, option):
     (tmp_path / "file").write_text("")
-    target = tmp_path / "file" / "x"
+    target = tmp_path / "file" / f"x.{option[2:]}"
     assert tool("compare", tmp_path / "first", tmp_path / "second", option, target) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{option} {target}: cannot be written there (")
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--csv", "metrics.csv", "is in the folder of a run"),
+        ("--json", "checkpoints/last/state.json", "is in the folder of a run"),
+        ("--html", "notes.txt", "must be the name of a file that ends in .html"),
+    ],
+)
+def test_a_comparison_replaces_no_file_of_a_run(tool, folders, tmp_path, capsys, option, name, message):
+    runs = [shutil.copytree(folder / "seed-0", tmp_path / folder.name) for folder in folders]
+    (runs[0] / "notes.txt").write_text("mine")
+    before = (runs[0] / name).read_bytes()
+    capsys.readouterr()
+    assert tool("compare", *runs, option, runs[0] / name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{option} {runs[0] / name}: {message}")
+    assert (runs[0] / name).read_bytes() == before
