@@ -38,8 +38,9 @@ BENCHMARKS = {
 
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("benchmark", __doc__)
-    parser.add_argument("what", choices=BENCHMARKS)
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmark")
+    parser.add_argument("what", choices=BENCHMARKS, metavar=f"{{{','.join(BENCHMARKS)}}}", help="see above")
+    rest = parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmark")
+    rest.required = False  # or else the message on a missing name asks for them, too
     args = parser.parse_args(argv)
     load_paddle()
     benchmark = importlib.import_module(BENCHMARKS[args.what])

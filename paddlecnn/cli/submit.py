@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     result = CommandParser("submit", __doc__)
     source = result.add_argument_group("source").add_mutually_exclusive_group(required=True)
     text = "a run or a cross-validation (its folder, a config, or latest), or a CSV to upload"
-    source.add_argument("target", nargs="?", type=Path, help=text)
+    source.add_argument("target", nargs="?", type=Path, metavar="RUN|CSV", help=text)
     source.add_argument("--folds", nargs="+", type=Path, metavar="RUN", help="runs to average")
     source.add_argument("--blend", nargs="+", type=Path, metavar="CSV", help="submissions to average")
     text = "show the ledger of a folder of submissions"
