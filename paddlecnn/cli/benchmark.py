@@ -1,13 +1,13 @@
 """Measure parts of paddlecnn and the plain alternatives, both in turn in one run.
 
-    python tools/benchmark.py lrn         local response normalisation against paddle.nn's
-    python tools/benchmark.py data        input pipelines against paddle.vision.transforms and Pillow
-    python tools/benchmark.py train       training steps by engine and framework; infer, start and loop likewise
-    python tools/benchmark.py transfer    new layers on frozen ones, with and without cached features
-    python tools/benchmark.py primitives  where a training step of the oneDNN engine goes
-    python tools/benchmark.py growth      speed of training by batch, image size, depth and processes; --figure draws it
+    paddlecnn benchmark lrn         local response normalisation against paddle.nn's
+    paddlecnn benchmark data        input pipelines against paddle.vision.transforms and Pillow
+    paddlecnn benchmark train       training steps by engine and framework; infer, start and loop likewise
+    paddlecnn benchmark transfer    new layers on frozen ones, with and without cached features
+    paddlecnn benchmark primitives  where a training step of the oneDNN engine goes
+    paddlecnn benchmark growth      speed of training by batch, image size, depth and processes; --figure draws it
 
-Each has its own options: python tools/benchmark.py lrn --help
+Each has its own options: paddlecnn benchmark lrn --help
 """
 
 from __future__ import annotations

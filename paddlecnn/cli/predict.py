@@ -75,8 +75,11 @@ def main(argv: list[str] | None = None) -> int:
         check_target(args.explain, "--explain", ".png")
     load_paddle()
     choose_device(args.device)
+    from paddlecnn.evaluation.exported import form_of
     from paddlecnn.evaluation.predict import image_files, predict_files
 
+    if not args.model and not form_of(args.source):
+        find_run(args.source)  # before its images: the two may have been exchanged
     files = image_files(args.images)
     if args.explain and len(files) != 1:
         raise ConfigError(f"--explain {args.explain}: explains one image, and {len(files)} are named")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import paddlecnn as pc
 from helpers.docs import ROOT
-from paddlecnn.__main__ import COMMANDS
+from paddlecnn.__main__ import COMMANDS, main
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 SLOW = ["-o", "train.epochs=6"]
@@ -37,12 +38,21 @@ def test_every_command_exists_twice_and_has_help_without_defaults_of_none(name, 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: paddlecnn {name} ")
     assert "default: None" not in done.stdout
+    assert "python tools" not in done.stdout
+    if name in ("eval", "export"):  # argparse prints an option without help as its name alone
+        assert not re.search(r"^  -.*\}$\n  -", done.stdout, flags=re.M)
     assert f"  {name} " in paddlecnn("--help").stdout
 
 
 def test_every_script_is_a_command():
     scripts = {path.stem.replace("_", "-") for path in (ROOT / "tools").glob("[a-z]*.py")}
     assert scripts == set(COMMANDS)
+
+
+def test_the_version_is_a_line(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--version"])
+    assert (leaving.value.code, capsys.readouterr().out) == (0, f"paddlecnn {pc.__version__}\n")
 
 
 def test_an_unknown_command_is_one_line():

@@ -18,6 +18,7 @@ from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import SOURCES, open_dataset, open_parts
 from paddlecnn.data.splits import names_test
 from paddlecnn.errors import DataError
+from paddlecnn.text_tables import counted
 
 TINY = 32  # pixels: a short side below it
 RARE = 0.1  # of the largest class: a class with fewer images
@@ -104,7 +105,7 @@ def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo
 
     faults = [info.fault for info in infos if info.fault is not None]
     if faults:
-        report.error(f"{name}: {len(faults):,} images cannot be read", faults)
+        report.error(f"{name}: {counted(len(faults), 'image')} cannot be read", faults)
     sound = [(i, info) for i, info in enumerate(infos) if info.fault is None]
     for mode in sorted({info.mode for _, info in sound} - set(USUAL_MODES)):
         warn(f"are {mode}, not RGB; they are converted", [i for i, info in sound if info.mode == mode])
