@@ -164,7 +164,7 @@ def as_text(figures: dict[str, Any]) -> str:
         f"{Scores(n=figures['n'], loss=figures['loss'], top1=figures['top1'])}"
     ]
     if figures["top5"] is not None:
-        lines.append(f"top-5 {figures['top5']:.4%}")
+        lines.append(f"top-5 {figures['top5']:.2%}")
     lines.append(f"log loss {figures['log_loss']:.6f}")
     rows = [["", "precision", "recall", "images"]]
     rows += [
@@ -186,4 +186,4 @@ def seeds_as_text(figures: Mapping[str, dict[str, Any]]) -> str:
 
 
 def shown(top1: float, *losses: float) -> list[str]:
-    return [f"{top1:.4%}", *(f"{loss:.6f}" for loss in losses)]
+    return [f"{top1:.2%}", *(f"{loss:.6f}" for loss in losses)]

@@ -57,7 +57,7 @@ class Scores(Record):
     def __str__(self) -> str:
         if not self.n:
             return "without validation images; the last epoch counts"
-        return f"loss {self.loss:.6f}  top-1 {self.top1:.4%}  ({counted(self.n, 'image')})"
+        return f"loss {self.loss:.6f}  top-1 {self.top1:.2%}  ({counted(self.n, 'image')})"
 
 
 class BestEpoch(Scores):

@@ -69,9 +69,9 @@ def test_eval_takes_the_seeds_of_a_folder_whole(tool, folders, tmp_path, capsys)
     assert tool("eval", seeds, "--split", "test") == 0
     lines = {line.split("  ")[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     top1 = np.array([one["top1"] for one in figures.values()])
-    assert lines["seed-1"][3] == f"{top1[1]:.4%}"
-    assert lines["mean"][1] == f"{top1.mean():.4%}"
-    assert lines["standard deviation"][2] == f"{top1.std(ddof=1):.4%}"
+    assert lines["seed-1"][3] == f"{top1[1]:.2%}"
+    assert lines["mean"][1] == f"{top1.mean():.2%}"
+    assert lines["standard deviation"][2] == f"{top1.std(ddof=1):.2%}"
     assert (seeds / "seed-2" / "evaluation_test.json").is_file()
 
 
@@ -117,7 +117,7 @@ def test_the_paired_difference_over_seeds_is_students(records, folders):
     assert second["parameters"] == 62_006
 
 
-def test_names_are_as_short_as_they_can_be_and_what_they_leave_out_is_counted(tool, folders, tmp_path, capsys):
+def test_names_are_as_short_as_they_can_be_and_what_they_leave_out_is_named(tool, folders, tmp_path, capsys):
     base = load_config(CONFIG, {"optim.lr": 0.003, "seed": 0})
     changes = {"simple": {"model.name": "simple_cnn"}, "mixed": {"model.name": "simple_cnn", "train.batch_size": 50}}
     for name, change in changes.items():
@@ -129,9 +129,18 @@ def test_names_are_as_short_as_they_can_be_and_what_they_leave_out_is_counted(to
     assert re.search(r"^lenet5 .*\nsimple_cnn ", alone, flags=re.M)
     assert "more setting" not in alone
     assert tool("compare", reference, tmp_path / "mixed") == 0
-    assert "1 more setting differs." in capsys.readouterr().out
+    assert " 1 more setting differs: batch_size=50." in capsys.readouterr().out
     assert tool("compare", reference, tmp_path / "simple", tmp_path / "mixed") == 0
     assert re.search(r"^simple_cnn, batch_size=32 .*\nsimple_cnn, batch_size=50 ", capsys.readouterr().out, flags=re.M)
+
+
+def test_the_values_in_a_name_are_those_of_the_config(tool, folders, tmp_path, capsys):
+    base = load_config(CONFIG, {"optim.lr": 0.003, "seed": 0})
+    for name, clip in (("without", None), ("with", 1.0)):
+        pc.train(base, overrides={"optim.clip_norm": clip, "optim.lr": 0.01}, run=tmp_path / name)
+    capsys.readouterr()
+    assert tool("compare", tmp_path / "without", tmp_path / "with") == 0
+    assert re.search(r"^clip_norm=null .*\nclip_norm=1\.0 ", capsys.readouterr().out, flags=re.M)
 
 
 def test_the_interval_over_images_of_one_pair_is_that_of_agresti_and_min(tool, folders, tmp_path):
