@@ -126,22 +126,32 @@ def test_another_paddle_has_an_environment_of_its_own(clone):
     assert " .venv/" not in commands
 
 
-# The wheel
+# The wheel and the editable installation
 
 
 @pytest.fixture
-def wheel(tmp_path) -> Path:
-    """The wheel of the tracked files. Building needs a newer setuptools than Paddle brings: pip gets it."""
-    tree = tmp_path / "tree"
+def tree(tmp_path) -> Path:
+    """The files of a clone that the package is built from, in a folder of the usual name."""
+    tree = tmp_path / "paddlecnn"
+    tree.mkdir()
     for name in ("paddlecnn", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        tree.mkdir(exist_ok=True)
         copy(ROOT / name, tree / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, tree]
+    return tree
+
+
+def pip(*arguments: object) -> None:
+    """Run pip without dependencies. Building needs a newer setuptools than Paddle brings: pip gets it."""
+    command = [sys.executable, "-m", "pip", *map(str, arguments), "--quiet", "--no-deps"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if "No matching distribution found for setuptools" in done.stderr:
-        pytest.skip("building a wheel needs setuptools 77 from a package index, which cannot be reached")
+        pytest.skip("building needs setuptools 77 from a package index, which cannot be reached")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def wheel(tree, tmp_path) -> Path:
+    pip("wheel", "--wheel-dir", tmp_path, tree)
     (found,) = tmp_path.glob("*.whl")
     return found
 
@@ -152,12 +162,7 @@ def test_the_wheel_in_a_new_environment_trains_without_the_clone(wheel, tiny, tm
     assert "paddlecnn/py.typed" in names
     assert all(name.startswith(("paddlecnn/", "paddlecnn-")) for name in names)
     packages = linked_environment(tmp_path / "environment", without=["paddlecnn", "__editable__"])
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, wheel],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    pip("install", "--target", packages, wheel)
     place = tmp_path / "elsewhere"
     place.mkdir()
     train = ["-m", "paddlecnn", "train", "-c", tiny, "--run", "run", "-o", "train.epochs=1", "-o", "data.limit=64"]
@@ -166,6 +171,15 @@ def test_the_wheel_in_a_new_environment_trains_without_the_clone(wheel, tiny, tm
     assert (place / "run/checkpoints/best/model.safetensors").is_file()
     where = run_in(packages, "-c", "import paddlecnn; print(paddlecnn.__file__, paddlecnn.__version__)", cwd=place)
     assert where.stdout.split() == [str(packages / "paddlecnn/__init__.py"), paddlecnn.__version__]
+
+
+def test_an_editable_installation_is_found_beside_the_clone(tree, tmp_path):
+    """There Python sees a folder of the package's name, the clone, before the package."""
+    packages = linked_environment(tmp_path / "environment", without=["paddlecnn", "__editable__"])
+    pip("--python", packages.parents[2] / "bin/python", "install", "--editable", tree)
+    done = run_in(packages, "-c", "import paddlecnn; print(paddlecnn.__file__, paddlecnn.train)", cwd=tree.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{tree / 'paddlecnn/__init__.py'} <function train")
 
 
 def test_the_citation_names_this_version():

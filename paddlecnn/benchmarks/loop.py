@@ -58,7 +58,7 @@ def measure_loop(
     rates: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config, {})
-        state = TrainState(setup.model, config, len(setup.train))
+        state = TrainState(setup.model, config, len(setup.train), engine=setup.engine)
         logger = MetricLogger(run, config.train, state.progress, None)
         checkpointer = Checkpointer(run, config.train.checkpoint, setup.identity)
 

@@ -64,4 +64,4 @@ def install(competition: str, dest: Path, source: Path | None) -> Path:
         from paddlecnn.kaggle.download import download_competition  # imports Kaggle's client
 
         source = download_competition(competition, dest)
-    return install_competition(competition, dest, source or dest / competition)
+    return install_competition(competition, dest, source)

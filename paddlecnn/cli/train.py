@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError, UserError
 from paddlecnn.runs.fold_job import FoldJob, find_sources, is_job
-from paddlecnn.runs.run_dir import JOB, RunDir, find_path, new_run_path
+from paddlecnn.runs.run_dir import JOB, RunDir, count_seeds, find_path, new_run_path, seeds_in
 from paddlecnn.runtime import choose_device, load_paddle
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn import distributed
 
     args.all_folds = args.all_folds or is_job(path)
+    if args.resume and args.seeds is None and seeds_in(path):
+        args.seeds = count_seeds(path)
     if args.all_folds and args.seeds is not None:
         raise ConfigError(f"--seeds {args.seeds}: a cross-validation trains one seed; leave --seeds out")
     runs, text = (plan if args.dry_run else train)(args, config, path, sources)
@@ -104,16 +105,21 @@ def train(args: argparse.Namespace, config: Config, path: Path, sources: list[Ru
         from paddlecnn.evaluation.out_of_fold import as_text
         from paddlecnn.training.folds import train_folds
 
-        table = train_folds(config, path, init_from=sources, **options)
+        again = ["--resume", str(path), *as_options("--extend", args.extend)]
+        table = train_folds(config, path, init_from=sources, again=shlex.join(again), **options)
         return FoldJob(path).runs, f"{path}\n{as_text(table)}"
     source = sources[0] if sources else None
     if args.seeds is not None:
-        keys = [("-o", text) for text in args.override] + [("--extend", text) for text in args.extend]
-        again = ["-c", args.config, *chain(*keys), "--seeds", str(args.seeds), "--resume", str(path)]
+        again = ["--resume", str(path), *as_options("--extend", args.extend)]
         finished, scores = train_seeds(config, path, args.seeds, init_from=source, again=shlex.join(again), **options)
         return [one.run for one in finished], f"{path}\n{seeds_as_text(finished, scores)}"
     one = train_run(config, path, init_from=source, **options)
     return [one.run], f"{path}\nbest epoch {one.best.epoch}: val {one.best}"
+
+
+def as_options(name: str, values: list[str]) -> list[str]:
+    """An option that is given once for each value, as words."""
+    return [word for value in values for word in (name, value)]
 
 
 def write_reports(runs: list[RunDir], path: Path, module: str | None, device: str) -> None:
@@ -162,7 +168,7 @@ def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
             raise ConfigError("--resume with --seeds: name the config (-c) and the folder of the seeds (--run)")
         return load_config(args.config, overrides), Path(named)
     path = find_path(named or args.config)
-    kept = path / JOB if is_job(path) else RunDir(path).path / "config.yaml"
+    kept = path / JOB if is_job(path) else (seeds_in(path) or [RunDir(path).path])[0] / "config.yaml"
     if args.config is not None:
         return load_config(args.config, overrides), path
     return with_module(load_run_config(kept, overrides), args.module, path), path

@@ -171,5 +171,5 @@ class PublishedSplits:
 def nothing_found(title: str, root: object, names: Sequence[str], download: str) -> DataError:
     """The error for a data set of which none of the files `names` is in `root`; `download` is its name for download."""
     where = f"{root} (for {' or '.join(names)})"
-    advice = f"get it by: python tools/download.py {download} --dest {root}"
+    advice = f"get it by: paddlecnn download {download} --dest {root}"
     return DataError(f"data.root: no {title} in {where}; {advice}")

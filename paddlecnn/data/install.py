@@ -43,8 +43,9 @@ def install_cifar(edition: cifar.Edition, dest: Path, source: Path | None = None
     source  the archive or a folder of its files on disk, instead of the mirrors
     Raises DataError or ServiceError. A complete folder is left unchanged.
     """
-    dest.mkdir(parents=True, exist_ok=True)
     folder = dest / edition.folder
+    check_source(source, folder)
+    dest.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         cifar.check_folder(edition, folder)
         return folder
@@ -54,7 +55,8 @@ def install_cifar(edition: cifar.Edition, dest: Path, source: Path | None = None
     published = Checksum("md5", edition.archive_md5)
     if source is None and not archive.exists():
         download(edition.mirrors, archive, published)
-    check_digest(archive, published)
+    advice = f"choose {edition.archive} of {edition.mirrors[0]}" if source else "remove it and get it again"
+    check_digest(archive, published, advice)
     require_space(dest, unpacked_size(archive), ELSEWHERE)
     with folder_written_aside(folder) as aside:
         unpack_into(archive, aside)
@@ -80,20 +82,29 @@ def copy_cifar(edition: cifar.Edition, source: Path, folder: Path) -> Path:
     return folder
 
 
-def install_competition(competition: str, dest: Path, source: Path) -> Path:
+def check_source(source: Path | None, folder: Path) -> None:
+    """Raise DataError for a source that does not exist; say of one that it is not used where the folder exists."""
+    if source and not source.exists():
+        raise DataError(f"{source}: no such file; --from takes an archive or a folder on disk")
+    if source and folder.exists():
+        logger.info("%s: is not used, because %s exists; remove that to install it again", source, folder)
+
+
+def install_competition(competition: str, dest: Path, source: Path | None = None) -> Path:
     """A competition's bundle, unpacked with its inner zips to `dest`/<competition>; returns that folder.
 
-    source  the bundle, or a folder with its content
+    source  the bundle, or a folder with its content; not needed where the competition is installed
     Raises DataError if the bundle is not that of the competition. An installed folder is checked and left unchanged.
     The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files burden any disk.
     """
-    dest.mkdir(parents=True, exist_ok=True)
     folder = dest / competition
+    check_source(source, folder)
+    dest.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         check_competition(competition, folder)
         return folder
-    if not source.exists():
-        raise DataError(f"{source}: no such file; --from takes an archive or a folder on disk")
+    if source is None:
+        raise DataError(f"{folder}: no such folder; name the competition's bundle to install it from")
     if source.is_dir():
         refuse_special_files(source)
         size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
@@ -107,7 +118,7 @@ def install_competition(competition: str, dest: Path, source: Path) -> Path:
         else:
             unpack_into(source, aside)
         unpack_inner_zips(aside)
-        check_competition(competition, aside, folder)
+        check_competition(competition, aside, source)
     return folder
 
 
@@ -140,19 +151,20 @@ def unpack_inner_zips(folder: Path) -> None:
         inner.unlink()
 
 
-def check_competition(competition: str, folder: Path, name: Path | None = None) -> None:
+def check_competition(competition: str, folder: Path, source: Path | None = None) -> None:
     """Raise DataError unless the folder contains training and test images and the sample submission fits them.
 
-    name  the folder's later name, for messages
+    source  what the folder was made from: messages name it in place of the folder, which goes
     """
-    name = name or folder
+    name = source or folder
+    advice = f"choose the bundle of {competition}" if source else "remove it and get it again"
     other = f"{name}: not the content of the competition {competition}"
     try:
         parts = open_parts(DataConfig(name=DATA_SETS[competition], root=str(folder)))
     except DataError as error:
         raise DataError(f"{other} ({str(error).replace(str(folder), str(name))})") from None
     if parts.test is None:
-        raise DataError(f"{other} (it contains no test images); remove it and get it again")
+        raise DataError(f"{other} (it contains no test images); {advice}")
     logger.info("%s images in test, %s images in train", f"{len(parts.test):,}", f"{len(parts.train):,}")
     for sample in folder.glob("sample*ubmission.csv"):
         lines = read_file(sample, "get the bundle again").decode("utf-8", "replace").splitlines()
@@ -162,5 +174,5 @@ def check_competition(competition: str, folder: Path, name: Path | None = None) 
             first = f"{min(missing):.80} is missing" if missing else f"{min(found - ids):.80} is not listed"
             raise DataError(
                 f"{name / sample.name}: lists {len(ids):,} test images and {len(found):,} are there ({first}); "
-                "the bundle is not complete: remove it and get it again"
+                f"the bundle is not complete: {advice}"
             )

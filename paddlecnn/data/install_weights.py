@@ -31,8 +31,9 @@ def install_weights(published: PublishedFile, dest: Path, source: Path | None = 
         download([published.url], file, published.checksum)
     arrived = source or file
     require_file(arrived)
-    check_digest(arrived, published.checksum)
-    check_digest(arrived, Checksum("sha256", kept) if kept else None)
+    advice = f"choose {published.file} of {published.source}" if source else "remove it and get it again"
+    check_digest(arrived, published.checksum, advice)
+    check_digest(arrived, Checksum("sha256", kept) if kept else None, advice)
     digest = file_digest(arrived)
     if not file.exists() or file_digest(file) != digest:
         if not is_new and kept is None:
@@ -47,9 +48,14 @@ def install_weights(published: PublishedFile, dest: Path, source: Path | None = 
         if published.checksum is None:
             try:
                 read_weight_file(file)
-            except UserError:
+            except UserError as error:
                 if is_new:
                     file.unlink()
-                raise
+                if source is None:
+                    raise
+                reason = str(error).removeprefix(f"{file}: ")
+                raise WeightsError(
+                    f"{source}: is not {published.file} of {published.name} ({reason}); {advice}"
+                ) from None
         write_text(sum_file(file), f"{digest}  {file.name}\n")
     return file

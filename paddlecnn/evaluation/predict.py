@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -155,6 +156,9 @@ def seen_part(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
 def pixels_of(image: ImageLike) -> np.ndarray:
     """An image as uint8 [H, W, 3] in RGB. Raises DataError if it cannot be read or has another form."""
     if isinstance(image, (str, Path)):
+        if Path(image).is_dir():
+            raise DataError(f"{image}: is a folder; name the images in it, in the order of the answers")
+        require_there(Path(image))
         return read_image(image)
     if isinstance(image, Image.Image):
         try:
@@ -168,6 +172,21 @@ def pixels_of(image: ImageLike) -> np.ndarray:
     return image
 
 
+def require_there(path: Path) -> None:
+    """Raise DataError, with what may be wrong with its name, for a path with nothing there."""
+    if os.path.lexists(path):
+        return
+    name = str(path)
+    advice = "name an image or a folder of images"
+    if name == "-":
+        advice = "images are read from files, not from stdin"
+    elif re.match(r"\w+:/", name):
+        advice = "an address is not read; download the image first"
+    elif any(character in name for character in "*?["):
+        advice = "leave out quotes around a pattern, which the shell replaces by the files that it fits"
+    raise DataError(f"{path}: no such file; {advice}")
+
+
 def most_probable(classes: Sequence[str], probabilities: np.ndarray, topk: int) -> list[tuple[str, float]]:
     """The `topk` most probable classes of one image in decreasing order."""
     order = np.argsort(-probabilities, kind="stable")[:topk]
@@ -177,10 +196,11 @@ def most_probable(classes: Sequence[str], probabilities: np.ndarray, topk: int) 
 def image_files(paths: Iterable[Path]) -> list[Path]:
     """The paths, each folder replaced by the images in it and below, without hidden ones.
 
-    Raises DataError for a folder without images.
+    Raises DataError for a folder without images and for a path with nothing there.
     """
     found: list[Path] = []
     for path in paths:
+        require_there(path)
         inside = [path]
         if path.is_dir():
             inside = [path / name for name in image_names(path)]

@@ -53,7 +53,9 @@ class AlexNetConfig:
     stem: tuple[Side, Side, Padding] = (11, 4, 0)  # conv1: kernel, stride, padding; "same" pads as TensorFlow does
     pools: tuple[Pool, Pool, Pool] = ((3, 2), (3, 2), (3, 2))  # after conv 1, 2, 5: overlapping, section 3.4
     ceil_pools: bool = False  # a pool's last window may hang over the edge, as in Paddle v2 and Caffe
-    norm: Literal["none", "lrn", "batch"] = "none"  # lrn: after ReLU 1 and 2, section 3.3; batch: before ReLU 1 to 5
+    # lrn: after ReLU 1 and 2, over all channels, as the formula of section 3.3 says; on the paper's two GPUs, which
+    # exchange nothing there (section 3.2), its window ended at the border of a tower. batch: before ReLU 1 to 5
+    norm: Literal["none", "lrn", "batch"] = "none"
     norm_after_pool: bool = False  # CaffeNet's order; the paper normalises before it pools
     lrn: tuple[Units, Real, Real, PositiveReal] = (5, 1e-4, 0.75, 2.0)  # size, alpha, beta, k of section 3.3
     groups: Literal[1, 2] = 1  # 2: conv 2, 4 and 5 in halves that do not see each other, the two GPUs of section 3.2
@@ -125,9 +127,7 @@ VARIANTS = {
     "alexnet": Variant(PAPER, "the towers joined, no normalisation", f"{NEURIPS}, figure 2 and section 3.5"),
     "alexnet_lrn": Variant(replace(PAPER, norm="lrn"), "the towers joined, LRN", f"{NEURIPS}, section 3.3"),
     "alexnet_two_tower": Variant(
-        TWO_TOWER,
-        "as trained: LRN, conv 2, 4 and 5 in two groups for the two GPUs",
-        f"{NEURIPS}, figure 2 and section 3.2",
+        TWO_TOWER, "LRN, conv 2, 4 and 5 in two groups for the two GPUs", f"{NEURIPS}, figure 2 and section 3.2"
     ),
     "alexnet_caffe": Variant(
         CAFFE, "two groups, Caffe's LRN: for `bvlc_alexnet.npy`", "`models/bvlc_alexnet` of BVLC/caffe"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from types import MethodType
 
 from paddle import nn
 
@@ -38,7 +39,8 @@ def freeze(network: nn.Layer, what: str | Sequence[str]) -> None:
         layer.frozen = True
         for parameter in layer.parameters():
             parameter.stop_gradient = True
-    keep_in_evaluation(network, layers)
+        layer.training = False
+    network.train = MethodType(train_the_rest, network)  # type: ignore[method-assign]
 
 
 def layers_to_freeze(network: nn.Layer, what: str | Sequence[str]) -> list[nn.Layer]:
@@ -65,19 +67,13 @@ def layers_to_freeze(network: nn.Layer, what: str | Sequence[str]) -> list[nn.La
     return [layer for layer_name, layer in chain if layer_name in kept]
 
 
-def keep_in_evaluation(root: nn.Layer, layers: Sequence[nn.Layer]) -> None:
-    """Let `root.train()` leave these layers of it in evaluation mode."""
-    train = root.train
-
-    def train_the_rest(*mode: bool) -> nn.Layer:
-        train(*mode)
-        for layer in layers:
+def train_the_rest(root: nn.Layer, *mode: bool) -> nn.Layer:
+    """`root.train()` that leaves frozen layers in evaluation mode. As a bound method it follows a copy of the root."""
+    type(root).train(root, *mode)
+    for layer in root.sublayers():
+        if is_frozen(layer):
             layer.training = False
-        return root
-
-    root.train = train_the_rest  # type: ignore[assignment, method-assign]
-    for layer in layers:
-        layer.training = False
+    return root
 
 
 def named_chain(network: ConvClassifier) -> list[NamedLayer]:
@@ -104,9 +100,8 @@ def divide(network: nn.Layer) -> Divided | None:
         shape = [prod(shape)] if isinstance(layer, nn.Flatten) else output_shape(layer, shape, name)
     frozen = nn.Sequential(*(layer for _, layer in chain[:count]))
     frozen.eval()
-    rest = [layer for _, layer in chain[count:]]
-    trained = nn.Sequential(*rest)
-    keep_in_evaluation(trained, [layer for layer in rest if is_frozen(layer)])
+    trained = nn.Sequential(*(layer for _, layer in chain[count:]))
+    trained.train = MethodType(train_the_rest, trained)  # type: ignore[method-assign]
     last = [name for name, layer in chain[:count] if not isinstance(layer, nn.Flatten)][-1]
     return Divided(frozen, trained, last, tuple(shape))
 

@@ -92,7 +92,7 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
             raise ModelError(f"{name}: no longer a network of its own; use {FORMER[name]}")
         lower = {known.lower(): known for known in NETWORKS}
         near = [lower[word] for word in difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3)]
-        advice = f"did you mean {' or '.join(near)}?" if near else "python tools/summary.py --list names them all"
+        advice = f"did you mean {' or '.join(near)}?" if near else "`paddlecnn summary --list` names them all"
         raise ModelError(f"{name}: no such model; {advice}")
     entry = NETWORKS[name]
     if num_classes is not None:

@@ -149,10 +149,8 @@ def engine_for_run(trained: Engine, name: str | None, precision: str | None, dev
     """
     if name is not None or precision is not None:
         return choose_engine(name or ("auto" if precision else trained.name), precision or "float32", device)
-    if device.startswith("gpu"):
-        return Engine()
     try:
-        return choose_engine(trained.name, trained.precision, device)
+        return choose_engine("paddle" if device.startswith("gpu") else trained.name, trained.precision, device)
     except DeviceError as error:
         was = f"engine {trained.name} in {trained.precision}"
         return Engine(notice=f"the run was trained with {was}; Paddle in float32 predicts: {error}")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from paddlecnn.onednn.handles import Memory, MemoryDesc
 
 ALIGNMENT = 64  # a cache line and an AVX-512 register
-PAGE = 4096
 
 
 class Slot:

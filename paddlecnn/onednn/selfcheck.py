@@ -69,6 +69,9 @@ def compare(what: str, found: paddle.Tensor, expected: paddle.Tensor, bound: flo
     expected = expected.detach()
     if found.shape != expected.shape:
         raise SelfCheckFailed(f"the self-check found a {what} of shape {found.shape} in place of {expected.shape}")
+    if not paddle.isfinite(expected).all():
+        return  # Paddle's own numbers are no measure
     distance = float((found - expected).norm() / (expected.norm() + 1e-30))
-    if not distance <= bound and float((found - expected).abs().max()) > 1e-6:
+    # Neither is below its bound if a number found is not finite.
+    if not (distance <= bound or float((found - expected).abs().max()) <= 1e-6):
         raise SelfCheckFailed(f"the self-check found a {what} {distance:.2g} from Paddle's (at most {bound})")

@@ -34,6 +34,7 @@ from paddlecnn.runs.state import RunState
 
 SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+NAMED = ("best", "last")  # the checkpoints that a user can name
 ATTEMPTS, PAUSE = 5, 0.01  # of a reader whose checkpoint is being replaced; seconds
 Arrays = dict[str, np.ndarray]
 Loaded = TypeVar("Loaded")
@@ -51,6 +52,7 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 1, best: bool = False) -> None:
     """Write a checkpoint as `folder`/last, and as `folder`/best too if it is the best so far.
 
+    The two share no file: where one is damaged later, the other is whole.
     The `keep` - 1 checkpoints before it are kept as step-00000123. An error while writing (a full disk) leaves
     everything in place. Returns when all files are on disk.
     """
@@ -136,8 +138,8 @@ def load_named(folder: Path, name: str, load: Callable[[Path], Loaded]) -> tuple
     A replacement by training takes two renames, and a reader may come between them or find the files gone: it looks
     again. Raises CheckpointError for any other name.
     """
-    if name not in ("best", "last"):
-        raise CheckpointError(f"{folder}: no checkpoint is called {name!r}{did_you_mean(name, ('best', 'last'))}")
+    if name not in NAMED:
+        raise CheckpointError(f"{folder}: no checkpoint is called {name!r}{did_you_mean(name, NAMED)}")
     places = [folder / name] if name == "last" else [folder / "best", folder / "best.new"]
     for _ in range(ATTEMPTS):
         for place in places:
@@ -209,6 +211,8 @@ def verify(folder: Path, names: Sequence[str]) -> None:
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
         sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: {SUMS} is missing") from None
     except (OSError, ValueError):
         sums = {}
     for name in names:
@@ -237,9 +241,7 @@ def latest_valid(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str
 
 
 def newest_first(folder: Path) -> Iterator[Path]:
-    """Checkpoint folders to resume from, the newest first: last, then the earlier ones, then the best."""
+    """Checkpoint folders to resume from, the newest first: last, then the earlier ones and the best by their steps."""
     if (folder / "last").exists():
         yield folder / "last"
-    yield from sorted(folder.glob("step-*"), key=step_of, reverse=True)
-    if (folder / "best").exists():
-        yield folder / "best"
+    yield from sorted([*folder.glob("step-*"), *folder.glob("best")], key=step_of, reverse=True)

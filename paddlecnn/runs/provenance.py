@@ -68,13 +68,15 @@ def cpu_name() -> str:
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit of the source tree and whether files differ from it; None outside a checkout."""
+    """The commit of the source tree and whether files differ from it; None outside a checkout of the package."""
+    place = Path(__file__).resolve()
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).resolve().parent), *words]
+        command = ["git", "-C", str(place.parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", place.name)  # a repository around an installed package is its user's own
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
         return None

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from paddlecnn.errors import CheckpointError, RunError
-from paddlecnn.runs.checkpoint import Checkpoint, Loaded, load_checkpoint, load_named, load_state
+from paddlecnn.runs.checkpoint import NAMED, Checkpoint, Loaded, load_checkpoint, load_named, load_state
 from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.state import RunState
 
@@ -47,7 +47,7 @@ class RunDir(ConfigDir):
         if seeds := seeds_in(self.path):
             raise RunError(f"{self.path}: contains several seeds; name one of them, as {seeds[0]}")
         if not (self.path / "config.yaml").is_file():
-            raise RunError(f"{self.path}: not a run folder (it has no config.yaml)")
+            raise RunError(f"{self.path}: not a run folder (it has no config.yaml); {run_to_name(self.path)}")
 
     @property
     def id(self) -> str | None:
@@ -84,7 +84,14 @@ class RunDir(ConfigDir):
 
     def read_checkpoint(self, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path]:
         """The result of `load` for the checkpoint best or last, and its place. Raises RunError if there is none."""
-        found = load_named(self.checkpoints, name, load)
+        try:
+            found = load_named(self.checkpoints, name, load)
+        except CheckpointError as error:
+            if name not in NAMED:
+                raise
+            others = [other for other in NAMED if other != name and (self.checkpoints / other).is_dir()]
+            instead = "".join(f", or take checkpoint {other} of the run in its place" for other in others)
+            raise CheckpointError(f"{error}; restore the files from a copy of the run{instead}") from None
         if found is None:
             text = f"; `paddlecnn eval {self.path} --checkpoint last` measures the unfinished one"
             other = text if (self.checkpoints / "last").is_dir() else ""
@@ -113,7 +120,8 @@ class RunDir(ConfigDir):
 
         selected: whether the scores are those of the best epoch
         """
-        if selected and self.config.data.validates and self.config.train.monitor != "last":
+        train = self.config.train
+        if selected and self.config.data.validates and train.monitor != "last" and train.epochs > 1:
             yield EPOCH_NOTE
         source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
         yield from source.get("reservations", ())
@@ -183,6 +191,28 @@ def seeds_in(folder: Path) -> list[Path]:
         return []
     found = {path.parent: SEED.fullmatch(path.parent.name) for path in folder.glob("seed-*/config.yaml")}
     return sorted((path for path, name in found.items() if name), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def run_to_name(folder: Path) -> str:
+    """What to name in place of a folder that is no run: the newest run in it, if there is one.
+
+    As deep as runs/ is filled by default: data set, config, time. A home folder is not searched to its end.
+    """
+    inside = [config for below in ("*/", "*/*/", "*/*/*/") for config in begun_in(folder, below)]
+    if not inside:
+        return "name the folder of a run, a config (its newest run), or latest"
+    return f"name one of the runs in it; the newest is {newest(inside, '')}"
+
+
+def count_seeds(folder: Path) -> int:
+    """The number of seeds of the training that began the runs in a folder. Raises RunError if it is not on record."""
+    planned = RunDir(seeds_in(folder)[-1]).read_environment().get("seeds")
+    if not isinstance(planned, list):
+        raise RunError(
+            f"{folder}: contains several seeds, and their number is not on record; continue them with "
+            f"`paddlecnn train -c CONFIG --seeds N --resume {folder}`"
+        )
+    return len(planned)
 
 
 def run_family(config_path: str | Path, root: str | Path) -> Path:

@@ -7,15 +7,25 @@ reads a run takes it from the caller and compares its hash with the run's. A run
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.machinery
 import importlib.util
 import sys
-import types
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 from paddlecnn.errors import ModuleError
 from paddlecnn.runs.state import ModuleIdentity
+
+
+class HashedLoader(SourceFileLoader):
+    """Runs the source that was hashed. Python's own loader reads it again, or takes a compiled file beside it."""
+
+    def __init__(self, name: str, path: str, source: bytes) -> None:
+        super().__init__(name, path)
+        self.source = source
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.source, self.path)
 
 
 def load_module(name: str, expected: ModuleIdentity | None = None) -> ModuleIdentity:
@@ -25,16 +35,19 @@ def load_module(name: str, expected: ModuleIdentity | None = None) -> ModuleIden
     Raises ModuleError if the module is missing, fails to import, or its source differs from `expected`; it is then
     not executed.
     """
-    source = source_of(name)
-    identity = ModuleIdentity(name=name, sha256=hashlib.sha256(source.read_bytes()).hexdigest())
+    spec = spec_of(name)
+    path = Path(str(spec.origin))
+    source = path.read_bytes()
+    identity = ModuleIdentity(name=name, sha256=hashlib.sha256(source).hexdigest())
     if expected is not None and identity.sha256 != expected.sha256:
         raise ModuleError(
-            f"{source}: not the module that the run was trained with (SHA-256 {identity.sha256[:12]}, "
+            f"{path}: not the module that the run was trained with (SHA-256 {identity.sha256[:12]}, "
             f"the run's is {expected.sha256[:12]}); use the original file"
         )
-    unique = name if source.suffix != ".py" or not name.endswith(".py") else f"paddlecnn_user_{identity.sha256[:16]}"
-    if unique not in sys.modules:
-        execute(unique, name, source)
+    if name.endswith(".py"):
+        spec.name = f"paddlecnn_user_{identity.sha256[:16]}"  # a process may import several versions of a file
+    if spec.name not in sys.modules:
+        execute(spec, path, source)
     return identity
 
 
@@ -55,13 +68,15 @@ def check_module(name: str | None, expected: ModuleIdentity | None, run: Path) -
     load_module(name, expected)
 
 
-def source_of(name: str) -> Path:
-    """The source file of a module, found without importing it (a dotted name imports its parent packages)."""
+def spec_of(name: str) -> ModuleSpec:
+    """Where a module comes from, found without importing it (a dotted name imports its parent packages)."""
     if name.endswith(".py"):
         path = Path(name)
         if not path.is_file():
             raise ModuleError(f"model.module: {name}: no such file (relative to the current folder)")
-        return path
+        spec = importlib.util.spec_from_file_location(name, path.resolve())
+        assert spec is not None  # the ending is that of Python's source files
+        return spec
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError) as error:
@@ -70,25 +85,24 @@ def source_of(name: str) -> Path:
         raise ModuleError(
             f"model.module: {name}: no such module; name a file ending in .py, or a module that Python can import"
         )
-    return Path(spec.origin)
+    return spec
 
 
-def execute(unique: str, name: str, source: Path) -> None:
+def execute(spec: ModuleSpec, path: Path, source: bytes) -> None:
     """Run the module's code. Raises ModuleError with the error's type, message and line."""
+    if isinstance(spec.loader, SourceFileLoader):  # another one is that of an extension module
+        spec.loader = HashedLoader(spec.name, str(path), source)
+    assert spec.loader is not None  # that of a file
     try:
-        if unique == name:
-            importlib.import_module(name)
-            return
-        loader = importlib.machinery.SourceFileLoader(unique, str(source))
-        module = types.ModuleType(unique)
-        module.__file__ = str(source.resolve())
-        sys.modules[unique] = module
-        loader.exec_module(module)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
     except Exception as error:
-        sys.modules.pop(unique, None)
-        raise ModuleError(
-            f"{source}: fails to import: {type(error).__name__}: {error}{line_of(error, source)}"
-        ) from error
+        sys.modules.pop(spec.name, None)
+        raise ModuleError(f"{path}: fails to import: {type(error).__name__}: {error}{line_of(error, path)}") from error
+    package, _, last = spec.name.rpartition(".")
+    if package:
+        setattr(sys.modules[package], last, module)  # as an import does
 
 
 def line_of(error: BaseException, source: Path) -> str:

@@ -81,7 +81,7 @@ class Checkpointer:
     """Saves a run: at the end of each epoch, by the rules of `train.checkpoint`, and at a stop. Process 0 writes."""
 
     def __init__(self, run: RunDir, config: CheckpointConfig, identity: RunIdentity) -> None:
-        self.folder = run.checkpoints
+        self.run, self.folder = run, run.checkpoints
         self.config = config
         self.identity = identity.model_copy(update={"run": run.id})
         self.stop = StopRequest()
@@ -106,6 +106,7 @@ class Checkpointer:
         self.counted_from = self.saved_at = now
         if distributed.rank() == 0:
             save_checkpoint(self.folder, state.checkpoint(self.identity, metrics), keep=self.config.keep, best=is_best)
+            self.run.drop_initial()
 
     def latest(self) -> Path | None:
         """The newest checkpoint of the run so far; None if there is none."""

@@ -64,7 +64,7 @@ def validate(state: TrainState, val: Loader) -> Scores | None:
         return None
     assert val.dataset.labels is not None  # validation images are a part of the labelled ones
     with state.weights_for_prediction() as model:
-        return score(predict_logits(model, val, "validation", state.autocast), val.dataset.labels)
+        return score(predict_logits(model, val, "validation", state.engine.autocast), val.dataset.labels)
 
 
 def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpointer: Checkpointer) -> bool:

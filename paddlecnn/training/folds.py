@@ -33,12 +33,14 @@ def train_folds(
     device: str = "auto",
     profile: int = 0,
     init_from: Sequence[RunDir] = (),
+    again: str | None = None,
 ) -> dict[str, Any]:
     """Train all folds of `config` in the folder `path`, or resume the job that is there; returns its table.
 
     A finished fold is left as it is, an interrupted one is resumed (see `train_run`).
 
     init_from: one run for all folds, or a run for each fold, to start from
+    again: the options that continue if a signal stops it
     Raises a UserError for everything that a user can cause.
     """
     check_job(config, path, resume, extend, init_from)
@@ -64,7 +66,7 @@ def train_folds(
                 device=device,
                 profile=profile,
                 init_from=source,
-                again=f"--resume {path}",
+                again=again or f"--resume {path}",
             )
             gc.collect()  # the fold's weights and optimizer, before the next fold's
     if extend and distributed.rank() == 0:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,6 +17,8 @@ from paddlecnn.config import Config, Constant, Cosine, Custom, Exponential, Mult
 from paddlecnn.errors import ConfigError, did_you_mean
 from paddlecnn.runs.checkpoint import Arrays
 from paddlecnn.training.momentum import BlockedMomentum, scale_gradients
+
+logger = logging.getLogger(__name__)
 
 NORMS = (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm1D, paddle.nn.LayerNorm, paddle.nn.GroupNorm)
 
@@ -112,9 +115,26 @@ def build_optimizer(
 
 
 def check_optimizer(model: paddle.nn.Layer, config: Config, steps_per_epoch: int) -> None:
-    """Raise ConfigError for a schedule or an optimizer that cannot be built, before anything is written."""
-    make_schedule(config.optim, steps_per_epoch, steps_per_epoch * config.train.epochs)
+    """Raise ConfigError for a schedule or an optimizer that cannot be built, before anything is written.
+
+    Warns of a schedule by which nothing is learned.
+    """
+    total = steps_per_epoch * config.train.epochs
+    schedule = make_schedule(config.optim, steps_per_epoch, total)
+    if not any(rates(schedule, total)):
+        logger.warning(
+            "optim.schedule: the learning rate is 0 at every step of this run (%d), so nothing is learned; shorten the "
+            "warm-up or train more epochs",
+            total,
+        )
     parameter_groups(model, config.optim)
+
+
+def rates(schedule: schedules.LRScheduler, total: int) -> Iterator[float]:
+    """The learning rate of each step of a run; the schedule advances with it."""
+    for _ in range(total):
+        yield schedule()
+        schedule.step()
 
 
 def parameter_groups(model: paddle.nn.Layer, config: OptimConfig) -> list[dict[str, Any]]:

@@ -104,18 +104,7 @@ def build_training(
     freeze(model, config.model.freeze)
     if config.model.freeze != "none" and not start and not config.model.weights:
         logger.warning("model.freeze: %s: these layers keep random weights; set model.weights", config.model.freeze)
-    published: list[Preprocess] = []
-    fresh: tuple[paddle.nn.Layer, ...] = ()
-    if start:
-        fresh = layers_without(model, take_over(model, start.model))
-        published = [preprocess_for(model, start.state.preprocess)]
-    elif config.model.weights:
-        folder = Path(config.model.weights_dir) if config.model.weights_dir else None
-        weights = load_weights(model, config.model.weights, config.model.strict, folder)
-        fresh = layers_without(model, weights.loaded)
-        published = [Preprocess(**weights.preprocess)] if weights.preprocess else []
-        for line in weights.lines():
-            logger.info("%s", line)
+    published, fresh = initial_weights(model, config, start)
     if engine.name == "paddle":
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
@@ -123,6 +112,35 @@ def build_training(
         first = splits.train.subset(np.arange(min(FIRST_IMAGES, len(splits.train))))
         model.initialise_from(next(Loader(first, preprocess, len(first)).epoch(0)).images)
     trained, features = frozen_features(model, config, preprocess, engine, training=True)
+    train, val = build_loaders(config, splits, preprocess, features)
+    report_large_batch(train)
+    check_optimizer(model, config, len(train))
+    return TrainingSetup(
+        config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module, trained, features, fresh
+    )
+
+
+def initial_weights(
+    model: paddle.nn.Layer, config: Config, start: Checkpoint | None
+) -> tuple[list[Preprocess], tuple[paddle.nn.Layer, ...]]:
+    """Load the weights of `start` or of model.weights. Returns their preprocessing, if they come with one, and the
+    layers that they left at their random values."""
+    if start:
+        taken = take_over(model, start.model)
+        return [preprocess_for(model, start.state.preprocess)], layers_without(model, taken)
+    if not config.model.weights:
+        return [], ()
+    folder = Path(config.model.weights_dir) if config.model.weights_dir else None
+    weights = load_weights(model, config.model.weights, config.model.strict, folder)
+    for line in weights.lines():
+        logger.info("%s", line)
+    return [Preprocess(**weights.preprocess)] if weights.preprocess else [], layers_without(model, weights.loaded)
+
+
+def build_loaders(
+    config: Config, splits: Splits, preprocess: Preprocess, features: FrozenFeatures | None
+) -> tuple[Loader, Loader]:
+    """This process's share of the training and of the validation images, or of their cached features."""
     shared: dict[str, Any] = {
         "workers": config.data.workers,
         "shard": (distributed.rank(), distributed.world_size()),
@@ -131,12 +149,7 @@ def build_training(
     drawn: dict[str, Any] = {"augment": config.data.augment, "seed": config.seed, "shuffle": True}
     train = Loader(splits.train, preprocess, config.train.batch_size, **drawn, **shared)
     val = Loader(splits.val, preprocess, config.train.batch_size, **shared)
-    if features:
-        train, val = FeatureLoader(train, features), FeatureLoader(val, features)
-    check_optimizer(model, config, len(train))
-    return TrainingSetup(
-        config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module, trained, features, fresh
-    )
+    return (FeatureLoader(train, features), FeatureLoader(val, features)) if features else (train, val)
 
 
 def layers_without(model: paddle.nn.Layer, loaded: Sequence[str]) -> tuple[paddle.nn.Layer, ...]:
@@ -172,10 +185,20 @@ def report_lost_gradients(model: paddle.nn.Layer) -> None:
         )
 
 
+def report_large_batch(train: Loader) -> None:
+    images = len(train.dataset)
+    if train.batch_size > images:
+        logger.warning(
+            "train.batch_size: %s is more than the %s training images; each epoch is one step, with all of them",
+            f"{train.batch_size:,}",
+            f"{images:,}",
+        )
+
+
 def report_excluded(excluded: list[tuple[str, str]]) -> None:
     if excluded:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
         logger.warning(
             f"{counted(len(excluded), 'training image')} cannot be read, left out ({names}); the run's excluded.csv "
-            "lists them with the reasons"
+            "lists them with the reasons, and `paddlecnn check-data` those of all parts"
         )

@@ -15,6 +15,8 @@ import paddle.nn.functional as F
 from paddlecnn import distributed
 from paddlecnn.config import Config
 from paddlecnn.data.pipeline.loader import Batch
+from paddlecnn.models.freezing import is_frozen
+from paddlecnn.onednn import Engine
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, set_weights
 from paddlecnn.runs.state import LogPosition, Progress, RunIdentity, RunState
@@ -29,6 +31,7 @@ from paddlecnn.training.optim import (
     trained_parameters,
 )
 from paddlecnn.training.profile import StepProfiler
+from paddlecnn.training.statistics import share_statistics
 
 RAW = "raw/"  # in optimizer.safetensors: the weights being trained, if model.safetensors holds their average
 
@@ -58,10 +61,12 @@ class TrainState:
         steps_per_epoch: int,
         checkpoint: Checkpoint | None = None,
         trained: paddle.nn.Layer | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """A new state, or the one that `checkpoint` saved. Raises CheckpointError if its weights do not fit the model.
 
         trained: the layers of the model that a batch runs through, if they are not all
+        engine: what runs the layers; without one Paddle in float32
         """
         self.model = model
         self.layers = trained or model
@@ -71,9 +76,8 @@ class TrainState:
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
         self.parallel_model = distributed.wrap(self.layers)
         self.trained = [parameter for _, parameter in trained_parameters(model, config.optim)]
-        on_gpu = paddle.get_device().startswith("gpu")
-        self.autocast_type = config.train.precision if on_gpu and config.train.precision != "float32" else None
-        self.scaler = paddle.amp.GradScaler() if self.autocast_type == "float16" else None
+        self.engine = engine or Engine()
+        self.scaler = paddle.amp.GradScaler() if self.engine.precision == "float16" else None
         self.average = copy_of(model) if config.train.ema else None
         self.profiler = StepProfiler()
         if checkpoint:
@@ -90,7 +94,7 @@ class TrainState:
             # Each process and each part has dropout masks of its own.
             paddle.seed(random_seed(self.config.seed, "dropout", self.progress.step, index, distributed.rank()))
             with self.gradients_kept_local(is_last=index == len(parts) - 1):
-                with self.profiler("forward"), self.autocast():
+                with self.profiler("forward"), self.engine.autocast():
                     logits = self.parallel_model(part.images)
                     loss = summed_cross_entropy(logits, part, self.config.train.label_smoothing)
                 with self.profiler("backward"):
@@ -99,6 +103,7 @@ class TrainState:
                     (self.scaler.scale(scaled) if self.scaler else scaled).backward()
             sums.add(loss, (logits.argmax(axis=1) == part.labels).sum())
         with self.profiler("optimizer"):
+            share_statistics(self.layers)
             norm = self.update(want_norm)
         self.progress.step += 1
         self.progress.step_in_epoch += 1
@@ -124,10 +129,6 @@ class TrainState:
             self.move_average(self.average, self.config.train.ema)
         return norm
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Mixed precision on a GPU, if the config asks for it."""
-        return paddle.amp.auto_cast(dtype=self.autocast_type) if self.autocast_type else contextlib.nullcontext()
-
     def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients are exchanged between processes once per step: with the last part."""
         if is_last or distributed.world_size() == 1:
@@ -137,11 +138,13 @@ class TrainState:
     def move_average(self, average: dict[str, paddle.Tensor], decay: float) -> None:
         """average = decay * average + (1 - decay) * weights; running statistics of batch norm are copied."""
         trained = {parameter.name for parameter in self.trained}
+        layers = self.model.sublayers(include_self=True)
+        frozen = {p.name for layer in layers if is_frozen(layer) for p in layer.parameters(include_sublayers=False)}
         with paddle.no_grad():
             for name, value in self.model.state_dict().items():
                 if value.name in trained:
                     move_average(average[name], value, decay)
-                else:
+                elif value.name not in frozen:
                     average[name] = value.detach().clone()
 
     @contextlib.contextmanager
@@ -215,8 +218,8 @@ def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) 
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """The batch in at most `parts` pieces, none of them empty."""
-    if parts == 1:
+    """The batch in at most `parts` pieces; a process without a share of a short batch has one that is empty."""
+    if parts == 1 or not len(batch.indices):
         return [batch]
     assert batch.labels is not None  # training images have labels
     size = math.ceil(len(batch.indices) / parts)

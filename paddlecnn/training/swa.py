@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import paddle
-from paddle.nn.layer.norm import _BatchNormBase
 
 from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.randomness import random_seed
 from paddlecnn.training.state import TrainState, copy_of
+from paddlecnn.training.statistics import running_statistics
 
 
 def average_epoch(state: TrainState, train: Loader) -> None:
@@ -18,7 +18,10 @@ def average_epoch(state: TrainState, train: Loader) -> None:
     forward pass over the training images.
     """
     progress, config = state.progress, state.config.train
-    if config.swa is None or progress.epoch + 1 <= config.swa * config.epochs:
+    if config.swa is None:
+        return
+    if progress.epoch + 1 <= config.swa * config.epochs:
+        state.average, progress.averaged = None, 0  # of a shorter run that was extended: its epochs do not count here
         return
     if state.average is None:
         state.average = copy_of(state.model)
@@ -33,9 +36,7 @@ def average_epoch(state: TrainState, train: Loader) -> None:
 def recompute_statistics(layers: paddle.nn.Layer, train: Loader, epoch: int) -> None:
     """Set each running mean and variance to the mean over the batches of an epoch, as weighted by their images."""
     layers.train()  # frozen layers stay in evaluation mode, and those with use_global_stats keep what they have
-    norms = [layer for layer in layers.sublayers(include_self=True) if isinstance(layer, _BatchNormBase)]
-    changing = [layer for layer in norms if layer.training and not layer._use_global_stats]
-    running = [(layer, each) for layer in changing for each in (layer._mean, layer._variance)]
+    running = running_statistics(layers)
     if not running:
         return
     sums = [paddle.zeros_like(statistic) for _, statistic in running]

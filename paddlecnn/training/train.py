@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import signal
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from paddlecnn import distributed, runtime
 from paddlecnn.config import Config
 from paddlecnn.errors import ConfigError, RunError
 from paddlecnn.files import write_json
-from paddlecnn.runs.checkpoint import Checkpoint, latest_valid
+from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir, seeds_in
-from paddlecnn.runs.state import BestEpoch, LogPosition, Progress
+from paddlecnn.runs.state import BestEpoch, LogPosition, ModuleIdentity, Progress
 from paddlecnn.text_tables import counted
 from paddlecnn.training.checkpointer import (
     Checkpointer,
+    StopRequest,
     TrainingStopped,
     check_same_config,
     check_same_setup,
@@ -59,6 +61,7 @@ def train_run(
     profile: int = 0,
     init_from: RunDir | None = None,
     again: str | None = None,
+    seeds: Sequence[int] = (),
 ) -> FinishedRun:
     """Train `config` in the folder `path` to its end, or resume the run that is there.
 
@@ -66,6 +69,7 @@ def train_run(
     extend: key paths that may differ from the run's own config when it is resumed
     profile: the number of steps to measure
     again: the options that continue if a signal stops it, for a part of a longer training
+    seeds: those of the longer training that a new run is a part of, for its record
     Raises a UserError for everything that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
@@ -74,7 +78,7 @@ def train_run(
         try:
             if resume:
                 return resume_run(config, RunDir(path), device, extend, profile)
-            return start_run(config, path, device, init_from, profile)
+            return start_run(config, path, device, init_from, profile, seeds)
         except TrainingStopped as stopped:
             stopped.args = (f"{stopped}; {again or f'--resume {path}'} continues from there",)
             raise
@@ -95,12 +99,14 @@ def planned_run(
     return dataclasses.replace(setup, config=config)
 
 
-def start_run(config: Config, path: Path, device: str, init_from: RunDir | None, profile: int) -> FinishedRun:
+def start_run(
+    config: Config, path: Path, device: str, init_from: RunDir | None, profile: int, seeds: Sequence[int]
+) -> FinishedRun:
     """Create a run and train it."""
     source = read_source(init_from) if init_from else None
     setup = build_training(config, start=source.checkpoint if source else None)
-    run = create_run(path, setup, device, source)
-    with reserved(run):
+    run = create_run(path, setup, device, source, seeds)
+    with reserved(run), interruption_named(run):
         state = prepared(setup, run=run)
         return train_to_the_end(setup, run, state, device, profile)
 
@@ -108,7 +114,7 @@ def start_run(config: Config, path: Path, device: str, init_from: RunDir | None,
 def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], profile: int) -> FinishedRun:
     """Continue a run from its last checkpoint, or from its beginning if it has none yet."""
     check_same_config(run, config, extend)
-    with reserved(run):
+    with reserved(run), interruption_named(run):
         checkpoint = checkpoint_to_resume(run)
         saved = checkpoint.state if checkpoint else None
         setup = setup_to_resume(config, run, checkpoint, extend)
@@ -116,6 +122,7 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
         if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
             text = "%s: already finished, after %s; --extend train.epochs=N continues it"
             logger.info(text, run.path, counted(saved.epoch, "epoch"))
+            complete(run, saved)  # what a kill after the last checkpoint left undone
             return finished(run, saved)
         state = prepared(setup, checkpoint, run)
         if extend and distributed.rank() == 0:
@@ -128,11 +135,17 @@ def setup_to_resume(config: Config, run: RunDir, checkpoint: Checkpoint | None, 
     saved = checkpoint.state if checkpoint else None
     # auto is the run's own engine, unless the user extends it to another one.
     own = saved and config.train.engine == "auto" and "train.engine" not in extend
-    engine, module = saved.engine if saved and own else None, saved.module if saved else None
-    setup = build_training(config, engine, checkpoint or run.load_initial(), module)
+    module = saved.module if saved else recorded_module(run)
+    setup = build_training(config, saved.engine if saved and own else None, checkpoint or run.load_initial(), module)
     if saved:
         check_same_setup(run, saved, setup, extend)
     return setup
+
+
+def recorded_module(run: RunDir) -> ModuleIdentity | None:
+    """The user's module that a run began with; None without one, and for runs before 0.2."""
+    record = run.read_environment().get("module")
+    return ModuleIdentity.model_validate(record) if record else None
 
 
 def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
@@ -140,9 +153,24 @@ def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if distributed.rank() else run.locked()
 
 
-def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None) -> RunDir:
-    """The new run's folder, with what it starts from on record."""
+@contextlib.contextmanager
+def interruption_named(run: RunDir) -> Iterator[None]:
+    """Raise TrainingStopped for a Ctrl-C that the training loop does not note: the run exists and can be resumed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        request = StopRequest()
+        request.signal_number = signal.SIGINT
+        place = "its last checkpoint" if any(newest_first(run.checkpoints)) else "its beginning"
+        raise TrainingStopped(f"interrupted; {run.path} is at {place}", request) from None
+
+
+def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None, seeds: Sequence[int]) -> RunDir:
+    """The new run's folder, with what it starts from and what it is a part of on record."""
     environment = describe_environment(setup.config, device, setup.engine.describe())
+    environment["module"] = setup.module.model_dump() if setup.module else None
+    if seeds:
+        environment["seeds"] = list(seeds)
     if source:
         environment["init_from"] = record_for(source, setup.identity.data)
         if environment["init_from"]["trained_on_other_images"]:
@@ -173,7 +201,7 @@ def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None, run: Ru
             write_json(run.environment, known | {"feature_seconds": round(seconds, 1)})
     if checkpoint is None and setup.fresh:
         scale_fresh_layers(setup)
-    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained)
+    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained, setup.engine)
     state.progress.finished = False
     return state
 
@@ -184,7 +212,7 @@ def train_to_the_end(
     """Train from the current state. position: the end of metrics.csv at the checkpoint of a resumed run"""
     setup.engine.report()
     if runtime.denormals_are_zero():
-        logger.info("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
+        logger.debug("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
     checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
     metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
     with contextlib.closing(metric_logger), stop_on_signals() as checkpointer.stop, out_of_memory_explained(setup):
@@ -192,10 +220,18 @@ def train_to_the_end(
         state.profiler = StepProfiler(profile, run.path / "profile")
         fit(state, setup.train, setup.val, metric_logger, checkpointer)
     if distributed.rank() == 0:
-        run.drop_initial()
-        cost = {"training_seconds": round(state.progress.seconds, 1), "peak_memory_mib": peak_memory_mib(device)}
-        write_json(run.environment, run.read_environment() | cost)
+        write_json(run.environment, run.read_environment() | {"peak_memory_mib": peak_memory_mib(device)})
+    complete(run, state.progress)
     return finished(run, state.progress)
+
+
+def complete(run: RunDir, progress: Progress) -> None:
+    """Leave a finished run without the weights that it started from, and with the seconds of its training on record."""
+    if distributed.rank() == 0:
+        run.drop_initial()
+        known, seconds = run.read_environment(), round(progress.seconds, 1)
+        if known.get("training_seconds") != seconds:
+            write_json(run.environment, known | {"training_seconds": seconds})
 
 
 def finished(run: RunDir, progress: Progress) -> FinishedRun:
@@ -239,11 +275,13 @@ def train_seeds(
     if resume and not all(begun):  # the others start from the run that the first one started from
         init_from = recorded_source(RunDir(seeds_in(path)[0]))
     distributed.wait_for_all()  # before process 0 creates the next folder
-    finished = []
-    for seed, (folder, is_begun) in enumerate(zip(folders, begun, strict=True), config.seed):
+    finished, seeds = [], range(config.seed, config.seed + count)
+    for seed, folder, is_begun in zip(seeds, folders, begun, strict=True):
         logger.info("seed %d", seed)
         one, source = config.model_copy(update={"seed": seed}), None if is_begun else init_from
-        finished.append(train_run(one, folder, device=device, resume=is_begun, init_from=source, **options))
+        finished.append(
+            train_run(one, folder, device=device, resume=is_begun, init_from=source, seeds=seeds, **options)
+        )
     scores = {name: spread([getattr(one.best, name) for one in finished]) for name in ("loss", "top1")}
     if distributed.rank() == 0:
         write_json(path / "seeds.json", {"seeds": [one.run.config.seed for one in finished], **scores})

@@ -100,7 +100,7 @@ def test_counts_and_checksums_against_the_publisher(check, cifar_folder, dogs_bu
 def test_missing_data_is_a_finding(check, tmp_path):
     code, report = check("cifar10", tmp_path / "nowhere")
     assert code == 1
-    assert "python tools/download.py cifar10" in next(iter(findings(report, "error")))
+    assert "paddlecnn download cifar10" in next(iter(findings(report, "error")))
 
 
 def test_a_split_with_one_image_on_both_sides(check, tree, tmp_path):

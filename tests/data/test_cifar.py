@@ -57,7 +57,7 @@ def test_missing_data_says_where_it_looked_and_how_to_get_it(tmp_path):
     with pytest.raises(
         DataError,
         match=r"no cifar10 in .* cifar-10-batches-py/ or cifar-10-python.tar.gz.*"
-        r"python tools/download.py cifar10 --dest",
+        r"paddlecnn download cifar10 --dest",
     ):
         opened("cifar10", tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,29 @@ def test_the_tool_takes_a_bundle_from_disk(tool, dogs_bundle, tmp_path, dogs_fil
     assert lines[-1].endswith(f"ready; configs find it with data.root: {tmp_path / 'data'}")
     parts = open_parts(DataConfig(name="dogs_vs_cats", root=str(tmp_path / "data")))
     assert (len(parts.train), len(parts.test)) == (24, 5)
+
+
+def test_a_source_beside_an_installed_data_set_is_said_to_be_unused_or_to_be_missing(
+    tool, dogs_bundle, tmp_path, capsys
+):
+    install = ("download", "dogs_vs_cats", "--dest", tmp_path / "data", "--from")
+    assert tool(*install, dogs_bundle) == 0
+    capsys.readouterr()
+    assert tool(*install, dogs_bundle) == 0
+    assert f"{dogs_bundle}: is not used, because {tmp_path / 'data'}" in capsys.readouterr().out
+    assert tool(*install, tmp_path / "nope.zip") == 2
+    assert f"{tmp_path / 'nope.zip'}: no such file" in capsys.readouterr().err
+
+
+def test_the_bundle_of_another_competition_is_named_and_chosen_anew(tool, tmp_path, capsys):
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as file:
+        file.writestr("train.csv", "id,label\n")
+    assert tool("download", "dogs_vs_cats", "--dest", tmp_path / "data", "--from", other) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{other}: not the content of the competition dogs-vs-cats-redux-kernels-edition")
+    assert str(tmp_path / "data") not in error
+    assert "remove" not in error
 
 
 def test_an_unpacked_folder_is_copied(dogs_bundle, tmp_path):

@@ -102,8 +102,28 @@ def test_the_sum_of_the_first_use_is_compared_afterwards(published, tmp_path):
         install_weights(published, tmp_path / "cache", other)
     file.write_bytes(other.read_bytes())
     network = create_model(NETWORK, input_size=reference.NETWORKS[NETWORK][1], hidden=list(reference.HIDDEN))
-    with pytest.raises(WeightsError, match=r"does not match its SHA-256 .*download\.py weights bvlc_alexnet --dest"):
+    with pytest.raises(
+        WeightsError, match=r"does not match its SHA-256 .*paddlecnn download weights bvlc_alexnet --dest"
+    ):
         load_weights(network, "bvlc_alexnet", folder=tmp_path / "cache")
+
+
+def test_another_file_from_disk_is_named_and_is_not_to_be_removed(published, content, tool, tmp_path, capsys):
+    """The user's own good file: bvlc_alexnet.npy in place of frossard_vgg16's .npz, first into an empty folder."""
+    other, cache = tmp_path / "bvlc_alexnet.npy", tmp_path / "cache"
+    other.write_bytes(content[1])
+    install = ("download", "weights", "frossard_vgg16", "--dest", cache, "--from", other)
+    assert tool(*install) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{other}: is not vgg16_weights.npz of frossard_vgg16 (")
+    assert error.endswith("; choose vgg16_weights.npz of www.cs.toronto.edu/~frossard/post/vgg16\n")
+    assert list(cache.iterdir()) == []
+    np.savez(cache / "vgg16_weights.npz", conv1_1_W=np.ones((3, 3, 3, 64), np.float32))
+    assert tool("download", "weights", "frossard_vgg16", "--dest", cache) == 0
+    assert tool(*install) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{other}: {len(content[1]):,} bytes")
+    assert "remove" not in error
 
 
 def test_without_a_network_the_file_can_come_from_disk(published, content, tool, tmp_path, capsys):
@@ -181,17 +201,17 @@ train: {epochs: 1}
 @pytest.mark.parametrize(
     ("setting", "command"),
     [
-        (["model.weights=torchvision_vgg16"], "download.py weights torchvision_vgg16"),
-        (["model.weights=paddle"], "download.py weights paddle_vgg16"),
-        (["model.weights=files/vgg16-397923af.pth"], "download.py weights torchvision_vgg16` installs it"),
-        (["model.weights=machrisaa_vgg16"], "download.py weights machrisaa_vgg16 --from FILE (FILE: vgg16.npy"),
+        (["model.weights=torchvision_vgg16"], "download weights torchvision_vgg16"),
+        (["model.weights=paddle"], "download weights paddle_vgg16"),
+        (["model.weights=files/vgg16-397923af.pth"], "download weights torchvision_vgg16` installs it"),
+        (["model.weights=machrisaa_vgg16"], "download weights machrisaa_vgg16 --from FILE (FILE: vgg16.npy"),
         (
             ["model.weights=torchvision_vgg16", "model.weights_dir=here"],
-            "download.py weights torchvision_vgg16 --dest here",
+            "download weights torchvision_vgg16 --dest here",
         ),
         (
             ["model.weights=torchvison_vgg16"],
-            "download.py weights NAME` installs a published one; did you mean torchvision_vgg16?",
+            "download weights NAME` installs a published one; did you mean torchvision_vgg16?",
         ),
     ],
 )
@@ -202,7 +222,7 @@ def test_a_missing_file_names_the_command_that_installs_it(tool, tmp_path, monke
     options = [word for one in setting for word in ("-o", one)]
     assert tool("train", "-c", config, *options, "--run", tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert f"python tools/{command}" in error
+    assert f"paddlecnn {command}" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -91,7 +91,7 @@ def test_a_cache_folder_keeps_what_was_decoded(packed, tmp_path):
 
 
 def test_missing_data_says_how_to_get_it(tmp_path):
-    with pytest.raises(DataError, match=r"python tools/download.py kaggle_cifar10 --dest"):
+    with pytest.raises(DataError, match=r"paddlecnn download kaggle_cifar10 --dest"):
         open_parts(DataConfig(name="kaggle_cifar10", root=str(tmp_path)))
 
 

@@ -56,7 +56,7 @@ def test_a_damaged_bundle_beside_complete_folders_is_not_opened(tmp_path, dogs_f
 
 
 def test_missing_photos_say_how_to_get_them(tmp_path):
-    with pytest.raises(DataError, match=r"python tools/download.py dogs_vs_cats --dest"):
+    with pytest.raises(DataError, match=r"paddlecnn download dogs_vs_cats --dest"):
         opened("dogs_vs_cats", tmp_path)
 
 

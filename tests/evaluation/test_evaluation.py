@@ -74,9 +74,19 @@ def test_only_the_best_epoch_was_selected(tool, run, capsys):
         assert ("the epoch was selected on the same images" in capsys.readouterr().out) == selected
 
 
+def test_of_one_epoch_none_was_selected(tool, tiny, tmp_path, capsys):
+    assert tool("train", "-c", tiny, "--run", tmp_path / "one", "-o", "train.epochs=1") == 0
+    said = capsys.readouterr().out
+    assert "denormal" not in said  # for -v
+    assert tool("eval", tmp_path / "one") == 0
+    assert "the epoch was selected" not in capsys.readouterr().out
+
+
 def test_a_folder_that_is_no_run_is_named(tool, tmp_path, capsys):
     assert tool("eval", tmp_path) == 2
-    assert capsys.readouterr().err == f"{tmp_path}: not a run folder (it has no config.yaml)\n"
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path}: not a run folder (it has no config.yaml); name the folder of a run, a config")
+    assert error.count("\n") == 1
 
 
 def test_a_wrong_name_of_a_checkpoint_is_an_error(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 
@@ -208,6 +209,21 @@ def test_frozen_features_stay_as_they_are_in_training():
     assert changed == {name for name in before if name.startswith("classifier.")}
     assert network.classifier.training
     assert not network.features.training
+
+
+def test_a_copy_of_a_frozen_network_trains_itself_and_not_the_original():
+    network = create_model("vgg11_bn_cifar", num_classes=3)
+    freeze(network, "pool2")
+    copied = copy.deepcopy(network)
+    for one in (network, copied):
+        one.eval()
+    copied.train()
+    assert not network.training
+    assert not network.features.norm5_1.training
+    assert copied.training
+    assert copied.features.norm5_1.training
+    assert copied.classifier.drop6.training
+    assert not copied.features.norm1_1.training
 
 
 def test_map_statistics_are_mean_maximum_and_mean_root_of_each_map():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 import multiprocessing
 import os
 import resource
@@ -231,6 +232,19 @@ def test_a_run_that_differs_from_paddles_is_paddles_with_one_line(what, caplog):
         assert distance(found[1], expected[1]) < 1e-4
     [record] = caplog.records
     assert f"engine: Paddle runs layers 0 to 5, not oneDNN: the self-check found a {what}" in record.getMessage()
+
+
+def test_a_run_whose_output_is_nan_is_paddles(caplog):
+    """A layer whose `forward` was replaced does not use its bias, which is not a number."""
+    caplog.set_level(logging.WARNING, "paddlecnn.onednn")
+    network = small_network()
+    last, weight = network[5], network[5].weight
+    last.bias.set_value(paddle.full_like(last.bias, math.nan))
+    last.forward = lambda x: F.linear(x, weight)
+    accelerated, x = onednn.accelerate(copy.deepcopy(network)), paddle.randn([4, 3, 8, 8])
+    assert distance(accelerated(x), network(x)) < 1e-5
+    [record] = caplog.records
+    assert "not oneDNN: the self-check found a output nan from Paddle's" in record.getMessage()
 
 
 def test_a_forward_hook_of_a_layer_is_called():

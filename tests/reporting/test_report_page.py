@@ -213,4 +213,6 @@ def test_a_run_without_validation_images_has_no_report(tool, tmp_path, capsys):
 
 def test_a_folder_that_is_no_run_is_one_line(tool, tmp_path, capsys):
     assert tool("report", tmp_path) == 2
-    assert capsys.readouterr().err == f"{tmp_path}: not a run folder (it has no config.yaml)\n"
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path}: not a run folder (it has no config.yaml); name the folder of a run, a config")
+    assert error.count("\n") == 1

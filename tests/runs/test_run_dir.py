@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def test_of_two_creations_at_once_the_later_one_is_refused(tmp_path):
     ]
 
 
+def test_a_new_run_is_on_disk_when_training_begins(tiny, tmp_path, monkeypatch):
+    flushed, sync = set(), os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    run = RunDir.create(tmp_path / "run", load_config(tiny), {})
+    for path in (run.path / "config.yaml", run.environment, run.path, run.path.parent):
+        assert path.stat().st_ino in flushed, path
+
+
 def test_an_extended_run_is_not_begun_anew(tool, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second"):
@@ -43,6 +57,9 @@ def test_an_extended_run_is_not_begun_anew(tool, tiny, tmp_path, monkeypatch, ca
         time.sleep(0.02)
     assert tool("train", "--resume", "runs/tiny/first", "--extend", "train.epochs=2") == 0
     assert find_run("latest").path.name == "second"
+    for folder in ("runs", "runs/tiny"):
+        with pytest.raises(RunError, match=r"name one of the runs in it; the newest is runs/tiny/second$"):
+            find_run(folder)
     assert find_run("tiny.yaml").path.name == "second"
 
 

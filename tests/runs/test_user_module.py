@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import py_compile
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -92,6 +96,19 @@ def test_a_changed_module_is_refused_and_not_run(tool, work, capsys):
     assert "epochs: 1" in Path("run/config.yaml").read_text()
 
 
+def test_a_changed_module_is_refused_before_the_first_checkpoint_too(tool, work, capsys):
+    assert tool("train", "-c", "own.yaml", "--run", "run") == 0
+    for checkpoint in Path("run/checkpoints").iterdir():  # as if it had been killed before its first one
+        shutil.rmtree(checkpoint)
+    before, original = imports(work), Path("my_nets.py").read_text()
+    Path("my_nets.py").write_text(original + "\n# changed\n")
+    assert tool("train", "-c", "own.yaml", "--run", "run", "--resume") == 2
+    assert "my_nets.py: not the module that the run was trained with" in capsys.readouterr().err
+    assert imports(work) == before
+    Path("my_nets.py").write_text(original)
+    assert tool("train", "-c", "own.yaml", "--run", "run", "--resume") == 0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -119,3 +136,31 @@ def test_a_dotted_name_works_too(tool, work, monkeypatch):
     options = ["-o", "model.module=own_package.nets", "-o", "model.name=dotted_net"]
     assert tool("train", "-c", "own.yaml", "--run", "run", *options) == 0
     assert tool("eval", "run", "--module", "own_package.nets") == 0
+
+
+@pytest.mark.parametrize("name", ["my_nets.py", "packed.nets"])
+def test_the_source_that_was_hashed_runs_and_no_compiled_file_beside_it(tool, work, monkeypatch, name):
+    """An unchecked compiled file (PEP 552) counts for Python, whatever the source is."""
+    Path("packed").mkdir()
+    Path("packed/__init__.py").touch()
+    path, network = (Path("my_nets.py"), "flat_net") if name == "my_nets.py" else (Path("packed/nets.py"), "packed_net")
+    path.write_text(f"# {work}\n{NETWORK.replace('flat_net', network)}")
+    Path("planted.py").write_text("import pathlib\npathlib.Path('planted').touch()\n")
+    compiled = importlib.util.cache_from_source(str(path))
+    py_compile.compile("planted.py", compiled, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    monkeypatch.syspath_prepend(work)
+    options = ["-o", f"model.module={name}", "-o", f"model.name={network}"]
+    assert tool("train", "-c", "own.yaml", "--run", "run", *options) == 0
+    assert not Path("planted").exists()
+
+
+def test_an_edit_of_the_same_size_within_a_second_is_the_one_that_runs(work, python):
+    path, command = Path("my_nets.py"), "from paddlecnn.runs.user_module import load_module; load_module('my_nets.py')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    said = []
+    for word in ("first", "again"):
+        path.write_text(f"print('{word}')\n")
+        os.utime(path, (1e9, 1e9))
+        done = subprocess.run([python, "-c", command], env=environment, capture_output=True, text=True, check=True)
+        said.append(done.stdout.strip())
+    assert said == ["first", "again"]

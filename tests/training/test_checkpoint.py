@@ -63,6 +63,17 @@ def test_one_flipped_bit_in_any_file_is_refused_by_name(tmp_path, name):
     load_checkpoint(tmp_path / "last")
 
 
+@pytest.mark.parametrize(("best", "expected"), [(20, "step-00000030"), (30, "best"), (40, "best")])
+def test_the_newest_whole_checkpoint_counts_whatever_its_name(tmp_path, best, expected):
+    for step in (10, 20, 30, 40):
+        save_checkpoint(tmp_path, checkpoint(step), keep=3, best=step == best)
+    damaged = ["last", *(["step-00000030"] if best == 30 else [])]
+    for name in damaged:
+        (tmp_path / name / "model.safetensors").write_bytes(b"")
+    found, folder, refused = latest_valid(tmp_path)
+    assert (found.state.step, folder.name, len(refused)) == (max(best, 30), expected, len(damaged))
+
+
 @pytest.mark.parametrize("name", [*FILES, SUMS])
 def test_a_torn_or_missing_file_is_refused(tmp_path, name):
     save_checkpoint(tmp_path, checkpoint(10))

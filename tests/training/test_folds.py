@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from sklearn.metrics import accuracy_score, log_loss
 import paddlecnn as pc
 from helpers.images import encoded, inner_zips, photo, zipped
 from helpers.runs import metrics_without_clock, weights_sha
+from helpers.signals import interrupt_after
 from paddlecnn.evaluation.calibration import fit_calibration
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
@@ -244,6 +246,19 @@ def test_a_stopped_job_names_the_options_that_continue_it(config, tmp_path):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     assert process.communicate()[0].endswith(f" with a checkpoint; --resume {job} continues from there\n")
+
+
+def test_a_stopped_extension_of_a_job_names_the_options_that_continue_it(tool, trained, tmp_path, capsys):
+    job = shutil.copytree(trained[0], tmp_path / "the job")
+    rows = (job / "fold-0/metrics.csv").read_text().count("\n")
+    thread = interrupt_after(job / "fold-0", rows, signal.SIGINT)
+    assert tool("train", "--resume", job, "--extend", "train.epochs=9") == 130
+    thread.join()
+    (again,) = re.findall(r"with a checkpoint; (.*) continues from there", capsys.readouterr().err)
+    assert tool("train", *shlex.split(again)) == 0
+    histories = [json.loads((job / f"fold-{fold}/checkpoints/last/state.json").read_text()) for fold in range(3)]
+    assert [one["epoch"] for one in histories] == [9, 9, 9]
+    assert tool("train", "--resume", job) == 0
 
 
 def test_submit_takes_a_job_whole(tool, job, tmp_path, capsys):

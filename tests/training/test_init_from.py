@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from helpers.runs import metrics_without_clock, weights_sha
+from helpers.signals import interrupt_after
 from paddlecnn.files import file_digest
 from paddlecnn.runs.checkpoint import load_checkpoint
 
@@ -133,6 +134,15 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_without_the_source(too
     assert weights_sha(killed) == weights_sha(whole)
     assert metrics_without_clock(killed) == metrics_without_clock(whole)
     assert not (killed / "initial").exists()
+
+
+def test_the_weights_it_started_from_go_with_the_first_checkpoint(tool, tiny, source, tmp_path):
+    run = tmp_path / "run"
+    thread = interrupt_after(run, 1, signal.SIGINT)
+    assert tool("train", "-c", tiny, "--run", run, "--init-from", source, "-o", "train.epochs=50") == 130
+    thread.join()
+    assert (run / "checkpoints/last").exists()
+    assert not (run / "initial").exists()
 
 
 def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, source, tmp_path, capsys):

@@ -114,6 +114,18 @@ def test_weight_decay_spares_biases_and_norms_by_a_switch(name):
     assert 1 not in change_by_decay_alone(name=name).values()
 
 
+def test_a_run_that_is_all_warm_up_says_that_nothing_is_learned(tool, tiny, tmp_path, capsys):
+    few = ["-o", "data.limit=5"]
+    assert tool("train", "-c", tiny, "--run", tmp_path / "one", *few, "-o", "train.epochs=1", "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert "the learning rate is 0 at every step of this run (1), so nothing is learned" in said
+    assert "train.batch_size: 32 is more than the 5 training images" in said
+    assert tool("train", "-c", tiny, "--run", tmp_path / "two", *few, "-o", "train.epochs=2", "--dry-run") == 0
+    assert "learning rate is 0" not in capsys.readouterr().err
+    assert tool("train", "-c", tiny, "--run", tmp_path / "whole", "--dry-run") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_layer_has_its_own_share_of_the_learning_rate():
     factors = change_by_decay_alone(lr_scale={"features": 0.1, "features.conv1": 0.0})
     for name, factor in factors.items():
@@ -179,6 +191,26 @@ def test_frozen_convolutions_do_not_move():
     optimizer.step()
     for old, new in zip(before, model.features.parameters(), strict=True):
         np.testing.assert_array_equal(old, new.numpy())
+
+
+def test_an_average_copies_what_changes_without_gradient_and_no_frozen_weights():
+    model = create_model("vgg11_bn_cifar", hidden=[])
+    freeze(model, "pool4")
+    config = Config(data={"name": "digits"}, model={"name": "vgg11_bn_cifar"}, train={"epochs": 1, "ema": 0.9})
+    state = TrainState(model, config, steps_per_epoch=2)
+    before = dict(state.average)
+    model.train()
+    state.step(Batch(paddle.randn([4, 3, 32, 32]), paddle.arange(4), np.arange(4)), 4, StepSums())
+    now = model.state_dict()
+    kept = [name for name in now if name.startswith("features.conv1_1.") or name.startswith("features.norm4_2.")]
+    assert len(kept) == 6
+    for name in kept:
+        assert state.average[name] is before[name], name
+    followed = [name for name in now if name.startswith("features.norm5") and name.endswith(("_mean", "_variance"))]
+    assert len(followed) == 4
+    for name in followed:
+        np.testing.assert_array_equal(state.average[name].numpy(), now[name].numpy())
+        assert (now[name].numpy() != before[name].numpy()).any()
 
 
 @pytest.mark.parametrize("clip", [0.5, 1e6])

@@ -119,6 +119,18 @@ def test_predictions_are_in_the_precision_that_is_asked_for(gpu, tool, tiny, tmp
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_evaluation_repeats_the_validation_of_a_run_in_mixed_precision(gpu, tool, tiny, tmp_path, precision):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "--device", gpu, "-o", f"train.precision={precision}") == 0
+    assert tool("eval", run, "--split", "val", "--device", gpu) == 0
+    figures = json.loads((run / "evaluation_val.json").read_text())
+    best = json.loads((run / "checkpoints/best/state.json").read_text())["best"]
+    assert figures["top1"] == best["top1"]
+    assert figures["loss"] == pytest.approx(best["loss"], rel=1e-6)
+
+
+@pytest.mark.gpu
 def test_a_batch_that_does_not_fit_is_one_line_with_advice(gpu, tool, tmp_path, capsys):
     config = tmp_path / "large.yaml"
     config.write_text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.runs import metrics_without_clock
+from helpers.runs import metrics_without_clock, weights_sha
 from helpers.weight_files import convolutions_of
+from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.runs.metrics_log import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +84,44 @@ def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
     assert len(losses(single)) > 20
     np.testing.assert_allclose(losses(run), losses(single), rtol=0, atol=1e-5)
     assert [row[:3] for row in metrics_without_clock(run)] == [row[:3] for row in metrics_without_clock(single)]
+
+
+@pytest.mark.parametrize("engine", ["auto", "paddle"], indirect=True)
+def test_a_last_batch_smaller_than_the_number_of_processes_counts(engine, tool, tiny, tmp_path):
+    """65 images in batches of 32: of the last batch's single image one process gets nothing."""
+    short = [*STEPS, "-o", "data.limit=65", "-o", "data.val_fraction=0", "-o", "train.accumulate=2"]
+    runs = [tmp_path / "one", tmp_path / "two"]
+    assert tool("train", "-c", tiny, "--run", runs[0], *short) == 0
+    job = launch(tmp_path / "log", "-c", tiny, "--run", runs[1], *short)
+    output = wait(job, tmp_path / "log")
+    assert job.returncode == 0, output
+    assert len(losses(runs[0])) == 9
+    np.testing.assert_allclose(losses(runs[1]), losses(runs[0]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("engine", "ema"), [("auto", "null"), ("paddle", 0.9)], indirect=["engine"])
+def test_statistics_of_batch_normalisation_are_those_of_all_processes(engine, tool, tiny, tmp_path, ema):
+    """The validation on record is that of the saved weights, and a resume inside an epoch gives them again."""
+    run, checkpoints = tmp_path / "run", tmp_path / "run/checkpoints"
+    own = ["-o", "model.name=vgg11_bn_cifar", "-o", "data.limit=160", "-o", "train.epochs=1", "-o", f"train.ema={ema}"]
+    options = ["-c", tiny, "--run", run, *own, "-o", "train.checkpoint={every_steps: 2, keep: 9}"]
+    job = launch(tmp_path / "log", *options)
+    output = wait(job, tmp_path / "log")
+    assert job.returncode == 0, output
+    best = load_checkpoint(checkpoints / "best").state.best
+    assert tool("eval", run) == 0
+    figures = json.loads((run / "evaluation_val.json").read_text())
+    assert figures["top1"] == best.top1
+    assert figures["loss"] == pytest.approx(best.loss, rel=1e-5)
+
+    whole = weights_sha(run)
+    for folder in checkpoints.iterdir():
+        if folder.name != "step-00000002":
+            shutil.rmtree(folder)
+    job = launch(tmp_path / "again", *options, "--resume")
+    output = wait(job, tmp_path / "again")
+    assert job.returncode == 0, output
+    assert weights_sha(run) == whole
 
 
 def test_new_layers_have_the_same_scale_in_two_processes_as_in_one(tool, tmp_path):

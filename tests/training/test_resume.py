@@ -35,6 +35,43 @@ def test_a_signal_stops_cleanly_and_the_run_resumes_to_the_same_weights(tool, ti
     assert metrics_without_clock(run) == metrics_without_clock(tmp_path / "whole")
 
 
+INTERRUPTED = """
+import os, pathlib, signal, paddlecnn as pc
+
+@pc.register_schedule
+def interrupted(epoch, epochs):
+    if os.path.exists("RUN/config.yaml") and os.path.exists("ask"):
+        os.remove("ask")
+        os.kill(os.getpid(), signal.SIGINT)
+    return 1.0
+"""
+
+
+def test_an_interruption_before_the_first_step_names_the_run_and_how_it_starts(tool, tiny, tmp_path, capsys):
+    run, ask, module = tmp_path / "run", tmp_path / "ask", tmp_path / "my_schedule.py"
+    module.write_text(INTERRUPTED.replace("RUN", str(run)).replace('"ask"', f'"{ask}"'))
+    ask.touch()
+    options = ["-o", f"model.module={module}", "-o", "optim.schedule={name: custom, function: interrupted}"]
+    assert tool("train", "-c", tiny, "--run", run, *options) == 130
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"interrupted; {run} is at its beginning; --resume {run} continues from there"
+    assert tool("train", "--resume", run, "--module", module) == 0
+    assert (run / "checkpoints" / "best").is_dir()
+
+
+def test_seeds_of_which_one_was_not_begun_continue_by_their_folder(tool, tiny, tmp_path, capsys):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert tool("train", "-c", tiny, "--run", whole, "--seeds", 2, "-o", "train.epochs=1", "-o", "seed=5") == 0
+    shutil.copytree(whole / "seed-5", killed / "seed-5")
+    assert tool("train", "--resume", killed) == 0
+    assert weights_sha(killed / "seed-6") == weights_sha(whole / "seed-6")
+    assert json.loads((killed / "seeds.json").read_text()) == json.loads((whole / "seeds.json").read_text())
+    environment = killed / "seed-6" / "environment.json"
+    environment.write_text(environment.read_text().replace('"seeds"', '"other"'))  # as before version 0.2
+    assert tool("train", "--resume", killed) == 2
+    assert f"-c CONFIG --seeds N --resume {killed}" in capsys.readouterr().err
+
+
 def test_stopped_seeds_continue_with_the_options_that_are_named(tool, tiny, tmp_path, capsys):
     seeds = tmp_path / "two seeds"
     thread = interrupt_after(seeds / "seed-0", 1, signal.SIGINT)
@@ -102,6 +139,17 @@ def test_resuming_a_finished_run_says_so_and_succeeds(tool, tiny, whole, capsys)
     assert weights_sha(whole) == before
 
 
+def test_resuming_a_run_that_was_killed_after_its_last_checkpoint_completes_it(tool, whole):
+    path = whole / "environment.json"
+    expected = json.loads(path.read_text())
+    shutil.copytree(whole / "checkpoints/best", whole / "initial")
+    for recorded in (None, 0.01):  # the latter of a run that was extended
+        path.write_text(json.dumps({**expected, "training_seconds": recorded}))
+        assert tool("train", "--resume", whole) == 0
+        assert json.loads(path.read_text()) == expected
+        assert not (whole / "initial").exists()
+
+
 def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
     before = (whole / "config.yaml").read_bytes()
     assert tool("train", "-c", tiny, "--run", whole, "--resume", "-o", "optim.lr=0.5", "-o", "train.epochs=9") == 2
@@ -131,7 +179,11 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(tool, tiny, whole
 def test_evaluation_refuses_a_damaged_checkpoint_by_name(tool, whole, capsys):
     os.truncate(whole / "checkpoints/best/model.safetensors", 1000)
     assert tool("eval", whole) == 2
-    assert "checkpoints/best: model.safetensors does not match its SHA-256" in capsys.readouterr().err
+    advice = "; restore the files from a copy of the run, or take checkpoint last of the run in its place"
+    assert f"checkpoints/best: model.safetensors does not match its SHA-256{advice}" in capsys.readouterr().err
+    (whole / "checkpoints/best/SHA256SUMS").unlink()
+    assert tool("eval", whole) == 2
+    assert f"checkpoints/best: SHA256SUMS is missing{advice}" in capsys.readouterr().err
 
 
 def test_a_resume_on_other_data_is_refused(tool, tmp_path, capsys):

@@ -93,6 +93,19 @@ def test_it_is_restored_at_a_resume(tool, tiny, tmp_path):
     assert weights_sha(cut) == weights_sha(whole)
 
 
+def test_an_extended_run_averages_the_epochs_that_count_in_its_new_length(tool, tiny, tmp_path):
+    own = ["-o", "optim.schedule={name: constant}", *options(swa=0.5)]
+    extended, whole = tmp_path / "extended", tmp_path / "whole"
+    assert tool("train", "-c", tiny, "--run", extended, *own, *options(epochs=2)) == 0
+    assert tool("train", "--resume", extended, "--extend", "train.epochs=6") == 0
+    assert tool("train", "-c", tiny, "--run", whole, *own, *options(epochs=6)) == 0
+    assert weights_sha(extended) == weights_sha(whole)
+    assert weights_sha(extended, "best") == weights_sha(whole, "best")
+    states = [load_checkpoint(run / "checkpoints/last").state for run in (extended, whole)]
+    assert [state.averaged for state in states] == [3, 3]
+    assert [record.val for record in states[0].history] == [record.val for record in states[1].history]
+
+
 def test_two_averages_are_refused(tool, tiny, tmp_path, capsys):
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", *options(swa=0.5, ema=0.9)) == 2
     assert "train.swa: the other average of the weights, train.ema, is set" in capsys.readouterr().err

@@ -143,7 +143,7 @@ def folder_reader(folder: Path) -> Read:
 def archive_reader(archive: Path, edition: Edition) -> Read:
     """Reads from a tar.gz, unpacked once into memory (180 MB); members other than the edition's are ignored."""
     wanted = {f"{edition.folder}/{name}" for name in edition.md5}
-    advice = f"get it again by: python tools/download.py {edition.name} --dest {archive.parent}"
+    advice = f"get it again by: paddlecnn download {edition.name} --dest {archive.parent}"
     with damage_named(archive, "not a complete tar.gz", advice), opened_tar(archive) as tar:
         files = {
             member.name: content_of(tar, member).read(MAX_FILE)

@@ -68,15 +68,15 @@ def fetch(url: str, part: Path) -> None:
                     raise requests.ConnectionError(f"more than the announced {length:,} bytes")
 
 
-def check_digest(file: Path, published: Checksum | None) -> None:
-    """Raise DataError if there is no such file, or if it does not have the published checksum."""
+def check_digest(file: Path, published: Checksum | None, advice: str = "remove it and get it again") -> None:
+    """Raise DataError, with advice, if there is no such file, or if it does not have the published checksum."""
     if not file.is_file():
         raise DataError(f"{file}: no such file; --from takes an archive or a folder on disk")
     found = file_digest(file, published.algorithm) if published else ""
     if published and not found.startswith(published.digits):
         raise DataError(
             f"{file}: {file.stat().st_size:,} bytes with {published.algorithm.upper()} {found}, not the published "
-            f"{published.digits}; remove it and get it again"
+            f"{published.digits}; {advice}"
         )
 
 

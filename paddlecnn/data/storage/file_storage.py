@@ -18,7 +18,7 @@ from paddlecnn.errors import DataError, UserError
 from paddlecnn.files import CHUNK, open_regular, require_space
 
 MAX_FILE = 1 << 28  # bytes of a file that is read at once: beyond any photograph, below any bomb
-ADVICE = "fix or remove it, then run tools/check_data.py"
+ADVICE = "fix or remove it"
 
 
 class FileStorage(Protocol):

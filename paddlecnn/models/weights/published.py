@@ -40,7 +40,7 @@ class PublishedFile:
     def command(self) -> str:
         """The command that installs the file."""
         by_hand = "" if self.url else f" --from FILE (FILE: {self.file}, see {self.source})"
-        return f"python tools/download.py weights {self.name}{by_hand}"
+        return f"paddlecnn download weights {self.name}{by_hand}"
 
 
 def torchvision(stem: str) -> PublishedFile:
@@ -167,7 +167,7 @@ def find_weights(weights: str | Path, network: str, folder: Path | None = None) 
     if name in PUBLISHED:
         return installed(PUBLISHED[name], folder)
     if not path.exists() and path.suffix.lower() in ("", *READERS):
-        command = f"`python tools/download.py weights NAME` installs a published one{did_you_mean(name, PUBLISHED)}"
+        command = f"`paddlecnn download weights NAME` installs a published one{did_you_mean(name, PUBLISHED)}"
         if known := next((one for one in FILES if one.file == path.name), None):
             command = f"`{known.command}` installs it for model.weights: {known.name}"
         raise WeightsError(f"{path}: no such file; {command}")
