@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from paddlecnn import __version__
+
 COMMANDS = {
     "train": "train a network",
     "find-lr": "find a learning rate by a range test",
@@ -40,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        print(f"paddlecnn {__version__}")
+        sys.exit(0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run` handles it, Ctrl-C ends the process without a traceback
     try:
         from paddlecnn.cli.common import run

@@ -1,4 +1,4 @@
-"""Tables: as text with aligned columns, and in Markdown."""
+"""Tables: as text with aligned columns, and in Markdown; and numbers with what they count."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def text_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     alignment = ["left" if column < left else "right" for column in range(len(rows[0]))]
     table = tabulate(rows, tablefmt="plain", colalign=alignment, disable_numparse=True)
     return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with what it counts: 1 image, 2,000 images."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """Training of VGG16's fully connected layers on frozen convolutions: features from the cache against every epoch anew.
 
-    python tools/benchmark.py transfer --data ROOT --weights vgg16_weights.npz
+    paddlecnn benchmark transfer --data ROOT --weights vgg16_weights.npz
 
 Each case is `paddlecnn train` in a temporary folder. Measured are the steps of its last epoch, without validation and
 without the single pass that fills the cache, whose speed is reported beside it. Both cases start from the weights

@@ -1,13 +1,13 @@
 """Measure parts of paddlecnn and the plain alternatives, both in turn in one run.
 
-    python tools/benchmark.py lrn         local response normalisation against paddle.nn's
-    python tools/benchmark.py data        input pipelines against paddle.vision.transforms and Pillow
-    python tools/benchmark.py train       training steps by engine and framework; infer, start and loop likewise
-    python tools/benchmark.py transfer    new layers on frozen ones, with and without cached features
-    python tools/benchmark.py primitives  where a training step of the oneDNN engine goes
-    python tools/benchmark.py growth      speed of training by batch, image size, depth and processes; --figure draws it
+    paddlecnn benchmark lrn         local response normalisation against paddle.nn's
+    paddlecnn benchmark data        input pipelines against paddle.vision.transforms and Pillow
+    paddlecnn benchmark train       training steps by engine and framework; infer, start and loop likewise
+    paddlecnn benchmark transfer    new layers on frozen ones, with and without cached features
+    paddlecnn benchmark primitives  where a training step of the oneDNN engine goes
+    paddlecnn benchmark growth      speed of training by batch, image size, depth and processes; --figure draws it
 
-Each has its own options: python tools/benchmark.py lrn --help
+Each has its own options: paddlecnn benchmark lrn --help
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import json
 from pathlib import Path
 
 from paddlecnn.cli.common import CommandParser, show
-from paddlecnn.files import require_writable, write_json
+from paddlecnn.cli.targets import check_target
+from paddlecnn.files import write_json
 from paddlecnn.runtime import load_paddle
 
 SPEED = "paddlecnn.benchmarks.speed"
@@ -37,8 +38,9 @@ BENCHMARKS = {
 
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("benchmark", __doc__)
-    parser.add_argument("what", choices=BENCHMARKS)
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmark")
+    parser.add_argument("what", choices=BENCHMARKS, metavar=f"{{{','.join(BENCHMARKS)}}}", help="see above")
+    rest = parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmark")
+    rest.required = False  # or else the message on a missing name asks for them, too
     args = parser.parse_args(argv)
     load_paddle()
     benchmark = importlib.import_module(BENCHMARKS[args.what])
@@ -49,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     options = own.parse_args(args.options)
     file = Path(options.json) if options.json not in (None, "-") else None
     if file:
-        require_writable(file, "--json")
+        check_target(file, "--json", ".json")
     results = []
     for result in benchmark.measure(options):
         results.append(result.as_dict())

@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from paddlecnn.cli.one_line_parser import OneLineParser
 from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.configfile import load_config
 from paddlecnn.errors import UserError, not_installed
@@ -33,7 +34,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
         return super()._get_help_string(action)
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(OneLineParser):
     """A parser for `paddlecnn NAME`, described by its module's docstring.
 
     It also sets up messages: -v shows more of them, -q only warnings, --json none on stdout.

@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from paddlecnn.cli.common import CommandParser
+from paddlecnn.cli.targets import check_target
 from paddlecnn.errors import ModuleError
-from paddlecnn.files import require_writable, write_json, write_text
+from paddlecnn.files import write_json, write_text
 from paddlecnn.runtime import load_paddle
 
 
@@ -26,9 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
     args = parser.parse_args(argv)
 
-    for option, path in (("--html", args.html), ("--csv", args.csv), ("--json", args.json)):
-        if path:
-            require_writable(path, option)
+    for name in ("html", "csv", "json"):
+        if path := getattr(args, name):
+            check_target(path, f"--{name}", f".{name}")
     load_paddle()
     from paddlecnn.reporting.compare import compare_runs
     from paddlecnn.reporting.compare_page import write_comparison

@@ -1,4 +1,4 @@
-"""Get a data set or published weights: python tools/download.py cifar10, python tools/download.py weights keras_vgg16
+"""Get a data set or published weights: paddlecnn download cifar10, paddlecnn download weights keras_vgg16
 
 CIFAR and weights come from their public addresses, a competition through Kaggle's API (docs/kaggle.md). A broken
 download is resumed, checksums and content are checked, and archives are unpacked completely or not at all.
@@ -19,7 +19,8 @@ from paddlecnn.runtime import load_paddle
 
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("download", __doc__)
-    parser.add_argument("what", choices=(*NAMES, "weights"), help="the data set, or weights")
+    names = (*NAMES, "weights")
+    parser.add_argument("what", choices=names, metavar=f"{{{','.join(names)}}}", help="the data set, or weights")
     parser.add_argument("name", nargs="?", help="with weights: the name of a published file")
     parser.add_argument("--dest", type=Path, help="the folder to put it into (default: data; for weights, the cache)")
     text = "an archive, a folder or a weight file already on disk, instead of the network"

@@ -2,8 +2,9 @@
 
 Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder. A cross-validation is
 measured out of fold, each image by the run that was not trained on it: out_of_fold.csv and .json. Several seeds
-(`train --seeds`) are measured one by one, with mean and standard deviation. With --tta the views are part of the names
-of the files, as in evaluation_test_flip.json, and the files of the central crop stay.
+(`train --seeds`) are measured one by one, with mean and standard deviation. Figures of --checkpoint last, of another
+--engine or --precision than the run's and of --tta have that in the names of their files, as in
+evaluation_test_last_flip.json: the files without it are the run's own, which other commands read.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("eval", __doc__)
     add_run_argument(parser)
-    parser.add_argument("--split", choices=("val", "test"), default="val")
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--split", choices=("val", "test"), default="val", help="the images to measure on")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="the epoch to measure")
     add_tta_argument(parser)
     add_data_arguments(parser)
     add_engine_arguments(parser)
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def measured(run: RunDir, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of a run, with its confusion matrix drawn."""
-    from paddlecnn.evaluation.evaluate import evaluate_run, suffix
+    from paddlecnn.evaluation.evaluate import ending, evaluate_run
     from paddlecnn.files import save_png
     from paddlecnn.reporting.figures import confusion_figure
 
@@ -70,5 +71,5 @@ def measured(run: RunDir, args: argparse.Namespace) -> dict[str, Any]:
     figures = evaluate_run(run, **{name: getattr(args, name) for name in names})
     title = f"{run.path.name}: {figures['top1']:.2%} of {figures['n']:,} {args.split} images"
     figure = confusion_figure(figures["confusion"], list(figures["per_class"]), title)
-    save_png(figure, run.path / f"confusion_{args.split}{suffix(args.tta)}.png", dpi=120)
+    save_png(figure, run.path / f"confusion_{args.split}{ending(figures)}.png", dpi=120)
     return figures

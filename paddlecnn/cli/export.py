@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=("paddle", "onnx", "safetensors"), required=True, help="see above")
     parser.add_argument("--check", action="store_true", help="compare with the run on images of its data")
     parser.add_argument("--out", type=Path, metavar="PATH", help="a new file or folder (default: in RUN/export)")
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="the epoch to export")
     args = parser.parse_args(argv)
     run = find_run(args.run)
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from paddlecnn.cli.common import add_device_argument, config_of, config_parser
+from paddlecnn.cli.targets import check_target
 from paddlecnn.runtime import load_paddle
 
 
@@ -25,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
     args = parser.parse_args(argv)
     config = config_of(args)
+    out = args.out or Path(f"find_lr_{Path(args.config).stem}.png")
+    check_target(out, "--out", ".png")
 
     load_paddle()
     from paddlecnn.files import save_png
@@ -32,7 +35,6 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.training.find_lr import RULE, find_lr
 
     found = find_lr(config, args.start, args.end, args.steps, args.device)
-    out = args.out or Path(f"find_lr_{Path(args.config).stem}.png")
     title = f"Range test of {config.model.name} on {config.data.name} with {config.optim.name}"
     save_png(range_test_figure(found, title), out, dpi=120)
     if args.json:

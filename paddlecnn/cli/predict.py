@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paddlecnn.cli.common import CommandParser, add_engine_arguments, add_module_argument
+from paddlecnn.cli.targets import check_target
 from paddlecnn.errors import ConfigError
 from paddlecnn.files import save_png
 from paddlecnn.runs.run_dir import find_run
@@ -70,13 +71,20 @@ def open_classifier(args: argparse.Namespace) -> Classifier:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
+    if args.explain:
+        check_target(args.explain, "--explain", ".png")
     load_paddle()
     choose_device(args.device)
+    from paddlecnn.evaluation.exported import form_of
     from paddlecnn.evaluation.predict import image_files, predict_files
 
+    if not args.model and not form_of(args.source):
+        find_run(args.source)  # before its images: the two may have been exchanged
     files = image_files(args.images)
     if args.explain and len(files) != 1:
         raise ConfigError(f"--explain {args.explain}: explains one image, and {len(files)} are named")
+    if args.explain and args.explain.exists() and args.explain.samefile(files[0]):
+        raise ConfigError(f"--explain {args.explain}: is the image itself; name another file for the figure")
     classifier = open_classifier(args)
     if args.explain:
         from paddlecnn.reporting.explain import explain

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlecnn.cli.common import CommandParser, show
+from paddlecnn.cli.targets import check_target
 from paddlecnn.runs.fold_job import FoldJob, is_job
 from paddlecnn.runs.run_dir import RunDir, find_path
 from paddlecnn.runtime import load_paddle
@@ -39,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
 
     if bool(args.submission) != bool(args.answers) or (args.submission and not args.add):
         parser.error("--submission CSV and --answers CSV belong together, and to --add RUN")
+    if args.out:
+        check_target(args.out, "--out", ".json")
 
     load_paddle()
     from paddlecnn.files import write_json
@@ -46,7 +49,6 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.add:
         found = record(find_path(args.add), args)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, found)
         show(args.out)
     for line in verify_pages(args.folder) if args.verify else write_pages(args.folder):

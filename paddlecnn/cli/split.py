@@ -1,4 +1,4 @@
-"""Write a config's split as train.txt, val.txt and split.json: python tools/split.py -c CONFIG --out data/split
+"""Write a config's split as train.txt, val.txt and split.json: paddlecnn split -c CONFIG --out data/split
 
 Set data.split to that folder to use the split, as written or edited (then without split.json). Cross-validation:
 one folder for each of -o data.folds=5 -o data.fold=0 and so on. With --mle-bench the test images of MLE-bench's

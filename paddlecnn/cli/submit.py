@@ -6,7 +6,7 @@ paddlecnn submit runs/dogs_vs_cats/vgg16_finetune/JOB                  the mean 
 paddlecnn submit --folds RUN RUN ...                                   the mean of runs that were trained one by one
 paddlecnn submit --blend submissions/a.csv submissions/b.csv           the weighted mean of files
 paddlecnn submit submissions/a.csv --upload -m "first" --wait          upload an existing file
-paddlecnn submit submissions/a.csv --score data/mle-bench/test.csv     score a file on known labels (MLE-bench's rule)
+paddlecnn submit submissions/a.csv --score data/mle-bench/test.csv     score a file on known labels, as MLE-bench
 paddlecnn submit --list                                                all submissions, expected and actual scores
 """
 
@@ -39,17 +39,18 @@ if TYPE_CHECKING:
 PREDICTING = ("split", "tta", "module", "data_root", "data_changed", "device", "engine", "precision")
 MAKING = (*PREDICTING, "out", "temperature", "clip", "weights")
 SENDING = ("message", "again")
+SUBMISSIONS = Path("submissions")  # where they are written by default
 
 
 def parser() -> argparse.ArgumentParser:
     result = CommandParser("submit", __doc__)
     source = result.add_argument_group("source").add_mutually_exclusive_group(required=True)
     text = "a run or a cross-validation (its folder, a config, or latest), or a CSV to upload"
-    source.add_argument("target", nargs="?", type=Path, help=text)
+    source.add_argument("target", nargs="?", type=Path, metavar="RUN|CSV", help=text)
     source.add_argument("--folds", nargs="+", type=Path, metavar="RUN", help="runs to average")
     source.add_argument("--blend", nargs="+", type=Path, metavar="CSV", help="submissions to average")
     text = "show the ledger of a folder of submissions"
-    source.add_argument("--list", nargs="?", type=Path, const=Path("submissions"), metavar="FOLDER", help=text)
+    source.add_argument("--list", nargs="?", type=Path, const=SUBMISSIONS, metavar="FOLDER", help=text)
     make = result.add_argument_group("making a submission")
     make.add_argument("--out", type=Path, help="the CSV to write (default: in submissions/, named after the run)")
     make.add_argument("--split", choices=("val", "test"), default="test", help="the split to predict")
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     refuse_unused(args)
     if args.list:
+        if args.list != SUBMISSIONS and not args.list.is_dir():
+            raise SubmissionError(f"--list {args.list}: no such folder; name one with submissions")
         ledger = Ledger(args.list)
         entries = ledger.entries()
         print(ledger_table(entries) if entries else f"{ledger.path}: no submission yet")
@@ -87,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         written = write(args)
         show("\n".join(written.report()))
         path = written.path
+    elif not path.exists():
+        raise SubmissionError(f"{path}: no such file; write one with `paddlecnn submit RUN`")
     elif not args.upload and not args.score and seconds is None:
         raise SubmissionError(
             f"{path}: add --upload to upload it, --wait if it is uploaded already, or --score CSV to score it here"
@@ -109,6 +114,8 @@ def refuse_unused(args: argparse.Namespace) -> None:
     elif args.target and args.target.suffix == ".csv":
         unused += [(name, "on a finished CSV") for name in MAKING]
         unused += [] if args.upload else [("competition", "on a finished CSV without --upload")]
+    if not (args.list or args.upload or (args.target and args.target.suffix == ".csv")):
+        unused.append(("wait", "on a new submission without --upload"))
     options = parser()
     for name, where in unused:
         if getattr(args, name) != options.get_default(name):

@@ -1,10 +1,10 @@
 """Show the layers of a network and their costs.
 
-python tools/summary.py vgg16                     layers, parameters, multiply-adds, memory
-python tools/summary.py --compare alexnet vgg16   two networks side by side
-python tools/summary.py --kernels                 two 3x3 convolutions against one 5x5
-python tools/summary.py --list 'vgg*'             the names of the networks
-python tools/summary.py --markdown                all networks as the table of docs/models.md
+paddlecnn summary vgg16                     layers, parameters, multiply-adds, memory
+paddlecnn summary --compare alexnet vgg16   two networks side by side
+paddlecnn summary --kernels                 two 3x3 convolutions against one 5x5
+paddlecnn summary --list 'vgg*'             the names of the networks
+paddlecnn summary --markdown                all networks as the table of docs/models.md
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 
 from paddlecnn.cli.common import CommandParser
+from paddlecnn.errors import ModelError
 from paddlecnn.runtime import load_paddle
 
 
@@ -37,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.list:
         names = list_models(args.list)
+        if not names:
+            raise ModelError(f"--list {args.list}: no network matches; `paddlecnn summary --list` names them all")
         print(json.dumps(names) if args.json else "\n".join(names))
     elif args.markdown:
         print(tables.models_page())

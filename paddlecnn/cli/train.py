@@ -187,7 +187,7 @@ def with_module(config: Config, module: str | None, run: Path) -> Config:
 def seeds_as_text(finished: list[FinishedRun], scores: dict[str, dict[str, Any]]) -> str:
     """A line for each seed, then mean, deviation and range over the seeds."""
     lines = [f"seed {one.run.config.seed}: best epoch {one.best.epoch}, val {one.best}" for one in finished]
-    for name, title, form in (("top1", "top-1", ".4%"), ("loss", "loss", ".6f")) if finished[0].best.n else ():
+    for name, title, form in (("top1", "top-1", ".2%"), ("loss", "loss", ".6f")) if finished[0].best.n else ():
         found = scores[name]
         mean, deviation, low, high = (format(x, form) for x in (found["mean"], found["deviation"], *found["range"]))
         lines.append(

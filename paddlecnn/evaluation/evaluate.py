@@ -39,8 +39,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """The figures of `report` for a split of a run's data, kept in the run's folder.
 
-    Writes predictions_SPLIT.csv and evaluation_SPLIT.json (predictions_SPLIT_TTA.csv and so on for several views), and
-    appends a line to evaluations.jsonl, which records how often the test data were used.
+    Writes predictions_SPLIT.csv and evaluation_SPLIT.json, with `ending` in their names, and appends a line to
+    evaluations.jsonl, which records how often the test data were used.
 
     module: the file with the run's own networks or data sets, if it was trained with one
     data_changed: evaluate even if the data are not those that the run was trained with
@@ -62,6 +62,9 @@ def evaluate_run(
     figures = {
         "split": split,
         "checkpoint": checkpoint,
+        "engine": loaded.engine.name,
+        "precision": loaded.engine.precision,
+        "by_another_engine": loaded.by_another_engine,
         "tta": tta,
         "epoch": loaded.state.epoch,
         "step": loaded.state.step,
@@ -69,10 +72,25 @@ def evaluate_run(
         "reservations": list(dict.fromkeys(notes)),
         **report(predictions.logits, predictions.labels, predictions.classes),
     }
-    write_predictions(run.predictions(split + suffix(tta)), predictions)
-    write_json(run.path / f"evaluation_{split}{suffix(tta)}.json", figures)
+    write_predictions(run.predictions(split + ending(figures)), predictions)
+    write_json(run.path / f"evaluation_{split}{ending(figures)}.json", figures)
     record_evaluation(run, figures)
     return figures
+
+
+def ending(figures: Mapping[str, Any]) -> str:
+    """The end of the names of the files with these figures; empty for those that stand for the run.
+
+    They are of the best checkpoint, by the run's own engine, on the central crop; no other figures replace them.
+    """
+    checkpoint = "" if figures["checkpoint"] == "best" else f"_{figures['checkpoint']}"
+    engine = engine_suffix(figures["engine"], figures["precision"]) if figures["by_another_engine"] else ""
+    return checkpoint + engine + suffix(figures["tta"])
+
+
+def engine_suffix(name: str, precision: str) -> str:
+    """The part of a file's name for another engine than the run's."""
+    return f"_{name}_{precision}"
 
 
 def suffix(tta: str) -> str:
@@ -96,13 +114,15 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def stored_predictions(
     run: RunDir, split: str, state: RunState, data_changed: bool = False
 ) -> tuple[dict[str, Any], Predictions] | None:
-    """The figures and predictions that `evaluate_run` wrote for a checkpoint; None if they are absent or another's.
+    """The figures and predictions that `evaluate_run` wrote for the best checkpoint; None without current ones.
 
     data_changed: accept those of other data than the run was trained with
     """
     try:
         figures = json.loads((run.path / f"evaluation_{split}.json").read_text(encoding="utf-8"))
         if (figures["epoch"], figures["step"]) != (state.epoch, state.step):
+            return None
+        if figures["checkpoint"] != "best":  # of version 0.2: it may be of the same step, with other weights
             return None
         if figures.get("data_changed") and not data_changed:
             return None
@@ -144,7 +164,7 @@ def as_text(figures: dict[str, Any]) -> str:
         f"{Scores(n=figures['n'], loss=figures['loss'], top1=figures['top1'])}"
     ]
     if figures["top5"] is not None:
-        lines.append(f"top-5 {figures['top5']:.4%}")
+        lines.append(f"top-5 {figures['top5']:.2%}")
     lines.append(f"log loss {figures['log_loss']:.6f}")
     rows = [["", "precision", "recall", "images"]]
     rows += [
@@ -166,4 +186,4 @@ def seeds_as_text(figures: Mapping[str, dict[str, Any]]) -> str:
 
 
 def shown(top1: float, *losses: float) -> list[str]:
-    return [f"{top1:.4%}", *(f"{loss:.6f}" for loss in losses)]
+    return [f"{top1:.2%}", *(f"{loss:.6f}" for loss in losses)]

@@ -63,6 +63,8 @@ def export_run(
     Raises ExportError if `target` exists, the network cannot be converted, or the check fails.
     """
     target = target or run.path / "export" / NAMES[form]
+    if form != "paddle" and target.suffix.lower() != f".{form}":
+        raise ExportError(f"{target}: must end in .{form}, by which `paddlecnn predict` knows what it is")
     if target.exists():
         raise ExportError(f"{target}: already exists; remove it, or choose another place with --out")
     if form == "onnx":

@@ -24,6 +24,7 @@ class LoadedRun:
     model: paddle.nn.Layer
     state: RunState
     engine: Engine
+    by_another_engine: bool  # than the one that predicts for this run unless another is named
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,4 +54,5 @@ def load_run(
     trained = Engine(checkpoint.state.engine, checkpoint.state.precision)
     chosen = engine_for_run(trained, engine, precision, paddle.get_device())
     chosen.report()
-    return LoadedRun(run, run.config, chosen.apply(model), checkpoint.state, chosen)
+    is_another = chosen != engine_for_run(trained, None, None, paddle.get_device())
+    return LoadedRun(run, run.config, chosen.apply(model), checkpoint.state, chosen, is_another)

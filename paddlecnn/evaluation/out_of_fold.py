@@ -16,7 +16,7 @@ from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.evaluation.calibration import FEWEST, KAGGLE_EPS, Calibration, cross_fitted, image_losses, worst_loss
-from paddlecnn.evaluation.evaluate import read_predictions, suffix, write_predictions
+from paddlecnn.evaluation.evaluate import engine_suffix, read_predictions, suffix, write_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
@@ -36,7 +36,8 @@ def evaluate_folds(
 ) -> dict[str, Any]:
     """The table of a cross-validation whose runs are trained, kept as out_of_fold.json and out_of_fold.csv.
 
-    With several views of each image the files are out_of_fold_TTA.json and out_of_fold_TTA.csv.
+    By another engine than that of the runs the files are out_of_fold_ENGINE_PRECISION.json and .csv, with several views
+    of each image out_of_fold_TTA.json and .csv.
 
     `folds` has a row for each fold, `all` the one of all images: n, accuracy, log_loss as trained and calibrated, each
     with its 95 % interval. An image is calibrated by a fit on the other folds; with fewer images than can be calibrated
@@ -46,13 +47,14 @@ def evaluate_folds(
     engine, precision: other ones than the runs were trained with
     tta: the views of each image, as in `prediction_views`
     """
-    validations, epochs, changed = [], [], []
+    validations, epochs, changed, engines = [], [], [], []
     for folder in job.runs:  # one network in memory at a time
         run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
         changed += check_same_data(run, splits, data_changed)
         validations.append(predict_split(run, splits, "val", tta))
         epochs.append(run.state.epoch)
+        engines.append(engine_suffix(run.engine.name, run.engine.precision) if run.by_another_engine else "")
     merged = merge(validations)
     assert merged.labels is not None  # they were trained on
     assert merged.parts is not None  # folds have no image in common
@@ -72,15 +74,15 @@ def evaluate_folds(
     table = {"tta": tta, "folds": rows, "all": everything, "notes": notes, "data_changed": bool(changed)}
     if distributed.rank() == 0:
         # Probabilities as logits, which is what predictions consist of.
-        path = predictions_path(job, tta)
+        path = predictions_path(job, tta, max(engines))  # all have the same, but for runs that changed their engine
         write_predictions(path, dataclasses.replace(merged, logits=np.log(calibrated)))
         write_json(path.with_suffix(".json"), table)
     return table
 
 
-def predictions_path(job: FoldJob, tta: str) -> Path:
+def predictions_path(job: FoldJob, tta: str, engine: str = "") -> Path:
     """The file with the calibrated predictions of a job; the table lies beside it as .json."""
-    return job.path / f"out_of_fold{suffix(tta)}.csv"
+    return job.path / f"out_of_fold{engine}{suffix(tta)}.csv"
 
 
 def measured_views(job: FoldJob) -> list[str]:

@@ -79,7 +79,15 @@ def published_classifier(
     preprocessing is unknown: each would yield plausible but wrong predictions.
     """
     model = create_model(name, num_classes=1000)
-    report = load_weights(cast(ConvClassifier, model), weights)
+    try:
+        report = load_weights(cast(ConvClassifier, model), weights)
+    except WeightsError as error:
+        what, *advice = re.split(r"[;:] model\.strict: false", str(error))  # which is for a config, and there is none
+        if not advice:
+            raise
+        raise WeightsError(
+            f"{what}; without all of its layers {name} cannot classify; name a file that has them"
+        ) from None
     if report.replaced:
         raise WeightsError(
             f"{weights}: {report.replaced}, those of ImageNet; for a run of paddlecnn, give its folder, "

@@ -15,6 +15,7 @@ from paddlecnn.errors import SubmissionError
 from paddlecnn.files import require_writable
 from paddlecnn.kaggle.competitions import Competition
 from paddlecnn.kaggle.ledger import Ledger
+from paddlecnn.text_tables import counted
 
 COLUMNS = ["id", "label"]
 
@@ -48,15 +49,23 @@ def in_order_of(table: pd.DataFrame, expected: Sequence[str], where: str) -> pd.
     Raises SubmissionError, with the first few ids, if some are missing or unexpected.
     """
     have, want = set(table["id"]), set(expected)
-    for problem, names in (("has no row for", want - have), ("has unexpected rows, with", have - want)):
-        if names:
-            few = ", ".join(sorted(names, key=lambda name: (len(name), name))[:3])
-            raise SubmissionError(
-                f"the submission {problem} {len(names):,} of {len(want):,} ids of {where} "
-                f"({few}{', ...' if len(names) > 3 else ''}); is the test part complete, and "
-                "data.limit not set?"
-            )
+    if missing := want - have:
+        raise SubmissionError(
+            f"the submission has no row for {len(missing):,} of {len(want):,} ids of {where} ({first_of(missing)}); "
+            "is the test part complete, and data.limit not set?"
+        )
+    if unexpected := have - want:
+        raise SubmissionError(
+            f"the submission has {counted(len(unexpected), 'id')} outside the {len(want):,} of {where} "
+            f"({first_of(unexpected)}); is it of the same images?"
+        )
     return table.set_index("id").loc[list(expected)].reset_index()
+
+
+def first_of(ids: set[str]) -> str:
+    """The first three ids, for a message."""
+    few = sorted(ids, key=lambda name: (len(name), name))[:3]
+    return ", ".join([*few, "..."] if len(ids) > 3 else few)
 
 
 def check_submission(

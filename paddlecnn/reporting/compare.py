@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from paddlecnn.reporting.page import points
 from paddlecnn.reporting.result_files import NOT_THE_EXPERIMENT
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.run_dir import RunDir, reservations
+
+NAMED = 3  # further settings that an answer names at most
 
 
 @dataclass(frozen=True)
@@ -156,14 +159,17 @@ class Comparison:
         return f"{text} Measured on other images, so not paired: seed {', '.join(apart)}." if apart else text
 
     def unnamed(self, number: int) -> str:
-        """A sentence that counts the settings of a row that differ from the reference's and are not in its name."""
+        """A sentence that names settings of a row that differ from the reference's and are not in its name."""
         row, reference = self.rows[number], self.rows[0]
         more = [
             key
             for key in beside_the_network(self.keys)
             if row.settings.get(key) != reference.settings.get(key) and setting(row, key) not in self.names[number]
         ]
-        return f" {len(more)} more setting{'s differ' if len(more) > 1 else ' differs'}." if more else ""
+        if not more:
+            return ""
+        named = ", ".join([setting(row, key) for key in more[:NAMED]] + ["..."] * (len(more) > NAMED))
+        return f" {len(more)} more setting{'s differ' if len(more) > 1 else ' differs'}: {named}."
 
 
 def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = False) -> Comparison:
@@ -256,9 +262,10 @@ def beside_the_network(keys: Sequence[str]) -> list[str]:
 
 
 def setting(row: Row, key: str) -> str:
-    """A key and its value in a name; the network needs no key."""
+    """A key and its value as in a config; the network needs no key."""
     value = row.settings.get(key)
-    return str(value) if key == "model.name" else f"{key.rpartition('.')[2]}={value}"
+    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    return text if key == "model.name" else f"{key.rpartition('.')[2]}={text}"
 
 
 def equal_seeds(reference: Row, row: Row) -> list[tuple[Member, Member]]:

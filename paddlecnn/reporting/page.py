@@ -19,6 +19,7 @@ from paddlecnn.models.summary_tables import short, sides
 from paddlecnn.progress_bar import duration
 from paddlecnn.reporting.theme import DARK, LIGHT
 from paddlecnn.runs.provenance import installed
+from paddlecnn.text_tables import counted
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
@@ -40,7 +41,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for filter in (percent, small, points, plain, breakable, short, sides, duration):
+    for filter in (percent, small, points, plain, breakable, short, sides, duration, counted):
         environment.filters[filter.__name__] = filter
     return environment
 

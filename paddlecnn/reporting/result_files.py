@@ -123,7 +123,7 @@ class Training(Trained):
     images_per_second: float | None  # the median over the epochs
     val: Accuracy | None  # of the best epoch; None without validation images
     val_views: dict[str, Accuracy] = {}  # with several views of each image, by `--tta` of `paddlecnn eval`
-    test: Accuracy | None  # of the checkpoint that `paddlecnn eval --split test` measured last
+    test: Accuracy | None  # as `paddlecnn eval --split test` measured it
     test_views: dict[str, Accuracy] = {}  # the same with several views of each image, by `--tta`
     test_evaluations: int  # how often the test data were used
     history: list[EpochRecord]

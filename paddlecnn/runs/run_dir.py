@@ -38,6 +38,8 @@ class RunDir(ConfigDir):
     def __init__(self, path: str | Path, data_root: str | Path | None = None) -> None:
         super().__init__(path, data_root)
         self.checkpoints, self.metrics, self.vdl = (self.path / name for name in ("checkpoints", "metrics.csv", "vdl"))
+        if self.path.is_file():
+            raise RunError(f"{self.path}: is a file, not a run folder; name the folder that `paddlecnn train` made")
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder; `paddlecnn train` creates one")
         if (self.path / JOB).is_file():

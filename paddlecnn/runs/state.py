@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from paddlecnn.config import Preprocess
+from paddlecnn.text_tables import counted
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
 
@@ -56,7 +57,7 @@ class Scores(Record):
     def __str__(self) -> str:
         if not self.n:
             return "without validation images; the last epoch counts"
-        return f"loss {self.loss:.6f}  top-1 {self.top1:.4%}  ({self.n:,} images)"
+        return f"loss {self.loss:.6f}  top-1 {self.top1:.2%}  ({counted(self.n, 'image')})"
 
 
 class BestEpoch(Scores):

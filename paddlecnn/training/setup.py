@@ -29,6 +29,7 @@ from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
 from paddlecnn.runs.user_module import load_module
+from paddlecnn.text_tables import counted
 from paddlecnn.training.init_from import preprocess_for, take_over
 from paddlecnn.training.optim import check_optimizer
 
@@ -198,6 +199,6 @@ def report_excluded(excluded: list[tuple[str, str]]) -> None:
     if excluded:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
         logger.warning(
-            f"{len(excluded):,} training images cannot be read and are left out ({names}); the run's excluded.csv "
+            f"{counted(len(excluded), 'training image')} cannot be read, left out ({names}); the run's excluded.csv "
             "lists them with the reasons, and `paddlecnn check-data` those of all parts"
         )

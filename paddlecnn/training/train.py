@@ -21,6 +21,7 @@ from paddlecnn.runs.checkpoint import Checkpoint, latest_valid, newest_first
 from paddlecnn.runs.provenance import describe_environment, peak_memory_mib
 from paddlecnn.runs.run_dir import RunDir, seeds_in
 from paddlecnn.runs.state import BestEpoch, LogPosition, ModuleIdentity, Progress
+from paddlecnn.text_tables import counted
 from paddlecnn.training.checkpointer import (
     Checkpointer,
     StopRequest,
@@ -119,8 +120,8 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
         setup = setup_to_resume(config, run, checkpoint, extend)
         # All epochs are done, or early stopping ended the run and stays in force.
         if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
-            text = "%s: already finished, after %d epochs; --extend train.epochs=N continues it"
-            logger.info(text, run.path, saved.epoch)
+            text = "%s: already finished, after %s; --extend train.epochs=N continues it"
+            logger.info(text, run.path, counted(saved.epoch, "epoch"))
             complete(run, saved)  # what a kill after the last checkpoint left undone
             return finished(run, saved)
         state = prepared(setup, checkpoint, run)

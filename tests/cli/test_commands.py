@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import paddlecnn as pc
 from helpers.docs import ROOT
-from paddlecnn.__main__ import COMMANDS
+from paddlecnn.__main__ import COMMANDS, main
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 SLOW = ["-o", "train.epochs=6"]
@@ -36,6 +38,9 @@ def test_every_command_exists_twice_and_has_help_without_defaults_of_none(name, 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: paddlecnn {name} ")
     assert "default: None" not in done.stdout
+    assert "python tools" not in done.stdout
+    if name in ("eval", "export"):  # argparse prints an option without help as its name alone
+        assert not re.search(r"^  -.*\}$\n  -", done.stdout, flags=re.M)
     assert f"  {name} " in paddlecnn("--help").stdout
 
 
@@ -44,10 +49,53 @@ def test_every_script_is_a_command():
     assert scripts == set(COMMANDS)
 
 
+def test_the_version_is_a_line(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--version"])
+    assert (leaving.value.code, capsys.readouterr().out) == (0, f"paddlecnn {pc.__version__}\n")
+
+
 def test_an_unknown_command_is_one_line():
     done = paddlecnn("trian")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "trian: not a command of paddlecnn; did you mean train?\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--epochs", "3"], "--epochs: is no option but a key of the config; write -o train.epochs=3"),
+        (["train", "--lr=0.1", "-c", "x"], "--lr: is no option but a key of the config; write -o optim.lr=0.1"),
+        (["train", "--dryrun"], "--dryrun: no such option; did you mean --dry-run?"),
+        (["eval", "RUN", "--split", "tst"], "argument --split: invalid choice: 'tst'; did you mean test?"),
+        (["eval", "RUN", "more"], "more: one argument too many"),
+        (["download", "cifar11"], "invalid choice: 'cifar11'; did you mean cifar10?"),
+        (["find-lr"], "the following arguments are required: -c/--config"),
+        (["submit"], "one of the arguments RUN|CSV --folds --blend --list is required"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_says_what_was_meant(tool, capsys, arguments, message):
+    assert tool(*arguments) == 2
+    name = arguments[0]
+    assert capsys.readouterr() == ("", f"paddlecnn {name}: {message}; see paddlecnn {name} --help\n")
+
+
+def test_a_missing_name_of_a_benchmark_lists_all(tool, capsys):
+    assert tool("benchmark") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "are required: {lrn,data,transfer,train,infer,start,loop,growth,primitives};" in line
+
+
+def test_options_may_stand_between_the_other_arguments(tool, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert tool("train", "-c", tiny, "--run", "run", "-o", "train.epochs=1") == 0
+    for name in ("one.png", "-two.png"):
+        Image.new("L", (8, 8)).save(name)
+    capsys.readouterr()
+    assert tool("predict", "run", "--topk", "3", "one.png") == 0
+    assert capsys.readouterr().out.startswith("one.png")
+    assert tool("predict", "--topk", "3", "run", "--", "-two.png") == 0
+    assert capsys.readouterr().out.startswith("-two.png")
 
 
 def test_a_reader_that_leaves_does_not_end_training(tiny, tmp_path):

@@ -74,12 +74,12 @@ def test_everything_wrong_with_images_is_named(check, tree):
     assert "cat.1.jpg: damaged or truncated" in faults[1]
     assert errors == {"train: one image under 2 labels (cat, dog)": ["cat/cat.9.jpg", "dog/dog.0.jpg"]}
     assert warnings == {
-        "train: 1 images are CMYK, not RGB; they are converted": ["cat/cat.3.jpg"],
-        "train: 1 images are PNG under another suffix; they are read by their content": ["cat/cat.4.jpg"],
-        "train: 1 images are rotated by EXIF; they are read upright": ["cat/cat.6.jpg"],
-        "train: 1 images have a side below 32 pixels": ["cat/cat.5.jpg"],
+        "train: 1 image in CMYK, not RGB; to be converted": ["cat/cat.3.jpg"],
+        "train: 1 image of PNG under another suffix; to be read by content": ["cat/cat.4.jpg"],
+        "train: 1 image rotated by EXIF; to be read upright": ["cat/cat.6.jpg"],
+        "train: 1 image with a side below 32 pixels": ["cat/cat.5.jpg"],
         "train: 2 exact duplicates": ["cat/cat.7.jpg", "cat/cat.8.jpg"],
-        "train: 1 pairs of images are nearly the same": ["cat/cat.10.jpg cat/cat.11.jpg"],
+        "train: 1 pair of nearly equal images": ["cat/cat.10.jpg cat/cat.11.jpg"],
     }
 
 
@@ -109,7 +109,7 @@ def test_a_split_with_one_image_on_both_sides(check, tree, tmp_path):
     (tmp_path / "val.txt").write_text("cat/copy.jpg 0\n")
     code, report = check("folder", tree, f"data.split={tmp_path}")
     assert code == 1
-    assert findings(report, "error") == {"1 images are in training and in validation": ["cat/cat.1.jpg cat/copy.jpg"]}
+    assert findings(report, "error") == {"1 image both in training and in validation": ["cat/cat.1.jpg cat/copy.jpg"]}
 
 
 def test_an_image_of_the_test_part_in_training_or_validation(check, tree, tmp_path):
@@ -120,7 +120,7 @@ def test_an_image_of_the_test_part_in_training_or_validation(check, tree, tmp_pa
     (parts / "test" / "6.png").write_bytes((parts / "val" / "a" / "3.png").read_bytes())
     code, report = check("folder", parts)
     assert code == 0
-    assert findings(report, "warning") == {"1 images are in val and in test": ["val/a/3.png test/6.png"]}
+    assert findings(report, "warning") == {"1 image both in val and in test": ["val/a/3.png test/6.png"]}
 
     for number, kind in ((1, "cat"), (2, "dog")):
         (tree / kind / "copy.jpg").write_bytes((tree / kind / f"{kind}.{number}.jpg").read_bytes())
@@ -130,8 +130,8 @@ def test_an_image_of_the_test_part_in_training_or_validation(check, tree, tmp_pa
     code, report = check("folder", tree, f"data.split={tmp_path}")
     assert code == 0
     found = findings(report, "warning")
-    assert found[f"1 images are in training and in the test part of {tmp_path}"] == ["cat/cat.1.jpg 1"]
-    assert found[f"1 images are in validation and in the test part of {tmp_path}"] == ["dog/dog.2.jpg 2"]
+    assert found[f"1 image both in training and in the test part of {tmp_path}"] == ["cat/cat.1.jpg 1"]
+    assert found[f"1 image both in validation and in the test part of {tmp_path}"] == ["dog/dog.2.jpg 2"]
 
 
 def test_a_rare_class(check, tree):
@@ -140,7 +140,7 @@ def test_a_rare_class(check, tree):
     code, report = check("folder", tree)
     assert code == 0
     assert findings(report, "warning") == {
-        "train: 1 classes have less than a tenth of the largest (140 images)": ["cat: 12"]
+        "train: 1 class with less than a tenth of the largest (140 images)": ["cat: 12"]
     }
 
 

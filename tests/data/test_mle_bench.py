@@ -167,7 +167,7 @@ def test_the_grade_names_the_medal_of_its_score(tool, split, tmp_path, capsys, c
     ("harm", "message"),
     [
         (lambda table: table.iloc[1:], "has no row for 1 of"),
-        (lambda table: pd.concat([table, table.iloc[:1].assign(id=9999)]), "has unexpected rows, with 1 of"),
+        (lambda table: pd.concat([table, table.iloc[:1].assign(id=9999)]), "has 1 id outside the"),
         (lambda table: pd.concat([table, table.iloc[:1]]), "duplicate id"),
         (lambda table: table.assign(label=1.5), "the label must be a probability between 0 and 1"),
     ],

@@ -221,6 +221,13 @@ def test_what_is_there_stays(tool, capsys, lenet):
     assert target.read_bytes() == content
 
 
+def test_a_file_that_predict_would_not_know_is_not_written(tool, capsys, lenet, tmp_path):
+    for form in ("onnx", "safetensors"):
+        line = refused(tool, capsys, "export", lenet, "--format", form, "--out", tmp_path / "model.bin")
+        assert f"model.bin: must end in .{form}" in line
+    assert not (tmp_path / "model.bin").exists()
+
+
 def test_the_default_place_is_in_the_run(tool, capsys, lenet):
     assert tool("export", lenet, "--format", "paddle") == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(lenet / "export" / "paddle")

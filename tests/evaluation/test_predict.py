@@ -203,6 +203,24 @@ def test_weights_whose_classes_or_images_are_not_known_are_refused(tool, capsys,
         assert message in capsys.readouterr().err
 
 
+def test_weights_without_a_layer_cannot_classify_and_no_advice_is_for_a_config(tool, capsys, tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    state = {name: value.numpy() for name, value in create_model("lenet5", num_classes=1000).state_dict().items()}
+    for name in [name for name in state if name.startswith("classifier")]:
+        del state[name]
+    save_file(state, tmp_path / "w.safetensors")
+    assert tool("predict", "--model", "lenet5", "--weights", tmp_path / "w.safetensors", tmp_path / "a.png") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lacks classifier.fc" in line
+    assert line.endswith("; without all of its layers lenet5 cannot classify; name a file that has them")
+
+
+def test_an_image_in_the_place_of_the_run_is_named(tool, capsys, run, tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    assert tool("predict", tmp_path / "a.png", run) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'a.png'}: is a file, not a run folder; name the folder")
+
+
 def test_the_thousand_names():
     names = imagenet_classes()
     assert len(names) == len(set(names)) == 1000

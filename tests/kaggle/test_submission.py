@@ -91,7 +91,7 @@ def test_rows_take_the_order_of_the_sample_and_a_missing_one_is_named():
     assert in_order_of(table(), ["3", "1", "2"], "sample")["label"].tolist() == [0.3, 0.1, 0.2]
     with pytest.raises(SubmissionError, match=r"has no row for 12 of 15 ids of sample \(4, 5, 6, \.\.\.\)"):
         in_order_of(table(), [str(number) for number in range(1, 16)], "sample")
-    with pytest.raises(SubmissionError, match=r"has unexpected rows, with 1 of 2 ids of sample \(3\)"):
+    with pytest.raises(SubmissionError, match=r"has 1 id outside the 2 of sample \(3\)"):
         in_order_of(table(), ["1", "2"], "sample")
 
 

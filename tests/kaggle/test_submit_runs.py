@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,9 +92,13 @@ def test_the_validation_part_can_be_written_too(tool, folds, tmp_path):
         (["RUN", "--clip", "none"], "--clip: has no effect where the metric is accuracy; leave it out"),
         (["RUN", "--device", "tpu"], "--device tpu: not a device"),
         (["--folds", "RUN", "RUN"], "is given more than once; it would count double"),
-        (["RUN", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
-        (["RUN", "--wait", "-1"], "--wait -1: must be a number from 0 to"),
+        (["RUN", "--upload", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
+        (["RUN", "--upload", "--wait", "-1"], "--wait -1: must be a number from 0 to"),
+        (["RUN", "--wait"], "--wait: has no effect on a new submission without --upload"),
         (["x.csv"], "x.csv: add --upload to upload it"),
+        (["nowhere.csv"], "nowhere.csv: no such file; write one with `paddlecnn submit RUN`"),
+        (["net.onnx"], "net.onnx: is a file, not a run folder"),
+        (["--list", "nowhere"], "--list nowhere: no such folder"),
         (["x.csv", "--score", "y.csv", "--tta", "flip"], "--tta: has no effect on a finished CSV; leave it out"),
         (["x.csv", "--upload", "--out", "y.csv"], "--out: has no effect on a finished CSV"),
         (["x.csv", "--score", "y.csv", "--competition", "x"], "--competition: has no effect on a finished CSV without"),
@@ -106,11 +111,13 @@ def test_the_validation_part_can_be_written_too(tool, folds, tmp_path):
 )
 def test_what_makes_no_sense_is_one_line(tool, folds, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
+    for name in ("x.csv", "net.onnx"):
+        Path(name).touch()
     assert tool("submit", *[folds[0] if word == "RUN" else word for word in arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-    assert not list(tmp_path.rglob("*.csv"))
+    assert [path.name for path in tmp_path.rglob("*.csv")] == ["x.csv"]
 
 
 def test_a_run_that_predicts_nan_is_refused(tool, folds, tmp_path, capsys):

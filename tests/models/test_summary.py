@@ -149,6 +149,7 @@ def test_two_small_kernels_against_a_large_one(tool, capsys):
         ["alexnet", "--num-classes", "0"],
         ["alexnet", "--num-classes", "9" * 400],
         ["vgg16", "--input-size", "16384"],
+        ["--list", "zzz*"],
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_2(tool, capsys, arguments):

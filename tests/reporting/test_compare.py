@@ -69,10 +69,38 @@ def test_eval_takes_the_seeds_of_a_folder_whole(tool, folders, tmp_path, capsys)
     assert tool("eval", seeds, "--split", "test") == 0
     lines = {line.split("  ")[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     top1 = np.array([one["top1"] for one in figures.values()])
-    assert lines["seed-1"][3] == f"{top1[1]:.4%}"
-    assert lines["mean"][1] == f"{top1.mean():.4%}"
-    assert lines["standard deviation"][2] == f"{top1.std(ddof=1):.4%}"
+    assert lines["seed-1"][3] == f"{top1[1]:.2%}"
+    assert lines["mean"][1] == f"{top1.mean():.2%}"
+    assert lines["standard deviation"][2] == f"{top1.std(ddof=1):.2%}"
     assert (seeds / "seed-2" / "evaluation_test.json").is_file()
+
+
+def test_figures_of_another_checkpoint_or_engine_do_not_replace_the_runs_own(tool, folders, tmp_path):
+    runs = [shutil.copytree(folder / "seed-0", tmp_path / folder.name) for folder in folders]
+    own = {path: path.read_bytes() for path in runs[0].glob("*_val.*")}
+    assert len(own) == 2  # figures and predictions; only the command draws the confusion matrix
+    assert tool("compare", *runs, "--json", tmp_path / "before.json") == 0
+    engine = ["paddle", "onednn"][json.loads((runs[0] / "evaluation_val.json").read_text())["engine"] == "paddle"]
+    assert tool("eval", runs[0], "--checkpoint", "last", "--tta", "flip") == 0
+    assert tool("eval", runs[0], "--checkpoint", "last") == 0
+    assert tool("eval", runs[0], "--engine", engine) == 0
+    for end in ("_last_flip", "_last", f"_{engine}_float32"):
+        for name in ("evaluation_val{}.json", "predictions_val{}.csv", "confusion_val{}.png"):
+            assert (runs[0] / name.format(end)).is_file()
+    assert {path: path.read_bytes() for path in runs[0].glob("*_val.*")} == own
+    assert tool("compare", *runs, "--json", tmp_path / "after.json") == 0
+    before, after = ((tmp_path / name).read_bytes() for name in ("before.json", "after.json"))
+    assert before == after
+
+
+def test_figures_that_an_earlier_version_kept_of_the_last_epoch_are_not_the_runs(tool, folders, tmp_path, capsys):
+    runs = [shutil.copytree(folder / "seed-0", tmp_path / folder.name) for folder in folders]
+    assert all(tool("eval", run, "--split", "test") == 0 for run in runs)
+    path = runs[1] / "evaluation_test.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint": "last"}))
+    capsys.readouterr()
+    assert tool("compare", *runs, "--split", "test") == 2
+    assert f"{runs[1]}: not measured on test images" in capsys.readouterr().err
 
 
 def test_the_paired_difference_over_seeds_is_students(records, folders):
@@ -89,7 +117,7 @@ def test_the_paired_difference_over_seeds_is_students(records, folders):
     assert second["parameters"] == 62_006
 
 
-def test_names_are_as_short_as_they_can_be_and_what_they_leave_out_is_counted(tool, folders, tmp_path, capsys):
+def test_names_are_as_short_as_they_can_be_and_what_they_leave_out_is_named(tool, folders, tmp_path, capsys):
     base = load_config(CONFIG, {"optim.lr": 0.003, "seed": 0})
     changes = {"simple": {"model.name": "simple_cnn"}, "mixed": {"model.name": "simple_cnn", "train.batch_size": 50}}
     for name, change in changes.items():
@@ -101,9 +129,18 @@ def test_names_are_as_short_as_they_can_be_and_what_they_leave_out_is_counted(to
     assert re.search(r"^lenet5 .*\nsimple_cnn ", alone, flags=re.M)
     assert "more setting" not in alone
     assert tool("compare", reference, tmp_path / "mixed") == 0
-    assert "1 more setting differs." in capsys.readouterr().out
+    assert " 1 more setting differs: batch_size=50." in capsys.readouterr().out
     assert tool("compare", reference, tmp_path / "simple", tmp_path / "mixed") == 0
     assert re.search(r"^simple_cnn, batch_size=32 .*\nsimple_cnn, batch_size=50 ", capsys.readouterr().out, flags=re.M)
+
+
+def test_the_values_in_a_name_are_those_of_the_config(tool, folders, tmp_path, capsys):
+    base = load_config(CONFIG, {"optim.lr": 0.003, "seed": 0})
+    for name, clip in (("without", None), ("with", 1.0)):
+        pc.train(base, overrides={"optim.clip_norm": clip, "optim.lr": 0.01}, run=tmp_path / name)
+    capsys.readouterr()
+    assert tool("compare", tmp_path / "without", tmp_path / "with") == 0
+    assert re.search(r"^clip_norm=null .*\nclip_norm=1\.0 ", capsys.readouterr().out, flags=re.M)
 
 
 def test_the_interval_over_images_of_one_pair_is_that_of_agresti_and_min(tool, folders, tmp_path):
@@ -289,7 +326,26 @@ def test_runs_of_different_data_are_refused(tool, folders, tmp_path, capsys):
 @pytest.mark.parametrize("option", ["--csv", "--json", "--html"])
 def test_the_files_are_checked_before_anything_is_read(tool, tmp_path, capsys, option):
     (tmp_path / "file").write_text("")
-    target = tmp_path / "file" / "x"
+    target = tmp_path / "file" / f"x.{option[2:]}"
     assert tool("compare", tmp_path / "first", tmp_path / "second", option, target) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{option} {target}: cannot be written there (")
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--csv", "metrics.csv", "is in the folder of a run"),
+        ("--json", "checkpoints/last/state.json", "is in the folder of a run"),
+        ("--html", "notes.txt", "must be the name of a file that ends in .html"),
+    ],
+)
+def test_a_comparison_replaces_no_file_of_a_run(tool, folders, tmp_path, capsys, option, name, message):
+    runs = [shutil.copytree(folder / "seed-0", tmp_path / folder.name) for folder in folders]
+    (runs[0] / "notes.txt").write_text("mine")
+    before = (runs[0] / name).read_bytes()
+    capsys.readouterr()
+    assert tool("compare", *runs, option, runs[0] / name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{option} {runs[0] / name}: {message}")
+    assert (runs[0] / name).read_bytes() == before

@@ -70,6 +70,20 @@ def test_explain_takes_one_image(tool, run, digit, tmp_path, capsys, count):
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.parametrize("name", ["seven <b>.png", "link.png", "notes.txt", "run/new.png"])
+def test_explain_replaces_no_image_and_no_other_file(tool, run, digit, tmp_path, capsys, name):
+    (tmp_path / "link.png").symlink_to(digit)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "run").symlink_to(run)
+    before = {path: path.read_bytes() for path in (digit, tmp_path / "notes.txt")}
+    assert tool("predict", run, digit, "--explain", tmp_path / name) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"--explain {tmp_path / name}: ")
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (run / "new.png").exists()
+
+
 def test_weights_explain_as_the_run_and_programs_cannot(tool, run, digit, tmp_path, capsys):
     for form, name in (("paddle", "program"), ("safetensors", "net.safetensors")):
         assert tool("export", run, "--format", form, "--out", tmp_path / name) == 0

@@ -340,6 +340,15 @@ def test_docs_results_md_agrees_with_its_files(tool, capsys):
     assert tool("results", ROOT / "docs/results", "--verify") == 0, capsys.readouterr().err
 
 
+def test_the_figures_of_a_run_go_into_no_other_file(project, tool, capsys):
+    run = Path("runs") / f"{NETWORKS[0]}-0"
+    before = (run / "environment.json").read_bytes()
+    for out, message in (("README.md", "must be the name"), (run / "environment.json", "is in the folder of a run")):
+        assert tool("results", "docs/results", "--add", run, "--out", out) == 2
+        assert capsys.readouterr().err.startswith(f"--out {out}: {message}")
+    assert (run / "environment.json").read_bytes() == before
+
+
 def test_a_config_file_can_be_named(project, tool):
     Path("configs/other").mkdir()
     Path("configs/other/long.yaml").write_text(Path(f"configs/{NETWORKS[0]}.yaml").read_text().replace("4", "9"))

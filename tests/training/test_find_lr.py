@@ -104,6 +104,7 @@ def test_a_loss_that_is_not_finite_at_the_start_is_one_line(tool, capsys, config
         (["--start", "0"], "above 0"),
         (["--steps", "3"], "at least 10"),
         (["-o", "model.name=lenet6"], "no such model"),
+        (["--out", "small.yaml"], "--out small.yaml: must be the name of a file that ends in .png"),
     ],
 )
 def test_a_wrong_call_is_one_line(tool, capsys, config, arguments, message):

@@ -25,6 +25,7 @@ from helpers.signals import interrupt_after
 from paddlecnn.evaluation.calibration import fit_calibration
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
+from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = """
@@ -149,6 +150,10 @@ def test_eval_takes_several_views_and_keeps_the_figures_of_one(tool, trained, tm
     assert "Log loss calibrated, shift at test time" in page
     assert f"{table['all']['log_loss_calibrated']['mean']:.4f}" in page
     assert table["all"]["log_loss"]["mean"] != json.loads(central["out_of_fold.json"])["all"]["log_loss"]["mean"]
+    assert {name: (job / name).read_bytes() for name in central} == central
+    engine = "onednn" if load_checkpoint(run / "checkpoints" / "best").state.engine == "paddle" else "paddle"
+    assert tool("eval", job, "--engine", engine) == 0
+    assert (job / f"out_of_fold_{engine}_float32.csv").is_file()
     assert {name: (job / name).read_bytes() for name in central} == central
 
     assert tool("eval", run) == 0

@@ -18,6 +18,7 @@ from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import SOURCES, open_dataset, open_parts
 from paddlecnn.data.splits import names_test
 from paddlecnn.errors import DataError
+from paddlecnn.text_tables import counted
 
 TINY = 32  # pixels: a short side below it
 RARE = 0.1  # of the largest class: a class with fewer images
@@ -100,19 +101,19 @@ def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo
 
     def warn(text: str, found: list[int]) -> None:
         if found:
-            report.warn(f"{name}: {len(found):,} images {text}", [part.ids[i] for i in found])
+            report.warn(f"{name}: {counted(len(found), 'image')} {text}", [part.ids[i] for i in found])
 
     faults = [info.fault for info in infos if info.fault is not None]
     if faults:
-        report.error(f"{name}: {len(faults):,} images cannot be read", faults)
+        report.error(f"{name}: {counted(len(faults), 'image')} cannot be read", faults)
     sound = [(i, info) for i, info in enumerate(infos) if info.fault is None]
     for mode in sorted({info.mode for _, info in sound} - set(USUAL_MODES)):
-        warn(f"are {mode}, not RGB; they are converted", [i for i, info in sound if info.mode == mode])
+        warn(f"in {mode}, not RGB; to be converted", [i for i, info in sound if info.mode == mode])
     for kind in sorted({info.wrong_suffix for _, info in sound if info.wrong_suffix}):
         found = [i for i, info in sound if info.wrong_suffix == kind]
-        warn(f"are {kind} under another suffix; they are read by their content", found)
-    warn("are rotated by EXIF; they are read upright", [i for i, info in sound if info.rotated])
-    warn(f"have a side below {TINY} pixels", [i for i, info in sound if min(info.width, info.height) < TINY])
+        warn(f"of {kind} under another suffix; to be read by content", found)
+    warn("rotated by EXIF; to be read upright", [i for i, info in sound if info.rotated])
+    warn(f"with a side below {TINY} pixels", [i for i, info in sound if min(info.width, info.height) < TINY])
 
 
 def check_balance(report: Report, name: str, part: Dataset) -> None:
@@ -121,9 +122,8 @@ def check_balance(report: Report, name: str, part: Dataset) -> None:
     counts = np.bincount(part.labels, minlength=len(part.classes))
     rare = [f"{part.classes[i]}: {counts[i]:,}" for i in np.flatnonzero(counts < RARE * counts.max())]
     if rare:
-        report.warn(
-            f"{name}: {len(rare)} classes have less than a tenth of the largest ({counts.max():,} images)", rare
-        )
+        few = "1 class" if len(rare) == 1 else f"{len(rare)} classes"
+        report.warn(f"{name}: {few} with less than a tenth of the largest ({counts.max():,} images)", rare)
 
 
 def check_duplicates(report: Report, name: str, part: Dataset, infos: list[ImageInfo]) -> None:
@@ -142,7 +142,7 @@ def check_duplicates(report: Report, name: str, part: Dataset, infos: list[Image
         report.warn(f"{name}: not searched for near duplicates (more than {MAX_IMAGES:,} images)")
     elif readable and (pairs := near_duplicates(np.stack([infos[i].thumbnail for i in readable]), content)):
         names = [f"{part.ids[readable[a]]} {part.ids[readable[b]]}" for a, b in pairs]
-        report.warn(f"{name}: {len(pairs):,} pairs of images are nearly the same", names)
+        report.warn(f"{name}: {counted(len(pairs), 'pair')} of nearly equal images", names)
 
 
 def check_leaks(
@@ -153,7 +153,7 @@ def check_leaks(
     theirs = zip(other.content_hashes, other.ids, strict=True)
     shared = [f"{where[digest]} {image}" for digest, image in theirs if digest in where]
     if shared:
-        report(f"{len(shared):,} images are in {name} and in {other_name}", shared)
+        report(f"{counted(len(shared), 'image')} both in {name} and in {other_name}", shared)
 
 
 def check_split(report: Report, config: Config) -> None:

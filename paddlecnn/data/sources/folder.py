@@ -20,6 +20,7 @@ from paddlecnn.data.base import FileDataset, PublishedSplits
 from paddlecnn.data.storage.file_storage import FolderStorage
 from paddlecnn.data.storage.images import OTHER_SUFFIXES, SUFFIXES
 from paddlecnn.errors import DataError
+from paddlecnn.text_tables import counted
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def load(config: DataConfig) -> PublishedSplits:
 def class_names(folder: Path) -> tuple[str, ...]:
     names = class_folders(folder)
     if len(names) < 2:
-        raise DataError(f"{folder}: {len(names)} class folder(s); expected one per class, two or more")
+        raise DataError(f"{folder}: {counted(len(names), 'class folder')}; expected one per class, two or more")
     return tuple(names)
 
 

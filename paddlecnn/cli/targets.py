@@ -1,0 +1,20 @@
+"""The file that an option names for a result, checked before the work that fills it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paddlecnn.errors import UserError
+from paddlecnn.files import require_writable
+from paddlecnn.runs.fold_job import is_job
+
+
+def check_target(path: Path, option: str, suffix: str) -> None:
+    """Make the folder of the file. Raises UserError for another ending, in the folder of a run, and as
+    `require_writable`."""
+    if path.suffix.lower() != suffix:
+        raise UserError(f"{option} {path}: must be the name of a file that ends in {suffix}")
+    for folder in path.resolve().parents:
+        if is_job(folder) or ((folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir()):
+            raise UserError(f"{option} {path}: is in the folder of a run, {folder}; choose another folder")
+    require_writable(path, option)
