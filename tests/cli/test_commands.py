@@ -164,7 +164,7 @@ def test_an_unexpected_error_is_one_line_that_names_a_log_file(tmp_path):
     config = tmp_path / "broken.yaml"
     config.write_text(
         f"data: {{name: digits, limit: 64}}\nmodel: {{name: BrokenNet, module: {module}}}\n"
-        "train: {epochs: 1, engine: paddle}\n"
+        "train: {epochs: 1, batch_size: 32, engine: paddle}\n"
     )
     done = paddlecnn("train", "-c", config, "--run", tmp_path / "run", TMPDIR=str(tmp_path))
     assert done.returncode == 70

@@ -182,7 +182,7 @@ def test_a_network_without_convolutions_has_a_report_without_maps(tool, tmp_path
     (tmp_path / "nets.py").write_text(MODULE)
     (tmp_path / "mlp.yaml").write_text(
         f"data: {{name: digits, limit: 60}}\nmodel: {{name: mlp, module: {tmp_path / 'nets.py'}}}\n"
-        "train: {epochs: 1, report: true}\n"
+        "train: {epochs: 1, batch_size: 32, report: true}\n"
     )
     run = tmp_path / "run"
     assert tool("train", "-c", tmp_path / "mlp.yaml", "--run", run, "--profile", 1) == 0
