@@ -204,10 +204,11 @@ pc.train(config, run="second")
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
-@pytest.mark.parametrize("name", ["picture.png", "absent.png"])  # absent: the network is opened and does not predict
+@pytest.mark.parametrize("name", ["picture.png", "broken.png"])  # broken: the network is opened and does not predict
 def test_an_export_leaves_the_process_its_number_of_threads(tool, tmp_path, lenet, picture, name, threads):
     folder = exported(tool, lenet, "paddle")
     (tmp_path / "twice.py").write_text(TWICE)
+    (tmp_path / "broken.png").write_bytes(b"no image")
     variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
     done = run_in(None, tmp_path / "twice.py", folder, name, cwd=tmp_path, **variables)
     assert done.returncode == 0, done.stderr

@@ -38,7 +38,7 @@ def test_an_unknown_name_gets_the_nearest(name, near):
 
 
 def test_a_name_like_no_other_gets_the_list():
-    with pytest.raises(ModelError, match=r"summary\.py --list"):
+    with pytest.raises(ModelError, match="paddlecnn summary --list"):
         create_model("inception")
 
 
