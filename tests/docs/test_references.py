@@ -39,14 +39,14 @@ def options_of(command: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", done.stdout))
 
 
-def test_the_readme_names_the_medal_of_the_best_cross_validation():
+def test_the_readme_names_the_medal_of_its_first_row():
     records = [one for path in (ROOT / "docs" / "results").glob("*.json") for one in json.loads(path.read_text())]
     folds = [one for one in records if one.get("what") == "folds" and one["data"] == "dogs_vs_cats"]
-    record = min(folds, key=lambda one: one["log_loss_calibrated"]["mean"])
-    best = record["log_loss_calibrated"]
+    record = max(folds, key=lambda one: (one["n"], one["seconds"], one["tta"] == "flip"))
+    loss = record["log_loss_calibrated"]
     gold = REDUX.reference_scores[0][0]
-    assert REDUX.reached(best["mean"]).startswith("gold medal")
-    assert best["low"] < gold < best["high"]
+    assert REDUX.reached(loss["mean"]).startswith("gold medal")
+    assert loss["low"] < gold < loss["high"]
     for name, images, medal, contains in (
         (
             "README.md",
