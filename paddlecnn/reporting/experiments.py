@@ -42,10 +42,10 @@ class Experiment:
         return min((record.seconds for run in self.runs for record in run.history if record.seconds), default=None)
 
     @property
-    def shortened(self) -> bool:
-        """Whether the runs were planned for fewer epochs than the config file."""
-        before, after = (self.first.changed or {}).get("train.epochs", (0, 0))
-        return bool(after < before)
+    def share(self) -> float:
+        """The part of the config file's epochs that the runs were planned for; 1 or more is the whole recipe."""
+        before, after = (self.first.changed or {}).get("train.epochs", (1, 1))
+        return float(after / before)
 
     @property
     def epochs(self) -> str:
@@ -54,7 +54,7 @@ class Experiment:
         early = "" if self.first.epochs == self.first.config["train"]["epochs"] else " (stopped early)"
         if not changed:
             return f"{self.first.epochs}{early}"
-        return f"{self.first.epochs} {'of' if self.shortened else 'in place of'} {changed[0]}{early}"
+        return f"{self.first.epochs} {'of' if self.share < 1 else 'in place of'} {changed[0]}{early}"
 
 
 def grouped(files: Sequence[ResultFile]) -> list[Experiment]:

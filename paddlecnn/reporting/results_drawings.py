@@ -27,6 +27,7 @@ from paddlecnn.reporting.result_files import ResultFile, read_results
 from paddlecnn.reporting.results_figures import Measured, Panel
 
 Drawing = partial[Figure]
+SMALLEST_SHARE = 0.05  # of a recipe's epochs, in a figure against time
 
 
 class Point(NamedTuple):
@@ -56,7 +57,9 @@ def drawings(folder: Path) -> dict[Path, Drawing]:
 
 def time_drawings(experiments: list[Experiment], files: list[ResultFile]) -> dict[str, Drawing]:
     """Accuracy against training time for each data set: on test images or, where nothing was measured on these, out of
-    fold and on validation images that selected no epoch. Of each config one, and one view of each image."""
+    fold and on validation images that selected no epoch. Of each config one, and one view of each image; none that has
+    only begun."""
+    experiments = [one for one in experiments if one.share >= SMALLEST_SHARE]
     on_test = [
         Point(one.first.data, f"{name}, {one.epochs} epochs", median(one.minutes), [score.top1 for score in one.tested])
         for name, one in one_per_config(experiments).items()

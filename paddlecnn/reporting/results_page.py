@@ -45,7 +45,7 @@ every figure of the run.
 """
 TIME_HEAD = """## Accuracy against training time
 One experiment of each config, with one view of each image: on test images or, for data without any, out of fold and on
-validation images that selected no epoch.
+validation images that selected no epoch. Left out is what was trained for less than a twentieth of its epochs.
 """
 REWRITE = "run `paddlecnn results` to write it again"
 

@@ -75,8 +75,8 @@ def training_sections(folder: Path, letters: Letters, experiments: list[Experime
     """The tables of each data set: recipes as they are, then those that were shortened, best first."""
     for data in sorted({one.first.data for one in experiments}):
         members = sorted((one for one in experiments if one.first.data == data), key=rank)
-        whole = [row for one in members if not one.shortened for row in training_rows(folder, letters, one)]
-        shares = [row for one in members if one.shortened for row in training_rows(folder, letters, one)]
+        whole = [row for one in members if one.share >= 1 for row in training_rows(folder, letters, one)]
+        shares = [row for one in members if one.share < 1 for row in training_rows(folder, letters, one)]
         yield f"## {title(data)}\n"
         if whole:
             yield compact_table(whole)
