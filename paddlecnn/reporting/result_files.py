@@ -88,7 +88,7 @@ class Trained(Part):
     @classmethod
     def lengths_are_numbers(cls, changed: dict[str, tuple[Any, Any]] | None) -> dict[str, tuple[Any, Any]] | None:
         """The label tells from them whether a run was shortened."""
-        if not all(isinstance(value, int) for value in (changed or {}).get("train.epochs", ())):
+        if not all(isinstance(value, int) and value > 0 for value in (changed or {}).get("train.epochs", ())):
             raise ValueError("train.epochs: not two numbers of epochs")
         return changed
 

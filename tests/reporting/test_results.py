@@ -271,6 +271,7 @@ def test_a_damaged_file_is_one_line(tool, tmp_path, monkeypatch, capsys, fault):
 FAULTS = {  # a key of the record, its wrong value, and what the message says of them
     "config": ("config.train.nonsense", 1, "config: train.nonsense: unknown key"),
     "epochs": ("changed", {"train.epochs": ["many", 1]}, "train.epochs: not two numbers of epochs"),
+    "no epochs": ("changed", {"train.epochs": [0, 1]}, "train.epochs: not two numbers of epochs"),
     "nan": ("test.top1", float("nan"), "0.test.top1: not a finite number"),
     "infinite": ("history.0.seconds", float("inf"), "0.history.0.seconds: not a finite number"),
     "text": ("test.top1", "much", "0.training.test.top1: Input should be a valid number"),
