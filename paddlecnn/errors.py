@@ -45,6 +45,10 @@ class WeightsError(UserError):
     """A weight file that is unsafe, damaged or does not fit the model."""
 
 
+class WeightsMismatch(WeightsError):
+    """A weight file that lacks layers of the model, has others, or has them in other shapes."""
+
+
 class RunError(UserError):
     """A run folder that cannot be made, read or resumed."""
 

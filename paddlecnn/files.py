@@ -44,9 +44,7 @@ def written_aside(target: Path) -> Iterator[Path]:
     aside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield aside
-        sync(aside)
-        os.replace(aside, target)
-        sync(target.parent)
+        put_in_place(aside, target)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -59,30 +57,35 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside, lock = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "lock"))
-    with only_process(lock, f"{target}: another process is writing it; wait for it or stop it"):
+    with only_process(lock, DataError(f"{target}: another process is writing it; wait for it or stop it")):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
             yield aside
-            sync(aside)
-            os.replace(aside, target)
-            sync(target.parent)
+            put_in_place(aside, target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def put_in_place(aside: Path, target: Path) -> None:
+    """Rename a complete file or folder to `target`, on disk before this returns."""
+    sync(aside)
+    os.replace(aside, target)
+    sync(target.parent)
+
+
 @contextlib.contextmanager
-def only_process(path: Path, otherwise: str) -> Iterator[None]:
-    """Hold a lock file, which goes afterwards. Raises DataError, saying `otherwise`, if another process holds it."""
-    lock = FileLock(path, timeout=0)  # released by the system when a process dies
+def only_process(lock_file: Path, otherwise: UserError) -> Iterator[None]:
+    """Hold a lock file, which goes afterwards. Raises `otherwise` if another process holds it."""
+    lock = FileLock(lock_file, timeout=0)  # released by the system when a process dies
     try:
         lock.acquire()
     except Timeout:
-        raise DataError(otherwise) from None
+        raise otherwise from None
     try:
         yield
     finally:
-        path.unlink()  # before the release: afterwards it could be the lock of another process
+        lock_file.unlink()  # before the release: afterwards it could be the lock of another process
         lock.release()
 
 

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def workloads_of(what: str) -> dict[str, Workload]:
-    """What is measured, by name."""
+    """The workloads of a measurement, by name."""
     if what == "infer":
         return INFERENCE
     return {name: one for name, one in TRAINING.items() if what != "loop" or one.size == 32}

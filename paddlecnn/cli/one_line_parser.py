@@ -32,7 +32,7 @@ class OneLineParser(argparse.ArgumentParser):
         return any(one.nargs == argparse.REMAINDER or one in exclusive for one in positional)
 
     def describe_unknown(self, words: Sequence[str]) -> str:
-        """What is wrong with the first of the words that no argument takes."""
+        """The fault of the first of the words that no argument takes."""
         option, given, value = words[0].partition("=")
         if not option.startswith("-"):
             return f"{words[0]}: one argument too many"

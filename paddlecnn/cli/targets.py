@@ -6,7 +6,7 @@ from pathlib import Path
 
 from paddlecnn.errors import UserError
 from paddlecnn.files import require_writable
-from paddlecnn.runs.fold_job import is_job
+from paddlecnn.runs.fold_job import run_around
 
 
 def check_target(path: Path, option: str, suffix: str) -> None:
@@ -14,7 +14,6 @@ def check_target(path: Path, option: str, suffix: str) -> None:
     `require_writable`."""
     if path.suffix.lower() != suffix:
         raise UserError(f"{option} {path}: must be the name of a file that ends in {suffix}")
-    for folder in path.resolve().parents:
-        if is_job(folder) or ((folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir()):
-            raise UserError(f"{option} {path}: is in the folder of a run, {folder}; choose another folder")
+    if folder := run_around(path):
+        raise UserError(f"{option} {path}: is in the folder of a run, {folder}; choose another folder")
     require_writable(path, option)

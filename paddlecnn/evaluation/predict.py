@@ -27,7 +27,7 @@ from paddlecnn.data.pipeline.transforms import centre_crop, preprocess_image, re
 from paddlecnn.data.pipeline.views import prediction_views
 from paddlecnn.data.sources.folder import image_names
 from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
-from paddlecnn.errors import DataError, WeightsError
+from paddlecnn.errors import DataError, WeightsError, WeightsMismatch
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.metrics import predict_logits
 from paddlecnn.models import create_model, freeze
@@ -81,12 +81,9 @@ def published_classifier(
     model = create_model(name, num_classes=1000)
     try:
         report = load_weights(cast(ConvClassifier, model), weights)
-    except WeightsError as error:
-        what, *advice = re.split(r"[;:] model\.strict: false", str(error))  # which is for a config, and there is none
-        if not advice:
-            raise
-        raise WeightsError(
-            f"{what}; without all of its layers {name} cannot classify; name a file that has them"
+    except WeightsMismatch as error:
+        raise WeightsMismatch(
+            f"{error}; without all of its layers {name} cannot classify; name a file that has them"
         ) from None
     if report.replaced:
         raise WeightsError(

@@ -100,7 +100,7 @@ class Trained(Part):
 
     @property
     def changes(self) -> list[str]:
-        """What differs from the config file, as `-o` takes it; the number of epochs and the engine apart."""
+        """The differences from the config file, as `-o` takes it; the number of epochs and the engine apart."""
         changed = {key: after for key, (_, after) in (self.changed or {}).items() if key not in SHOWN_ELSEWHERE}
         return [f"{key}={as_typed(value)}" for key, value in changed.items()]
 

@@ -52,7 +52,7 @@ def linked(one: Trained, folder: Path) -> str:
 
 
 def options(one: Trained, machines: Iterable[Machine]) -> str:
-    """What differs from the config file, and the state of a working tree that was not as committed."""
+    """The differences from the config file, and the state of a working tree that was not as committed."""
     notes = dict.fromkeys(note for machine in machines if (note := machine.uncommitted))
     return ", ".join([*(f"`{change}`" for change in one.changes), *notes])
 
@@ -228,6 +228,6 @@ def described(machine: Machine) -> str:
 
 
 def machines_section(letters: Letters) -> str:
-    """What the letters stand for."""
+    """The meaning of the letters."""
     lines = "".join(f"- {letter}: {text}\n" for text, letter in letters.items())
     return f"## Machines\nThe column `on` of the tables above:\n\n{lines}"

@@ -47,6 +47,14 @@ def is_job(path: Path) -> bool:
     return (path / JOB).is_file()
 
 
+def run_around(path: Path) -> Path | None:
+    """The folder of the run or of the cross-validation that contains a path; None outside of them."""
+    for folder in path.resolve().parents:
+        if is_job(folder) or ((folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir()):
+            return folder
+    return None
+
+
 def find_runs(name: str | Path, data_root: str | Path | None = None) -> list[RunDir]:
     """All runs that a user names: those of a cross-validation, several seeds, or one run. RunError if there is none."""
     path = find_path(name)

@@ -18,9 +18,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from paddlecnn.errors import CheckpointError, RunError
+from paddlecnn.files import only_process
 from paddlecnn.runs.checkpoint import NAMED, Checkpoint, Loaded, load_checkpoint, load_named, load_state
 from paddlecnn.runs.config_dir import ConfigDir
 from paddlecnn.runs.state import RunState
@@ -54,18 +53,10 @@ class RunDir(ConfigDir):
         """A random number given to the run when it is created; None if environment.json does not have one."""
         return self.read_environment().get("id") if self.environment.exists() else None
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Reserve the run for one training process; a kill releases it. Raises RunError if it is reserved already."""
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise RunError(f"{self.path}: another process is training this run; wait for it or stop it") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        busy = RunError(f"{self.path}: another process is training this run; wait for it or stop it")
+        return only_process(self.path / ".lock", busy)
 
     def load_checkpoint(self, name: str = "best") -> tuple[Checkpoint, Path]:
         """The checkpoint best or last, and its place.
@@ -194,7 +185,7 @@ def seeds_in(folder: Path) -> list[Path]:
 
 
 def run_to_name(folder: Path) -> str:
-    """What to name in place of a folder that is no run: the newest run in it, if there is one.
+    """Advice in place of a folder that is no run: the newest run in it, if there is one.
 
     As deep as runs/ is filled by default: data set, config, time. A home folder is not searched to its end.
     """

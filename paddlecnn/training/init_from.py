@@ -104,7 +104,7 @@ def preprocess_for(model: paddle.nn.Layer, preprocess: Preprocess) -> Preprocess
 
 
 def record_for(source: Source, own: DataIdentity) -> dict[str, Any]:
-    """What environment.json of a run on the data `own` records of its source.
+    """The record of its source in environment.json of a run on the data `own`.
 
     The source's reservations are about images of its own data set; they do not concern a run on another one.
     """

@@ -21,7 +21,7 @@ from paddlecnn.data.datasets import defaults, open_dataset
 from paddlecnn.data.pipeline.features import FeatureLoader, FrozenFeatures, Unit, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import resolve
-from paddlecnn.errors import ConfigError
+from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
@@ -131,7 +131,10 @@ def initial_weights(
     if not config.model.weights:
         return [], ()
     folder = Path(config.model.weights_dir) if config.model.weights_dir else None
-    weights = load_weights(model, config.model.weights, config.model.strict, folder)
+    try:
+        weights = load_weights(model, config.model.weights, config.model.strict, folder)
+    except WeightsMismatch as error:
+        raise WeightsMismatch(f"{error}; model.strict: false loads what fits and lists the rest") from None
     for line in weights.lines():
         logger.info("%s", line)
     return [Preprocess(**weights.preprocess)] if weights.preprocess else [], layers_without(model, weights.loaded)

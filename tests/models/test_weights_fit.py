@@ -58,10 +58,19 @@ def test_without_strict_a_wrong_shape_is_left_out_and_listed(net, tmp_path):
 
 def test_what_is_missing_is_named(net, tmp_path):
     path = saved(net, tmp_path / "w.safetensors", **{"classifier.fc3.weight": None, "classifier.fc3.bias": None})
-    refused(net, path, "lacks classifier.fc3.weight, classifier.fc3.bias; model.strict: false")
+    refused(net, path, "lacks classifier.fc3.weight, classifier.fc3.bias")
     report = load_weights(net, path, strict=False)
     assert report.missing == ["classifier.fc3.weight", "classifier.fc3.bias"]
     assert "not in the file: classifier.fc3.weight, classifier.fc3.bias" in report.lines()
+
+
+def test_training_names_the_key_that_loads_what_fits(net, tool, tiny, tmp_path, capsys):
+    path = saved(create_model("lenet5", input_size=28), tmp_path / "w.safetensors")
+    start = ("train", "-c", tiny, "-o", f"model.weights={path}", "-o", "train.epochs=1")
+    assert tool(*start, "--run", tmp_path / "refused") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("another input size; model.strict: false loads what fits and lists the rest")
+    assert tool(*start, "--run", tmp_path / "run", "-o", "model.strict=false") == 0
 
 
 def test_what_is_too_much_is_named(net, tmp_path):

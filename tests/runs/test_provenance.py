@@ -1,4 +1,4 @@
-"""What environment.json records of the code that ran."""
+"""The record in environment.json of the code that ran."""
 
 from __future__ import annotations
 

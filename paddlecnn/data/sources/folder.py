@@ -111,6 +111,6 @@ def is_image(name: str) -> bool:
 def report_left_out(folder: Path, names: Sequence[str]) -> None:
     if names:
         logger.warning(
-            "%s: left out, as they lie beside the class folders or have another suffix than %s: %d, such as %s",
-            *(folder, ", ".join(SUFFIXES), len(names), names[0]),
+            "%s: %s left out, beside the class folders or of another suffix than %s, such as %s",
+            *(folder, counted(len(names), "image"), ", ".join(SUFFIXES), names[0]),
         )

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddlecnn.errors import WeightsError
+from paddlecnn.errors import WeightsError, WeightsMismatch
 from paddlecnn.models.alexnet import CAFFE_LRN, AlexNet
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import ConvClassifier
@@ -54,7 +54,8 @@ def load_weights(
     (docs/weights.md). A last layer with another number of classes is left as it is. With `strict` any other
     difference is an error; without, what fits is loaded and the rest listed.
 
-    Raises WeightsError; the network is then unchanged.
+    Raises WeightsMismatch for a difference that `strict` does not allow, WeightsError for a file that cannot be used
+    at all; the network is then unchanged.
     """
     if not isinstance(network, ConvClassifier):
         raise WeightsError(
@@ -73,7 +74,7 @@ def load_weights(
 def matched(
     network: ConvClassifier, layers: Layers, file_names: dict[str, str], report: WeightsReport, strict: bool
 ) -> list[tuple[paddle.Tensor, np.ndarray]]:
-    """(parameter, new value) pairs; fills the report. Raises WeightsError for what may not differ."""
+    """(parameter, new value) pairs; fills the report. Raises WeightsMismatch for what may not differ."""
     ours = weighted_layers(network)
     pairs = []
     report.unexpected = [file_names[name] for name in layers if name not in ours]
@@ -91,7 +92,8 @@ def matched(
             full_name, shape, expected = wrong[0]
             shapes = f"{file_names[name]}: found {shape}, expected {expected}"
             if strict:
-                raise WeightsError(f"{report.path}: {shapes} for {full_name} of {network.name}{hint(shape, expected)}")
+                advice = hint(shape, expected)
+                raise WeightsMismatch(f"{report.path}: {shapes} for {full_name} of {network.name}{advice}")
             report.unexpected.append(shapes)
             found = [(full_name, parameter, None) for full_name, parameter, _ in found]  # no half layers
         report.missing += [full_name for full_name, _, value in found if value is None]
@@ -117,20 +119,18 @@ def hint(found: Sequence[int], expected: Sequence[int]) -> str:
     if len(found) == len(expected) == 4 and found[0] == expected[0] and 2 * found[1] == expected[1]:
         return "; the file has two groups there: alexnet_two_tower has them, too"
     if len(found) == len(expected) == 2 and found[1] == expected[1]:
-        return "; the file is for another input size: model.strict: false keeps the layer's fresh values"
+        return "; the file is for another input size"
     return ""
 
 
 def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool) -> None:
-    """Raise WeightsError if nothing fits or, with `strict`, if the file or the network lacks a part of the other."""
+    """Raise WeightsError if nothing fits; with `strict` WeightsMismatch if one lacks a part of the other."""
     if not report.loaded:
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
     if strict and (report.missing or report.unexpected):
         differences = (("lacks", report.missing), ("has, beyond the network,", report.unexpected))
         what = [f"{title} {listed(names)}" for title, names in differences if names]
-        raise WeightsError(
-            f"{report.path}: {'; '.join(what)}; model.strict: false in a config loads what fits and lists the rest"
-        )
+        raise WeightsMismatch(f"{report.path}: {'; '.join(what)}")
 
 
 def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:
