@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from helpers.images import encoded, photo
+from helpers.processes import training
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,11 +44,6 @@ def wait_until(condition, seconds: float = 60) -> bool:
     return bool(condition())
 
 
-def start(config: Path, run: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, ROOT / "tools" / "train.py", "-c", config, "--run", run, *options]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
 def test_a_run_with_workers_is_one_process_and_is_resumed_after_a_kill(tmp_path):
     for number in range(400):
         path = tmp_path / "tree" / "ab"[number % 2] / f"{number}.png"
@@ -64,15 +60,15 @@ def test_a_run_with_workers_is_one_process_and_is_resumed_after_a_kill(tmp_path)
         )
     )
     run = tmp_path / "run"
-    trainer = start(config, run)
+    trainer = training("-c", config, "--run", run)
     assert wait_until(lambda: (run / "checkpoints" / "last").exists())
     assert children_of(trainer.pid) == []
     trainer.kill()
     trainer.communicate()
-    resumed = start(config, run, "--resume")
+    resumed = training("-c", config, "--run", run, "--resume")
     steps = (run / "metrics.csv").stat().st_size
     assert wait_until(lambda: resumed.poll() is not None or (run / "metrics.csv").stat().st_size > steps)
-    assert resumed.poll() is None, resumed.stderr.read()
+    assert resumed.poll() is None, resumed.stdout.read()
     resumed.kill()
     resumed.communicate()
 

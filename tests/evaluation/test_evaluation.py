@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 
 import paddlecnn as pc
+from helpers.images import write_levels
 from paddlecnn.errors import CheckpointError
 from paddlecnn.evaluation.metrics import report
 
@@ -76,10 +77,7 @@ def test_only_the_best_epoch_was_selected(tool, run, capsys):
 
 def test_data_that_moved_are_named_and_must_be_the_same(tool, tmp_path, capsys):
     images = tmp_path / "images"
-    for number in range(20):
-        for name, level in (("dark", 40), ("light", 200)):
-            (images / name).mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (32, 32), (level + number,) * 3).save(images / name / f"{number}.png")
+    write_levels(images, 20)
     (tmp_path / "small.yaml").write_text(CONFIG.replace("digits, limit: 200", f"folder, root: {images}"))
     run = tmp_path / "run"
     assert tool("train", "-c", tmp_path / "small.yaml", "--run", run) == 0

@@ -9,7 +9,12 @@ import pytest
 from scipy.stats import beta
 
 from paddlecnn.evaluation.calibration import KAGGLE_EPS, worst_loss
-from paddlecnn.evaluation.intervals import accuracy_estimate, log_loss_estimate
+from paddlecnn.evaluation.intervals import (
+    accuracy_estimate,
+    log_loss_estimate,
+    paired_images_estimate,
+    paired_seeds_estimate,
+)
 from paddlecnn.randomness import generator
 
 IMAGES, TRIALS = 143, 2000
@@ -112,3 +117,31 @@ def test_the_largest_loss_follows_from_the_clip():
     assert worst_loss(0.0, 2) == pytest.approx(-np.log(1e-15))
     assert worst_loss(0.01, 2) == pytest.approx(-np.log(0.01), rel=0.01)
     assert worst_loss(0.01, 10) >= -np.log(0.01)
+
+
+def test_networks_that_agree_everywhere_still_have_an_interval():
+    estimate = paired_images_estimate([dict.fromkeys(map(str, range(100)), 0)])
+    assert estimate.mean == 0
+    assert estimate.low == pytest.approx(-estimate.high)
+    assert 0.01 < estimate.high < 0.03
+
+
+def test_the_interval_over_images_of_several_pairs_covers_the_truth():
+    """95 % of the intervals contain the difference, for images that several pairs share."""
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(300):
+        hard = random.random(200)  # images differ in how often the second network alone is right
+        pairs = [(random.random(200) < 0.2 * hard).astype(int) - (random.random(200) < 0.05) for _ in range(3)]
+        found = paired_images_estimate([dict(zip(map(str, range(200)), pair.tolist(), strict=True)) for pair in pairs])
+        hits += found.low <= 0.05 <= found.high
+    assert hits / 300 > 0.91
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("images_of_luck", [0.3, 1, 4])
+def test_seeds_that_differ_by_a_few_images_seldom_show_that_one_network_is_better(seeds, images_of_luck):
+    """Two equal networks on 200 images: at most 5 % of the comparisons exclude 0."""
+    random = np.random.default_rng(0)
+    drawn = np.round(random.normal(scale=images_of_luck, size=(4000, seeds))) / 200
+    found = [paired_seeds_estimate(differences, 1 / 200) for differences in drawn]
+    assert np.mean([one.low > 0 or one.high < 0 for one in found]) < 0.055

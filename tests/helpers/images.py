@@ -23,6 +23,15 @@ def photo(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
 
 
+def write_levels(root: Path, images: int) -> None:
+    """A folder data set of two classes, dark and light, with so many images of one grey level each."""
+    for number in range(images):
+        for name, level in (("dark", 40), ("light", 200)):
+            path = root / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (level + number,) * 3).save(path)
+
+
 def encoded(pixels: np.ndarray, format: str = "JPEG", **options: Any) -> bytes:
     """An image file's bytes."""
     buffer = io.BytesIO()

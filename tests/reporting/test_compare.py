@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from scipy.stats import norm, ttest_rel
 
 import paddlecnn as pc
+from helpers.images import write_levels
 from paddlecnn.configfile import load_config
 from paddlecnn.evaluation.evaluate import evaluate_run
-from paddlecnn.evaluation.intervals import paired_images_estimate, paired_seeds_estimate
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.train import train_seeds
 
@@ -45,14 +44,6 @@ def records(tool, folders, tmp_path, capsys) -> list[dict]:
     with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 2
     return json.loads((tmp_path / "table.json").read_text())
-
-
-def write_colours(root: Path, images: int) -> None:
-    """A folder data set of two classes."""
-    for number in range(images):
-        path = root / "train" / str(number % 2) / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
 
 
 def accuracies(folder: Path) -> np.ndarray:
@@ -156,34 +147,6 @@ def test_the_interval_over_images_of_one_pair_is_that_of_agresti_and_min(tool, f
     assert record["low_over_seeds"] is None
 
 
-def test_networks_that_agree_everywhere_still_have_an_interval():
-    estimate = paired_images_estimate([dict.fromkeys(map(str, range(100)), 0)])
-    assert estimate.mean == 0
-    assert estimate.low == pytest.approx(-estimate.high)
-    assert 0.01 < estimate.high < 0.03
-
-
-def test_the_interval_over_images_of_several_pairs_covers_the_truth():
-    """95 % of the intervals contain the difference, for images that several pairs share."""
-    random, hits = np.random.default_rng(0), 0
-    for _ in range(300):
-        hard = random.random(200)  # images differ in how often the second network alone is right
-        pairs = [(random.random(200) < 0.2 * hard).astype(int) - (random.random(200) < 0.05) for _ in range(3)]
-        found = paired_images_estimate([dict(zip(map(str, range(200)), pair.tolist(), strict=True)) for pair in pairs])
-        hits += found.low <= 0.05 <= found.high
-    assert hits / 300 > 0.91
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 5])
-@pytest.mark.parametrize("images_of_luck", [0.3, 1, 4])
-def test_seeds_that_differ_by_a_few_images_seldom_show_that_one_network_is_better(seeds, images_of_luck):
-    """Two equal networks on 200 images: at most 5 % of the comparisons exclude 0."""
-    random = np.random.default_rng(0)
-    drawn = np.round(random.normal(scale=images_of_luck, size=(4000, seeds))) / 200
-    found = [paired_seeds_estimate(differences, 1 / 200) for differences in drawn]
-    assert np.mean([one.low > 0 or one.high < 0 for one in found]) < 0.055
-
-
 def test_equal_differences_of_all_seeds_still_have_an_interval(tool, folders, tmp_path):
     config = load_config(CONFIG, {"optim.lr": 0.003, "optim.clip_norm": 1e9})  # clips nothing: the same networks
     train_seeds(config, tmp_path / "same", 2)
@@ -230,9 +193,9 @@ def test_test_images_may_be_shared_by_runs_with_other_validation_images(tool, fo
 def test_the_answer_names_the_seeds_that_are_not_paired(tool, tmp_path, capsys):
     data = {"name": "folder", "root": str(tmp_path / "data"), "preprocess": {"size": 32}}
     config = load_config({"data": data, "model": {"name": "lenet5"}, "train": {"epochs": 1}})
-    write_colours(tmp_path / "data", 20)
+    write_levels(tmp_path / "data", 10)
     pc.train(config, run=tmp_path / "before" / "0")
-    write_colours(tmp_path / "data", 30)  # the data grow between the first run and the others
+    write_levels(tmp_path / "data", 15)  # the data grow between the first run and the others
     pc.train(config, overrides={"seed": 1}, run=tmp_path / "before" / "1")
     for seed in range(2):
         pc.train(config, overrides={"seed": seed, "optim.lr": 0.5}, run=tmp_path / "after" / str(seed))
@@ -311,7 +274,7 @@ def test_what_cannot_be_compared_is_one_line(tool, folders, capsys, arguments, m
 
 
 def test_runs_of_different_data_are_refused(tool, folders, tmp_path, capsys):
-    write_colours(tmp_path / "data", 20)
+    write_levels(tmp_path / "data", 10)
     other = {
         "data": {"name": "folder", "root": str(tmp_path / "data"), "preprocess": {"size": 32}},
         "model": {"name": "lenet5"},

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import pytest
 
 import paddlecnn as pc
 from helpers.images import encoded, photo
+from helpers.processes import training
 from helpers.weight_files import convolutions_of
 from paddlecnn import onednn
 from paddlecnn.config import Preprocess
@@ -211,11 +211,8 @@ def slow_config(folder: Path) -> str:
     )
 
 
-def start(config: Path, run: Path, cache: Path) -> subprocess.Popen:
-    command = [sys.executable, ROOT / "tools" / "train.py", "-c", config, "--run", run, "-o", f"{FEATURES}={cache}"]
-    return subprocess.Popen(
-        [*command, "--resume"] if run.exists() else command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+def start(config: Path, run: Path, cache: Path) -> subprocess.Popen[str]:
+    return training("-c", config, "--run", run, "-o", f"{FEATURES}={cache}")
 
 
 def test_a_cache_killed_again_and_again_equals_one_never_interrupted(tmp_path, capsys):
@@ -248,7 +245,7 @@ def test_a_signal_ends_the_computation_after_the_batch_in_work(tmp_path):
     while process.poll() is None and index_size(tmp_path / "cache") == 0:
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
-    output = process.communicate()[0].decode()
+    output = process.communicate()[0]
     assert process.returncode == 128 + signal.SIGTERM, output
     found = re.search(
         r"stopped with ([\d,]+) views of images left to compute; what is computed is kept in .*; --resume ", output

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.processes import training
 from helpers.runs import metrics_without_clock, weights_sha
 from helpers.signals import interrupt_after
 from paddlecnn.files import file_digest
@@ -122,8 +121,7 @@ def test_a_network_of_ones_own_starts_from_a_run_with_other_classes(tool, tiny, 
 def test_a_run_killed_before_its_first_checkpoint_resumes_without_the_source(tool, tiny, source, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert tool("train", "-c", tiny, "--run", whole, "--init-from", source) == 0
-    command = [sys.executable, ROOT / "tools" / "train.py", "-c", tiny, "--run", killed, "--init-from", source]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    process = training("-c", tiny, "--run", killed, "--init-from", source)
     while not killed.exists():
         assert process.poll() is None
         time.sleep(0.001)

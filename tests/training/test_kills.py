@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.processes import training
 from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn import onednn
 from paddlecnn.runs.checkpoint import load_checkpoint
@@ -51,15 +51,12 @@ def config(request, tiny, tmp_path) -> Path:
     return path
 
 
-def start(config: Path, run: Path) -> subprocess.Popen:
+def start(config: Path, run: Path) -> subprocess.Popen[str]:
     """Start training, or resume it if the run exists."""
-    command = [sys.executable, ROOT / "tools" / "train.py", "-c", config, "--run", run, *CHECKPOINTING]
-    return subprocess.Popen(
-        [*command, "--resume"] if run.exists() else command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return training("-c", config, "--run", run, *CHECKPOINTING, *(["--resume"] if run.exists() else []))
 
 
-def kill_somewhere(process: subprocess.Popen, run: Path, in_writing: bool, chance: random.Random) -> str | None:
+def kill_somewhere(process: subprocess.Popen[str], run: Path, in_writing: bool, chance: random.Random) -> str | None:
     """SIGKILL the process at a random moment of its training, or while a checkpoint is being written.
 
     Returns where it was hit; None where it had ended before.
@@ -104,7 +101,7 @@ def test_a_run_killed_again_and_again_ends_as_one_never_stopped(config, tmp_path
         rounds += 1
         for _ in range(min(10, kills)):
             where = kill_somewhere(process := start(config, run), run, bool(sum(hits.values()) % 2), chance)
-            output = process.stdout.read().decode()
+            output = process.stdout.read()
             if where is None:
                 assert process.returncode == 0, output
                 break

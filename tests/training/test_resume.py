@@ -14,6 +14,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from helpers.images import write_levels
 from helpers.runs import metrics_without_clock, weights_sha
 from helpers.signals import interrupt_after
 from paddlecnn.runs.checkpoint import FILES, SUMS, load_checkpoint
@@ -188,15 +189,12 @@ def test_evaluation_refuses_a_damaged_checkpoint_by_name(tool, whole, capsys):
 
 def test_a_resume_on_other_data_is_refused(tool, tmp_path, capsys):
     images = tmp_path / "images"
-    for number in range(20):
-        for name, level in (("dark", 40), ("light", 200)):
-            (images / name).mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (40, 40), (level + number,) * 3).save(images / name / f"{number}.png")
+    write_levels(images, 20)
     config = tmp_path / "folder.yaml"
     config.write_text(f"data: {{name: folder, root: {images}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
     run = tmp_path / "run"
     assert tool("train", "-c", config, "--run", run) == 0
-    Image.new("RGB", (40, 40), (255, 0, 0)).save(images / "dark" / "new.png")
+    Image.new("RGB", (32, 32), (255, 0, 0)).save(images / "dark" / "new.png")
     assert tool("train", "-c", config, "--run", run, "--resume", "--extend", "train.epochs=2") == 2
     assert "are not those that the run was trained on" in capsys.readouterr().err
     assert "epochs: 1" in (run / "config.yaml").read_text()

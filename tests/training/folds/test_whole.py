@@ -1,16 +1,10 @@
-"""A cross-validation as one job: trained, killed and resumed, measured out of fold, and submitted whole."""
+"""A cross-validation taken whole by the commands: measured out of fold, compared, reported and submitted."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,49 +12,11 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 
-import paddlecnn as pc
 from helpers.images import encoded, inner_zips, photo, zipped
-from helpers.runs import metrics_without_clock, weights_sha
-from helpers.signals import interrupt_after
 from paddlecnn.evaluation.calibration import fit_calibration
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
 from paddlecnn.runs.checkpoint import load_checkpoint
-
-ROOT = Path(__file__).resolve().parents[2]
-DIGITS = """
-data: {name: digits, limit: 200, folds: 3}
-model: {name: lenet5}
-optim: {name: adam, lr: 0.003}
-train: {epochs: 4, batch_size: 32, checkpoint: {every_steps: 5}}
-"""
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("config") / "folds.yaml"
-    path.write_text(DIGITS)
-    return path
-
-
-def train(*arguments: object) -> subprocess.Popen:
-    command = [sys.executable, ROOT / "tools" / "train.py", *arguments]
-    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-@pytest.fixture(scope="module")
-def trained(config, tmp_path_factory) -> tuple[Path, str]:
-    """A finished job and what its training printed; not to be changed."""
-    job = tmp_path_factory.mktemp("trained") / "job"
-    process = train("-c", config, "--all-folds", "--run", job, "-o", "train.report=true")
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
-    return job, output
-
-
-@pytest.fixture
-def job(trained) -> Path:
-    return trained[0]
 
 
 def test_every_image_is_scored_by_the_run_that_was_not_trained_on_it(tool, trained, tmp_path):
@@ -97,12 +53,11 @@ def test_every_image_is_scored_by_the_run_that_was_not_trained_on_it(tool, train
 
 
 @pytest.mark.parametrize("monitor", ["loss", "last"])
-def test_a_figure_says_whether_its_epoch_was_selected_on_the_same_images(tool, tmp_path, capsys, monitor):
-    config = tmp_path / "folds.yaml"
-    config.write_text(DIGITS.replace("folds: 3", "folds: 2").replace("train: {", f"train: {{monitor: {monitor}, "))
+def test_a_figure_says_whether_its_epoch_was_selected_on_the_same_images(tool, config, tmp_path, capsys, monitor):
+    folds, selection = ["-o", "data.folds=2"], ["-o", f"train.monitor={monitor}"]
     job, other = tmp_path / "job", tmp_path / "other"
-    rate = "optim.lr=1"  # validation becomes worse from some epoch on
-    assert tool("train", "-c", config, "--all-folds", "--run", job, "-o", rate) == 0
+    rate = ["-o", "optim.lr=1"]  # validation becomes worse from some epoch on
+    assert tool("train", "-c", config, "--all-folds", "--run", job, *folds, *selection, *rate) == 0
     printed = [capsys.readouterr().out]
     table = json.loads((job / "out_of_fold.json").read_text())
     histories = [json.loads((job / f"fold-{fold}/checkpoints/last/state.json").read_text()) for fold in range(2)]
@@ -118,7 +73,8 @@ def test_a_figure_says_whether_its_epoch_was_selected_on_the_same_images(tool, t
     note = "the epoch was selected on the same images"
     assert [text.count(note) for text in printed] == ([0, 0] if monitor == "last" else [1, 3])
     # A run that starts from one inherits what is to be said about it.
-    assert tool("train", "-c", config, "--init-from", job / "fold-0", "--run", other, "-o", "train.monitor=last") == 0
+    last = ["-o", "train.monitor=last"]
+    assert tool("train", "-c", config, "--init-from", job / "fold-0", "--run", other, *folds, *last) == 0
     assert tool("eval", other) == 0
     assert (note in capsys.readouterr().out) == (monitor == "loss")
 
@@ -190,17 +146,6 @@ def test_compare_shows_a_job_as_one_row(tool, job, config, tmp_path, capsys):
     assert [record["name"] for record in json.loads((tmp_path / "table.json").read_text())] == ["fold=all", "fold=0"]
 
 
-def test_a_job_in_python(job, config, tmp_path):
-    folds = pc.train_folds(
-        config, overrides={"train.epochs": 1, "data.folds": 2}, run=tmp_path / "job", init_from=job / "fold-0"
-    )
-    assert [run.config.data.fold for run in folds.runs] == [0, 1]
-    table = pc.load_folds(folds.path).evaluate()
-    assert table == json.loads((folds.path / "out_of_fold.json").read_text())
-    assert table["all"]["n"] == 400
-    assert folds.evaluate(tta="flip", data_changed=True)["tta"] == "flip"
-
-
 def test_a_job_and_each_of_its_folds_have_a_report(tool, trained, tmp_path, capsys):
     job, output = trained
     assert all((job / f"fold-{fold}" / "report.html").is_file() for fold in range(3))
@@ -217,48 +162,6 @@ def test_a_job_and_each_of_its_folds_have_a_report(tool, trained, tmp_path, caps
             assert f"{number['mean']:.4f}" in page
         assert all(f'<a href="fold-{fold}/report.html">' in page for fold in range(3))
         assert "https://" not in page
-
-
-def test_a_job_killed_inside_a_fold_ends_like_one_that_was_not(job, config, tmp_path, tool):
-    killed = tmp_path / "killed"
-    process = train("-c", config, "--all-folds", "--run", killed)
-    while not list(killed.glob("fold-1/checkpoints/step-*")):
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (killed / "fold-2").exists()
-    done = (killed / "fold-0" / "checkpoints" / "last").stat().st_ino
-    assert tool("train", "--resume", killed) == 0
-    assert (killed / "fold-0" / "checkpoints" / "last").stat().st_ino == done
-    for fold in ("fold-0", "fold-1", "fold-2"):
-        assert weights_sha(killed / fold) == weights_sha(job / fold)
-        assert metrics_without_clock(killed / fold) == metrics_without_clock(job / fold)
-    for name in ("out_of_fold.json", "out_of_fold.csv"):
-        assert (killed / name).read_bytes() == (job / name).read_bytes()
-
-
-def test_a_stopped_job_names_the_options_that_continue_it(config, tmp_path):
-    job = tmp_path / "job"
-    process = train("-c", config, "--all-folds", "--run", job, "-o", "train.epochs=1000")
-    while not list(job.glob("fold-0/checkpoints/step-*")):
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate()[0].endswith(f" with a checkpoint; --resume {job} continues from there\n")
-
-
-def test_a_stopped_extension_of_a_job_names_the_options_that_continue_it(tool, trained, tmp_path, capsys):
-    job = shutil.copytree(trained[0], tmp_path / "the job")
-    rows = (job / "fold-0/metrics.csv").read_text().count("\n")
-    thread = interrupt_after(job / "fold-0", rows, signal.SIGINT)
-    assert tool("train", "--resume", job, "--extend", "train.epochs=9") == 130
-    thread.join()
-    (again,) = re.findall(r"with a checkpoint; (.*) continues from there", capsys.readouterr().err)
-    assert tool("train", *shlex.split(again)) == 0
-    histories = [json.loads((job / f"fold-{fold}/checkpoints/last/state.json").read_text()) for fold in range(3)]
-    assert [one["epoch"] for one in histories] == [9, 9, 9]
-    assert tool("train", "--resume", job) == 0
 
 
 def test_submit_takes_a_job_whole(tool, job, tmp_path, capsys):
@@ -305,41 +208,6 @@ def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path,
     )
 
 
-def test_a_job_on_too_few_images_to_calibrate_has_its_table_and_says_so(tool, config, tmp_path, capsys):
-    job, few = tmp_path / "job", ["-o", "data.limit=4", "-o", "data.folds=2", "-o", "train.report=true"]
-    assert tool("train", "-c", config, "--all-folds", *few, "--run", job) == 0
-    note = "8 images are too few to calibrate on; the calibrated figures are those as trained"
-    assert note in capsys.readouterr().out
-    table = json.loads((job / "out_of_fold.json").read_text())
-    assert note in table["notes"]
-    for row in (*table["folds"], table["all"]):
-        assert row["log_loss_calibrated"]["mean"] == pytest.approx(row["log_loss"]["mean"])
-    assert len(pd.read_csv(job / "out_of_fold.csv")) == table["all"]["n"] == 8
-    assert note in (job / "report.html").read_text()
-
-
-def test_an_error_before_the_first_fold_leaves_nothing(tool, config, tmp_path, capsys):
-    assert tool("train", "-c", config, "--all-folds", "-o", "model.weights=no.npz", "--run", tmp_path / "job") == 2
-    assert "no.npz: no such file" in capsys.readouterr().err
-    assert not (tmp_path / "job").exists()
-
-
-def test_folds_start_from_the_folds_of_another_job(tool, job, config, tmp_path, capsys):
-    started, moved = tmp_path / "started", tmp_path / "source"
-    shutil.copytree(job, moved)
-    options = ["--all-folds", "--run", started, "--init-from", moved]
-    assert tool("train", "-c", config, *options, "-o", "train.epochs=1") == 0
-    for fold in range(3):
-        record = json.loads((started / f"fold-{fold}" / "environment.json").read_text())["init_from"]
-        assert record["run"] == str(moved / f"fold-{fold}")
-        assert record["trained_on_other_images"] is False
-    shutil.rmtree(moved)
-    assert tool("train", "--resume", started) == 0  # every fold has begun: the source is not needed
-    four = ["--all-folds", "--run", tmp_path / "four", "--init-from", job, "-o", "data.folds=4"]
-    assert tool("train", "-c", config, *four) == 2
-    assert "--init-from: 3 runs for 4 folds" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -375,31 +243,6 @@ def test_what_makes_no_sense_is_one_line(tool, job, config, tmp_path, monkeypatc
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_a_job_whose_source_is_gone_is_not_removed(tool, job, config, tmp_path, capsys):
-    started, moved = tmp_path / "started", tmp_path / "source"
-    shutil.copytree(job, moved)
-    options = ["--all-folds", "--run", started, "--init-from", moved, "-o", "train.epochs=1"]
-    assert tool("train", "-c", config, *options) == 0
-    for fold in range(3):  # as if it had been killed before the first fold began
-        shutil.rmtree(started / f"fold-{fold}")
-    shutil.rmtree(moved)
-    assert tool("train", "--resume", started) == 2
-    assert f"{moved / 'fold-0'}: no such run folder" in capsys.readouterr().err
-    assert (started / "job.yaml").exists()
-
-
-def test_folds_do_not_start_from_a_source_that_was_trained_further(tool, job, config, tmp_path, capsys):
-    source, started = shutil.copytree(job / "fold-0", tmp_path / "source"), tmp_path / "started"
-    options = ["--all-folds", "--run", started, "--init-from", source, "-o", "train.epochs=1"]
-    assert tool("train", "-c", config, *options) == 0
-    shutil.rmtree(started / "fold-2")  # as if it had been killed before
-    shutil.rmtree(source / "checkpoints" / "best")
-    shutil.copytree(started / "fold-0" / "checkpoints" / "best", source / "checkpoints" / "best")
-    assert tool("train", "--resume", started) == 2
-    assert f"{source}: its best weights are no longer those that {started} started from" in capsys.readouterr().err
-    assert not (started / "fold-2").exists()
 
 
 def test_figures_of_other_data_are_not_the_jobs(tool, job, tmp_path, capsys):
