@@ -9,6 +9,7 @@ import json
 import re
 import types
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -37,9 +38,15 @@ OTHER_NAMES = {
     "data.val_fraction": "val_split validation_split valid_pct val_size val_ratio",
     "data.workers": "num_workers",
     "data.preprocess.size": "image_size img_size input_size imgsz image_shape",
+    "data.augment.affine": "random_affine",
+    "data.augment.affine.rotate": "rotation rotation_range random_rotation degrees",
+    "data.augment.affine.shear": "shear_range",
+    "data.augment.affine.shift": "width_shift_range height_shift_range translate",
+    "data.augment.affine.zoom": "zoom_range random_zoom",
     "data.augment.crop": "random_crop",
     "data.augment.cutout": "random_erasing reprob",
     "data.augment.flip": "horizontal_flip random_horizontal_flip hflip random_flip",
+    "data.augment.vertical_flip": "random_vertical_flip vflip",
     "model.name": "arch architecture backbone",
     "model.options.dropout": "dropout drop_rate drop dropout_rate",
     "model.weights": "pretrained pretrain checkpoint_path",
@@ -64,6 +71,8 @@ RENAMED = {
 }
 
 
+# Keys younger than the config hash: while they are unset, a config has the hash that it had before.
+UNHASHED_IF_UNSET = ("data.preprocess.fit", "data.augment.affine", "data.augment.vertical_flip")
 LARGEST_CONFIG = 1 << 20  # bytes
 PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -347,7 +356,13 @@ def to_yaml(config: Config) -> str:
 
 def config_hash(config: Config) -> str:
     """A short hash that differs where the resolved configs differ."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    tree = config.model_dump(mode="json")
+    for key in UNHASHED_IF_UNSET:
+        *sections, last = key.split(".")
+        section = reduce(dict.__getitem__, sections, tree)
+        if not section[last]:
+            del section[last]
+    text = json.dumps(tree, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
