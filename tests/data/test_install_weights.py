@@ -170,7 +170,7 @@ def test_what_is_no_sum_is_refused(published, tool, tmp_path, capsys, kept):
     file = install_weights(published, tmp_path)
     beside = tmp_path / "bvlc_alexnet.npy.sha256"
     beside.write_bytes(kept)
-    message = f"{beside}: is not a SHA-256 of 64 hex digits; remove it and {file.name} and run: "
+    message = f"{beside}: is not a SHA-256 of 64 hex digits; remove it and {file.name}, then run: "
     assert tool("download", "weights", "bvlc_alexnet", "--dest", tmp_path) == 2
     assert message in capsys.readouterr().err
     with pytest.raises(WeightsError, match=re.escape(message)):
@@ -241,7 +241,7 @@ def test_what_cannot_be_downloaded_is_one_line(tool, tmp_path, capsys):
     assert tool("download", "weights", "machrisaa_vgg19", "--dest", tmp_path) == 2
     assert "weights machrisaa_vgg19 --from FILE (FILE: vgg19.npy" in capsys.readouterr().err
     assert tool("download", "weights", "vgg61", "--dest", tmp_path) == 2
-    assert "weights vgg61: no published file of this name" in capsys.readouterr().err
+    assert "weights vgg61: no published file with this name" in capsys.readouterr().err
     assert tool("download", "cifar10", "vgg16", "--dest", tmp_path) == 2
     assert "only weights take a name" in capsys.readouterr().err
     assert not any(path.is_file() for path in Path(tmp_path).rglob("*"))

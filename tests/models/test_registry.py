@@ -59,8 +59,8 @@ def test_a_name_like_no_other_gets_the_list():
         ({"hidden": [10**5000]}, "option hidden.0: .*not a number of more than 4,300 digits"),
         ({"hidden": [1 << 20, 1 << 20]}, "a layer of 1048576x1048576 weights exceeds the limit"),
         ({"widths": [1 << 20] * 5}, "a layer of 1048576x1048576x5x5 weights exceeds the limit"),
-        ({"groups": 2, "widths": [95, 256, 384, 384, 256]}, "95 to 256 channels cannot be in 2 groups; change widths"),
-        ({"groups": 2, "widths": [96, 255, 384, 384, 256]}, "from 96 to 255 channels cannot be in 2 groups"),
+        ({"groups": 2, "widths": [95, 256, 384, 384, 256]}, "95 to 256 channels cannot have 2 groups; change widths"),
+        ({"groups": 2, "widths": [96, 255, 384, 384, 256]}, "from 96 to 255 channels cannot have 2 groups"),
         ({"num_classes": 10**400}, "option num_classes: input should be less than or equal to 1048576"),
         ({"input_size": 10**400}, "option input_size: input should be less than or equal to"),
         ({"stem": [11, 4, 10**9]}, "option stem.2: "),
@@ -254,7 +254,7 @@ def test_names_of_the_package_are_not_taken():
     def alexnet(num_classes):
         return Tiny(num_classes)
 
-    with pytest.raises(ModelError, match="alexnet: the package has a network of this name"):
+    with pytest.raises(ModelError, match="alexnet: the package has a network with this name"):
         register(alexnet)
 
 
@@ -268,7 +268,7 @@ def test_a_network_must_take_a_number_of_classes():
 
 @pytest.mark.parametrize("name", FORMER)
 def test_a_name_of_version_0_1_is_refused_with_what_to_write_now(name):
-    with pytest.raises(ModelError, match=f"{name}: no longer a network of its own; use ") as error:
+    with pytest.raises(ModelError, match=f"{name}: no longer a separate network; use ") as error:
         create_model(name)
     words = str(error.value).partition("; use ")[2]
     network, _, options = words.partition(" with model.options: ")

@@ -75,7 +75,7 @@ def test_training_names_the_key_that_loads_what_fits(net, tool, tiny, tmp_path, 
 
 def test_what_is_too_much_is_named(net, tmp_path):
     path = saved(net, tmp_path / "w.safetensors", **{"features.conv9.weight": np.zeros((1, 1, 1, 1), np.float32)})
-    refused(net, path, "beyond the network, features.conv9")
+    refused(net, path, "unlike the network, features.conv9")
     assert load_weights(net, path, strict=False).unexpected == ["features.conv9"]
 
 
@@ -128,7 +128,7 @@ def test_numbers_that_are_none_are_refused(net, tmp_path):
 
 def test_a_missing_file_and_an_unknown_ending(net, tmp_path):
     refused(net, tmp_path / "none.pth", "none.pth: no such file")
-    refused(net, tmp_path / "weights.onnx", "the ending .onnx is no weight format known here; known are .npy")
+    refused(net, tmp_path / "weights.onnx", "the extension .onnx is not a known weight format; known: .npy")
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz", "h5", "pth", "pdparams", "safetensors"])
@@ -162,4 +162,4 @@ def test_a_file_cut_short_is_named(net, tmp_path, ending):
 
 
 def test_paddles_own_weights_only_where_paddle_has_them(net):
-    refused(net, "paddle", "Paddle publishes none for lenet5; it has alexnet_owt, vgg16, vgg19")
+    refused(net, "paddle", "Paddle publishes none for lenet5, only for alexnet_owt, vgg16, vgg19")
