@@ -88,7 +88,7 @@ def test_a_config_whose_newest_training_has_several_seeds_names_them_all(tool, t
         assert tool("eval", name, "--json") == 0
         assert list(json.loads(capsys.readouterr().out.splitlines()[-1])) == ["seed-0", "seed-1"]
         assert tool("predict", name, tiny) == 2
-        assert "contains several seeds; name one of them, as runs/lr02/" in capsys.readouterr().err
+        assert "contains several seeds; name one of them, e.g. runs/lr02/" in capsys.readouterr().err
 
 
 def test_a_run_with_a_folder_called_as_a_seed_is_still_the_run(tool, tiny, tmp_path, monkeypatch, capsys):

@@ -46,7 +46,7 @@ def test_a_run_has_one_trainer_at_a_time(tool, tiny, tmp_path, capsys):
     assert "epochs: 1" in (run / "config.yaml").read_text()
 
 
-@pytest.mark.parametrize(("precision", "reason"), [("float16", "needs a GPU"), ("bfloat16", "take engine onednn")])
+@pytest.mark.parametrize(("precision", "reason"), [("float16", "needs a GPU"), ("bfloat16", "use engine onednn")])
 def test_a_precision_that_paddle_lacks_on_a_cpu_is_refused(tool, tiny, tmp_path, capsys, precision, reason):
     assert (
         tool(

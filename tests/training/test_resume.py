@@ -180,7 +180,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(tool, tiny, whole
 def test_evaluation_refuses_a_damaged_checkpoint_by_name(tool, whole, capsys):
     os.truncate(whole / "checkpoints/best/model.safetensors", 1000)
     assert tool("eval", whole) == 2
-    advice = "; restore the files from a copy of the run, or take checkpoint last of the run in its place"
+    advice = "; restore the files from a copy of the run, or use checkpoint last of the run instead"
     assert f"checkpoints/best: model.safetensors does not match its SHA-256{advice}" in capsys.readouterr().err
     (whole / "checkpoints/best/SHA256SUMS").unlink()
     assert tool("eval", whole) == 2
