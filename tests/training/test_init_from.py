@@ -50,7 +50,7 @@ def test_training_goes_on_from_the_best_weights_and_says_whose(tool, tiny, sourc
     run = tmp_path / "run"
     assert tool("train", "-c", tiny, "--run", run, "--init-from", source, "-o", "optim.lr=1e-12") == 0
     best = load_checkpoint(source / "checkpoints" / "best")
-    assert f"starts from {source}, checkpoint best of epoch {best.state.epoch}" in capsys.readouterr().out
+    assert f"starting from {source}, checkpoint best of epoch {best.state.epoch}" in capsys.readouterr().out
     last = load_checkpoint(run / "checkpoints" / "last")
     for name, value in best.model.items():
         np.testing.assert_allclose(last.model[name], value, atol=1e-7)
@@ -173,7 +173,7 @@ def test_the_selected_epoch_of_a_source_on_other_data_says_nothing_about_this_ru
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-o", "model.name=simple_cnn"], "no layer of the run to start from has the name and the shapes"),
+        (["-o", "model.name=simple_cnn"], "no layer of the run to start from matches one of this network"),
         (["--init-from", "nowhere"], "nowhere: no such run folder"),
         (["--resume"], "--init-from: is for a new run"),
     ],

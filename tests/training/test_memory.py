@@ -17,7 +17,7 @@ def test_the_batch_named_fits_and_twice_of_it_does_not():
     fits = largest_batch(summary, 1, 2**30)
     assert summary.training_bytes(fits, 1) <= 0.9 * 2**30 < summary.training_bytes(2 * fits, 1)
     text = advice(summary, 8 * fits, 1, 1, 2**30)
-    assert re.search(rf"by estimate {fits} images would: train.accumulate=8 ", text)
+    assert re.search(rf"an estimated {fits} images would: train.accumulate=8 ", text)
 
 
 def test_a_batch_that_did_not_fit_is_not_advised():
@@ -25,7 +25,7 @@ def test_a_batch_that_did_not_fit_is_not_advised():
     fits = largest_batch(summary, 1, 2**30)
     text = advice(summary, 2 * fits, 4, 1, 2**30)
     assert f"a batch of {2 * fits} in parts of {fits // 2} does not fit" in text
-    assert f"by estimate {fits // 4} images would: train.accumulate=8 " in text
+    assert f"an estimated {fits // 4} images would: train.accumulate=8 " in text
 
 
 def test_a_model_that_never_fits_is_reported():

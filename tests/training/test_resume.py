@@ -261,7 +261,7 @@ def test_a_run_resumes_by_its_folder_alone_and_lists_what_an_override_changes(to
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_a_run_is_not_shortened(tool, whole, capsys, epochs):
     assert tool("train", "--resume", whole, "--extend", f"train.epochs={epochs}") == 2
-    steps = f"has trained 24 steps already, and train.epochs={epochs} has {8 * epochs}; name more epochs"
+    steps = f"has trained 24 steps already, but train.epochs={epochs} has {8 * epochs}; set more epochs"
     assert f"{whole}: {steps}" in capsys.readouterr().err
     assert "epochs: 3" in (whole / "config.yaml").read_text()
 
@@ -297,6 +297,6 @@ def test_a_run_is_not_shortened_to_the_epochs_it_has(tool, tiny, tmp_path, capsy
         if path.name != "step-00000016":
             shutil.rmtree(path)
     assert tool("train", "--resume", run, "--extend", "train.epochs=2") == 2
-    assert "has trained 16 steps already, and train.epochs=2 has 16; name more epochs" in capsys.readouterr().err
+    assert "has trained 16 steps already, but train.epochs=2 has 16; set more epochs" in capsys.readouterr().err
     assert tool("train", "--resume", run) == 0
     assert load_checkpoint(run / "checkpoints/last").state.epoch == 3
