@@ -163,7 +163,7 @@ def test_a_missing_file_is_named_with_the_nearest_one(good):
         load_config(good.with_name("goood.yaml"))
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_bytes_that_are_not_text_are_refused(tmp_path):
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ConfigError, match="cannot be read as text"):

@@ -1,4 +1,4 @@
-"""Code inside a weight file does not run, whatever the format; nor does a tensor read beside its storage."""
+"""Code inside a weight file does not run, whatever the format; nor does a tensor read outside its storage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paddlecnn.models.weights import load_weights
 
 
 class Attack:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = str(mark)
@@ -29,7 +29,7 @@ class Attack:
 
 
 class EvalAttack(Attack):
-    """The same by way of eval, as paddle.save itself writes some tensors."""
+    """The same through eval, as paddle.save itself writes some tensors."""
 
     def __reduce__(self):
         return eval, (f"__import__('os').mkdir({self.mark!r})",)
@@ -162,7 +162,7 @@ def test_a_view_beyond_its_storage_is_refused(tmp_path, offset, size, stride):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")
 
 
-def test_a_sound_view_of_the_same_making_is_read(tmp_path):
+def test_a_sound_view_made_the_same_way_is_read(tmp_path):
     pth_of_one_tensor(tmp_path / "w.pth", 1, (1, 1, 2, 3), (6, 6, 3, 1))
     with pytest.raises(WeightsError, match="convolutions: found 1, expected 2"):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")

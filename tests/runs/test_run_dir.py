@@ -50,7 +50,7 @@ def test_a_new_run_is_on_disk_when_training_begins(tiny, tmp_path, monkeypatch):
         assert path.stat().st_ino in flushed, path
 
 
-def test_an_extended_run_is_not_begun_anew(tool, tiny, tmp_path, monkeypatch, capsys):
+def test_an_extended_run_does_not_become_the_newest(tool, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second"):
         assert tool("train", "-c", tiny, "--run", f"runs/tiny/{name}", "-o", "train.epochs=1") == 0
@@ -91,7 +91,7 @@ def test_a_config_whose_newest_training_has_several_seeds_names_them_all(tool, t
         assert "contains several seeds; name one of them, e.g. runs/lr02/" in capsys.readouterr().err
 
 
-def test_a_run_with_a_folder_called_as_a_seed_is_still_the_run(tool, tiny, tmp_path, monkeypatch, capsys):
+def test_a_run_with_a_folder_named_like_a_seed_is_still_the_run(tool, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("runs/tiny/seed-3", "run", "run/seed-5"):
         assert tool("train", "-c", tiny, "--run", name, "-o", "train.epochs=1") == 0

@@ -12,7 +12,7 @@ from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.memory import advice, largest_batch
 
 
-def test_the_batch_named_fits_and_twice_of_it_does_not():
+def test_the_suggested_batch_fits_and_twice_that_does_not():
     summary = summarize(create_model("alexnet_cifar"))
     fits = largest_batch(summary, 1, 2**30)
     assert summary.training_bytes(fits, 1) <= 0.9 * 2**30 < summary.training_bytes(2 * fits, 1)

@@ -60,7 +60,7 @@ def test_an_interruption_before_the_first_step_names_the_run_and_how_it_starts(t
     assert (run / "checkpoints" / "best").is_dir()
 
 
-def test_seeds_of_which_one_was_not_begun_continue_by_their_folder(tool, tiny, tmp_path, capsys):
+def test_seeds_continue_by_their_folder_if_one_was_not_begun(tool, tiny, tmp_path, capsys):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert tool("train", "-c", tiny, "--run", whole, "--seeds", 2, "-o", "train.epochs=1", "-o", "seed=5") == 0
     shutil.copytree(whole / "seed-5", killed / "seed-5")
@@ -266,7 +266,7 @@ def test_a_run_is_not_shortened(tool, whole, capsys, epochs):
     assert "epochs: 3" in (whole / "config.yaml").read_text()
 
 
-def test_weights_that_are_not_all_there_are_refused(tool, whole, capsys):
+def test_incomplete_weights_are_refused(tool, whole, capsys):
     for folder in (whole / "checkpoints").iterdir():
         path = folder / "model.safetensors"
         weights = safetensors.numpy.load_file(path)

@@ -233,7 +233,7 @@ def test_an_input_size_that_the_model_does_not_take_is_found_before_a_run_is_mad
     assert not (tmp_path / "run").exists()
 
 
-def test_a_gpu_that_is_not_there_is_named(tool, tiny, tmp_path, capsys):
+def test_a_missing_gpu_is_named(tool, tiny, tmp_path, capsys):
     import paddle
 
     if paddle.device.is_compiled_with_cuda():
