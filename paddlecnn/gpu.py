@@ -51,7 +51,7 @@ class GpuFacts:
 
 
 def gather(paddle: ModuleType) -> GpuFacts:
-    """The facts about this machine and this Paddle; runs nvidia-smi if it is there."""
+    """The facts about this machine and this Paddle; runs nvidia-smi if it is installed."""
     usable = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
     cards, driver = ask_driver()
     if usable:

@@ -40,7 +40,7 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]  # not generic at run time
             super().clear(nolock=nolock)
 
     def line(self) -> str:
-        """`features of vgg16-pool5: 320/4,004 views, 4.2 views/s, 14 min 37 s left`; the postfix in place of a rate."""
+        """`features of vgg16-pool5: 320/4,004 views, 4.2 views/s, 14 min 37 s left`; a postfix replaces the rate."""
         state = self.format_dict
         rate = (self.n - self.initial) / max(state["elapsed"], 1e-9)
         if state["unit_scale"]:  # bytes, whose total a server may not report

@@ -244,7 +244,7 @@ def unpickle(
 
 
 def plain(value: Any, leaf: Callable[[Any], Any] = lambda value: value) -> Any:
-    """The value with each stand-in replaced by its array, and any other value that is no container by its `leaf`.
+    """The value with each stand-in replaced by its array, and any other non-container value by its `leaf`.
 
     A container that is referred to several times is visited once, so that the work is bounded by the file's size.
     Raises ValueError for containers nested deeper than MAX_DEPTH.

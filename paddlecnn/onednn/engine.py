@@ -89,7 +89,7 @@ class Engine:
     """The engine that runs the layers, and the type of its activations.
 
     name: "paddle" or "onednn"; precision: "float32", "bfloat16", or on a GPU "float16"
-    notice: why Paddle runs in place of oneDNN, for the caller to report; empty if nothing was replaced
+    notice: why Paddle runs instead of oneDNN, for the caller to report; empty if nothing was replaced
     """
 
     name: str = "paddle"
