@@ -109,9 +109,7 @@ class DataConfig(Section):
     val_fraction: Fraction = 0.15
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
-    split: Place | None = (
-        None  # folder with train.txt and val.txt (with folds: all images of both), optionally test.csv
-    )
+    split: Place | None = None  # folder with train.txt, val.txt (with folds: images of both) and optional test.csv
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
@@ -136,9 +134,7 @@ class ModelConfig(Section):
     """Which network, and where its weights come from."""
 
     name: str  # one of `paddlecnn summary --list`, or registered by `module`
-    module: Place | None = (
-        None  # your own networks and data sets: a file (my_nets.py) or dotted name (docs/extending.md)
-    )
+    module: Place | None = None  # own networks, data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
     weights: Place | None = None  # a weight file, or the name of a published one (docs/weights.md)
     # The folder of published files; null: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights

@@ -153,7 +153,7 @@ class RunIdentity(Record):
     config_hash: str
     run: str | None = None  # the id of the run that wrote it; None in runs of version 0.1
     module: ModuleIdentity | None = None
-    engine: str = "paddle"  # that ran the layers: paddle or onednn
+    engine: str = "paddle"  # the one that ran the layers: paddle or onednn
     precision: str = "float32"  # of the activations
 
     @field_validator("preprocess")

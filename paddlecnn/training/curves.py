@@ -40,7 +40,7 @@ FINAL = ["learning/accuracy_val", "learning/loss_val"]  # shown beside the hyper
 TRAIN_KEYS = ("epochs", "batch_size", "label_smoothing", "ema", "swa", "engine", "precision")
 HYPER_PARAMETERS = ("model.", "optim.", *(f"train.{key}" for key in TRAIN_KEYS), "data.name", "data.augment", "seed")
 SHOWN_IMAGES = 25
-SAMPLE, BUCKETS = 100_000, 30  # the most values of an array in its histogram; bars
+SAMPLE, BUCKETS = 100_000, 30  # of a histogram: values of an array, at most; bars
 
 
 class CurveWriter:

@@ -32,7 +32,7 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
         started, done_before = time.perf_counter(), progress.this_epoch.images
         stopping = train_epoch(state, train, logger, checkpointer)
         images = progress.this_epoch.images
-        # If the epoch was resumed in the middle, the speed since then stands for all its images.
+        # If the epoch was resumed in the middle, the speed since then is taken for all its images.
         speed = (images - done_before) / (time.perf_counter() - started)
         average_epoch(state, train)
         scores = validate(state, val)

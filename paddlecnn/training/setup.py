@@ -56,8 +56,8 @@ class TrainingSetup:
     fresh: tuple[paddle.nn.Layer, ...] = ()  # layers that the loaded weights left at their random values
 
     def missing_features(self) -> list[Unit]:
-        """The features to compute: all training views, of the validation images, too, which are training images of the
-        other folds."""
+        """The features to compute: all training views, including those of the validation images, which are training
+        images of the other folds."""
         if self.features is None:
             return []
         assert isinstance(self.train, FeatureLoader)

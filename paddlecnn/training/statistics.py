@@ -17,7 +17,7 @@ def running_statistics(layers: paddle.nn.Layer) -> list[tuple[_BatchNormBase, pa
 
 @paddle.no_grad()
 def share_statistics(layers: paddle.nn.Layer) -> None:
-    """Replace them by their means over the processes, in one collective; does nothing in a single process.
+    """Replace running statistics by their means over processes, in one collective; does nothing in a single process.
 
     Called after every step, since a checkpoint inside an epoch must have those that the run itself continues with.
     """
