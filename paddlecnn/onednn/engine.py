@@ -27,7 +27,7 @@ class AcceleratedSequential(nn.Sequential):
 
 
 def accelerate(model: nn.Layer, precision: str = "float32") -> nn.Layer:
-    """Let oneDNN run every nn.Sequential in the model, or the model itself if it is one; returns the same model.
+    """Let oneDNN run every nn.Sequential in the model, itself included if it is one; returns the same model.
 
     precision: "float32", or "bfloat16" for activations in bfloat16 (parameters and sums stay float32)
     Raises Unavailable without oneDNN 3, and for bfloat16 on a CPU without instructions for it.
