@@ -19,7 +19,7 @@ from paddlecnn.models import create_model
 
 def test_the_figures_are_a_file_of_results(tool, tmp_path, monkeypatch):
     if not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3")
     for number in range(16):
         path = tmp_path / "photos" / "train" / f"{('cat', 'dog')[number % 2]}.{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
