@@ -8,7 +8,7 @@ from typing import Any
 
 
 def field_comments(owner: Any) -> dict[str, str]:
-    """The comment of each field in the source, also of inherited ones: behind it, or in the lines above it."""
+    """The source comment of each field, including inherited ones: after it on the same line, or in the lines above."""
     found, above = {}, []
     classes = [one for one in reversed(owner.__mro__) if one.__module__ == owner.__module__]
     for line in "".join(map(inspect.getsource, classes)).splitlines():
