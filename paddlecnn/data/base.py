@@ -38,8 +38,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         self.classes, self.ids = tuple(self.classes), list(self.ids)
-        self.labels = None if self.labels is None else np.asarray(self.labels, np.int64)
         self.check_names()
+        self.labels = None if self.labels is None else self.checked_labels()
 
     def check_names(self) -> None:
         for kind, names in (("class", self.classes), ("image", self.ids)):
@@ -52,8 +52,21 @@ class Dataset:
         if len(set(self.ids)) < len(self.ids):  # as of a folder that was unpacked a second time into itself
             duplicate = Counter(self.ids).most_common(1)[0][0]
             raise DataError(f"{self.name}: duplicate image {duplicate}; remove one copy")
-        if self.labels is not None and self.labels.shape != (len(self.ids),):
-            raise DataError(f"{self.name}: {len(self.ids):,} ids, but labels of shape {list(self.labels.shape)}")
+
+    def checked_labels(self) -> np.ndarray:
+        """The labels as int64 [N]."""
+        labels, last = np.asarray(self.labels), len(self.classes) - 1
+        if labels.shape != (len(self.ids),):
+            raise DataError(f"{self.name}: {len(self.ids):,} ids, but labels of shape {list(labels.shape)}")
+        if labels.dtype.kind not in "iu" and len(labels):
+            raise DataError(f"{self.name}: labels of type {labels.dtype}; expected integers from 0 to {last}")
+        wrong = np.flatnonzero((labels < 0) | (labels > last))
+        if len(wrong):
+            raise DataError(
+                f"{self.name}: label {labels[wrong[0]]} of {self.ids[wrong[0]]}; expected 0 to {last}, a position in "
+                f"the {len(self.classes)} classes"
+            )
+        return labels.astype(np.int64, copy=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,6 +125,15 @@ class ArrayDataset(Dataset):
 
     images: np.ndarray
     PER_IMAGE: ClassVar[tuple[str, ...]] = ("images",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape, kind = self.images.shape, self.images.dtype
+        if kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or shape[0] != len(self.ids):
+            raise DataError(
+                f"{self.name}: images of type {kind} and shape {list(shape)} for {len(self.ids):,} ids; expected uint8 "
+                "[N, height, width, 3], RGB from 0 to 255"
+            )
 
     def image(self, position: int) -> np.ndarray:
         return np.ascontiguousarray(self.images[position])

@@ -19,7 +19,7 @@ from paddlecnn.data.storage.array_file import array_file
 from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runtime import usable_cores
 
-VERSION = "1"  # of decoding and resizing: increase it when their pixels change
+VERSION = "2"  # of decoding and resizing: increase it when their pixels change
 CHUNK = 64  # images that a thread resizes at a time
 
 

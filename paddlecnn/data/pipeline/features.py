@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = "1"  # of decoding, resizing and computing: increase it when the numbers change
+VERSION = "2"  # of decoding, resizing and computing: increase it when the numbers change
 AUTO_FOLDER = "cache/features"  # of train.feature_cache: auto, below the working folder
 BATCH = 32  # views computed together; the last batch is filled up, so that all have one shape
 

@@ -148,6 +148,9 @@ class PackedDataset(ArrayDataset):
         Dataset.__init__(self, name, CLASSES, ids, labels)
         self.archive, self.source, self.members, self.cache = archive, source, members, cache
 
+    def __post_init__(self) -> None:
+        Dataset.__post_init__(self)  # without the check of the pixels, which would decode them
+
     @cached_property
     def images(self) -> np.ndarray:  # type: ignore[override]  # made at its first use
         """uint8 [N, 32, 32, 3], memory-mapped."""
