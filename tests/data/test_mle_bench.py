@@ -205,7 +205,7 @@ def test_a_test_part_edited_by_hand_is_checked(tool, config, split, tmp_path, ca
 
 def test_another_data_set_has_no_such_split(tool, config, tmp_path, capsys):
     assert tool("split", "-c", config, "-o", "data.name=digits", "--mle-bench", "--out", tmp_path / "x") == 2
-    assert "--mle-bench: is a split of dogs_vs_cats" in capsys.readouterr().err
+    assert "--mle-bench: a split of dogs_vs_cats" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
