@@ -76,9 +76,7 @@ class Result:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="ROOT", help="folder or zip with Dogs vs. Cats")
     parser.add_argument("--weights", required=True, metavar="FILE", help="VGG16's convolutions (docs/weights.md)")
-    parser.add_argument(
-        "--images", type=positive, default=128, help="images for training, at most as many for validation"
-    )
+    parser.add_argument("--images", type=positive, default=128, help="training images; at most as many validate")
     parser.add_argument("--hidden", type=positive, nargs="*", default=[4096, 4096], help="widths of new hidden layers")
     parser.add_argument("--epochs", type=positive, default=2, help="epochs of each case; the last one is measured")
     parser.add_argument("--engines", nargs="+", default=["onednn", "paddle"], choices=("onednn", "paddle"))

@@ -43,7 +43,7 @@ def around_the_table(readme: Path) -> tuple[str, str]:
     _, end, after = rest.partition(END)
     if not end:
         place = f"{END.strip()} below {START.strip()}" if start else START.strip()
-        raise ResultError(f"{readme}: has no line {place}; put it back: the table stands between the two")
+        raise ResultError(f"{readme}: has no line {place}; put it back: the table goes between the two")
     return before, after
 
 
