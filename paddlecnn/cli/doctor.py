@@ -166,7 +166,7 @@ def check_disk(folder: Path) -> Finding:
     """Whether runs can be written below `folder`. A checkpoint of VGG16 with momentum takes 1.1 GB."""
     runs = folder / "runs"
     if runs.exists() and not runs.is_dir():
-        return Finding("Disk", f"{runs} is a file", f"rename {runs}: training creates a folder", fault=True)
+        return Finding("Disk", f"{runs} is a file", f"rename {runs}: training needs that folder", fault=True)
     target = runs if runs.is_dir() else folder
     if not os.access(target, os.W_OK):
         return Finding("Disk", f"{target} cannot be written", "change to a folder that you may write to", fault=True)

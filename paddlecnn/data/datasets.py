@@ -45,7 +45,7 @@ def register_source(name: str, load: Load, preprocess: Preprocess) -> None:
     """Make a data set available as `data.name: NAME`.
 
     load        takes the `data` section of a config and returns PublishedSplits of ArrayDataset or FileDataset
-    preprocess  the data set's own preprocessing, used for keys that the config leaves unset; all but `resize` required
+    preprocess  its own preprocessing, for keys that neither the config nor weights set; all but `resize` required
     Raises ConfigError for the name of a built-in data set and for an incomplete preprocessing. A name registered
     before is replaced, so that a notebook cell can be run again.
     """

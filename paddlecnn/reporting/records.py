@@ -195,7 +195,7 @@ def evaluated(run: RunDir, split: str, tta: str) -> Accuracy | None:
 
 
 def evaluations(run: RunDir) -> Iterator[dict[str, Any]]:
-    """The lines of evaluations.jsonl. Raises RunError for a damaged one."""
+    """The lines of evaluations.jsonl. Raises RunError for a damaged line."""
     path = run.path / "evaluations.jsonl"
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], 1):
         try:

@@ -106,7 +106,7 @@ class Trained(Part):
 
     @property
     def label(self) -> str:
-        """The name, with what tells it from the others of its config file."""
+        """The name, and the differences from the others of its config file."""
         return ", ".join([self.name, *self.changes])
 
 
@@ -150,7 +150,7 @@ class OutOfFold(Trained):
 
     @property
     def label(self) -> str:
-        """The name, with what tells it from the others of its config file, and the views if there are several."""
+        """The name, the differences from the others of its config file, and the views if there are several."""
         return super().label + ("" if self.tta == "none" else f", {self.tta} at test time")
 
 

@@ -18,7 +18,7 @@ class Member(NamedTuple):
 
     name: str
     size: int  # bytes
-    kind: str  # file, folder, or what else it is
+    kind: str  # file, folder, or another kind, in words
 
 
 class Sink(Protocol):
