@@ -59,7 +59,7 @@ def crop_places(count: int, room: int) -> list[tuple[int, int]]:
 
 
 def training_views(augment: Augment, spec: Preprocess) -> list[View] | None:
-    """All views that training chooses from, in the order of `augment.view_numbers`; None if they are not a fixed set."""
+    """All views that training chooses from, in the order of `augment.view_numbers`; None if the set is not fixed."""
     plain = Augment(crop=augment.crop, crop_places=augment.crop_places, flip=augment.flip, pad_mode=augment.pad_mode)
     room = spec.resize - spec.size
     if augment != plain or (augment.crop and room and not augment.crop_places):
