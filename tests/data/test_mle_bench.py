@@ -83,7 +83,7 @@ def test_the_split_is_replaced_only_as_it_was_written_and_says_how_it_was_made(t
     lines = (split / "test.csv").read_text().splitlines(keepends=True)
     (split / "test.csv").write_text("".join(lines[:-1]))
     assert tool(*command) == 2
-    assert f"{split / 'test.csv'}: would be replaced, and is not as" in capsys.readouterr().err
+    assert f"{split / 'test.csv'}: would be replaced, but is not as" in capsys.readouterr().err
     (split / "test.csv").write_text("".join(lines))
     assert tool(*command[:3], *command[4:]) == 0  # without --mle-bench: its own test part goes with the split
     assert sorted(path.name for path in split.iterdir()) == ["split.json", "train.txt", "val.txt"]
