@@ -227,7 +227,9 @@ def test_probabilities_of_images_that_are_not_the_competitions_blend_to_a_file_t
     assert (entry.competition, entry.metric) == ("", "log_loss")
     with pytest.raises(SubmissionError, match="--competition NAME uploads it anyway"):
         upload(made.path)
-    with pytest.raises(SubmissionError, match=f"--competition {REDUX.slug}: the competition of the files is none on Kaggle"):
+    with pytest.raises(
+        SubmissionError, match=f"--competition {REDUX.slug}: the competition of the files is none on Kaggle"
+    ):
         blend_files(files, Settings(), slug=REDUX.slug)
     files.append(write_candidate(candidate("c"), Settings(), tmp_path / "c.csv").path)
     with pytest.raises(SubmissionError, match=rf"different competitions \(none on Kaggle, {REDUX.slug}\)"):
