@@ -49,7 +49,7 @@ class Dataset:
                     f"{self.name}: {kind} name {name!a} has a control character or is not UTF-8; "
                     "rename the file or folder"
                 )
-        if len(set(self.ids)) < len(self.ids):  # as of a folder that was unpacked a second time into itself
+        if len(set(self.ids)) < len(self.ids):  # e.g. of a folder that was unpacked a second time into itself
             duplicate = Counter(self.ids).most_common(1)[0][0]
             raise DataError(f"{self.name}: duplicate image {duplicate}; remove one copy")
 
@@ -80,7 +80,7 @@ class Dataset:
         raise NotImplementedError
 
     def subset(self, positions: np.ndarray) -> Self:
-        """The data set of these positions, in this order. Content hashes that are known are not computed again."""
+        """The data set of these positions, in this order. Known content hashes are not computed again."""
         part = copy.copy(self)
         values = part.__dict__
         for name in ("fingerprint", "position_of"):
@@ -104,7 +104,7 @@ class Dataset:
     def bytes_to_hash(self, position: int) -> bytes:
         try:
             return self.stored_bytes(position)
-        except DataError:  # reported by whoever needs the image
+        except DataError:  # reported where the image is needed
             return f"unreadable {self.ids[position]}".encode()
 
     @cached_property
@@ -120,7 +120,7 @@ class Dataset:
 class ArrayDataset(Dataset):
     """Images of one size in one uint8 array [N, H, W, 3], in memory or memory-mapped.
 
-    Batches are made fastest from separate colour planes: a transposed view of [N, 3, H, W].
+    Batches are fastest to make from separate colour planes: a transposed view of [N, 3, H, W].
     """
 
     images: np.ndarray
@@ -141,8 +141,8 @@ class ArrayDataset(Dataset):
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """uint8 [n, H, W, 3]: the images at these positions.
 
-        A memory map releases what was read: it stays in the system's cache, but no longer counts as this process's
-        memory, which would otherwise grow to the size of the file.
+        A memory map releases the pages it has read: they stay in the system's cache, but no longer count as this
+        process's memory, which would otherwise grow to the size of the file.
         """
         rows = self.images[positions]
         if isinstance(self.images, np.memmap):
@@ -191,7 +191,7 @@ class PublishedSplits:
 
 
 def nothing_found(title: str, root: object, names: Sequence[str], download: str) -> DataError:
-    """The error for a data set of which none of the files `names` is in `root`; `download` is its name for download."""
+    """The error if none of a data set's files `names` is in `root`; `download` is its name in `paddlecnn download`."""
     where = f"{root} (for {' or '.join(names)})"
-    advice = f"get it by: paddlecnn download {download} --dest {root}, or name its folder (of a run: --data-root)"
+    advice = f"get it with: paddlecnn download {download} --dest {root}, or name its folder (for a run: --data-root)"
     return DataError(f"data.root: no {title} in {where}; {advice}")

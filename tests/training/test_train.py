@@ -272,7 +272,7 @@ def test_seeds_do_not_train_inside_a_plain_run(tool, tiny, whole, capsys):
         (["--extend", "train.epochs=9"], "--extend: changes the length of an existing run; add --resume"),
         (["--module", "nets.py"], "--module nets.py: is for --resume RUN without -c"),
         (["--module", "nets.py", "--resume"], "--module nets.py: is for --resume RUN without -c"),
-        (["--resume", "other"], "--resume other names a folder already; leave one of them out"),
+        (["--resume", "other"], "--resume other already names a folder; leave one of them out"),
         (["--resume", "--extend", "train.epochs", "--seeds", "2"], "--extend train.epochs: not of the form"),
         (["--resume", "--extend", "train.epochs=x", "--seeds", "2"], "--extend train.epochs=x: train.epochs: input"),
     ],
