@@ -63,7 +63,7 @@ def show_images(setup: TrainingSetup, target: Path) -> None:
 
 
 def frozen_layers(setup: TrainingSetup) -> list[str]:
-    """The layers that keep their weights, and the features that would be kept of them; nothing if there are none."""
+    """The layers that keep their weights, and their features that would be cached; empty if there are none."""
     frozen = {name for name, parameter in setup.model.named_parameters() if parameter.stop_gradient}
     layers = list(dict.fromkeys(name.split(".")[-2] for name, _ in setup.model.named_parameters() if name in frozen))
     if not layers:

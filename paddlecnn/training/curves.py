@@ -80,7 +80,9 @@ class CurveWriter:
 
     def add_training_images(self, loader: Loader) -> None:
         """Add a grid of the first training images after augmentation, without mixup and CutMix."""
-        self.writer.add_image_matrix("training/augmented_images", first_images(loader)[1], 0)
+        positions, pixels = first_images(loader)
+        if len(positions):  # none where a first batch is smaller than the number of processes
+            self.writer.add_image_matrix("training/augmented_images", pixels, 0)
 
     def flush(self) -> None:
         """Hand everything to the operating system: from here on a kill loses nothing."""
