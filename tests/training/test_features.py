@@ -158,6 +158,8 @@ def test_a_cache_that_cannot_serve_is_refused_if_named_and_left_out_if_not(tool,
     anywhere = ["-o", "data.augment.crop_places=0"]
     assert tool("train", "-c", config, "--run", tmp_path / "a", *anywhere) == 2
     assert "only flip, and crop with crop_places, leave a fixed number of views" in capsys.readouterr().err
+    assert tool("train", "-c", config, "--run", tmp_path / "a", "-o", "data.augment.affine={rotate: 9}") == 2
+    assert "only flip, and crop with crop_places, leave a fixed number of views" in capsys.readouterr().err
     assert tool("train", "-c", config, "--run", tmp_path / "b", "-o", "model.freeze=none") == 2
     assert "no layers are frozen before all others" in capsys.readouterr().err
     assert tool("train", "-c", config, "--run", tmp_path / "c", "-o", "model.freeze=pol3") == 2
