@@ -211,6 +211,19 @@ class Exponential(WithWarmup):
     gamma: Shrinking  # factor of an epoch
 
 
+class Plateau(WithWarmup):
+    """Multiplied by `gamma` when validation has not improved for `patience` epochs (AlexNet, section 5; VGG, 3.1).
+
+    An improvement is a better score than all before in the run; the count starts anew at a drop. All epochs of the run
+    count, warm-up included. With `train.ema` or `train.swa` the scores are those of the average.
+    """
+
+    name: Literal["plateau"]  # the schedule
+    patience: PositiveInt  # epochs in succession without improvement
+    gamma: Shrinking = 0.1  # factor at a drop
+    metric: Literal["top1", "loss"] = "top1"  # the score that is to improve; the papers' error is 1 - top1
+
+
 class Custom(WithWarmup):
     """lr times a function of your own, registered by `model.module` (docs/extending.md)."""
 
@@ -219,7 +232,8 @@ class Custom(WithWarmup):
 
 
 Schedule = Annotated[
-    Union[Constant, Step, MultiStep, Cosine, OneCycle, Exponential, Custom], Field(discriminator="name")  # noqa: UP007
+    Union[Constant, Step, MultiStep, Cosine, OneCycle, Exponential, Plateau, Custom],  # noqa: UP007
+    Field(discriminator="name"),
 ]
 
 
@@ -312,4 +326,20 @@ class Config(Section):
             )
         if self.train.early_stop and self.train.monitor == "last":
             raise ValueError("train.early_stop: selects an epoch on validation, and train.monitor: last does not")
+        return self
+
+    @model_validator(mode="after")
+    def plateau_may_look_at_validation(self) -> Config:
+        schedule, stop = self.optim.schedule, self.train.early_stop
+        if isinstance(schedule, Plateau):
+            if self.train.monitor == "last":
+                raise ValueError(
+                    "optim.schedule: plateau lowers the rate by validation, and train.monitor: last promises that "
+                    "validation has no influence on the network; take monitor: top1 or loss"
+                )
+            if stop and self.train.monitor == schedule.metric and stop.patience <= schedule.patience:
+                raise ValueError(
+                    f"train.early_stop.patience: {stop.patience} ends the run before a rate that "
+                    f"optim.schedule.patience: {schedule.patience} has lowered could help; take more"
+                )
         return self

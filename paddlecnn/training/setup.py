@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 
 from paddlecnn import distributed
-from paddlecnn.config import Config, Preprocess
+from paddlecnn.config import Config, Plateau, Preprocess
 from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.base import Splits
@@ -99,6 +99,8 @@ def build_training(
     readable, excluded = filter_readable(splits.train)
     report_excluded(excluded)
     splits = dataclasses.replace(splits, train=readable)
+    if isinstance(config.optim.schedule, Plateau) and not len(splits.val):
+        raise ConfigError("optim.schedule: plateau needs validation images, and there are none; see data.val_fraction")
     paddle.seed(random_seed(config.seed, "initial weights"))  # which depend on the seed alone
     model = create_model(config.model.name, num_classes=len(readable.classes), **config.model.options)
     freeze(model, config.model.freeze)

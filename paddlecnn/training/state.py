@@ -72,7 +72,8 @@ class TrainState:
         self.layers = trained or model
         self.config = config
         self.progress = progress_of(checkpoint)
-        self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done=self.progress.step)
+        done, history = self.progress.step, self.progress.history
+        self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done, history)
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
         self.parallel_model = distributed.wrap(self.layers)
         self.trained = [parameter for _, parameter in trained_parameters(model, config.optim)]
