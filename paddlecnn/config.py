@@ -81,6 +81,9 @@ class Augment(Section):
     # Pixels put around the resized image before such a crop; above 0 it implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
     pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding shows
+    # With crop, the range from which the short side of each image is drawn before the crop, in pixels, in place of
+    # preprocess.resize (VGG, section 3.1: 256 to 512); both ends count.
+    scale: tuple[Pixels, Pixels] | None = None
     # Mirror left and right with probability 1/2; alternating: a random half in the first epoch, the other half in the
     # next, and so on (Jordan 2024), so that two epochs show both forms of each image.
     flip: Bool | Literal["alternating"] = False
@@ -95,6 +98,16 @@ class Augment(Section):
     def places_are_of_a_crop(self) -> Augment:
         if self.crop_places and not (self.crop or self.pad):
             raise ValueError(f"crop_places {self.crop_places}: without crop or pad nothing is cropped; set crop: true")
+        return self
+
+    @model_validator(mode="after")
+    def scale_is_of_a_crop(self) -> Augment:
+        if self.scale is None:
+            return self
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)}: the range must not fall")
+        if not self.crop or self.crop_places or self.pad or self.random_resized_crop:
+            raise ValueError("scale: needs crop: true, and no crop_places, pad or random_resized_crop beside it")
         return self
 
 

@@ -320,8 +320,15 @@ def to_yaml(config: Config) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """A short hash that differs where the resolved configs differ."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    """A short hash that differs where the resolved configs differ.
+
+    Keys that were added later count only where they are set: a config without them has the hash that it always had.
+    """
+    tree = config.model_dump(mode="json")
+    for section, key in ((tree["data"]["augment"], "scale"),):
+        if section[key] is None:
+            del section[key]
+    text = json.dumps(tree, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -20,6 +20,13 @@ def good(tmp_path):
     return path
 
 
+def test_a_config_has_the_hash_that_it_had_before_keys_were_added(good):
+    config = load_config(good, ["train.engine=auto", "train.report=true"])
+    assert config_hash(config) == "d91d6a3ef069"
+    for later in ("data.augment={crop: true, scale: [256, 512]}",):
+        assert config_hash(load_config(good, [later])) != config_hash(load_config(good, [later.replace("512", "500")]))
+
+
 def test_a_config_written_out_reads_back_equal(good, tmp_path):
     config = load_config(good, ["optim.schedule={name: cosine, warmup: 2}", "train.early_stop.patience=3"])
     written = tmp_path / "resolved.yaml"
@@ -109,6 +116,8 @@ def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
         ("train=3", "train: input should be a section of keys, not 3"),
         ("data.folds=3", None),
         ("data.fold=3", "data: fold 3: is one of data.folds, which is not set; set it, or leave fold out"),
+        ("data.augment.scale=[256, 512]", "data.augment: scale: needs crop: true, and no crop_places, pad or random_"),
+        ("data.augment={crop: true, scale: [512, 256]}", "data.augment: scale [512, 256]: the range must not fall"),
         ("data.augment.crop_places=5", "data.augment: crop_places 5: without crop or pad nothing is cropped; set crop"),
         (
             "train={epochs: 9, monitor: last, early_stop: {patience: 2}}",
