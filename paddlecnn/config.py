@@ -290,6 +290,9 @@ class TrainConfig(Section):
     batch_size: PositiveInt = 128  # over all processes together
     accumulate: PositiveInt = 1  # a batch is computed in this many parts, one after another
     label_smoothing: Fraction = 0.0  # share of the probability that is spread over all classes
+    # Weights of the classes in the training loss: balanced, in inverse proportion to their training images, or a list
+    # with one number per class, of which only the ratios count. Validation is not weighted.
+    class_weights: Literal["balanced"] | list[PositiveFloat] | None = None
     # What selects the best epoch, on validation. last: nothing; the last epoch counts as the best, so that the images
     # of a fold have no influence on the network that they measure.
     monitor: Literal["top1", "loss", "last"] = "top1"

@@ -232,6 +232,9 @@ def describe(errors: Sequence[Any], tree: dict[str, Any]) -> tuple[str, str]:
     # An unknown key says more than the missing one that it was meant to be.
     item = min(errors, key=lambda item: item["type"] != "extra_forbidden")
     path = path_of(item, tree)
+    # Of the types that the key takes, the one that fits but for a value inside says more than the others.
+    inside = [other for other in errors if (place := path_of(other, tree))[: len(path)] == path != place]
+    item, path = (inside[0], path_of(inside[0], tree)) if inside else (item, path)
     key, value = ".".join(path), item["input"]
     if item["type"] == "extra_forbidden":
         return key, f"unknown key{suggest(path, tree)}"
@@ -325,7 +328,7 @@ def config_hash(config: Config) -> str:
     Keys that were added later count only where they are set: a config without them has the hash that it always had.
     """
     tree = config.model_dump(mode="json")
-    for section, key in ((tree["data"]["augment"], "scale"),):
+    for section, key in ((tree["data"]["augment"], "scale"), (tree["train"], "class_weights")):
         if section[key] is None:
             del section[key]
     text = json.dumps(tree, sort_keys=True)

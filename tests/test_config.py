@@ -23,7 +23,7 @@ def good(tmp_path):
 def test_a_config_has_the_hash_that_it_had_before_keys_were_added(good):
     config = load_config(good, ["train.engine=auto", "train.report=true"])
     assert config_hash(config) == "d91d6a3ef069"
-    for later in ("data.augment={crop: true, scale: [256, 512]}",):
+    for later in ("data.augment={crop: true, scale: [256, 512]}", "train.class_weights=[1, 512]"):
         assert config_hash(load_config(good, [later])) != config_hash(load_config(good, [later.replace("512", "500")]))
 
 
@@ -108,6 +108,8 @@ def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
             "data.augment.flip: input should be a valid boolean or 'alternating', not 'alternate'; "
             "did you mean alternating?",
         ),
+        ("train.class_weights=[1, 0]", "train.class_weights.1: input should be greater than 0, not 0"),
+        ("model.freeze=[1]", "model.freeze.0: input should be a valid string, not 1"),
         ("optim.betas=[0.9]", "optim.betas.1: missing"),
         (
             "data.preprocess.mean=[1, 2]",
