@@ -27,6 +27,7 @@ Expanded = AfterValidator(os.path.expanduser)  # ~ is the home folder
 Place = Annotated[str, Expanded]
 OrOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads the word off as false
 
+Monitor = Literal["top1", "loss", "balanced", "last"]
 TEST_VIEWS = ("none", "flip", "shift", "crops", "scales")  # the kinds of `prediction_views`
 
 
@@ -293,9 +294,9 @@ class TrainConfig(Section):
     # Weights of the classes in the training loss: balanced, in inverse proportion to their training images, or a list
     # with one number per class, of which only the ratios count. Validation is not weighted.
     class_weights: Literal["balanced"] | list[PositiveFloat] | None = None
-    # What selects the best epoch, on validation. last: nothing; the last epoch counts as the best, so that the images
-    # of a fold have no influence on the network that they measure.
-    monitor: Literal["top1", "loss", "last"] = "top1"
+    # What selects the best epoch, on validation. balanced: the mean recall over the classes. last: nothing; the last
+    # epoch counts as the best, so that the images of a fold have no influence on the network that they measure.
+    monitor: Monitor = "top1"
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
     # In place of ema: the mean of the weights at the ends of the epochs after this share of all, e.g. 0.75, used in
@@ -351,7 +352,7 @@ class Config(Section):
             if self.train.monitor == "last":
                 raise ValueError(
                     "optim.schedule: plateau lowers the rate by validation, and train.monitor: last promises that "
-                    "validation has no influence on the network; take monitor: top1 or loss"
+                    "validation has no influence on the network; take another monitor"
                 )
             if stop and self.train.monitor == schedule.metric and stop.patience <= schedule.patience:
                 raise ValueError(

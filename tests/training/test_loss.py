@@ -1,10 +1,14 @@
-"""The training loss with weights of the classes."""
+"""Classes of different size: their weights in the training loss, and the selection by their mean recall."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import paddle
+import pandas as pd
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 
 import paddlecnn as pc
@@ -12,6 +16,7 @@ from paddlecnn.config import Config, TrainConfig
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.models import create_model
+from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.training.loss import class_weights, summed_cross_entropy
 from paddlecnn.training.state import StepSums, TrainState
 
@@ -90,6 +95,20 @@ def test_a_run_favours_a_heavy_class_and_validation_is_not_weighted(tool, tiny, 
     predicted = np.sum(figures["confusion"], axis=0)
     assert predicted[3] > predicted.sum() / 2
     assert figures["loss"] > np.log(10)  # of the images of the other classes
+
+
+def test_the_epoch_of_the_best_mean_recall_is_selected(tool, tiny, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, "-o", "train.monitor=balanced", "-o", "train.epochs=4") == 0
+    lines = re.findall(r"val loss .* balanced ([\d.]+)%", capsys.readouterr().out)
+    state = load_checkpoint(run / "checkpoints/best").state
+    recalls = [record.val.balanced for record in load_checkpoint(run / "checkpoints/last").state.history]
+    assert lines == [f"{100 * recall:.2f}" for recall in recalls]
+    assert state.best.epoch == 1 + int(np.argmax(recalls))
+    assert tool("eval", run) == 0
+    table = pd.read_csv(run / "predictions_val.csv")
+    assert state.best.balanced == pytest.approx(balanced_accuracy_score(table["label"], table["predicted"]))
+    assert state.best.balanced != state.best.top1
 
 
 @pytest.mark.parametrize(
