@@ -66,7 +66,7 @@ class SubmissionError(UserError):
 
 
 class AccessError(UserError):
-    """A service that does not let this user in: no credentials, refused ones, rules to accept, a quota."""
+    """A service that denies this user access: no credentials, refused ones, rules to accept, a quota."""
 
 
 class ServiceError(UserError):
@@ -100,14 +100,14 @@ def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """`optim.lr: must be above 0`: the first of pydantic's findings."""
+    """`optim.lr: must be above 0`: the first of pydantic's errors."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def brief(value: object) -> str:
-    """A value for a message, cut if it is long."""
+    """A value for a message, shortened if it is long."""
     try:
         text = repr(value)
     except ValueError:  # Python does not print an integer of more than 4,300 digits

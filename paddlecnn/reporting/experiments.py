@@ -49,12 +49,12 @@ class Experiment:
 
     @property
     def epochs(self) -> str:
-        """`60`, `10 of 60` for a share of the config's length, or `3 in place of 2`."""
+        """`60`, `10 of 60` for a share of the config's length, or `3 instead of 2`."""
         changed = (self.first.changed or {}).get("train.epochs")
         early = "" if self.first.epochs == self.first.config["train"]["epochs"] else " (stopped early)"
         if not changed:
             return f"{self.first.epochs}{early}"
-        return f"{self.first.epochs} {'of' if self.share < 1 else 'in place of'} {changed[0]}{early}"
+        return f"{self.first.epochs} {'of' if self.share < 1 else 'instead of'} {changed[0]}{early}"
 
 
 def grouped(files: Sequence[ResultFile]) -> list[Experiment]:

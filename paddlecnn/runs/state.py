@@ -1,6 +1,6 @@
 """The typed record in a checkpoint's state.json: the position of training, and everything that prediction needs.
 
-The record is flat JSON. Floats come back from JSON to the bit, so a resumed run continues with equal numbers.
+The record is flat JSON. Floats survive JSON bit for bit, so a resumed run continues with equal numbers.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Scores(Record):
 
 
 class BestEpoch(Scores):
-    """The best validation so far, or the last with `train.monitor: last`; without validation images (n = 0) the last
-    epoch, with its scores in training."""
+    """The epoch with the best validation so far, or the last one with `train.monitor: last`; without validation images
+    (n = 0) the last one, with its scores in training."""
 
     epoch: Count
     step: Count
@@ -83,7 +83,7 @@ class EpochRecord(Record):
 
 
 class Progress(Record):
-    """The position of training. Counts are of what is done: epoch 0, step 0 is a run that has not begun."""
+    """The position of training. Only what is done counts: epoch 0, step 0 is a run that has not begun."""
 
     epoch: Count = 0
     step: Count = 0
@@ -99,7 +99,7 @@ class Progress(Record):
     lr: float = 0.0  # learning rate of the last step
 
     def end_epoch(self, record: EpochRecord, monitor: Monitor, min_delta: float) -> bool:
-        """Count a finished epoch; True if it is the best so far, as the last is without anything to select by.
+        """Count a finished epoch; True if it is the best so far, or if nothing selects an epoch.
 
         `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`.
         """
@@ -116,7 +116,7 @@ class Progress(Record):
 
 
 def improvement(scores: Scores, best: Scores | None, monitor: Monitor) -> float:
-    """The difference to the best scores, positive if better; infinite where no earlier epoch competes."""
+    """The difference from the best scores, positive if better; infinite if no earlier epoch competes."""
     if best is None or not scores.n or monitor == "last":
         return math.inf
     gain: float = getattr(scores, monitor) - getattr(best, monitor)
@@ -156,7 +156,7 @@ class RunIdentity(Record):
     config_hash: str
     run: str | None = None  # the id of the run that wrote it; None in runs of version 0.1
     module: ModuleIdentity | None = None
-    engine: str = "paddle"  # what ran the layers: paddle or onednn
+    engine: str = "paddle"  # the one that ran the layers: paddle or onednn
     precision: str = "float32"  # of the activations
 
     @field_validator("preprocess")

@@ -43,7 +43,7 @@ def class_weights(config: TrainConfig, train: Dataset) -> np.ndarray | None:
 def summed_cross_entropy(
     logits: paddle.Tensor, batch: Batch, smoothing: float, weights: paddle.Tensor | None = None
 ) -> paddle.Tensor:
-    """The sum over the batch of the cross-entropy, in nats, float32 in mixed precision too.
+    """The sum of the cross-entropy over the batch, in nats; float32 even in mixed precision.
 
     With weights it is the sum of -w_c t_ic log p_ic over images i and classes c, t being the targets after mixing and
     smoothing: what PyTorch's CrossEntropyLoss(weight, label_smoothing, reduction="sum") computes. A step divides it by

@@ -130,7 +130,7 @@ CUSTOM_SCHEDULES: dict[str, ScheduleFunction] = {}
 
 
 def register_schedule(function: ScheduleFunction) -> ScheduleFunction:
-    """Make a schedule known under its function's name: factor = function(epoch, epochs), 0 <= epoch < epochs.
+    """Register a schedule under its function's name: factor = function(epoch, epochs), 0 <= epoch < epochs.
 
     `epoch` is fractional. The learning rate is optim.lr times the factor.
     """
@@ -165,7 +165,7 @@ def build_optimizer(
 def check_optimizer(model: paddle.nn.Layer, config: Config, steps_per_epoch: int) -> None:
     """Raise ConfigError for a schedule or an optimizer that cannot be built, before anything is written.
 
-    Warns of a schedule by which nothing is learned.
+    Warns about a schedule with which nothing is learned.
     """
     total = steps_per_epoch * config.train.epochs
     schedule = make_schedule(config.optim, steps_per_epoch, total)
@@ -214,13 +214,13 @@ def trained_parameters(model: paddle.nn.Layer, config: OptimConfig) -> list[tupl
 
 
 def lr_scale(name: str, scales: dict[str, float]) -> float:
-    """The factor of the longest key that fits the parameter's name; 1 if there is none."""
+    """The factor of the longest key that matches the parameter's name; 1 if there is none."""
     matching = [key for key in scales if matches(name, key)]
     return scales[max(matching, key=len)] if matching else 1.0
 
 
 def matches(name: str, key: str) -> bool:
-    """Whether a parameter's name starts with a key or, where the key is a glob pattern, fits it."""
+    """Whether a parameter's name starts with a key or, if the key is a glob pattern, matches it."""
     return name.startswith(key) or fnmatchcase(name, key)
 
 
@@ -283,5 +283,5 @@ def load_optimizer_arrays(
         name, _, suffix = key.rpartition("/")
         state[f"{parameters[name].name}_{suffix}"] = paddle.to_tensor(np.asarray(value))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="There are some unused values")  # of every schedule with warm-up
+        warnings.filterwarnings("ignore", message="There are some unused values")  # from every schedule with warm-up
         optimizer.set_state_dict(state)

@@ -1,4 +1,4 @@
-"""From a config to what trains: data, model, loaders."""
+"""The objects of a training, built from a config: data, model, loaders."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from paddlecnn.training.optim import check_optimizer
 
 logger = logging.getLogger(__name__)
 
-FIRST_IMAGES = 5000  # without augmentation, for a network that starts from statistics of its input
+FIRST_IMAGES = 5000  # without augmentation, for a network initialised from statistics of its input
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class TrainingSetup:
     class_weights: np.ndarray | None = None  # of the loss
 
     def missing_features(self) -> list[Unit]:
-        """The features to compute: all views of training, also of the validation images, which are training images of
-        the other folds."""
+        """The features to compute: all training views, including those of the validation images, which are training
+        images of the other folds."""
         if self.features is None:
             return []
         assert isinstance(self.train, FeatureLoader)
@@ -89,10 +89,10 @@ def build_training(
     start: Checkpoint | None = None,
     module: ModuleIdentity | None = None,
 ) -> TrainingSetup:
-    """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause.
+    """Open the data, build the model and load its weights. Raises a UserError for every error that a user can cause.
 
-    engine_name: in place of train.engine
-    start: weights and preprocessing to start from in place of model.weights
+    engine_name: instead of train.engine
+    start: weights and preprocessing to start from, instead of model.weights
     module: the one that a resumed run was trained with; the config's must be the same
     """
     engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
@@ -140,8 +140,8 @@ def build_training(
 def initial_weights(
     model: paddle.nn.Layer, config: Config, start: Checkpoint | None
 ) -> tuple[list[Preprocess], tuple[paddle.nn.Layer, ...]]:
-    """Load the weights of `start` or of model.weights. Returns their preprocessing, if they come with one, and the
-    layers that they left at their random values."""
+    """Load the weights of `start` or of model.weights. Returns their preprocessing, if known, and the layers left at
+    their random values."""
     if start:
         taken = take_over(model, start.model)
         return [preprocess_for(model, start.state.preprocess)], layers_without(model, taken)
@@ -173,7 +173,7 @@ def build_loaders(
 
 
 def layers_without(model: paddle.nn.Layer, loaded: Sequence[str]) -> tuple[paddle.nn.Layer, ...]:
-    """The layers that have numbers of their own, none of which are among the loaded ones."""
+    """The layers with weights or statistics of their own, none of which were loaded."""
     return tuple(
         layer
         for name, layer in model.named_sublayers()
@@ -219,6 +219,6 @@ def report_excluded(excluded: list[tuple[str, str]]) -> None:
     if excluded:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
         logger.warning(
-            f"{counted(len(excluded), 'training image')} cannot be read, left out ({names}); the run's excluded.csv "
-            "lists them with the reasons, and `paddlecnn check-data` those of all parts"
+            f"{counted(len(excluded), 'training image')} left out as unreadable ({names}); the run's excluded.csv "
+            "lists the reasons, and `paddlecnn check-data` checks all parts"
         )

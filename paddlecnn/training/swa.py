@@ -12,9 +12,9 @@ from paddlecnn.training.statistics import running_statistics
 
 
 def average_epoch(state: TrainState, train: Loader) -> None:
-    """Take the weights of the epoch that ends into the mean, if `train.swa` lets it count.
+    """Add the weights at the end of an epoch to the mean, if `train.swa` includes that epoch.
 
-    The statistics of batch normalisation belong to other weights than the mean, so they are computed for it in a
+    The statistics of batch normalisation do not belong to the mean weights, so they are computed for these in a
     forward pass over the training images.
     """
     progress, config = state.progress, state.config.train
@@ -34,7 +34,7 @@ def average_epoch(state: TrainState, train: Loader) -> None:
 
 
 def recompute_statistics(layers: paddle.nn.Layer, train: Loader, epoch: int) -> None:
-    """Set each running mean and variance to the mean over the batches of an epoch, as weighted by their images."""
+    """Set each running mean and variance to the mean over the batches of an epoch, weighted by their image counts."""
     layers.train()  # frozen layers stay in evaluation mode, and those with use_global_stats keep what they have
     running = running_statistics(layers)
     if not running:

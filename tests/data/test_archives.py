@@ -1,4 +1,4 @@
-"""Untrusted archives: into their folder and nowhere else, all of it or nothing."""
+"""Untrusted archives are unpacked into their folder and nowhere else, completely or not at all."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_each_kind_unpacks(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_cut_archive_leaves_nothing(tmp_path, name):
+def test_a_truncated_archive_leaves_nothing(tmp_path, name):
     MAKERS[name](tmp_path / name)
     data = (tmp_path / name).read_bytes()
     for length in (len(data) // 2, len(data) - 9):
@@ -145,7 +145,7 @@ def test_a_link_in_a_7z_is_refused(tmp_path):
         extract(tmp_path / "x.7z", tmp_path / "out")
 
 
-def test_two_members_of_one_name_are_refused(tmp_path):
+def test_two_members_with_one_name_are_refused(tmp_path):
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
         for name in ("a.txt", "./a.txt"):
             archive.addfile(tarfile.TarInfo(name))
@@ -161,7 +161,7 @@ def test_a_file_that_is_not_an_archive_is_named(tmp_path):
         extract(tmp_path / "y.zip", tmp_path / "out")
 
 
-def test_a_killed_extraction_is_not_taken_for_a_complete_one(tmp_path, python):
+def test_a_killed_extraction_is_not_mistaken_for_a_complete_one(tmp_path, python):
     with zipfile.ZipFile(tmp_path / "big.zip", "w") as archive:
         for i in range(3000):
             archive.writestr(f"{i}.bin", os.urandom(10_000))

@@ -126,7 +126,7 @@ def test_a_damaged_file_is_named(cifar_folder, harm, message):
     assert not (cifar_folder / "ran").exists()
 
 
-def test_a_cut_tar_is_named(cifar_tar):
+def test_a_truncated_tar_is_named(cifar_tar):
     file = cifar_tar / "cifar-10-python.tar.gz"
     file.write_bytes(file.read_bytes()[:100_000])
     with pytest.raises(DataError, match=r"cifar-10-python.tar.gz: not a complete tar.gz"):

@@ -109,7 +109,7 @@ def test_bad_labels_are_named(packed, labels, message):
         open_parts(DataConfig(name="kaggle_cifar10", root=str(packed)))
 
 
-def test_a_cut_archive_is_named(packed):
+def test_a_truncated_archive_is_named(packed):
     data = (packed / "train.7z").read_bytes()
     (packed / "train.7z").write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match=r"train.7z: damaged or truncated"):

@@ -40,7 +40,7 @@ def made(count: int = 50) -> ArrayDataset:
 
 
 def digest(batch) -> str:
-    """A hash of all that is in a batch."""
+    """A hash of everything in a batch."""
     parts = [batch.images.numpy(), batch.labels.numpy(), batch.indices]
     parts += [] if batch.soft_labels is None else [batch.soft_labels.numpy()]
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()

@@ -1,4 +1,4 @@
-"""A data set of the user's own, registered without a change to the package."""
+"""A user's own data set, registered without a change to the package."""
 
 from __future__ import annotations
 

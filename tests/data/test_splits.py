@@ -46,7 +46,7 @@ def test_each_image_is_in_validation_in_exactly_one_fold():
         assert np.abs(np.bincount(MIXED.labels[val], minlength=3) - np.array([20, 8, 4.2])).max() < 1.5
 
 
-def test_exact_duplicates_fall_on_one_side():
+def test_exact_duplicates_stay_on_one_side():
     images = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), np.uint8)
     images[50:] = images[:50]  # each image twice, under two labels
     twins = dataset([0] * 50 + [1] * 50, images)
@@ -88,7 +88,7 @@ def test_the_tool_writes_what_a_run_would_split(tool, tmp_path, capsys):
     assert (again.train.fingerprint, again.val.fingerprint) == (splits.train.fingerprint, splits.val.fingerprint)
 
 
-def test_the_tool_replaces_a_split_of_its_own_alone(tool, tree, tmp_path, capsys):
+def test_the_tool_replaces_only_its_own_split(tool, tree, tmp_path, capsys):
     config, folder = tmp_path / "c.yaml", tmp_path / "split"
     config.write_text(f"data: {{name: folder, root: {tree}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
     split = ("split", "-c", config, "--out", folder, "-o")

@@ -91,7 +91,7 @@ def test_a_submission_that_breaks_a_rule_leaves_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(("competition", "classes"), [(CIFAR10, CIFAR10_CLASSES), (PLAIN, tuple("abcdefghij"))])
-def test_where_names_are_asked_for_accuracy_is_expected_and_nothing_is_fitted(tmp_path, competition, classes):
+def test_if_names_are_required_accuracy_is_expected_and_nothing_is_fitted(tmp_path, competition, classes):
     logits = generator(0, "ten classes").normal(size=(300, 1, 10))
     labels = np.where(np.arange(300) % 4 > 0, logits[:, 0].argmax(axis=1), 0)
     images = Labelled([str(number) for number in range(300)], logits, labels)
@@ -161,7 +161,7 @@ def test_damaged_evidence_beside_a_member_is_named(tool, tmp_path, capsys, name,
     assert not (tmp_path / "blend.csv").exists()
 
 
-def test_the_validation_of_another_version_of_a_member_is_not_taken_for_its_own(tmp_path):
+def test_the_validation_of_another_version_of_a_member_is_not_mistaken_for_its_own(tmp_path):
     files = [write_candidate(candidate(stem), Settings(), tmp_path / f"{stem}.csv").path for stem in "ab"]
     entry, content = Ledger(tmp_path).find(files[1]), files[1].read_bytes()
     Ledger(tmp_path).replace(entry, replace(entry, ref="1", status="uploaded"))

@@ -24,7 +24,7 @@ def files_in(folder) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_cut_connection_is_resumed_and_what_is_whole_is_not_fetched_again(kaggle, download, tmp_path):
+def test_a_broken_connection_is_resumed_and_complete_files_are_not_fetched_again(kaggle, download, tmp_path):
     kaggle.state.cut_after = [2_500_000]
     done = download()
     assert done.returncode == 0, done.stderr
@@ -197,7 +197,7 @@ def test_kaggles_own_command_line_works_against_the_server(kaggle, in_process, t
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '{"username": "ada"}', '{"username": 1, "key": []}', "{"])
-def test_a_kaggle_json_that_is_none_is_one_line(download, tmp_path, content):
+def test_an_invalid_kaggle_json_is_one_line(download, tmp_path, content):
     file = tmp_path / "home" / ".kaggle" / "kaggle.json"
     file.parent.mkdir()
     file.write_text(content)

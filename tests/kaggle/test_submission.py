@@ -49,7 +49,7 @@ def test_a_data_set_without_a_competition_keeps_its_ids_and_gets_class_names():
     assert made.values.tolist() == [["digit.7", "zero"], ["digit.12", "one"]]
 
 
-def test_a_run_without_the_class_that_is_asked_for():
+def test_a_run_without_the_requested_class():
     with pytest.raises(SubmissionError, match=r"the run has the classes kitten, puppy; .* requires the class dog"):
         submission_table(REDUX, ["1", "2"], ("kitten", "puppy"), PROBABILITIES)
 
@@ -133,7 +133,7 @@ def test_a_file_that_may_be_the_only_copy_is_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b'id,label\n1,"0.5\n'])
-def test_what_is_no_csv_is_named(tmp_path, content):
+def test_a_file_that_is_not_csv_is_named(tmp_path, content):
     path = tmp_path / "x.csv"
     path.write_bytes(content)
     with pytest.raises(SubmissionError, match=r"x\.csv: cannot be read as a CSV"):

@@ -192,7 +192,7 @@ def test_one_folder_in_two_places_is_the_same_data(tool, photo_run, tmp_path):
     assert len(read_submission(tmp_path / "x.csv")) == 12
 
 
-def test_a_file_of_ones_own_is_made_again_and_no_other_is_replaced(tool, folds, tmp_path, capsys):
+def test_a_file_in_the_ledger_is_rewritten_and_no_other_is_replaced(tool, folds, tmp_path, capsys):
     out = tmp_path / "x.csv"
     out.write_text("my only copy")
     assert tool("submit", folds[0], "--out", out) == 2

@@ -52,7 +52,7 @@ def accuracies(folder: Path) -> np.ndarray:
     return np.array([(table["label"] == table["predicted"]).mean() for table in tables])
 
 
-def test_eval_takes_the_seeds_of_a_folder_whole(tool, folders, tmp_path, capsys):
+def test_eval_measures_all_seeds_of_a_folder(tool, folders, tmp_path, capsys):
     seeds = shutil.copytree(folders[0], tmp_path / "seeds")
     assert tool("eval", seeds, "--split", "test", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
@@ -94,7 +94,7 @@ def test_figures_that_an_earlier_version_kept_of_the_last_epoch_are_not_the_runs
     assert f"{runs[1]}: not measured on test images" in capsys.readouterr().err
 
 
-def test_the_paired_difference_over_seeds_is_students(records, folders):
+def test_the_paired_difference_over_seeds_is_students_t(records, folders):
     before, after = map(accuracies, folders)
     interval = ttest_rel(after, before).confidence_interval(0.95)
     first, second = records

@@ -1,4 +1,4 @@
-"""Networks of one's own: code runs only where the caller names it, and only if it is the run's own."""
+"""Users' own networks: code runs only if the caller names it and it is the run's own."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_dotted_name_works_too(tool, work, monkeypatch):
 
 @pytest.mark.parametrize("name", ["my_nets.py", "packed.nets"])
 def test_the_source_that_was_hashed_runs_and_no_compiled_file_beside_it(tool, work, monkeypatch, name):
-    """An unchecked compiled file (PEP 552) counts for Python, whatever the source is."""
+    """Python uses an unchecked compiled file (PEP 552), whatever the source is."""
     Path("packed").mkdir()
     Path("packed/__init__.py").touch()
     path, network = (Path("my_nets.py"), "flat_net") if name == "my_nets.py" else (Path("packed/nets.py"), "packed_net")

@@ -1,4 +1,4 @@
-"""Stochastic weight averaging: the mean of the weights at the ends of epochs, with statistics of its own."""
+"""Stochastic weight averaging: the mean of the weights at the ends of epochs, with its own statistics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_average_is_the_mean_over_the_last_epochs(tool, tiny, tmp_path):
     assert any((third[name] != fourth[name]).any() for name in last)
 
 
-def test_until_it_begins_a_run_is_the_one_without(tool, tiny, tmp_path):
+def test_until_averaging_begins_a_run_equals_one_without_it(tool, tiny, tmp_path):
     for name, extra in (("with", options(swa=0.99)), ("without", [])):
         assert tool("train", "-c", tiny, "--run", tmp_path / name, *extra) == 0
     for name in ("step-00000016", "last"):  # an average of one epoch is its weights

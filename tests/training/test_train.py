@@ -116,7 +116,7 @@ def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, 
     assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30", "-o", "optim.schedule={name: constant}") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"exploding: the loss is (nan|inf) at step \d+ \(epoch 1\), learning rate 1e\+30; lower", error)
-    assert error.endswith("No checkpoint was written yet")
+    assert error.endswith("No checkpoint has been written yet")
 
 
 def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
@@ -233,7 +233,7 @@ def test_an_input_size_that_the_model_does_not_take_is_found_before_a_run_is_mad
     assert not (tmp_path / "run").exists()
 
 
-def test_a_gpu_that_is_not_there_is_named(tool, tiny, tmp_path, capsys):
+def test_a_missing_gpu_is_named(tool, tiny, tmp_path, capsys):
     import paddle
 
     if paddle.device.is_compiled_with_cuda():

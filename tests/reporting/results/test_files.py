@@ -64,7 +64,7 @@ def test_a_config_file_can_be_named(project, tool):
 def test_a_folder_without_results_is_one_line(tool, tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "absent"):
         assert tool("results", folder) == 2
-        assert f"{folder}: contains no file of results; add one: --add RUN --out " in capsys.readouterr().err
+        assert f"{folder}: contains no results file; add one: --add RUN --out " in capsys.readouterr().err
         assert not folder.with_suffix(".md").exists()
 
 
