@@ -27,6 +27,7 @@ Expanded = AfterValidator(os.path.expanduser)  # ~ is the home folder
 Place = Annotated[str, Expanded]
 OrOff = BeforeValidator(lambda value: "off" if value is False else value)  # YAML 1.1 reads the word off as false
 
+Monitor = Literal["top1", "loss", "balanced", "last"]
 TEST_VIEWS = ("none", "flip", "shift", "crops", "scales")  # the kinds of `prediction_views`
 
 
@@ -93,6 +94,9 @@ class Augment(Section):
     # Pixels added around the resized image before such a crop; a value above 0 implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
     pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding and the surroundings of `affine` show
+    # With crop, the range from which the short side of each image is drawn before the crop, in pixels, in place of
+    # preprocess.resize (VGG, section 3.1: 256 to 512); both ends count.
+    scale: tuple[Pixels, Pixels] | None = None
     # Mirror left and right with probability 1/2; alternating: a random half in the first epoch, the other half in the
     # next, and so on (Jordan 2024), so that two epochs show both forms of each image.
     flip: Bool | Literal["alternating"] = False
@@ -109,6 +113,16 @@ class Augment(Section):
     def places_are_of_a_crop(self) -> Augment:
         if self.crop_places and not (self.crop or self.pad):
             raise ValueError(f"crop_places {self.crop_places}: without crop or pad nothing is cropped; set crop: true")
+        return self
+
+    @model_validator(mode="after")
+    def scale_is_of_a_crop(self) -> Augment:
+        if self.scale is None:
+            return self
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)}: the range must not fall")
+        if not self.crop or self.crop_places or self.pad or self.random_resized_crop:
+            raise ValueError("scale: needs crop: true, and no crop_places, pad or random_resized_crop beside it")
         return self
 
 
@@ -225,6 +239,19 @@ class Exponential(WithWarmup):
     gamma: Shrinking  # factor of an epoch
 
 
+class Plateau(WithWarmup):
+    """Multiplied by `gamma` when validation has not improved for `patience` epochs (AlexNet, section 5; VGG, 3.1).
+
+    An improvement is a better score than all before in the run; the count starts anew at a drop. All epochs of the run
+    count, warm-up included. With `train.ema` or `train.swa` the scores are those of the average.
+    """
+
+    name: Literal["plateau"]  # the schedule
+    patience: PositiveInt  # epochs in succession without improvement
+    gamma: Shrinking = 0.1  # factor at a drop
+    metric: Literal["top1", "loss"] = "top1"  # the score that is to improve; the papers' error is 1 - top1
+
+
 class Custom(WithWarmup):
     """lr times a function of your own, registered by `model.module` (docs/extending.md)."""
 
@@ -233,7 +260,8 @@ class Custom(WithWarmup):
 
 
 Schedule = Annotated[
-    Union[Constant, Step, MultiStep, Cosine, OneCycle, Exponential, Custom], Field(discriminator="name")  # noqa: UP007
+    Union[Constant, Step, MultiStep, Cosine, OneCycle, Exponential, Plateau, Custom],  # noqa: UP007
+    Field(discriminator="name"),
 ]
 
 
@@ -277,9 +305,12 @@ class TrainConfig(Section):
     batch_size: PositiveInt = 128  # over all processes together
     accumulate: PositiveInt = 1  # a batch is computed in this many parts, one after another
     label_smoothing: Fraction = 0.0  # share of the probability that is spread over all classes
-    # What selects the best epoch, on validation. last: nothing; the last epoch counts as the best, so that the images
-    # of a fold have no influence on the network that they measure.
-    monitor: Literal["top1", "loss", "last"] = "top1"
+    # Weights of the classes in the training loss: balanced, in inverse proportion to their training images, or a list
+    # with one number per class, of which only the ratios count. Validation is not weighted.
+    class_weights: Literal["balanced"] | list[PositiveFloat] | None = None
+    # What selects the best epoch, on validation. balanced: the mean recall over the classes. last: nothing; the last
+    # epoch counts as the best, so that the images of a fold have no influence on the network that they measure.
+    monitor: Monitor = "top1"
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
     # Instead of ema: the mean of the weights at the ends of the epochs after this share of all, e.g. 0.75, used in
@@ -327,4 +358,20 @@ class Config(Section):
             )
         if self.train.early_stop and self.train.monitor == "last":
             raise ValueError("train.early_stop: selects an epoch on validation, and train.monitor: last does not")
+        return self
+
+    @model_validator(mode="after")
+    def plateau_may_look_at_validation(self) -> Config:
+        schedule, stop = self.optim.schedule, self.train.early_stop
+        if isinstance(schedule, Plateau):
+            if self.train.monitor == "last":
+                raise ValueError(
+                    "optim.schedule: plateau lowers the rate by validation, and train.monitor: last promises that "
+                    "validation has no influence on the network; take another monitor"
+                )
+            if stop and self.train.monitor == schedule.metric and stop.patience <= schedule.patience:
+                raise ValueError(
+                    f"train.early_stop.patience: {stop.patience} ends the run before a rate that "
+                    f"optim.schedule.patience: {schedule.patience} has lowered could help; take more"
+                )
         return self

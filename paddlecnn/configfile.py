@@ -72,7 +72,13 @@ RENAMED = {
 
 
 # Keys younger than the config hash: while they are unset, a config has the hash that it had before.
-UNHASHED_IF_UNSET = ("data.preprocess.fit", "data.augment.affine", "data.augment.vertical_flip")
+UNHASHED_IF_UNSET = (
+    "data.preprocess.fit",
+    "data.augment.affine",
+    "data.augment.scale",
+    "data.augment.vertical_flip",
+    "train.class_weights",
+)
 LARGEST_CONFIG = 1 << 20  # bytes
 PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -259,6 +265,9 @@ def describe(errors: Sequence[Any], tree: dict[str, Any]) -> tuple[str, str]:
     # An unknown key says more than the missing one that it was meant to be.
     item = min(errors, key=lambda item: item["type"] != "extra_forbidden")
     path = path_of(item, tree)
+    # Of the types that the key takes, the one that fits but for a value inside says more than the others.
+    inside = [other for other in errors if (place := path_of(other, tree))[: len(path)] == path != place]
+    item, path = (inside[0], path_of(inside[0], tree)) if inside else (item, path)
     key, value = ".".join(path), item["input"]
     if item["type"] == "extra_forbidden":
         return key, f"unknown key{suggest(path, tree)}"

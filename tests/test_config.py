@@ -23,6 +23,13 @@ def good(tmp_path):
     return path
 
 
+def test_a_config_has_the_hash_that_it_had_before_keys_were_added(good):
+    config = load_config(good, ["train.engine=auto", "train.report=true"])
+    assert config_hash(config) == "d91d6a3ef069"
+    for later in ("data.augment={crop: true, scale: [256, 512]}", "train.class_weights=[1, 512]"):
+        assert config_hash(load_config(good, [later])) != config_hash(load_config(good, [later.replace("512", "500")]))
+
+
 def test_a_config_written_out_reads_back_equal(good, tmp_path):
     config = load_config(good, ["optim.schedule={name: cosine, warmup: 2}", "train.early_stop.patience=3"])
     written = tmp_path / "resolved.yaml"
@@ -104,6 +111,8 @@ def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
             "data.augment.flip: input should be a valid boolean or 'alternating', not 'alternate'; "
             "did you mean alternating?",
         ),
+        ("train.class_weights=[1, 0]", "train.class_weights.1: input should be greater than 0, not 0"),
+        ("model.freeze=[1]", "model.freeze.0: input should be a valid string, not 1"),
         ("optim.betas=[0.9]", "optim.betas.1: missing"),
         (
             "data.preprocess.mean=[1, 2]",
@@ -116,6 +125,8 @@ def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
         ("data.augment.random_resized_crop=true", "a section of keys such as {scale: ...}, not True"),
         ("data.folds=3", None),
         ("data.fold=3", "data: fold 3: is one of data.folds, which is not set; set it, or leave fold out"),
+        ("data.augment.scale=[256, 512]", "data.augment: scale: needs crop: true, and no crop_places, pad or random_"),
+        ("data.augment={crop: true, scale: [512, 256]}", "data.augment: scale [512, 256]: the range must not fall"),
         ("data.augment.crop_places=5", "data.augment: crop_places 5: without crop or pad nothing is cropped; set crop"),
         (
             "train={epochs: 9, monitor: last, early_stop: {patience: 2}}",

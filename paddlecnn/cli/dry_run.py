@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from paddlecnn.config import Config
+from paddlecnn.config import Config, Plateau
 from paddlecnn.configfile import to_yaml
 from paddlecnn.files import save_png
 from paddlecnn.models.summary import summarize
@@ -79,8 +79,9 @@ def frozen_layers(setup: TrainingSetup) -> list[str]:
 
 def learning_rates(config: Config, steps: int) -> str:
     """The learning rate at the start of the first epochs and of the last one."""
-    epochs = config.train.epochs
+    epochs, schedule = config.train.epochs, config.optim.schedule
     shown = list(range(epochs)) if epochs <= SHOWN_EPOCHS else [*range(SHOWN_EPOCHS - 1), epochs - 1]
     rates = {epoch: build_schedule(config.optim, steps, epochs, done=epoch * steps)() for epoch in shown}
     texts = [f"{rates[epoch]:.4g}" for epoch in shown]
-    return ", ".join(texts if epochs <= SHOWN_EPOCHS else [*texts[:-1], "...", texts[-1]])
+    line = ", ".join(texts if epochs <= SHOWN_EPOCHS else [*texts[:-1], "...", texts[-1]])
+    return f"{line}; lower after a plateau of validation" if isinstance(schedule, Plateau) else line

@@ -53,9 +53,11 @@ def predict_logits(
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
-    """Loss and top-1 of logits [N, C] against labels [N]."""
+    """Loss, top-1 and its mean over the classes of logits [N, C] against labels [N]."""
     losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
-    return Scores(n=len(labels), loss=float(losses.mean()), top1=float((logits.argmax(axis=1) == labels).mean()))
+    is_right = logits.argmax(axis=1) == labels
+    balanced = np.mean([is_right[labels == label].mean() for label in np.unique(labels)])
+    return Scores(n=len(labels), loss=float(losses.mean()), top1=float(is_right.mean()), balanced=float(balanced))
 
 
 def report(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:

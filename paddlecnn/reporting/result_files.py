@@ -130,8 +130,12 @@ class Training(Trained):
 
     @property
     def experiment(self) -> str:
-        """A hash of the config without the seed and the keys that do not change a result: equal for all its seeds."""
-        kept = {key: value for key, value in flat(self.config).items() if not key.startswith(NOT_THE_EXPERIMENT)}
+        """A hash of the config without the seed and the keys that do not change a result: equal for all its seeds.
+
+        A key that is null counts as one that an earlier version did not have.
+        """
+        settings = {key: value for key, value in flat(self.config).items() if value is not None}
+        kept = {key: value for key, value in settings.items() if not key.startswith(NOT_THE_EXPERIMENT)}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

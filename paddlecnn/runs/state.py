@@ -6,11 +6,11 @@ The record is flat JSON. Floats survive JSON bit for bit, so a resumed run conti
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from paddlecnn.config import Preprocess
+from paddlecnn.config import Monitor, Preprocess
 from paddlecnn.text_tables import counted
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
@@ -48,11 +48,13 @@ class RunningMean(Record):
 
 
 class Scores(Record):
-    """The two numbers that select an epoch."""
+    """The numbers that select an epoch."""
 
     n: Count
     loss: float  # mean cross-entropy of the labels in nats, without label smoothing
     top1: float  # share of images whose most probable class is the label, 0..1
+    # Mean of that share over the classes (scikit-learn's `balanced_accuracy_score`); None in runs of version 0.2.
+    balanced: float | None = None
 
     def __str__(self) -> str:
         if not self.n:
@@ -97,7 +99,7 @@ class Progress(Record):
     seconds: float = 0.0  # of training, all sessions together
     lr: float = 0.0  # learning rate of the last step
 
-    def end_epoch(self, record: EpochRecord, monitor: Literal["top1", "loss", "last"], min_delta: float) -> bool:
+    def end_epoch(self, record: EpochRecord, monitor: Monitor, min_delta: float) -> bool:
         """Count a finished epoch; True if it is the best so far, or if nothing selects an epoch.
 
         `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`; small steps add
@@ -117,11 +119,12 @@ class Progress(Record):
         return gain > 0
 
 
-def improvement(scores: Scores, best: Scores | None, monitor: Literal["top1", "loss", "last"]) -> float:
+def improvement(scores: Scores, best: Scores | None, monitor: Monitor) -> float:
     """The difference from the best scores, positive if better; infinite if no earlier epoch competes."""
     if best is None or not scores.n or monitor == "last":
         return math.inf
-    return best.loss - scores.loss if monitor == "loss" else scores.top1 - best.top1
+    gain: float = getattr(scores, monitor) - getattr(best, monitor)
+    return -gain if monitor == "loss" else gain
 
 
 class ModelIdentity(Record):

@@ -38,7 +38,7 @@ TAGS = {
 }
 FINAL = ["learning/accuracy_val", "learning/loss_val"]  # shown beside the hyper-parameters, with their last value
 # The keys of a config that are hyper-parameters, unlike the place of the data or how often the run is saved.
-TRAIN_KEYS = ("epochs", "batch_size", "label_smoothing", "ema", "swa", "engine", "precision")
+TRAIN_KEYS = ("epochs", "batch_size", "label_smoothing", "class_weights", "ema", "swa", "engine", "precision")
 HYPER_PARAMETERS = ("model.", "optim.", *(f"train.{key}" for key in TRAIN_KEYS), "data.name", "data.augment", "seed")
 SHOWN_IMAGES = 25
 SAMPLE, BUCKETS = 100_000, 30  # of a histogram: values of an array, at most; bars

@@ -87,6 +87,8 @@ class MetricLogger:
         line = f"epoch {record.epoch}/{epochs}  train loss {train.loss:.4g} top-1 {train.top1:.2%}"
         if val:
             line += f"  val loss {val.loss:.4g} top-1 {val.top1:.2%}"
+            if self.config.monitor == "balanced":
+                line += f" balanced {val.balanced:.2%}"
         line += f"  lr {record.lr:.4g}  {duration(seconds)}, {record.images_per_second:,.0f} images/s"
         if record.epoch < epochs:
             line += f", {duration((epochs - record.epoch) * seconds)} left"

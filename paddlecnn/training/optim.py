@@ -6,17 +6,30 @@ import logging
 import math
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle.optimizer import lr as schedules
 
-from paddlecnn.config import Config, Constant, Cosine, Custom, Exponential, MultiStep, OneCycle, OptimConfig, Step
+from paddlecnn.config import (
+    Config,
+    Constant,
+    Cosine,
+    Custom,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    OptimConfig,
+    Plateau,
+    Step,
+)
 from paddlecnn.errors import ConfigError, did_you_mean, user_code
 from paddlecnn.runs.checkpoint import Arrays
+from paddlecnn.runs.state import EpochRecord, Scores, improvement
 from paddlecnn.training.momentum import BlockedMomentum, scale_gradients
 
 logger = logging.getLogger(__name__)
@@ -24,19 +37,25 @@ logger = logging.getLogger(__name__)
 NORMS = (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm1D, paddle.nn.LayerNorm, paddle.nn.GroupNorm)
 
 
-def build_schedule(config: OptimConfig, steps_per_epoch: int, epochs: int, done: int = 0) -> schedules.LRScheduler:
+def build_schedule(
+    config: OptimConfig, steps_per_epoch: int, epochs: int, done: int = 0, history: Sequence[EpochRecord] = ()
+) -> schedules.LRScheduler:
     """The learning rate by step, advanced to step `done`.
 
     The config counts in epochs; the schedule advances every step. It is replayed to `done`, so a resumed run
     needs no saved schedule and uses exactly the rates of an uninterrupted one.
+
+    history: the finished epochs, to which training appends; `plateau` reads it
     """
-    schedule = make_schedule(config, steps_per_epoch, steps_per_epoch * epochs)
+    schedule = make_schedule(config, steps_per_epoch, steps_per_epoch * epochs, history)
     for _ in range(done):
         schedule.step()
     return schedule
 
 
-def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> schedules.LRScheduler:
+def make_schedule(
+    config: OptimConfig, steps_per_epoch: int, total: int, history: Sequence[EpochRecord] = ()
+) -> schedules.LRScheduler:
     """Warm-up is a factor on a schedule whose epochs count from the start of training; a cosine begins after it."""
     spec, lr = config.schedule, config.lr
     if isinstance(spec, OneCycle):
@@ -54,12 +73,23 @@ def make_schedule(config: OptimConfig, steps_per_epoch: int, total: int) -> sche
     if isinstance(spec, Cosine):
         main = schedules.CosineAnnealingDecay(lr, max(total - warmup, 1), spec.final_factor * lr)
         return schedules.LinearWarmup(main, warmup, 0.0, lr) if warmup else main
-    factor = factor_by_step(spec, steps_per_epoch, total)
-    return schedules.LambdaDecay(lr, lambda step: factor(step) * (min(step / warmup, 1) if warmup else 1))
+    factor = factor_by_step(spec, steps_per_epoch, total, history)
+    kind = PlateauDecay if isinstance(spec, Plateau) else schedules.LambdaDecay
+    return kind(lr, lambda step: factor(step) * (min(step / warmup, 1) if warmup else 1))
+
+
+class PlateauDecay(schedules.LambdaDecay):
+    """A rate that is computed when it is read: the schedule advances to an epoch before the last one is validated."""
+
+    def __call__(self) -> float:
+        return float(self.get_lr())  # type: ignore[no-untyped-call]
 
 
 def factor_by_step(
-    spec: Constant | Step | MultiStep | Exponential | Custom, steps_per_epoch: int, total: int
+    spec: Constant | Step | MultiStep | Exponential | Plateau | Custom,
+    steps_per_epoch: int,
+    total: int,
+    history: Sequence[EpochRecord],
 ) -> Callable[[int], float]:
     """The factor on the learning rate at a step. Raises ConfigError for an unknown function."""
     match spec:
@@ -73,10 +103,28 @@ def factor_by_step(
             return lambda step: spec.gamma ** bisect_right(milestones, step)
         case Exponential():
             return lambda step: spec.gamma ** (step / steps_per_epoch)
+        case Plateau():
+            after = cache(lambda epochs: spec.gamma ** drops(history[:epochs], spec))
+            return lambda step: after(min(step // steps_per_epoch, len(history)))
         case Custom():
             function, epochs = custom_schedule(spec.function), total / steps_per_epoch
             # A schedule is also asked for the rate after the last step, which no step uses.
             return lambda step: function(min(step, total - 1) / steps_per_epoch, epochs)
+
+
+def drops(history: Sequence[EpochRecord], spec: Plateau) -> int:
+    """How often the rate has fallen by the end of these epochs."""
+    best: Scores | None = None
+    waited = count = 0
+    for record in history:
+        assert record.val is not None  # the setup has validation images
+        if improvement(record.val, best, spec.metric) > 0:
+            best, waited = record.val, 0
+        else:
+            waited += 1
+        if waited == spec.patience:
+            waited, count = 0, count + 1
+    return count
 
 
 ScheduleFunction = Callable[[float, float], float]

@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 
 from paddlecnn import distributed
-from paddlecnn.config import Config, Preprocess
+from paddlecnn.config import Config, Plateau, Preprocess
 from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.base import Splits
@@ -32,6 +32,7 @@ from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, Ru
 from paddlecnn.runs.user_module import load_module
 from paddlecnn.text_tables import counted
 from paddlecnn.training.init_from import preprocess_for, take_over
+from paddlecnn.training.loss import class_weights
 from paddlecnn.training.optim import check_optimizer
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class TrainingSetup:
     trained: paddle.nn.Layer  # what a step runs: the model, or the layers of it that read cached features
     features: FrozenFeatures | None  # the cache of the frozen layers in front of them
     fresh: tuple[paddle.nn.Layer, ...] = ()  # layers that the loaded weights left at their random values
+    class_weights: np.ndarray | None = None  # of the loss
 
     def missing_features(self) -> list[Unit]:
         """The features to compute: all training views, including those of the validation images, which are training
@@ -100,6 +102,9 @@ def build_training(
     readable, excluded = filter_readable(splits.train)
     report_excluded(excluded)
     splits = dataclasses.replace(splits, train=readable)
+    if isinstance(config.optim.schedule, Plateau) and not len(splits.val):
+        raise ConfigError("optim.schedule: plateau needs validation images, and there are none; see data.val_fraction")
+    weights_in_loss = class_weights(config.train, readable)
     paddle.seed(random_seed(config.seed, "initial weights"))  # which depend on the seed alone
     model = create_model(config.model.name, num_classes=len(readable.classes), **config.model.options)
     freeze(model, config.model.freeze)
@@ -119,7 +124,19 @@ def build_training(
     report_large_batch(train)
     check_optimizer(model, config, len(train))
     return TrainingSetup(
-        config, splits, preprocess, engine.apply(model), train, val, excluded, engine, module, trained, features, fresh
+        config,
+        splits,
+        preprocess,
+        engine.apply(model),
+        train,
+        val,
+        excluded,
+        engine,
+        module,
+        trained,
+        features,
+        fresh,
+        weights_in_loss,
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 
 from paddlecnn import distributed
 from paddlecnn.config import Config
@@ -20,6 +19,7 @@ from paddlecnn.onednn import Engine
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, set_weights
 from paddlecnn.runs.state import LogPosition, Progress, RunIdentity, RunState
+from paddlecnn.training.loss import summed_cross_entropy
 from paddlecnn.training.momentum import move_average
 from paddlecnn.training.optim import (
     build_optimizer,
@@ -62,21 +62,25 @@ class TrainState:
         checkpoint: Checkpoint | None = None,
         trained: paddle.nn.Layer | None = None,
         engine: Engine | None = None,
+        class_weights: np.ndarray | None = None,
     ) -> None:
         """A new state, or the one that `checkpoint` saved. Raises CheckpointError if its weights do not fit the model.
 
         trained: the layers of the model that a batch runs through, if not all
         engine: what runs the layers; by default, Paddle in float32
+        class_weights: float32 [C], of the loss (`loss.class_weights`)
         """
         self.model = model
         self.layers = trained or model
         self.config = config
         self.progress = progress_of(checkpoint)
-        self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done=self.progress.step)
+        done, history = self.progress.step, self.progress.history
+        self.schedule = build_schedule(config.optim, steps_per_epoch, config.train.epochs, done, history)
         self.optimizer = build_optimizer(model, config.optim, self.schedule)
         self.parallel_model = distributed.wrap(self.layers)
         self.trained = [parameter for _, parameter in trained_parameters(model, config.optim)]
         self.engine = engine or Engine()
+        self.class_weights = None if class_weights is None else paddle.to_tensor(class_weights)
         self.scaler = paddle.amp.GradScaler() if self.engine.precision == "float16" else None
         self.average = copy_of(model) if config.train.ema else None
         self.profiler = StepProfiler()
@@ -96,7 +100,7 @@ class TrainState:
             with self.gradients_kept_local(is_last=index == len(parts) - 1):
                 with self.profiler("forward"), self.engine.autocast():
                     logits = self.parallel_model(part.images)
-                    loss = summed_cross_entropy(logits, part, self.config.train.label_smoothing)
+                    loss = summed_cross_entropy(logits, part, self.config.train.label_smoothing, self.class_weights)
                 with self.profiler("backward"):
                     # DataParallel averages over processes; the gradient wanted is that of the batch's mean loss.
                     scaled = loss * (distributed.world_size() / batch_size)
@@ -203,20 +207,6 @@ def progress_of(checkpoint: Checkpoint | None) -> Progress:
 
 def copy_of(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) -> paddle.Tensor:
-    """The sum of the cross-entropy over the batch, in nats; float32 even in mixed precision."""
-    assert batch.labels is not None  # training images have labels
-    logits = logits.astype("float32")
-    if batch.soft_labels is None and not smoothing:
-        return F.cross_entropy(logits, batch.labels, reduction="sum")
-    targets = batch.soft_labels
-    if targets is None:
-        targets = F.one_hot(batch.labels, logits.shape[1])
-    if smoothing:
-        targets = F.label_smooth(targets, epsilon=smoothing)
-    return F.cross_entropy(logits, targets, soft_label=True, reduction="sum")
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:

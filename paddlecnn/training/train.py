@@ -201,7 +201,9 @@ def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None, run: Ru
             write_json(run.environment, known | {"feature_seconds": round(seconds, 1)})
     if checkpoint is None and setup.fresh:
         scale_fresh_layers(setup)
-    state = TrainState(setup.model, setup.config, len(setup.train), checkpoint, setup.trained, setup.engine)
+    state = TrainState(
+        setup.model, setup.config, len(setup.train), checkpoint, setup.trained, setup.engine, setup.class_weights
+    )
     state.progress.finished = False
     return state
 

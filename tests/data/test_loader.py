@@ -25,6 +25,7 @@ AUGMENTS = {
     "mixup": Augment(mixup=0.4),
     "cutmix": Augment(cutmix=1.0),
     "affine": Augment(affine=Affine(rotate=20, zoom=(0.8, 1.2)), vertical_flip=True, crop=True),
+    "scale": Augment(crop=True, scale=(36, 48), flip=True),
     "resized crop": Augment(random_resized_crop=RandomResizedCrop(), flip=True),
 }
 
@@ -51,7 +52,12 @@ def epoch_digests(loader, number: int = 1) -> list[str]:
 
 
 def test_a_crop_that_has_no_room_is_a_warning(caplog):
-    for augment in (Augment(crop=True, pad=4), Augment(flip=True), Augment(crop=True)):
+    for augment in (
+        Augment(crop=True, pad=4),
+        Augment(flip=True),
+        Augment(crop=True, scale=(40, 48)),
+        Augment(crop=True),
+    ):
         assert not caplog.messages
         Loader(made(), resolve(Preprocess(size=40), SMALL), 7, augment=augment)
     (message,) = caplog.messages
@@ -218,6 +224,13 @@ def test_threads_stay_a_few_batches_ahead(tree):
 def test_cutout_larger_than_the_input_is_refused():
     with pytest.raises(ConfigError, match=r"data.augment.cutout: 40 is larger than the input of 32"):
         Loader(made(), SMALL, 4, augment=Augment(cutout=40))
+
+
+def test_a_scale_below_the_input_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"data.augment.scale: 30 is less than the input of 32; the crop would not fit"
+    ):
+        Loader(made(), SMALL, 4, augment=Augment(crop=True, scale=(30, 48)))
 
 
 def test_a_cache_gives_the_same_batches_and_is_written_once(tree, tmp_path):

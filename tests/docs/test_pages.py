@@ -43,7 +43,7 @@ def test_the_page_of_keys_has_every_key_of_the_schema(pages):
 
 def test_the_page_explains_an_inherited_key_wherever_it_stands(pages):
     rows = [line for line in pages.config_page().splitlines() if line.startswith("| `optim.schedule.warmup` ")]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert all("rises linearly from 0" in row for row in rows)
 
 

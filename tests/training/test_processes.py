@@ -99,6 +99,25 @@ def test_a_last_batch_smaller_than_the_number_of_processes_counts(engine, tool, 
     np.testing.assert_allclose(losses(runs[1]), losses(runs[0]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["auto", "paddle"], indirect=True)
+def test_weights_of_classes_and_a_plateau_are_those_of_one_process(engine, tool, tiny, tmp_path):
+    """Gradients, and with them the losses; 65 training images, so the last batch has a single one."""
+    options = [*STEPS, "-o", "data.limit=77", "-o", "train.accumulate=2", "-o", "train.epochs=4"]
+    options += ["-o", "train.class_weights=balanced", "-o", "train.label_smoothing=0.1", "-o", "data.augment.cutmix=1"]
+    options += ["-o", "optim.schedule={name: plateau, patience: 1, metric: top1}"]
+    runs = [tmp_path / "one", tmp_path / "two"]
+    assert tool("train", "-c", tiny, "--run", runs[0], *options) == 0
+    job = launch(tmp_path / "log", "-c", tiny, "--run", runs[1], *options)
+    output = wait(job, tmp_path / "log")
+    assert job.returncode == 0, output
+    one, two = (list(read_metrics(run / "metrics.csv")) for run in runs)
+    assert len({row["lr"] for row in one}) > 2  # "" of the validations
+    assert [row["lr"] for row in two] == [row["lr"] for row in one]
+    for column in ("loss", "grad_norm"):
+        values = [[float(row[column] or 0) for row in rows] for rows in (one, two)]
+        np.testing.assert_allclose(values[1], values[0], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("engine", "ema"), [("auto", "null"), ("paddle", 0.9)], indirect=["engine"])
 def test_statistics_of_batch_normalisation_are_those_of_all_processes(engine, tool, tiny, tmp_path, ema):
     """The validation on record is that of the saved weights, and a resume inside an epoch gives them again."""

@@ -88,6 +88,7 @@ def test_stopped_seeds_continue_with_the_options_that_are_named(tool, tiny, tmp_
     [
         ["optim.name=adam", "optim.lr=0.001", "train.accumulate=2"],
         ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
+        ["train.class_weights=balanced", "data.augment.cutmix=1.0"],
         ["optim.lr_scale={features.conv1: 0}", "optim.clip_norm=1"],
         ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
     ],

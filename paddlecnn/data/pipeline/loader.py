@@ -86,7 +86,14 @@ class Loader:
             raise ConfigError(
                 f"data.augment.pad: {self.augment.pad} is larger than the image of {self.preprocess.resize}"
             )
-        if self.augment and self.augment.crop and not self.augment.pad and self.view.resize == self.preprocess.size:
+        scale = self.augment and self.augment.scale
+        if scale and scale[0] < self.preprocess.size:
+            raise ConfigError(
+                f"data.augment.scale: {scale[0]} is less than the input of {self.preprocess.size}; the crop would not "
+                "fit into the image"
+            )
+        is_crop = self.augment and self.augment.crop and not self.augment.pad and not scale
+        if is_crop and self.view.resize == self.preprocess.size:
             logger.warning(
                 "data.augment.crop: has no effect, because the image and the input are both of %d pixels; set "
                 "data.preprocess.resize above that, or data.augment.pad",
@@ -98,7 +105,7 @@ class Loader:
         """Whether a batch is one indexing of an array, with no image to decode or resize."""
         return (
             isinstance(self.dataset, ArrayDataset)
-            and not (self.augment and self.augment.random_resized_crop)
+            and not (self.augment and (self.augment.random_resized_crop or self.augment.scale))
             and self.dataset.images.shape[1:3] == (self.view.resize,) * 2
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.results import NETWORKS
+from helpers.results import NETWORKS, rows
 from paddlecnn.configfile import flat
 from paddlecnn.files import file_digest
 
@@ -36,6 +36,18 @@ def test_a_record_has_all_that_the_figures_depend_on(project, add):
     assert record["history"][0]["val"]["top1"] == record["val"]["top1"]
     assert record["test"]["low"] < record["test"]["top1"] < record["test"]["high"]
     assert record["test_evaluations"] == 1
+
+
+def test_seeds_of_an_earlier_version_which_lacked_a_key_are_of_the_same_experiment(project, add, tool):
+    assert add(NETWORKS[0], 0) == 0
+    path = Path(f"docs/results/{NETWORKS[0]}_seed0.json")
+    machine, record = json.loads(path.read_text())
+    assert record["config"]["train"].pop("class_weights") is None
+    assert record["config"]["data"]["augment"].pop("scale") is None
+    path.write_text(json.dumps([machine, record]))
+    assert add(NETWORKS[0], 1) == 0
+    [row] = rows("docs/results.md", f"[{NETWORKS[0]}]")
+    assert row["seeds"] == "2"
 
 
 def test_a_config_file_can_be_named(project, tool):
