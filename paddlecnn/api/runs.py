@@ -1,9 +1,8 @@
-"""The Python interface, `import paddlecnn as pc`; docs/api.md shows it in use."""
+"""Trained runs and cross-validations, opened for reading."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,39 +12,17 @@ import pandas as pd
 from paddle import nn
 
 from paddlecnn import runtime
+from paddlecnn.api.checks import check_choice, check_type
 from paddlecnn.config import TEST_VIEWS, Config
-from paddlecnn.configfile import load_config
-from paddlecnn.data.datasets import register_source
-from paddlecnn.errors import ConfigError, brief
 from paddlecnn.evaluation.evaluate import evaluate_run
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
 from paddlecnn.evaluation.out_of_fold import evaluate_folds
 from paddlecnn.evaluation.predict import ImageLike, probabilities_of
 from paddlecnn.kaggle.competitions import competition_of
-from paddlecnn.models import create_model, list_models
-from paddlecnn.models import register as register_model
-from paddlecnn.runs.fold_job import FoldJob, find_sources
+from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.metrics_log import read_metrics
-from paddlecnn.runs.run_dir import RunDir, find_path, find_run, new_run_path
-from paddlecnn.training.folds import train_folds as train_job
-from paddlecnn.training.optim import register_schedule
-from paddlecnn.training.train import train_run
-
-__all__ = [
-    "Folds",
-    "Run",
-    "TrainingResult",
-    "create_model",
-    "list_models",
-    "load_folds",
-    "load_run",
-    "register_model",
-    "register_schedule",
-    "register_source",
-    "train",
-    "train_folds",
-]
+from paddlecnn.runs.run_dir import RunDir, find_path, find_run
 
 COLUMNS = ["epoch", "step", "lr", "seconds", "images_per_second", "train_loss", "train_top1", "val_loss", "val_top1"]
 
@@ -144,19 +121,6 @@ class Run:
         return write_report(self._run, self._module, device, data_changed, references)
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """A finished training."""
-
-    run: Run
-    best_epoch: int
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """A row for each epoch; see `Run.history`."""
-        return self.run.history
-
-
 class Folds:
     """A trained cross-validation: all folds of a config, with their figures out of fold.
 
@@ -188,80 +152,6 @@ class Folds:
         from paddlecnn.reporting.job_report import write_job_report  # here, because matplotlib is slow to import
 
         return write_job_report(self._job, competition_of(self._job.config.data).standing)
-
-
-def train(
-    config: str | Path | Mapping[str, Any] | Config,
-    *,
-    overrides: Mapping[str, Any] | None = None,
-    run: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    init_from: str | Path | None = None,
-) -> TrainingResult:
-    """Train a config to its end, or resume the run in the folder `run`.
-
-    config: a YAML file, a nested mapping, or a Config
-    overrides: values by key path, e.g. {"train.epochs": 2}
-    run: the run's folder; without it runs/CONFIG/TIME
-    init_from: a run (as for `load_run`) whose best weights a new run starts from, in place of model.weights
-    Raises a UserError, with one line, for everything that a user can cause.
-    """
-    resolved, path = config_and_path(config, overrides, run, resume)
-    source = next(iter(find_sources(init_from, resume)), None)
-    finished = train_run(resolved, path, resume=resume, device=device, init_from=source)
-    return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
-
-
-def train_folds(
-    config: str | Path | Mapping[str, Any] | Config,
-    *,
-    overrides: Mapping[str, Any] | None = None,
-    run: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    init_from: str | Path | None = None,
-) -> Folds:
-    """Train all `data.folds` of a config to their end, or resume the job in the folder `run`.
-
-    init_from: a run for all folds, or a job of as many folds, to start from
-    The other arguments are those of `train`; so are the errors.
-    """
-    resolved, path = config_and_path(config, overrides, run, resume)
-    sources = find_sources(init_from, resume, several=True)
-    train_job(resolved, path, resume=resume, device=device, init_from=sources)
-    return Folds(FoldJob(path), resolved.model.module)
-
-
-def config_and_path(
-    config: str | Path | Mapping[str, Any] | Config,
-    overrides: Mapping[str, Any] | None,
-    run: str | Path | None,
-    resume: bool,
-) -> tuple[Config, Path]:
-    """The resolved config and the folder of a training. Raises ConfigError for one to resume without a name."""
-    check_type("config", config, (str, Path, Mapping, Config), "a YAML file, a nested mapping or a Config")
-    check_type(
-        "overrides", {} if overrides is None else overrides, Mapping, 'a mapping by key path, as {"train.epochs": 2}'
-    )
-    check_type("run", "" if run is None else run, (str, Path), "the path of a folder")
-    source = config.model_dump() if isinstance(config, Config) else config
-    resolved = load_config(source, overrides or {})
-    if run is None:
-        if resume:
-            raise ConfigError("resume=True: name the run's folder with run=")
-        run = new_run_path(source if isinstance(source, (str, Path)) else f"{resolved.model.name}.yaml")
-    return resolved, Path(run)
-
-
-def check_type(name: str, value: object, types: type | tuple[type, ...], wanted: str) -> None:
-    if not isinstance(value, types):
-        raise ConfigError(f"{name} {brief(value)}: must be {wanted}")
-
-
-def check_choice(name: str, value: str, valid: Sequence[str]) -> None:
-    if value not in valid:
-        raise ConfigError(f"{name} {value!r}: must be one of {', '.join(valid)}")
 
 
 def load_run(
