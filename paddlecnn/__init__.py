@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "Folds",
+    "Pretrained",
     "Run",
     "TrainingResult",
     "create_model",
     "list_models",
     "load_folds",
+    "load_pretrained",
     "load_run",
     "register_model",
     "register_schedule",

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from paddle import nn
 
 from paddlecnn import runtime
 from paddlecnn.api.checks import check_choice, check_type
+from paddlecnn.api.networks import Predictor
 from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.evaluation.evaluate import evaluate_run
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
 from paddlecnn.evaluation.out_of_fold import evaluate_folds
-from paddlecnn.evaluation.predict import ImageLike, probabilities_of
 from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.metrics_log import read_metrics
@@ -27,7 +24,7 @@ from paddlecnn.runs.run_dir import RunDir, find_path, find_run
 COLUMNS = ["epoch", "step", "lr", "seconds", "images_per_second", "train_loss", "train_top1", "val_loss", "val_top1"]
 
 
-class Run:
+class Run(Predictor):
     """A run folder, opened for reading. The model is loaded when it is first needed.
 
     path: the run's folder
@@ -44,7 +41,7 @@ class Run:
     def __repr__(self) -> str:
         config = self.config
         try:
-            state = self._loaded.state
+            state = self._classifier.state
         except Exception as error:  # a repr must not fail
             return f"Run({str(self.path)!r}: {config.model.name} on {config.data.name}, {error})"
         scores = f", val {state.history[-1].val}" if state.history and state.history[-1].val else ""
@@ -54,23 +51,13 @@ class Run:
         )
 
     @cached_property
-    def _loaded(self) -> LoadedRun:
+    def _classifier(self) -> LoadedRun:
         return load_checkpoint_of_run(self._run, self.checkpoint, self._module)
 
     @property
     def config(self) -> Config:
         """The resolved config."""
         return self._run.config
-
-    @property
-    def model(self) -> nn.Layer:
-        """The network with the checkpoint's weights, in evaluation mode."""
-        return self._loaded.model
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the network's outputs."""
-        return self._loaded.classes
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -83,19 +70,6 @@ class Run:
         """A row for each epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
         rows = [one.model_dump() for one in self._run.load_state("last").history]
         return pd.json_normalize(rows, sep="_").reindex(columns=COLUMNS)
-
-    def predict(self, images: ImageLike | Sequence[ImageLike]) -> pd.DataFrame:
-        """The class and the probability of each class, a row for each image.
-
-        images: a path, a PIL image, a uint8 array [H, W, 3] in RGB, or a list of them
-        Raises DataError for an image that cannot be read.
-        """
-        many: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
-        values = probabilities_of(self._loaded, many)
-        names = np.array(self.classes, dtype=object)
-        table = pd.DataFrame(values, columns=list(self.classes))
-        table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
-        return table
 
     def evaluate(
         self, split: str = "val", device: str = "auto", tta: str = "none", data_changed: bool = False
