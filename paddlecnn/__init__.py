@@ -22,6 +22,7 @@ __all__ = [
     "Folds",
     "Pretrained",
     "Run",
+    "Seeds",
     "TrainingResult",
     "create_model",
     "list_models",
@@ -33,6 +34,7 @@ __all__ = [
     "register_source",
     "train",
     "train_folds",
+    "train_seeds",
 ]
 
 # Paddle reads these once, when it is first imported, so they are set before any module of the package can import it.

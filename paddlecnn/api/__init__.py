@@ -2,7 +2,7 @@
 
 from paddlecnn.api.networks import Pretrained, create_model, load_pretrained
 from paddlecnn.api.runs import Folds, Run, load_folds, load_run
-from paddlecnn.api.training import TrainingResult, train, train_folds
+from paddlecnn.api.training import Seeds, TrainingResult, train, train_folds, train_seeds
 from paddlecnn.data.datasets import register_source
 from paddlecnn.models import list_models
 from paddlecnn.models import register as register_model
@@ -12,6 +12,7 @@ __all__ = [
     "Folds",
     "Pretrained",
     "Run",
+    "Seeds",
     "TrainingResult",
     "create_model",
     "list_models",
@@ -23,4 +24,5 @@ __all__ = [
     "register_source",
     "train",
     "train_folds",
+    "train_seeds",
 ]
