@@ -21,10 +21,12 @@ __version__ = "0.2.0"
 __all__ = [
     "Folds",
     "Pretrained",
+    "RateSearch",
     "Run",
     "Seeds",
     "TrainingResult",
     "create_model",
+    "find_lr",
     "list_models",
     "load_folds",
     "load_pretrained",

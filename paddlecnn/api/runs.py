@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,16 +13,30 @@ from paddlecnn import runtime
 from paddlecnn.api.checks import check_choice, check_type
 from paddlecnn.api.networks import Predictor
 from paddlecnn.config import TEST_VIEWS, Config
-from paddlecnn.evaluation.evaluate import evaluate_run
+from paddlecnn.evaluation import evaluate, out_of_fold
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
-from paddlecnn.evaluation.out_of_fold import evaluate_folds
 from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.metrics_log import read_metrics
 from paddlecnn.runs.run_dir import RunDir, find_path, find_run
 
+if TYPE_CHECKING:
+    from paddlecnn.evaluation.exported import Form
+    from paddlecnn.kaggle.build_submission import WrittenSubmission
+
 COLUMNS = ["epoch", "step", "lr", "seconds", "images_per_second", "train_loss", "train_top1", "val_loss", "val_top1"]
+
+
+class Figures(dict[str, Any]):
+    """A dictionary of figures that shows itself as the command prints it."""
+
+    def __init__(self, figures: dict[str, Any], text: str) -> None:
+        super().__init__(figures)
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 class Run(Predictor):
@@ -73,7 +88,7 @@ class Run(Predictor):
 
     def evaluate(
         self, split: str = "val", device: str = "auto", tta: str = "none", data_changed: bool = False
-    ) -> dict[str, Any]:
+    ) -> Figures:
         """Loss, top-1, top-5, log loss, per-class figures and confusion matrix on `val` or `test`; kept in the run.
 
         tta: the views of each image whose mean is its prediction, as `eval --tta`
@@ -82,7 +97,8 @@ class Run(Predictor):
         """
         check_choice("split", split, ("val", "test"))
         check_choice("tta", tta, TEST_VIEWS)
-        return evaluate_run(self._run, split, self.checkpoint, device, self._module, data_changed, tta=tta)
+        found = evaluate.evaluate_run(self._run, split, self.checkpoint, device, self._module, data_changed, tta=tta)
+        return Figures(found, evaluate.as_text(found))
 
     def report(self, device: str = "auto", data_changed: bool = False) -> Path:
         """Write report.html, the page that shows the best epoch (docs/report.md), into the run's folder.
@@ -93,6 +109,31 @@ class Run(Predictor):
 
         references = competition_of(self.config.data).reference_scores
         return write_report(self._run, self._module, device, data_changed, references)
+
+    def export(self, form: Form, out: str | Path | None = None, check: bool = False) -> Path:
+        """Write the network for use elsewhere (docs/export.md), and return the path of the new file or folder.
+
+        form: paddle (an inference program), onnx, or safetensors (the weights alone)
+        out: a new file or folder; without it in RUN/export
+        check: compare with the run on images of its data
+        Raises ExportError if `out` exists, or for a network that cannot be converted.
+        """
+        from paddlecnn.evaluation.export import NAMES, export_run  # here, because few need it
+
+        check_choice("form", form, tuple(NAMES))
+        target = None if out is None else Path(out)
+        return export_run(self._run, form, target, which=self.checkpoint, module=self._module, check=check).path
+
+    def submit(
+        self, out: str | Path | None = None, tta: str = "none", device: str = "auto", data_changed: bool = False
+    ) -> WrittenSubmission:
+        """Predict the test images with checkpoint best, calibrate, and write a checked CSV for the competition.
+
+        out: the CSV; without it in submissions/, named after the run. `paddlecnn submit CSV --upload` uploads it.
+        The other arguments are those of `evaluate`. Returns what the command prints, with `path` and `expected`, the
+        expected score. Raises SubmissionError for a submission that breaks a rule.
+        """
+        return submit([self._run], self._module, out, tta, device, data_changed)
 
 
 class Folds:
@@ -110,7 +151,7 @@ class Folds:
     def __repr__(self) -> str:
         return f"Folds({str(self.path)!r}: {len(self.runs)} runs)"
 
-    def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> dict[str, Any]:
+    def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> Figures:
         """The out-of-fold table; kept in the job's folder.
 
         `folds` has a row for each fold, `all` that of all images: n, accuracy, log_loss and log_loss_calibrated, each
@@ -119,13 +160,32 @@ class Folds:
         """
         check_choice("tta", tta, TEST_VIEWS)
         runtime.choose_device(device)
-        return evaluate_folds(self._job, self._module, data_changed, tta=tta)
+        found = out_of_fold.evaluate_folds(self._job, self._module, data_changed, tta=tta)
+        return Figures(found, out_of_fold.as_text(found))
 
     def report(self) -> Path:
         """Write report.html, the page of the figures out of fold, into the job's folder."""
         from paddlecnn.reporting.job_report import write_job_report  # here, because matplotlib is slow to import
 
         return write_job_report(self._job, competition_of(self._job.config.data).standing)
+
+    def submit(
+        self, out: str | Path | None = None, tta: str = "none", device: str = "auto", data_changed: bool = False
+    ) -> WrittenSubmission:
+        """The mean of all folds as a submission; see `Run.submit`."""
+        return submit(self._job.runs, self._module, out, tta, device, data_changed)
+
+
+def submit(
+    runs: Sequence[RunDir], module: str | None, out: str | Path | None, tta: str, device: str, data_changed: bool
+) -> WrittenSubmission:
+    """The submission of one run, or the mean of several."""
+    from paddlecnn.kaggle.submit import submit_runs  # here, because scikit-learn and matplotlib are slow to import
+
+    check_choice("tta", tta, TEST_VIEWS)
+    runtime.choose_device(device)
+    target = None if out is None else Path(out)
+    return submit_runs(runs, out=target, tta=tta, module=module, data_changed=data_changed)
 
 
 def load_run(
