@@ -78,7 +78,7 @@ class Predictor:
         return self._classifier.preprocess
 
     def predict(self, images: ImageLike | Sequence[ImageLike], topk: int | None = None) -> pd.DataFrame:
-        """The class and the probability of each class, a row for each image.
+        """The predicted class and the probability of each class, one row per image.
 
         topk: instead, `topk` rows for each image, the most probable first: image (its position), class, probability
         """

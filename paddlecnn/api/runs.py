@@ -76,13 +76,13 @@ class Run(Predictor):
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """metrics.csv: a row for each logged training step and for each validation; missing values are NaN."""
+        """metrics.csv: one row per logged training step and per validation; missing values are NaN."""
         table = pd.DataFrame(list(read_metrics(self._run.metrics)))
         return table.assign(**{name: pd.to_numeric(table[name]) for name in table.columns if name != "kind"})
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
+        """One row per epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
         rows = [one.model_dump() for one in self._run.load_state("last").history]
         return pd.json_normalize(rows, sep="_").reindex(columns=COLUMNS)
 
@@ -91,7 +91,7 @@ class Run(Predictor):
     ) -> Figures:
         """Loss, top-1, top-5, log loss, per-class figures and confusion matrix on `val` or `test`; kept in the run.
 
-        tta: the views of each image whose mean is its prediction, as `eval --tta`
+        tta: the views of each image that are averaged, as in `eval --tta`
         data_changed: use the images that are there, even if they are not those of the training
         Raises DataError if the data have no such split, or no labels for it.
         """
@@ -137,7 +137,7 @@ class Run(Predictor):
 
 
 class Folds:
-    """A trained cross-validation: all folds of a config, with their figures out of fold.
+    """A trained cross-validation: all folds of a config, with their out-of-fold figures.
 
     path: the job's folder
     module: the file with the runs' own networks or data sets, if they were trained with one
@@ -154,9 +154,9 @@ class Folds:
     def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> Figures:
         """The out-of-fold table; kept in the job's folder.
 
-        `folds` has a row for each fold, `all` that of all images: n, accuracy, log_loss and log_loss_calibrated, each
-        with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are reservations about them.
-        The arguments are those of `Run.evaluate`, without `split`: the images are always those out of fold.
+        `folds` has one row per fold, `all` is the row of all images: n, accuracy, log_loss and log_loss_calibrated,
+        each with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are caveats about them.
+        The arguments are those of `Run.evaluate`, without `split`: the images are always the out-of-fold ones.
         """
         check_choice("tta", tta, TEST_VIEWS)
         runtime.choose_device(device)
@@ -164,7 +164,7 @@ class Folds:
         return Figures(found, out_of_fold.as_text(found))
 
     def report(self) -> Path:
-        """Write report.html, the page of the figures out of fold, into the job's folder."""
+        """Write report.html, the page with the out-of-fold figures, into the job's folder."""
         from paddlecnn.reporting.job_report import write_job_report  # here, because matplotlib is slow to import
 
         return write_job_report(self._job, competition_of(self._job.config.data).standing)
@@ -193,7 +193,7 @@ def load_run(
 ) -> Run:
     """Open a trained run: its folder, a config (its newest run), or `latest`.
 
-    module: the file with the run's own networks or data sets; it is imported only if its hash is the run's
+    module: the file with the run's own networks or data sets, imported only if it has the hash recorded in the run
     data_root: where the run's data are now, in place of data.root in its config
     Raises RunError if there is no such run.
     """
@@ -205,7 +205,7 @@ def load_folds(job: str | Path, *, module: str | None = None, data_root: str | P
     """Open a trained cross-validation: its folder, a config (its newest), or `latest`.
 
     module, data_root: as for `load_run`
-    Raises RunError if there is none, or if one of its folds was not begun.
+    Raises RunError if there is none, or if one of its folds was not started.
     """
     check_type("job", job, (str, Path), "the path of a folder, a config or latest")
     return Folds(FoldJob(find_path(job), data_root), module)

@@ -32,7 +32,7 @@ class TrainingResult:
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch; see `Run.history`."""
+        """One row per epoch; see `Run.history`."""
         return self.run.history
 
 
@@ -79,7 +79,7 @@ def train(
         seconds), once its checkpoint is on disk. What it raises ends the training and reaches the caller; the run can
         then be resumed. With several processes each of them calls it.
     verbose: print a line for each epoch, as the command does, unless your own logging shows it already
-    Raises a UserError, with one line, for everything that a user can cause; TrainingStopped after Ctrl-C.
+    Raises a UserError with a one-line message for every error that a user can cause; TrainingStopped after Ctrl-C.
     """
     resolved, path = config_and_path(config, overrides, run, resume, extend)
     if on_epoch is not None:
@@ -106,7 +106,7 @@ def train_seeds(
     """Train a config with several seeds, from its own upwards, each in RUN/seed-N, or resume those in `run`.
 
     seeds: their number, at least 2
-    The other arguments are those of `train`; so are the errors.
+    The other arguments and the errors are those of `train`.
     """
     resolved, path = config_and_path(config, overrides, run, resume, extend)
     check_type("seeds", seeds, int, "their number")
@@ -132,8 +132,8 @@ def train_folds(
 ) -> Folds:
     """Train all `data.folds` of a config to their end, or resume the job in the folder `run`.
 
-    init_from: a run for all folds, or a job of as many folds, to start from
-    The other arguments are those of `train`; so are the errors.
+    init_from: a run that all folds start from, or a job with as many folds, one for each
+    The other arguments and the errors are those of `train`.
     """
     resolved, path = config_and_path(config, overrides, run, resume, extend)
     sources = find_sources(init_from, resume, several=True)
@@ -149,7 +149,7 @@ def config_and_path(
     resume: bool,
     extend: Mapping[str, Any] | None,
 ) -> tuple[Config, Path]:
-    """The resolved config and the folder of a training. Raises ConfigError for one to resume without a name."""
+    """The resolved config and the folder of a training. Raises ConfigError for `resume` without `run`."""
     check_type("run", "" if run is None else run, (str, Path), "the path of a folder")
     if extend and not resume:
         raise ConfigError("extend: changes the length of an existing run; add resume=True")
@@ -168,7 +168,7 @@ def source_and_config(
     check_type("config", config, (str, Path, Mapping, Config), "a YAML file, a nested mapping or a Config")
     values: dict[str, Any] = {}
     for one in overrides:
-        check_type("overrides", {} if one is None else one, Mapping, 'a mapping by key path, as {"train.epochs": 2}')
+        check_type("overrides", {} if one is None else one, Mapping, 'a mapping by key path, e.g. {"train.epochs": 2}')
         values |= one or {}
     source = config.model_dump() if isinstance(config, Config) else config
     return source, load_config(source, values)
