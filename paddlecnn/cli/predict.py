@@ -89,9 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.explain:
         from paddlecnn.reporting.explain import explain
 
-        found = explain(classifier, files[0])
-        title = f"{files[0].name}: {found.top[0][0]} ({found.top[0][1]:.1%})"
-        save_png(found.figure(title), args.explain, dpi=120)
+        save_png(explain(classifier, files[0]).figure(files[0].name), args.explain, dpi=120)
     predictions = []
     for prediction in predict_files(classifier, files, args.topk or (5 if args.model else 1)):
         predictions.append(prediction)

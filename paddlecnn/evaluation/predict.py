@@ -271,7 +271,9 @@ def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) 
         "the data keys or seed of its config.yaml have changed since training"
     )
     if not data_changed:
-        raise DataError(f"{problem}; restore them, or pass --data-changed to use the images that are there now")
+        raise DataError(
+            f"{problem}; restore them, or use those that are there with --data-changed (in Python: data_changed=True)"
+        )
     warning = f"{problem}; images that the run was trained on may count as unseen"
     logger.warning("%s", warning)
     return [warning]

@@ -12,7 +12,9 @@ from paddlecnn.data.pipeline.transforms import normalise
 from paddlecnn.errors import ModelError
 from paddlecnn.evaluation.exported import ExportedNetwork
 from paddlecnn.evaluation.gradcam import grad_cam
+from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.predict import Classifier, ImageLike, forward, most_probable, pixels_of, seen_part
+from paddlecnn.files import png_of
 from paddlecnn.reporting.activations import enlarged, overlaid
 from paddlecnn.reporting.figures import explanation_figure
 
@@ -20,7 +22,7 @@ SHOWN_CLASSES = 5
 SIDE = 256  # smallest side of a picture, in pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """The classes with their probabilities, the part of the image that the network sees and the same with Grad-CAM."""
 
@@ -28,11 +30,20 @@ class Explanation:
     pixels: np.ndarray  # uint8 [H, W, 3]
     heat: np.ndarray  # uint8 [H, W, 3]
 
-    def figure(self, title: str) -> Figure:
-        return explanation_figure(self.pixels, self.heat, self.top, title)
+    def __repr__(self) -> str:
+        return f"Explanation({', '.join(f'{name} {probability:.2f}' for name, probability in self.top)})"
+
+    def _repr_png_(self) -> bytes:
+        """The figure, for a notebook."""
+        return png_of(self.figure())
+
+    def figure(self, name: str = "") -> Figure:
+        """The two images beside the probabilities. name: of the image, for the title"""
+        (first, probability), prefix = self.top[0], f"{name}: " if name else ""
+        return explanation_figure(self.pixels, self.heat, self.top, f"{prefix}{first} ({probability:.1%})")
 
 
-def explain(classifier: Classifier, image: ImageLike) -> Explanation:
+def explain(classifier: Classifier | LoadedRun, image: ImageLike) -> Explanation:
     """Classify an image and mark what supports the most probable class.
 
     Raises DataError for an image that cannot be read, ModelError for an exported program, which has no gradients.

@@ -32,7 +32,10 @@ class ConfigDir:
     def check_new(path: Path) -> None:
         """Raise RunError if the path exists already, except as an empty folder."""
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
+            raise RunError(
+                f"{path}: already exists; continue it with --resume (in Python: resume=True), or choose "
+                "another folder with --run"
+            )
 
     @classmethod
     def create(
@@ -78,6 +81,7 @@ class ConfigDir:
         path = self.path / self.CONFIG
         times = path.stat()
         write_text(path, to_yaml(config))
+        self.__dict__.pop("config", None)  # read from now on
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         write_json(self.environment, self.read_environment() | {"config": config.model_dump(mode="json")})
 

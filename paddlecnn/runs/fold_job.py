@@ -37,7 +37,8 @@ class FoldJob(ConfigDir):
         missing = [fold for fold in self.folds if not fold.exists()]
         if missing:
             raise RunError(
-                f"{missing[0]}: not trained yet; continue the job with `paddlecnn train --resume {self.path}`"
+                f"{missing[0]}: not trained yet; continue the job with `paddlecnn train --resume "
+                f"{self.path}` (in Python: resume=True)"
             )
         return [RunDir(fold, self.data_root) for fold in self.folds]
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from helpers.weight_files import in_torchs_layout
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.predict import image_files, imagenet_classes, predict_files, probabilities_of
@@ -173,14 +174,7 @@ def test_published_weights_answer_with_imagenets_names(tool, capsys, tmp_path, c
     paddle.seed(3)
     network = create_model("vgg11_cifar", num_classes=1000)
     network.classifier.fc8.bias.set_value(paddle.nn.functional.one_hot(paddle.to_tensor(281), 1000) * 20)
-    state = {}
-    for part in (network.features, network.classifier):
-        for index, (name, layer) in enumerate(part.named_children()):
-            for role, value in layer.state_dict().items():
-                array = value.numpy()
-                key = f"{'features' if part is network.features else 'classifier'}.{index}.{role}"
-                state[key] = np.ascontiguousarray(array.T if name.startswith("fc") and role == "weight" else array)
-    save_file(state, tmp_path / "weights.safetensors", metadata={"format": "pt"})
+    in_torchs_layout(tmp_path / "weights.safetensors", network)
     Image.fromarray(colours).save(tmp_path / "a.png")
     code = tool(
         "predict", "--model", "vgg11_cifar", "--weights", tmp_path / "weights.safetensors", tmp_path / "a.png", "--json"

@@ -55,7 +55,8 @@ def test_an_interruption_before_the_first_step_names_the_run_and_how_it_starts(t
     options = ["-o", f"model.module={module}", "-o", "optim.schedule={name: custom, function: interrupted}"]
     assert tool("train", "-c", tiny, "--run", run, *options) == 130
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == f"interrupted; {run} is at its beginning; --resume {run} continues from there"
+    again = f"--resume {run} continues from there (in Python: resume=True)"
+    assert error == f"interrupted; {run} is at its beginning; {again}"
     assert tool("train", "--resume", run, "--module", module) == 0
     assert (run / "checkpoints" / "best").is_dir()
 
