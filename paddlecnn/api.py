@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from paddle import nn
+from scipy.special import softmax
 
 from paddlecnn import runtime
 from paddlecnn.config import TEST_VIEWS, Config
@@ -21,7 +22,7 @@ from paddlecnn.evaluation.evaluate import evaluate_run
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
 from paddlecnn.evaluation.out_of_fold import evaluate_folds
-from paddlecnn.evaluation.predict import ImageLike, probabilities_of
+from paddlecnn.evaluation.predict import ImageLike, image_files, predict_images
 from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.models import create_model, list_models
 from paddlecnn.models import register as register_model
@@ -107,18 +108,16 @@ class Run:
         rows = [one.model_dump() for one in self._run.load_state("last").history]
         return pd.json_normalize(rows, sep="_").reindex(columns=COLUMNS)
 
-    def predict(self, images: ImageLike | Sequence[ImageLike]) -> pd.DataFrame:
+    def predict(self, images: ImageLike | Sequence[ImageLike], tta: str = "none") -> pd.DataFrame:
         """The class and the probability of each class, a row for each image.
 
-        images: a path, a PIL image, a uint8 array [H, W, 3] in RGB, or a list of them
+        images: a path, a PIL image, a uint8 array [H, W, 3] in RGB, or a list of them; or a folder, whose images, also
+        those below it, have their paths as the index of the table
+        tta: the views of each image whose mean is its prediction, as `predict --tta`
+        The probabilities are the network's, not calibrated.
         Raises DataError for an image that cannot be read.
         """
-        many: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
-        values = probabilities_of(self._loaded, many)
-        names = np.array(self.classes, dtype=object)
-        table = pd.DataFrame(values, columns=list(self.classes))
-        table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
-        return table
+        return prediction_of([self._loaded], images, tta)
 
     def evaluate(
         self, split: str = "val", device: str = "auto", tta: str = "none", data_changed: bool = False
@@ -172,6 +171,14 @@ class Folds:
     def __repr__(self) -> str:
         return f"Folds({str(self.path)!r}: {len(self.runs)} runs)"
 
+    def predict(self, images: ImageLike | Sequence[ImageLike], tta: str = "none") -> pd.DataFrame:
+        """As `Run.predict`, by the mean of the runs' logits, for images that none of them was trained on.
+
+        Each call loads the runs one after another: give it many images at once.
+        """
+        loaded = (load_checkpoint_of_run(run, "best", self._module) for run in self._job.runs)
+        return prediction_of(loaded, images, tta)
+
     def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> dict[str, Any]:
         """The out-of-fold table; kept in the job's folder.
 
@@ -188,6 +195,21 @@ class Folds:
         from paddlecnn.reporting.job_report import write_job_report  # here, because matplotlib is slow to import
 
         return write_job_report(self._job, competition_of(self._job.config.data).standing)
+
+
+def prediction_of(classifiers: Iterable[LoadedRun], images: ImageLike | Sequence[ImageLike], tta: str) -> pd.DataFrame:
+    """The table of `Run.predict`, by the mean of one or several networks."""
+    check_choice("tta", tta, TEST_VIEWS)
+    index = None
+    many: list[Any] = list(images) if isinstance(images, (list, tuple)) else [images]
+    if isinstance(images, (str, Path)) and Path(images).is_dir():
+        many = image_files([Path(images)])
+        index = pd.Index([str(path) for path in many], name="path")
+    predicted = predict_images(classifiers, many, tta)
+    names = np.array(predicted.classes, dtype=object)
+    table = pd.DataFrame(softmax(predicted.logits, axis=1), index, columns=list(names))
+    table.insert(0, "class", names[predicted.logits.argmax(axis=1)], allow_duplicates=True)
+    return table
 
 
 def train(
