@@ -103,6 +103,9 @@ class DataConfig(Section):
 
     name: Annotated[str, Strict()]  # one of docs/data.md, or registered by `model.module`
     root: Place = "data"  # folder that holds the data; for `folder`, the tree itself
+    table: Place | None = None  # for `table`, from data.root on: the file with the labels, as train.csv ...
+    images: Place | None = None  # ... the folder of its images; null: data.root itself ...
+    test: Place | None = None  # ... and the images without labels: a folder, or a table that names some of `images`
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
     # Share of the training images kept for validation; unused where the data have a validation part of their own. 0:
     # all are trained on, and the last epoch counts as the best.

@@ -48,6 +48,7 @@ RENAMED = {
 
 LARGEST_CONFIG = 1 << 20  # bytes
 PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
+ADDED = ("data.table", "data.images", "data.test")  # keys since version 0.2
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -320,8 +321,15 @@ def to_yaml(config: Config) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """A short hash that differs where the resolved configs differ."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    """A short hash that differs where the resolved configs differ.
+
+    Keys added since version 0.2 count only if they are set, so that the hashes on record stay valid.
+    """
+    tree = config.model_dump(mode="json")
+    for section, name in (key.split(".") for key in ADDED):
+        if tree[section][name] is None:
+            del tree[section][name]
+    text = json.dumps(tree, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

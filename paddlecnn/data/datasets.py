@@ -11,7 +11,7 @@ import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data.base import Dataset, PublishedSplits, Splits
-from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
+from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar, table
 from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
 
@@ -37,6 +37,7 @@ SOURCES: dict[str, Source] = {
     "kaggle_cifar10": Source(kaggle_cifar.load, kaggle_cifar.PREPROCESS, kaggle_cifar.COUNTS),
     "dogs_vs_cats": Source(dogs_vs_cats.load, dogs_vs_cats.PREPROCESS, dogs_vs_cats.COUNTS),
     "folder": Source(folder.load, folder.PREPROCESS),
+    "table": Source(table.load, table.PREPROCESS),
 }
 BUILT_IN = frozenset(SOURCES)
 
@@ -80,6 +81,10 @@ def open_parts(config: DataConfig) -> PublishedSplits:
         raise ConfigError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
     if config.labels == "coarse" and config.name in BUILT_IN - {"cifar100"}:
         raise ConfigError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 has; leave it out")
+    if config.name in BUILT_IN - {"table"}:
+        for key in ("table", "images", "test"):
+            if getattr(config, key) is not None:
+                raise ConfigError(f"data.{key}: is for data.name table, not {config.name}; leave it out")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
         raise DataError(
