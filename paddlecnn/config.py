@@ -113,6 +113,7 @@ class DataConfig(Section):
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
     split: Place | None = None  # folder with train.txt and val.txt (with folds: all their images), maybe test.csv
+    exclude: Place | None = None  # text file with an id per line: images left out of training and validation
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()

@@ -47,8 +47,11 @@ RENAMED = {
 
 
 LARGEST_CONFIG = 1 << 20  # bytes
-PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
-ADDED = ("data.table", "data.images", "data.test")  # keys since version 0.2
+PATHS = (
+    "data.root", "data.cache", "data.split", "data.exclude",
+    "model.weights", "model.weights_dir", "train.feature_cache",
+)  # fmt: skip
+ADDED = ("data.table", "data.images", "data.test", "data.exclude")  # keys since version 0.2
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data.base import Dataset, PublishedSplits, Splits
+from paddlecnn.data.exclusion import leave_out
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar, table
 from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
@@ -68,9 +69,12 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 
     The training part is split by config.split (a folder) or config.folds, which leave a published validation part
     unused; with both, the images of the folder are divided into folds. Otherwise a published validation part is used,
-    or without one config.val_fraction. The folder may also name the test part. Nothing is written. Raises DataError.
+    or without one config.val_fraction. The folder may also name the test part. Images that config.exclude names are
+    then left out. Nothing is written. Raises DataError.
     """
     parts = split_parts(open_parts(config), config, seed)
+    if config.exclude is not None:
+        parts = leave_out(parts, Path(config.exclude))
     test = parts.test and sample(parts.test, config.limit, seed)
     return Splits(sample(parts.train, config.limit, seed), sample(parts.val, config.limit, seed), test)
 

@@ -95,7 +95,7 @@ class MetricLogger:
         log.info("%s", line)
 
     def log_start(self, excluded: list[tuple[str, str]], augmented: Loader | None) -> None:
-        """Write excluded.csv: each training image that is left out, and the reason; show some augmented images."""
+        """Write excluded.csv: each image that is left out, and the reason; show some augmented images."""
         if not self.writes:
             return
         if excluded:
