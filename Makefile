@@ -1,4 +1,4 @@
-# Everything works on a fresh clone: each target makes .venv and installs what it needs, once.
+# Everything works on a fresh clone: each target creates .venv and installs what it needs, once.
 #
 # .venv holds one build of PaddlePaddle, the CPU build unless GPU=1 is given. .venv/.build remembers which, so that a
 # later `make test` keeps it; GPU=0 or another CUDA changes it. A build is named cpu, cu126, cu129, ...
@@ -18,7 +18,7 @@ PADDLE_VENV := .venv-paddle-$(PADDLE)
 
 .PHONY: install quickstart test test-paddle lint hooks chaos docs docs-test wheel bench clean help
 
-install: $(STAMP)  ## make .venv with the CPU build; GPU=1 takes the GPU build, for CUDA=cu126 unless given
+install: $(STAMP)  ## create .venv with the CPU build; GPU=1 selects the GPU build, for CUDA=cu126 unless given
 
 # Two builds share one folder of site-packages, so a change of build removes the other first.
 $(STAMP): setup.py pyproject.toml
@@ -63,7 +63,7 @@ hooks: install  ## run the checks of `make lint` before each commit
 	$(BIN)/pre-commit install
 
 # 200 kills of training runs at random moments, full disks and a read-only one, 2,000 examples of each property.
-chaos: install  ## kill training runs 200 times; fill and lock disks; the tests of minutes on real data
+chaos: install  ## kill training runs 200 times; fill and lock disks; run the long tests on real data
 	PADDLECNN_KILLS=100 PADDLECNN_FEATURE_KILLS=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training -k "killed_again or disk"
 	PADDLECNN_EXAMPLES=2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_config_property.py \
 		tests/data/test_hostile_archives.py tests/models/test_weights_property.py tests/onednn/test_gradients.py
@@ -91,7 +91,7 @@ bench: install  ## measure speed
 	$(BIN)/python tools/benchmark.py lrn
 	$(BIN)/python tools/benchmark.py data
 
-clean:  ## remove the environments and what a build leaves
+clean:  ## remove the environments and build leftovers
 	rm -rf .venv .venv-paddle-* build *.egg-info
 
 help:  ## show this list

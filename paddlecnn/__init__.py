@@ -6,7 +6,7 @@
 Importing the package is quick: Paddle is imported when one of these names is first used.
 """
 
-# The checkers of types see the names of `api` by the star; `__all__` names them for those who run this.
+# Type checkers see the names of `api` through the star import; `__all__` lists them at run time.
 # ruff: noqa: F403, F405
 from __future__ import annotations
 

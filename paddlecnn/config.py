@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
-# The bounds keep products of several keys within what a computer can count.
+# The bounds keep products of several keys within machine integers.
 Int = Annotated[int, Strict(), Field(ge=-(10**9), le=10**9)]
 Bool = Annotated[bool, Strict()]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
@@ -37,9 +37,9 @@ class Section(BaseModel):
 
 
 class Preprocess(Section):
-    """From an image file to the network's input, the same in training, evaluation and prediction.
+    """The steps from an image file to the network's input, the same in training, evaluation and prediction.
 
-    A key left out takes the value published with the weights, or else the data set's own.
+    An omitted key takes the value published with the weights, or else the data set's own.
     """
 
     size: Pixels | None = None  # side of the square input, in pixels
@@ -78,7 +78,7 @@ class Augment(Section):
     # With crop, the number of fixed places that it chooses from: centre, corners, then others; 0: any place. Features
     # of frozen layers can be computed once for each of a few places, but not for any place.
     crop_places: Annotated[Count, Field(le=64)] = 0
-    # Pixels put around the resized image before such a crop; above 0 it implies crop.
+    # Pixels added around the resized image before such a crop; a value above 0 implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
     pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding shows
     # Mirror left and right with probability 1/2; alternating: a random half in the first epoch, the other half in the
@@ -86,7 +86,7 @@ class Augment(Section):
     flip: Bool | Literal["alternating"] = False
     random_resized_crop: RandomResizedCrop | None = None
     color_jitter: ColorJitter | None = None
-    pca_noise: NonNegative = 0.0  # deviation of the paper's lighting noise (AlexNet, section 4.1: 0.1)
+    pca_noise: NonNegative = 0.0  # standard deviation of the paper's lighting noise (AlexNet, section 4.1: 0.1)
     cutout: Count = 0  # side of a square of the mean colour at a random place, in pixels (DeVries and Taylor 2017)
     mixup: NonNegative = 0.0  # alpha of mixup (Zhang et al. 2018)
     cutmix: NonNegative = 0.0  # alpha of CutMix (Yun et al. 2019)
@@ -101,7 +101,7 @@ class Augment(Section):
 class DataConfig(Section):
     """The images, their split and their processing."""
 
-    name: Annotated[str, Strict()]  # one of docs/data.md, or registered by `model.module`
+    name: Annotated[str, Strict()]  # a name from docs/data.md, or one registered by `model.module`
     root: Place = "data"  # folder that holds the data; for `folder`, the tree itself
     table: Place | None = None  # for `table`, from data.root on: the file with the labels, as train.csv ...
     images: Place | None = None  # ... the folder of its images; null: data.root itself ...
@@ -112,7 +112,7 @@ class DataConfig(Section):
     val_fraction: Fraction = 0.15
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
-    split: Place | None = None  # folder with train.txt and val.txt (with folds: all their images), maybe test.csv
+    split: Place | None = None  # folder with train.txt, val.txt (with folds: images of both) and optional test.csv
     exclude: Place | None = None  # text file with an id per line: images left out of training and validation
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
@@ -138,7 +138,7 @@ class ModelConfig(Section):
     """Which network, and where its weights come from."""
 
     name: str  # one of `paddlecnn summary --list`, or registered by `module`
-    module: Place | None = None  # own networks and data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
+    module: Place | None = None  # own networks, data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
     options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
     weights: Place | None = None  # a weight file, or the name of a published one (docs/weights.md)
     # The folder of published files; null: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights
@@ -164,7 +164,7 @@ class WithWarmup(Section):
 
 
 class Constant(WithWarmup):
-    """The learning rate stays."""
+    """The learning rate stays constant."""
 
     name: Literal["constant"] = "constant"  # the schedule
 
@@ -239,7 +239,7 @@ class OptimConfig(Section):
     decay_biases_and_norms: Bool = True  # false exempts biases and normalisation parameters
     clip_norm: PositiveFloat | None = None  # gradients are scaled down to this global norm
     # Factors on the learning rate of parameters by the start of their name or a pattern ("features.norm*.bias"); the
-    # longest that fits counts. 0 leaves the parameters as they are.
+    # longest match counts. 0 leaves the parameters unchanged.
     lr_scale: dict[str, NonNegative] = {}
     lr_scale_decay: Bool = True  # false: lr_scale changes the rate but not the strength of the weight decay
     schedule: Schedule = Constant()
@@ -261,7 +261,7 @@ class CheckpointConfig(Section):
 
 
 class TrainConfig(Section):
-    """The loop."""
+    """The training loop."""
 
     epochs: PositiveInt  # passes over the training images
     batch_size: PositiveInt = 128  # over all processes together
@@ -272,10 +272,11 @@ class TrainConfig(Section):
     monitor: Literal["top1", "loss", "last"] = "top1"
     early_stop: EarlyStop | None = None
     ema: Annotated[Float, Field(gt=0, lt=1)] | None = None  # decay of an average of the weights, used in evaluation
-    # In place of ema: the mean of the weights at the ends of the epochs after this share of all, e.g. 0.75, used in
+    # Instead of ema: the mean of the weights at the ends of the epochs after this share of all, e.g. 0.75, used in
     # evaluation from then on (stochastic weight averaging, Izmailov et al. 2018).
     swa: Annotated[Float, Field(ge=0, lt=1)] | None = None
-    # What runs the layers on a CPU: auto is oneDNN if it is there. The variable PADDLECNN_ENGINE is another default.
+    # What runs the layers on a CPU: auto is oneDNN if available. The environment variable PADDLECNN_ENGINE sets another
+    # default.
     engine: Literal["auto", "paddle", "onednn"] = Field(
         default_factory=lambda: os.environ.get("PADDLECNN_ENGINE", "auto"), validate_default=True
     )
@@ -294,7 +295,7 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def one_average(self) -> TrainConfig:
         if self.ema is not None and self.swa is not None:
-            raise ValueError("train.swa: the other average of the weights, train.ema, is set; take one of them")
+            raise ValueError("train.swa: the other average of the weights, train.ema, is set; use one of them")
         return self
 
 

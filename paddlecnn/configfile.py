@@ -34,7 +34,7 @@ KNOWN_AS = {
     "num_workers": "workers",
     "pretrained": "weights",
 }
-# Keys that version 0.1 named otherwise, most of them of optim.schedule.
+# Keys that had other names in version 0.1, most of them in optim.schedule.
 RENAMED = {
     "amp": "precision",
     "every": "step_size",
@@ -58,8 +58,8 @@ PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|In
 class StrictLoader(yaml.SafeLoader):
     """YAML in which a duplicate key is an error, 2e-4 is a number, and a number means what it looks like.
 
-    PyYAML follows YAML 1.1: it would read 010 as 8 and 1:30 as 90, and leave 2e-4 a string. Aliases are refused: a
-    short file could stand for billions of values.
+    PyYAML follows YAML 1.1: it would read 010 as 8 and 1:30 as 90, and leave 2e-4 a string. Aliases are refused: with
+    them, a short file could expand to billions of values.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -71,7 +71,7 @@ class StrictLoader(yaml.SafeLoader):
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         is_octal = re.fullmatch(r"[-+]?0\d+", node.value)
         if is_octal or not PLAIN_NUMBER.fullmatch(node.value):
-            advice = "YAML reads this as another number than it looks like; write a plain decimal number, or quote it"
+            advice = "YAML reads this as a different number; write a plain decimal number, or quote it"
             raise yaml.MarkedYAMLError(None, None, f"{node.value[:40]}: {advice} as text", node.start_mark)
         is_int = node.tag == "tag:yaml.org,2002:int"
         return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
@@ -96,7 +96,7 @@ StrictLoader.add_implicit_resolver(
 
 
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] | Mapping[str, Any] = ()) -> Config:
-    """Read a config file or a nested mapping, apply overrides, and check the whole.
+    """Read a config file or a nested mapping, apply overrides, and check the result.
 
     overrides: `key.path=value` strings, as on the command line, or a mapping from key paths to values
     Raises ConfigError with file, key path and the nearest valid name.
@@ -106,7 +106,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
 
 
 def overridden(tree: dict[str, Any], source: str, overrides: Sequence[str] | Mapping[str, Any]) -> Config:
-    """Apply overrides to a nested mapping and check the whole. source: its name in messages."""
+    """Apply overrides to a nested mapping and check the result. source: its name in messages."""
     sources = {}
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
@@ -138,7 +138,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         if path.exists() and not path.is_file():
             raise ConfigError(f"{path}: not a regular file; name a YAML file")
         if path.is_file() and path.stat().st_size > LARGEST_CONFIG:
-            raise ConfigError(f"{path}: {path.stat().st_size:,} bytes, more than the {LARGEST_CONFIG:,} of a config")
+            raise ConfigError(f"{path}: {path.stat().st_size:,} bytes, more than the limit of {LARGEST_CONFIG:,}")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
@@ -165,8 +165,8 @@ def parse_yaml(text: str, source: str) -> Any:
 def apply_override(tree: dict[str, Any], override: str) -> str:
     """Set one key of the tree from `key.path=value`; returns the key path.
 
-    The schema says how to read the value: text stays text where the key takes text, so `-o data.root=007` is a folder,
-    unless the key takes a list, too, and the text begins one; anything else is read as YAML.
+    The schema determines how the value is read: as text if the key takes text, so that `-o data.root=007` is a folder,
+    unless the key also takes a list and the text begins one; otherwise as YAML.
     """
     key, equals, text = override.partition("=")
     parts = key.split(".")
@@ -232,7 +232,7 @@ def check(tree: dict[str, Any], source: str, sources: dict[str, str]) -> Config:
 
 
 def describe(errors: Sequence[Any], tree: dict[str, Any]) -> tuple[str, str]:
-    """The key path and the plain words for the most telling of pydantic's errors."""
+    """The key path and a plain message for the most informative of pydantic's errors."""
     # An unknown key says more than the missing one that it was meant to be.
     item = min(errors, key=lambda item: item["type"] != "extra_forbidden")
     path = path_of(item, tree)
@@ -260,7 +260,7 @@ def describe(errors: Sequence[Any], tree: dict[str, Any]) -> tuple[str, str]:
 
 
 def path_of(item: Any, tree: dict[str, Any]) -> list[str]:
-    """The key path of one of pydantic's errors, without the members of a union that pydantic names, too."""
+    """The key path of one of pydantic's errors, without the members of a union that pydantic also names."""
     path: list[str] = []
     node: Any = tree
     for number, part in enumerate(item["loc"], start=1):
@@ -295,7 +295,7 @@ def sections_at(path: Sequence[str], tree: dict[str, Any]) -> list[type[BaseMode
 
 
 def suggest(path: Sequence[str], tree: dict[str, Any]) -> str:
-    """`; did you mean optim.lr?` where some valid key is near, by its spelling or its name elsewhere."""
+    """`; did you mean optim.lr?` if some valid key is near, in spelling or by its name elsewhere."""
     *section, word = path
     here = sorted({name for option in sections_at(section, tree) for name in option.model_fields})
     if RENAMED.get(word) in here:
@@ -324,7 +324,7 @@ def to_yaml(config: Config) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """A short hash that differs where the resolved configs differ.
+    """A short hash that differs if the resolved configs differ.
 
     Keys added since version 0.2 count only if they are set, so that the hashes on record stay valid.
     """
@@ -345,7 +345,7 @@ def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one from key paths to values."""
+    """A nested mapping as a flat one from key paths to values."""
     result: dict[str, Any] = {}
     for key, value in tree.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -353,7 +353,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def without_folders(config: dict[str, Any]) -> dict[str, Any]:
-    """A config whose paths are names alone: the folders of one machine mean nothing on another."""
+    """A config with only the last name of each path: the folders of one machine mean nothing on another."""
     for key in PATHS:
         section, name = key.split(".")
         if isinstance(value := config[section][name], str):

@@ -1,6 +1,6 @@
 """Several processes, one per GPU (on a CPU, as many as `paddle.distributed.launch` started).
 
-With a single process every function here returns its argument, so the training loop has no second form.
+With a single process every function here returns its argument, so the training loop needs no second form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _ended = False  # whether the work that the processes share is done
 
 
 def start() -> None:
-    """Join the processes that `python -m paddle.distributed.launch` started; nothing with a single process."""
+    """Join the processes that `python -m paddle.distributed.launch` started; does nothing in a single process."""
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1 and not dist.is_initialized():
         dist.init_parallel_env()
 

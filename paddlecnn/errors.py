@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
+import site
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,13 +69,27 @@ class SubmissionError(UserError):
 
 
 class AccessError(UserError):
-    """A service that does not let this user in: no credentials, refused ones, rules to accept, a quota."""
+    """A service that denies this user access: no credentials, refused ones, rules to accept, a quota."""
 
 
 class ServiceError(UserError):
     """A service elsewhere is at fault, and trying again later may help. The tools exit 3."""
 
     exit_code = 3
+
+
+@contextlib.contextmanager
+def user_code(where: str, kind: type[UserError]) -> Iterator[None]:
+    """Turn any error in a user's own function into one line that names it and the line of their file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        foreign = (str(ROOT / "paddlecnn"), *site.getsitepackages())
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(foreign)]
+        place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        raise kind(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}{place}") from error
 
 
 def how_to_install() -> str:
@@ -100,14 +117,14 @@ def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """`optim.lr: must be above 0`: the first of pydantic's findings."""
+    """`optim.lr: must be above 0`: the first of pydantic's errors."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def brief(value: object) -> str:
-    """A value for a message, cut if it is long."""
+    """A value for a message, shortened if it is long."""
     try:
         text = repr(value)
     except ValueError:  # Python does not print an integer of more than 4,300 digits

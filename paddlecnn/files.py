@@ -36,7 +36,7 @@ class Checksum:
 
 @contextlib.contextmanager
 def written_aside(target: Path) -> Iterator[Path]:
-    """Give a path beside `target` to write to; on success flush it to disk and rename it into place.
+    """Yield a path beside `target` to write to; on success flush it to disk and rename it into place.
 
     On an error the partial file is removed and `target` is as it was.
     """
@@ -51,9 +51,9 @@ def written_aside(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_written_aside(target: Path) -> Iterator[Path]:
-    """Give a new folder beside `target` to fill; on success rename it to `target`, on an error remove it.
+    """Yield a new folder beside `target` to fill; on success rename it to `target`, on an error remove it.
 
-    Raises DataError while another process writes `target`. The leftover of a killed process is cleared away first.
+    Raises DataError while another process writes `target`. The leftover of a killed process is removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside, lock = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "lock"))
@@ -76,7 +76,7 @@ def put_in_place(aside: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def only_process(lock_file: Path, otherwise: UserError) -> Iterator[None]:
-    """Hold a lock file, which goes afterwards. Raises `otherwise` if another process holds it."""
+    """Hold a lock file, which is removed afterwards. Raises `otherwise` if another process holds it."""
     lock = FileLock(lock_file, timeout=0)  # released by the system when a process dies
     try:
         lock.acquire()
@@ -99,7 +99,7 @@ def require_space(folder: Path, needed: int, advice: str) -> None:
 
 
 def require_writable(path: Path, option: str) -> None:
-    """Make the folder of the file that an option names. Raises UserError if the file cannot be written there.
+    """Create the folder of the file that an option names. Raises UserError if the file cannot be written there.
 
     For use before hours of work, not after them.
     """

@@ -15,7 +15,7 @@ from importlib import metadata
 from types import ModuleType
 
 BUILDS = ("paddlepaddle", "paddlepaddle-gpu")
-# The wheel of 2.6.2 on the public package index: its compiled capabilities, which that version does not report.
+# The capabilities compiled into the wheel of 2.6.2 on the public package index, which that version does not report.
 CODE_OF_2_6 = (61, 70, 75, 80, 86)
 # The oldest NVIDIA driver by CUDA version: PaddlePaddle's installation page for 11.8 and 12.6; otherwise NVIDIA's table
 # "Minor Version Compatibility" (docs.nvidia.com/deploy/cuda-compatibility), by the major version.
@@ -51,7 +51,7 @@ class GpuFacts:
 
 
 def gather(paddle: ModuleType) -> GpuFacts:
-    """The facts about this machine and this Paddle; runs nvidia-smi if it is there."""
+    """The facts about this machine and this Paddle; runs nvidia-smi if it is installed."""
     usable = paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
     cards, driver = ask_driver()
     if usable:
@@ -80,7 +80,7 @@ def installed_builds() -> tuple[str, ...]:
 
 
 def ask_driver() -> tuple[tuple[Card, ...], str | None]:
-    """The cards and the driver's version, from nvidia-smi; none and None where it is absent or fails."""
+    """The cards and the driver's version, from nvidia-smi; none and None if it is absent or fails."""
     if not shutil.which("nvidia-smi"):
         return (), None
     for fields in ("name,driver_version,compute_cap", "name,driver_version"):  # older drivers lack compute_cap
@@ -94,7 +94,7 @@ def ask_driver() -> tuple[tuple[Card, ...], str | None]:
 
 
 def parse_nvidia_smi(answer: str) -> tuple[tuple[Card, ...], str | None]:
-    """Cards and driver from lines as `Tesla T4, 535.104.05, 7.5`; the last column may be absent."""
+    """Cards and driver from lines such as `Tesla T4, 535.104.05, 7.5`; the last column may be absent."""
     rows = [[field.strip() for field in line.split(",")] for line in answer.splitlines() if "," in line]
     cards = tuple(
         Card(row[0], int(row[2].replace(".", "")) if re.fullmatch(r"\d+\.\d", row[-1]) and len(row) > 2 else None)
@@ -104,7 +104,7 @@ def parse_nvidia_smi(answer: str) -> tuple[tuple[Card, ...], str | None]:
 
 
 def two_builds(packages: tuple[str, ...]) -> str | None:
-    """The problem of both builds in one environment: they share one folder, and each overwrites the other's files."""
+    """The problem if both builds are installed: they share one folder, and each overwrites the other's files."""
     if len(packages) < 2:
         return None
     return (
@@ -124,7 +124,7 @@ def build_for(card: Card | None, driver: str | None) -> str:
 
 def remedy(facts: GpuFacts, card: Card | None = None) -> str:
     card = card or next(iter(facts.cards), None)
-    return f"run `GPU=1 CUDA={build_for(card, facts.driver)} make install` (docs/gpu.md), or take --device cpu"
+    return f"run `GPU=1 CUDA={build_for(card, facts.driver)} make install` (docs/gpu.md), or use --device cpu"
 
 
 def gpu_problem(facts: GpuFacts, number: int = 0) -> str | None:
@@ -137,7 +137,7 @@ def gpu_problem(facts: GpuFacts, number: int = 0) -> str | None:
     if number >= facts.usable:
         return (
             f"this machine has {facts.usable} usable GPU(s), numbered from 0: "
-            f"{', '.join(map(str, facts.cards))}; take one of those or --device cpu"
+            f"{', '.join(map(str, facts.cards))}; use one of those or --device cpu"
         )
     card = facts.cards[number]
     if facts.code and card.capability and not runs_on(card.capability, facts.code):
@@ -153,7 +153,7 @@ def invisible(facts: GpuFacts) -> str:
     if facts.driver is None:
         return (
             "no NVIDIA driver answers (nvidia-smi); install the driver, start a container with `--gpus all`, "
-            "or take --device cpu"
+            "or use --device cpu"
         )
     cuda = facts.cuda or ""
     needed = OLDEST_DRIVER.get(cuda) or OLDEST_DRIVER.get(cuda.partition(".")[0])  # None if unknown
@@ -165,7 +165,7 @@ def invisible(facts: GpuFacts) -> str:
     if facts.visible is not None:
         return (
             f"CUDA_VISIBLE_DEVICES is {facts.visible!r}, and the driver lists {', '.join(map(str, facts.cards))}; "
-            "unset it, or take --device cpu"
+            "unset it, or use --device cpu"
         )
     return (
         f"driver {facts.driver} lists {', '.join(map(str, facts.cards))}, but Paddle cannot open them; check the "
@@ -200,4 +200,4 @@ def precision_problem(precision: str, card: Card) -> str | None:
     if card.capability is None or card.capability >= needed:
         return None
     other = "float16 or float32" if precision == "bfloat16" and card.capability >= 70 else "float32"
-    return f"precision {precision}: needs a GPU of sm_{needed} or newer, and this is a {card}; take {other}"
+    return f"precision {precision}: needs a GPU of sm_{needed} or newer, and this is a {card}; use {other}"

@@ -15,15 +15,15 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class ProgressBar(tqdm):  # type: ignore[type-arg]  # not generic at run time
-    """tqdm that reports outside a terminal, too, where tqdm itself either floods a file or says nothing."""
+    """tqdm that also reports outside a terminal, where tqdm itself either floods a file or prints nothing."""
 
-    monitor_interval = 0  # no thread that redraws: each update looks at the clock
+    monitor_interval = 0  # no thread that redraws: each update checks the clock
 
     def __init__(self, iterable: Iterable[Any] | None = None, *, hidden: bool = False, **options: Any) -> None:
         """hidden: report nothing, e.g. in a process that is not the first; options: those of tqdm."""
         self.on_terminal = sys.stderr.isatty()
         self.line_at = time.perf_counter()
-        # With gui=True tqdm counts and calls `display`, and itself writes nothing.
+        # With gui=True tqdm counts and calls `display`, but writes nothing itself.
         super().__init__(iterable, disable=hidden, gui=not self.on_terminal, dynamic_ncols=True, miniters=1, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> Any:
@@ -35,15 +35,15 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]  # not generic at run time
             log.info("%s", self.line())
 
     def clear(self, nolock: bool = False) -> None:
-        """Make room for a message: outside a terminal nothing is in its way."""
+        """Make room for a message; outside a terminal, nothing is in its way."""
         if self.on_terminal:
             super().clear(nolock=nolock)
 
     def line(self) -> str:
-        """`features of vgg16-pool5: 320/4,004 views, 4.2 views/s, 14 min 37 s left`; the postfix in place of a rate."""
+        """`features of vgg16-pool5: 320/4,004 views, 4.2 views/s, 14 min 37 s left`; a postfix replaces the rate."""
         state = self.format_dict
         rate = (self.n - self.initial) / max(state["elapsed"], 1e-9)
-        if state["unit_scale"]:  # bytes, whose total a server may not tell
+        if state["unit_scale"]:  # bytes, whose total a server may not report
             done, speed = tqdm.format_sizeof(self.n, self.unit), tqdm.format_sizeof(rate, self.unit)
             amount = f"{done} of {tqdm.format_sizeof(self.total, self.unit)}" if self.total else done
         else:

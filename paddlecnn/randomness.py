@@ -1,7 +1,7 @@
 """Every random choice is a pure function of (seed, purpose, where).
 
 There is no hidden state to save or to lose: the order of epoch 3 is the same whether epochs 0 to 2 ran in
-this process, in another one, or on another number of workers.
+this process, in another one, or with another number of workers.
 """
 
 from __future__ import annotations

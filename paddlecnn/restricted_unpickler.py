@@ -26,7 +26,7 @@ PLAIN_NUMBER = re.compile(r"[<>=|]?([biuf][1248])")  # NumPy's codes of bool, in
 
 
 class RefusedName(Exception):
-    """A name that a file of plain values and arrays never needs; nothing of it was run."""
+    """A name that a file of plain values and arrays never needs; nothing behind it was run."""
 
 
 class DamagedPickle(Exception):
@@ -34,7 +34,7 @@ class DamagedPickle(Exception):
 
 
 class StandIn:
-    """The value of a permitted name: it can be called, nothing else."""
+    """The value of a permitted name: it can only be called."""
 
     __slots__ = ("call",)
 
@@ -52,11 +52,11 @@ class DType:
         self.code, self.order = code if isinstance(code, str) else code.decode("ascii"), "<"
 
     def restore(self, state: tuple[Any, ...]) -> None:
-        """State of a pickled dtype: (version, byte order, ...)."""
+        """Set the state of a pickled dtype: (version, byte order, ...)."""
         self.order = ">" if state[1] in (">", b">") else "<"
 
     def numpy(self) -> np.dtype[Any]:
-        """The NumPy type. Raises ValueError where it is not one of plain numbers."""
+        """The NumPy type. Raises ValueError if it is not a type of plain numbers."""
         if (match := PLAIN_NUMBER.fullmatch(self.code)) is None:
             raise ValueError(f"an array of {self.code!r:.40}")
         return np.dtype(self.order + match[1])
@@ -69,9 +69,9 @@ class Array:
         self.value: Any = None
 
     def restore(self, state: tuple[Any, ...]) -> None:
-        """State of a pickled array: (version, shape, dtype, whether in Fortran's order, content)."""
+        """Set the state of a pickled array: (version, shape, dtype, whether in Fortran order, content)."""
         _, shape, dtype, fortran, content = state
-        if isinstance(content, list):  # an object array; in weight files of no dimensions, with one dict in it
+        if isinstance(content, list):  # an object array; in weight files without dimensions, with one dict in it
             self.value = content[0] if len(content) == 1 else content
         else:
             self.value = array_of(as_bytes(content), dtype.numpy(), shape, "F" if fortran else "C")
@@ -84,7 +84,7 @@ class Ordered(dict[Any, Any]):
         super().__init__(with_plain_keys(pairs))
 
     def restore(self, state: Any) -> None:
-        """Attributes of an ordered dict: not needed."""
+        """Ignore the attributes of an ordered dict."""
 
 
 def as_bytes(content: Any) -> bytes:
@@ -93,7 +93,7 @@ def as_bytes(content: Any) -> bytes:
 
 
 def array_of(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any = "C") -> np.ndarray:
-    """An array from bytes. Raises ValueError where their number does not fit the shape."""
+    """An array from bytes. Raises ValueError if their number does not fit the shape."""
     if len(content) != prod(shape) * dtype.itemsize:
         raise ValueError(f"{len(content)} bytes for a shape of {list(shape)!s:.80}")
     return np.frombuffer(content, dtype).reshape(shape, order=order)
@@ -107,7 +107,7 @@ def array_from_buffer(content: bytes, dtype: DType, shape: tuple[int, ...], orde
 
 
 def scalar_of(dtype: DType, content: bytes | str) -> Any:
-    """Stands in for NumPy's constructor of scalars; gives a number of Python."""
+    """Stands in for NumPy's constructor of scalars; returns a Python number."""
     return array_of(as_bytes(content), dtype.numpy(), ()).item()
 
 
@@ -128,7 +128,7 @@ NUMPY_NAMES: Names = {
     **{(f"{package}.multiarray", "scalar"): StandIn(scalar_of) for package in ("numpy.core", "numpy._core")},
     **{(f"{package}.numeric", "_frombuffer"): StandIn(array_from_buffer) for package in ("numpy.core", "numpy._core")},
     **{(builtins, "tuple"): StandIn(tuple) for builtins in ("builtins", "__builtin__")},
-    # Old protocols call bytes, without arguments, for the empty ones.
+    # Old protocols call bytes without arguments for empty ones.
     **{(builtins, "bytes"): StandIn(lambda: b"") for builtins in ("builtins", "__builtin__")},
 }
 
@@ -136,7 +136,7 @@ KEYS = (str, bytes, int)
 
 
 def with_plain_keys(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A dict. Raises ValueError for keys other than text and integers: to hash a nested one can overflow the stack."""
+    """A dict. Raises ValueError for keys other than text, bytes and integers: hashing others can overflow the stack."""
     items = list(pairs)
     if any(type(key) not in KEYS for key, _ in items):
         raise ValueError("a dict whose keys are not text")
@@ -164,7 +164,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     def __init__(self, file: BinaryIO, names: Names, persistent: Callable[[Any], Any] | None, encoding: str) -> None:
         super().__init__(file, encoding=encoding)
         self.file, self.names, self.persistent = file, names, persistent
-        self.copied = 0  # numbers of items and characters that calls were given
+        self.copied = 0  # the number of items and characters passed to calls
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -229,7 +229,7 @@ def unpickle(
 ) -> Any:
     """One pickled value: dicts, lists, tuples, numbers, text, bytes and arrays.
 
-    names: stand-ins by (module, name); persistent: gives the value of a reference out of the file
+    names: stand-ins by (module, name); persistent: returns the value of a reference out of the file
     encoding: of text that Python 2 wrote; "bytes" leaves it as bytes
 
     Raises RefusedName for any other name, DamagedPickle for anything else.
@@ -244,7 +244,7 @@ def unpickle(
 
 
 def plain(value: Any, leaf: Callable[[Any], Any] = lambda value: value) -> Any:
-    """The value with each stand-in replaced by its array, and each other value that is no container by `leaf` of it.
+    """The value with each stand-in replaced by its array, and any other non-container value by its `leaf`.
 
     A container that is referred to several times is visited once, so that the work is bounded by the file's size.
     Raises ValueError for containers nested deeper than MAX_DEPTH.

@@ -1,8 +1,8 @@
 """The environment that Paddle needs at its import, and the choice of the device.
 
 Paddle sets OMP_NUM_THREADS=1 when the variable is absent, and its math library takes a slow path on
-AMD processors unless MKL_DEBUG_CPU_TYPE=5 is set. Both are read once, at import. Together they make
-training 3 to 5 times faster on an AMD CPU. A value the user has set is never touched.
+AMD processors unless MKL_DEBUG_CPU_TYPE=5 is set. Both are read once, at import. Setting both makes
+training 3 to 5 times faster on an AMD CPU. A value the user has set is never changed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ MXCSR, FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 7, 0x8000, 0x40
 
 
 def prepare_environment() -> None:
-    """Set threads and math library for Paddle, only where the user has not. Idempotent."""
+    """Set threads and math library for Paddle, unless the user has. Idempotent."""
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 
 def compute_threads() -> int:
-    """The threads of Paddle's kernels, OMP_NUM_THREADS: another number gives other bits, in the whole process."""
+    """The threads of Paddle's kernels, OMP_NUM_THREADS: another number changes result bits, in the whole process."""
     value = os.environ.get("OMP_NUM_THREADS", "")
     return int(value) if value.isdigit() and int(value) else usable_cores()
 
@@ -56,7 +56,7 @@ def load_paddle() -> ModuleType:
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.filterwarnings("ignore", message="No ccache found")
         import paddle
-    # Said at each training step with batch normalisation, about what everybody expects it to do.
+    # Repeated at each training step with batch normalisation, about its usual behaviour.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
     return paddle
 
@@ -64,14 +64,14 @@ def load_paddle() -> ModuleType:
 def choose_device(wanted: str) -> str:
     """The device to compute on, made Paddle's current one after a small computation on it gave the right result.
 
-    `wanted` is auto, cpu, gpu or gpu:N. auto takes the first GPU; without any card it takes the CPU, with a warning if
+    `wanted` is auto, cpu, gpu or gpu:N. auto uses the first GPU; without any card it uses the CPU, with a warning if
     this Paddle is a GPU build. Returns cpu or gpu:N. Raises DeviceError, with the reason and the build to install,
-    where the device cannot be used.
+    if the device cannot be used.
     """
     from paddlecnn import gpu
 
     if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", wanted):
-        raise DeviceError(f"--device {wanted}: not a device; take auto, cpu, gpu or gpu:N")
+        raise DeviceError(f"--device {wanted}: not a device; use auto, cpu, gpu or gpu:N")
     if problem := gpu.two_builds(gpu.installed_builds()):
         raise DeviceError(problem)
     paddle = load_paddle()
@@ -108,7 +108,7 @@ def use_device(paddle: ModuleType, device: str, facts: GpuFacts | None) -> str:
 
 
 def faulty_arithmetic(paddle: ModuleType) -> str | None:
-    """The fault of a matrix product and a convolution on the current device; None if both are right.
+    """The fault in a matrix product or a convolution on the current device; None if both are right.
 
     The inputs are small integers, so that the results are exact in float32 and also in TF32.
     """
@@ -143,10 +143,10 @@ def check_precision(precision: str, device: str) -> None:
 
 @contextlib.contextmanager
 def denormals_flushed() -> Iterator[None]:
-    """A context in which this thread, and each that it starts, takes denormal numbers for zero.
+    """A context in which this thread, and each that it starts, treats denormal numbers as zero.
 
-    Numbers below 1e-38, which weights and velocities reach in long runs, slow a CPU's arithmetic down many times (issue
-    65850 of Paddle). Sets FTZ and DAZ in the register MXCSR, part of the floating-point environment of the GNU C
+    Numbers below 1e-38, which weights and velocities reach in long runs, make a CPU's arithmetic many times slower
+    (issue 65850 of Paddle). Sets FTZ and DAZ in the register MXCSR, part of the floating-point environment of the GNU C
     library on x86-64; elsewhere nothing is changed.
     """
     import ctypes
@@ -154,7 +154,7 @@ def denormals_flushed() -> Iterator[None]:
     import numpy as np
 
     for name in ("float32", "float64"):
-        np.finfo(name)  # NumPy keeps these facts; found out later, they would bring a warning
+        np.finfo(name)  # NumPy caches these limits; computed below, they would cause a warning
     library = None
     before, flushing = (ctypes.c_uint32 * 8)(), (ctypes.c_uint32 * 8)()  # fenv_t; its last word is MXCSR
     if sys.platform == "linux" and platform.machine() == "x86_64":
@@ -172,7 +172,7 @@ def denormals_flushed() -> Iterator[None]:
 
 
 def denormals_are_zero() -> bool:
-    """Whether this thread's arithmetic takes denormal numbers for zero."""
+    """Whether this thread's arithmetic treats denormal numbers as zero."""
     import numpy as np
 
     return bool(np.array([1e-40], np.float32) * np.float32(1) == 0)

@@ -1,4 +1,4 @@
-"""Tables: as text with aligned columns, and in Markdown; and numbers with what they count."""
+"""Tables, as text with aligned columns and in Markdown, and numbers with what they count."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def compact_table(rows: Iterable[Mapping[str, str]]) -> str:
-    """A Markdown table of rows by column name. A column without text is left out; one whose cells are all equal is a
-    sentence above the table."""
+    """A Markdown table of rows by column name. A column without text is left out; one whose cells are all equal becomes
+    a sentence above the table."""
     cells = list(rows)
     if not cells:
         return ""

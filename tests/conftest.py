@@ -38,7 +38,7 @@ def tool() -> Callable[..., int]:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with the real data, or a skip that says how to give it."""
+    """The folder with the real data; skips the test, saying how to name the folder, if there is none."""
     folder = os.environ.get("PADDLECNN_REAL_DATA")
     if not folder or not Path(folder).is_dir():
         pytest.skip("PADDLECNN_REAL_DATA does not point at a folder with the real data")
@@ -47,7 +47,7 @@ def real_data() -> Path:
 
 @pytest.fixture
 def long_test() -> None:
-    """A skip unless tests of minutes are asked for."""
+    """Skips the test unless tests that take minutes are requested."""
     if not os.environ.get("PADDLECNN_LONG"):
         pytest.skip("takes minutes; PADDLECNN_LONG=1 runs it, as `make chaos` does")
 

@@ -136,8 +136,8 @@ def test_a_bad_override_names_the_override_the_key_and_what_would_be_right(good,
     [
         ("train: {epochs: 1", "line 1, column 18: expected"),
         ("a: &x 1\nb: *x", "line 2, column 4: aliases (*name) are not supported here"),
-        ("train: {epochs: 010}", "line 1, column 17: 010: YAML reads this as another number than it looks like"),
-        ("train: {epochs: 1:30}", "1:30: YAML reads this as another number than it looks like"),
+        ("train: {epochs: 010}", "line 1, column 17: 010: YAML reads this as a different number"),
+        ("train: {epochs: 1:30}", "1:30: YAML reads this as a different number"),
         ("train: {epochs: 0x10}", "0x10: YAML reads this"),
         ("train: {epochs: 1_000}", "1_000: YAML reads this"),
         ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2, column 1: train: duplicate key"),
@@ -163,7 +163,7 @@ def test_a_missing_file_is_named_with_the_nearest_one(good):
         load_config(good.with_name("goood.yaml"))
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_bytes_that_are_not_text_are_refused(tmp_path):
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ConfigError, match="cannot be read as text"):

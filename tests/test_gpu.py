@@ -162,7 +162,7 @@ def test_both_builds_at_once_are_refused():
 
 @pytest.mark.parametrize("wanted", ["cuda", "gpu:x", "npu", ""])
 def test_an_unknown_device_is_refused(wanted):
-    with pytest.raises(DeviceError, match="take auto, cpu, gpu or gpu:N"):
+    with pytest.raises(DeviceError, match="use auto, cpu, gpu or gpu:N"):
         runtime.choose_device(wanted)
 
 

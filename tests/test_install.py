@@ -46,7 +46,7 @@ def test_an_old_python_is_one_line(tmp_path):
 
 
 def find_python(version: str) -> str | None:
-    """An interpreter of this version that runs: on the path, or made by pyenv."""
+    """A working interpreter of this version, from the path or from pyenv."""
     candidates = [
         shutil.which(f"python{version}"),
         *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python")),
@@ -141,7 +141,7 @@ def tree(tmp_path) -> Path:
 
 
 def pip(*arguments: object) -> None:
-    """Run pip without dependencies. Building needs a newer setuptools than Paddle brings: pip gets it."""
+    """Run pip without dependencies. Building needs a newer setuptools than Paddle installs: pip gets it."""
     command = [sys.executable, "-m", "pip", *map(str, arguments), "--quiet", "--no-deps"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if "No matching distribution found for setuptools" in done.stderr:

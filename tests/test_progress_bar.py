@@ -16,7 +16,7 @@ import pytest
 from helpers.images import encoded, photo
 from paddlecnn import progress_bar
 
-# Every 10 ms in place of every 30 seconds.
+# Every 10 ms instead of every 30 seconds.
 COMMAND = (
     "import sys; from paddlecnn import progress_bar; progress_bar.SECONDS_BETWEEN_LINES = 0.01;"
     "sys.argv[0] = 'paddlecnn'; from paddlecnn.__main__ import main; main()"

@@ -88,7 +88,7 @@ POINTERS = b"C\x10" + b"A" * 16
         (b"NQ.", "a reference out of the file"),
     ],
 )
-def test_what_is_no_plain_value_is_damaged(content, message):
+def test_anything_but_plain_values_is_damaged(content, message):
     if "harmless" in message:
         unpickle(content)
         return

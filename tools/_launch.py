@@ -1,4 +1,4 @@
-"""The start of every script in this folder: run a command of the package that lies beside it."""
+"""The launcher of every script in this folder: runs a command of the package beside it."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
     paddlecnn predict runs/dogs_vs_cats/RUN cat.jpg photos/               with a trained run
     paddlecnn predict runs/dogs_vs_cats/JOB photos/ --csv photos.csv      with the mean of a cross-validation's runs
-    paddlecnn predict model.onnx cat.jpg                                  with what `paddlecnn export` wrote
+    paddlecnn predict model.onnx cat.jpg                                  with a network from `paddlecnn export`
     paddlecnn predict --model vgg16 --weights vgg16_weights.npz cat.jpg   with published ImageNet weights
 
-The exit code is 1 if an image cannot be read; the others are classified all the same. Several runs (a cross-validation
-or several seeds) predict by the mean of their logits, as in `submit`. The probabilities are those of the networks: they
-are not calibrated, which `submit` does on validation images.
+The exit code is 1 if an image cannot be read; the others are classified nevertheless. Several runs (a cross-validation
+or several seeds) predict by the mean of their logits, as in `submit`. The probabilities are not calibrated: `submit`
+does that, on validation images.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.exported import form_of
     from paddlecnn.evaluation.predict import image_files, predict_files, predict_files_by_mean
 
-    # Before its images: the two may have been exchanged.
+    # Before its images: the two may have been swapped.
     runs = [] if args.model or form_of(args.source) else find_runs(args.source)
     files = image_files(args.images)
     check_images(args, files)
@@ -122,7 +122,7 @@ def check_images(args: argparse.Namespace, files: Sequence[Path]) -> None:
     from paddlecnn.data.base import UNUSABLE
 
     if args.explain and len(files) != 1:
-        raise ConfigError(f"--explain {args.explain}: explains one image, and {len(files)} are named")
+        raise ConfigError(f"--explain {args.explain}: explains one image, but {len(files)} are named")
     if args.explain and args.explain.exists() and args.explain.samefile(files[0]):
         raise ConfigError(f"--explain {args.explain}: is the image itself; name another file for the figure")
     if args.csv and (unusable := [file for file in files if UNUSABLE.search(str(file))]):

@@ -1,4 +1,4 @@
-"""The networks of the papers. They import nothing of data, training or Kaggle."""
+"""The networks of the papers. They import nothing from data, training or Kaggle."""
 
 from paddlecnn.models import alexnet, lenet, vgg, vgg_fast  # noqa: F401  (they register their networks)
 from paddlecnn.models.freezing import freeze

@@ -45,26 +45,26 @@ INITIALISERS = {  # weights, weights of the output layer, biases of conv 2, 4, 5
 
 @dataclass(frozen=True)
 class AlexNetConfig:
-    """The numbers of one AlexNet. The defaults are the paper's with its two towers joined, without normalisation."""
+    """The settings of one AlexNet. The defaults are the paper's, with the two towers joined and no normalisation."""
 
     num_classes: Units = 1000
-    input_size: Pixels = 227  # the paper's 224 does not divide: 11x11 with stride 4 gives its 55x55 from 227
+    input_size: Pixels = 227  # not the paper's 224: 11x11 with stride 4 gives its 55x55 from 227
     widths: tuple[Units, Units, Units, Units, Units] = (96, 256, 384, 384, 256)  # channels of conv 1 to 5, section 3.5
     stem: tuple[Side, Side, Padding] = (11, 4, 0)  # conv1: kernel, stride, padding; "same" pads as TensorFlow does
     pools: tuple[Pool, Pool, Pool] = ((3, 2), (3, 2), (3, 2))  # after conv 1, 2, 5: overlapping, section 3.4
     ceil_pools: bool = False  # a pool's last window may hang over the edge, as in Paddle v2 and Caffe
-    # lrn: after ReLU 1 and 2, over all channels, as the formula of section 3.3 says; on the paper's two GPUs, which
+    # lrn: after ReLU 1 and 2, over all channels, as in the formula of section 3.3; on the paper's two GPUs, which
     # exchange nothing there (section 3.2), its window ended at the border of a tower. batch: before ReLU 1 to 5
     norm: Literal["none", "lrn", "batch"] = "none"
     norm_after_pool: bool = False  # CaffeNet's order; the paper normalises before it pools
     lrn: tuple[Units, Real, Real, PositiveReal] = (5, 1e-4, 0.75, 2.0)  # size, alpha, beta, k of section 3.3
-    groups: Literal[1, 2] = 1  # 2: conv 2, 4 and 5 in halves that do not see each other, the two GPUs of section 3.2
+    groups: Literal[1, 2] = 1  # 2: conv 2, 4 and 5 in two separate halves, one per GPU of section 3.2
     hidden: Hidden = (4096, 4096)  # units of fc6 and fc7, section 3.5
     dropout: Dropout = 0.5  # on the outputs of fc6 and fc7, section 4.2
     # "he": He et al. 2015, biases 0. "paper", section 5: N(0, 0.01), biases 1 in conv 2, 4, 5 and the hidden layers.
     # The output layer has N(0, 0.01) in both. "uniform": U(-0.05, 0.05) everywhere, Keras' RandomUniform, biases 0.
     init: Literal["he", "paper", "uniform"] = "he"
-    pooled: bool = False  # not the papers': the classifier sees statistics of each map (MapStatistics)
+    pooled: bool = False  # not in the papers: the classifier sees statistics of each map (MapStatistics)
 
 
 class AlexNet(ConvClassifier):
@@ -134,7 +134,7 @@ VARIANTS = {
     ),
     "caffenet": Variant(
         replace(CAFFE, norm_after_pool=True),
-        "`alexnet_caffe` that pools before it normalises",
+        "`alexnet_caffe` with pooling before normalisation",
         "`models/bvlc_reference_caffenet` of BVLC/caffe",
     ),
     "alexnet_owt": Variant(

@@ -1,4 +1,4 @@
-"""Frozen layers, and a network divided into the part in front that never changes and the part that is trained."""
+"""Frozen layers, and the division of a network into a leading part that never changes and a part that is trained."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Divided:
 
     frozen: nn.Sequential
     trained: nn.Sequential
-    last: str  # the name of the last frozen layer that is not a mere reshaping
+    last: str  # the name of the last frozen layer that does more than reshape
     shape: tuple[int, ...]  # of one image's output of `frozen`
 
 
 def freeze(network: nn.Layer, what: str | Sequence[str]) -> None:
-    """Keep layers as they are: no gradients, and evaluation mode also while the rest is trained.
+    """Freeze layers: no gradients, and evaluation mode even while the rest is trained.
 
-    what: `features`, all layers of `network.features`; another name, that layer and all before it; a list of names,
-    those layers alone; `none`
+    what: `features` for all layers of `network.features`; another name for that layer and all before it; a list of
+    names for those layers alone; or `none`
     Raises ModelError for a name that the network lacks.
     """
     layers = layers_to_freeze(network, what)
@@ -57,7 +57,7 @@ def layers_to_freeze(network: nn.Layer, what: str | Sequence[str]) -> list[nn.La
             )
         return features.sublayers(include_self=True)
     if not isinstance(network, ConvClassifier):
-        raise ModelError(f"model.freeze: {what}: {name} is not one of the package's networks; only `features` is known")
+        raise ModelError(f"model.freeze: {what}: {name} is not one of the package's networks; set features or none")
     chain = named_chain(network)
     names = [layer_name for layer_name, _ in chain]
     for wanted in [what] if isinstance(what, str) else what:
@@ -68,7 +68,7 @@ def layers_to_freeze(network: nn.Layer, what: str | Sequence[str]) -> list[nn.La
 
 
 def train_the_rest(root: nn.Layer, *mode: bool) -> nn.Layer:
-    """`root.train()` that leaves frozen layers in evaluation mode. As a bound method it follows a copy of the root."""
+    """`root.train()`, with frozen layers left in evaluation mode. As a bound method, it follows a copy of the root."""
     type(root).train(root, *mode)
     for layer in root.sublayers():
         if is_frozen(layer):
@@ -77,12 +77,12 @@ def train_the_rest(root: nn.Layer, *mode: bool) -> nn.Layer:
 
 
 def named_chain(network: ConvClassifier) -> list[NamedLayer]:
-    """The layers of a network in the order of their computation, by their names in the papers."""
+    """The layers of a network in the order of their computation, named as in the papers."""
     return [*network.features.named_children(), ("flatten", nn.Flatten(1)), *network.classifier.named_children()]
 
 
 def divide(network: nn.Layer) -> Divided | None:
-    """The frozen layers in front of the first one that training changes, and the rest; None if there are none.
+    """The frozen layers before the first one that training changes, and the rest; None if there are none.
 
     Both share their layers with the network, whose parameters, names and state_dict stay as they are.
     """
@@ -90,7 +90,7 @@ def divide(network: nn.Layer) -> Divided | None:
         return None
     chain = named_chain(network)
     count = next((index for index, (_, layer) in enumerate(chain) if changes(layer)), len(chain))
-    # Layers of the classifier only if they are frozen themselves, so that all classifiers share the features.
+    # Include layers of the classifier only if they are frozen themselves, so that all classifiers share the features.
     while count > len(network.features) + 1 and not is_frozen(chain[count - 1][1]):
         count -= 1
     if not any(layer.parameters() for _, layer in chain[:count]) or count == len(chain):

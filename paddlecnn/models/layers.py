@@ -27,11 +27,11 @@ class LocalResponseNorm(nn.Layer):
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if not paddle.in_dynamic_mode():  # to_static and jit.save: plain operators, which export
+        if not paddle.in_dynamic_mode():  # to_static and jit.save: plain operators, which can be exported
             return x / (self.k + self.alpha * self.window_sum(x * x)) ** self.beta
         with paddle.amp.auto_cast(enable=False):  # squares of activations overflow in float16
             wide = x if x.dtype in (paddle.float32, paddle.float64) else x.astype("float32")
-            apply = FastLocalResponseNorm.apply  # without an annotation, which to_static of Paddle 2.6 cannot read
+            apply = FastLocalResponseNorm.apply  # not annotated, for to_static of Paddle 2.6
             return apply(wide, self.size, self.alpha, self.beta, self.k).astype(x.dtype)  # type: ignore[no-untyped-call]
 
     def window_sum(self, squares: paddle.Tensor) -> paddle.Tensor:
@@ -51,8 +51,8 @@ class FastLocalResponseNorm(PyLayer):
 
         dL/da_j = g_j d_j^-beta  -  2 alpha beta a_j * sum_i B_ij g_i b_i / d_i
 
-    The sum over the window is a product with the banded matrix B: one call of a tuned library in place of a
-    pass through memory for each neighbour. What is left is memory traffic, so steps reuse their buffer (`_`).
+    The sum over the window is a product with the banded matrix B: one call to a tuned library instead of a
+    pass through memory for each neighbour. The rest is memory traffic, so steps work in place (methods named `*_`).
     """
 
     @staticmethod
@@ -75,7 +75,7 @@ class FastLocalResponseNorm(PyLayer):
 
 
 def inverse_powers(d: paddle.Tensor, beta: float) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """d^-beta and 1/d, overwriting d. The paper's beta of 3/4 takes two roots, far cheaper than a power."""
+    """d^-beta and 1/d, overwriting d. The paper's beta of 3/4 needs only two roots, far cheaper than a power."""
     if beta != 0.75:
         return d**-beta, d.reciprocal_()
     root = d.rsqrt_()
@@ -84,7 +84,7 @@ def inverse_powers(d: paddle.Tensor, beta: float) -> tuple[paddle.Tensor, paddle
 
 @functools.lru_cache(maxsize=32)
 def window_matrix(channels: int, size: int, dtype: paddle.dtype, place: str) -> paddle.Tensor:
-    """The banded [C, C] matrix B with B_ij = 1 where i - size//2 <= j <= i + (size-1)//2, kept for each place."""
+    """The banded [C, C] matrix B with B_ij = 1 where i - size//2 <= j <= i + (size-1)//2, cached for each place."""
     offset = np.arange(channels)[None, :] - np.arange(channels)[:, None]
     inside = (-(size // 2) <= offset) & (offset <= (size - 1) // 2)
     return paddle.to_tensor(inside.astype(np.float32)).astype(dtype)

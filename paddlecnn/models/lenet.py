@@ -29,7 +29,7 @@ from paddlecnn.models.shapes import NamedLayer, Window
 
 @dataclass(frozen=True)
 class LeNetConfig:
-    """The numbers of one baseline. The defaults are LeNet-5's (figure 2 of the paper)."""
+    """The settings of one baseline. The defaults are LeNet-5's (figure 2 of the paper)."""
 
     num_classes: Units = 10
     input_size: Pixels = 32

@@ -15,40 +15,40 @@ from paddlecnn.errors import ModelError
 from paddlecnn.models.shapes import NamedLayer, Window, drop_redundant_pools
 
 HE_NORMAL = KaimingNormal()  # He et al. 2015: keeps the scale of activations through layers with ReLU
-NORMAL_001 = Normal(0.0, 0.01)  # AlexNet's paper, section 5; in an output layer: a fresh network is undecided
+NORMAL_001 = Normal(0.0, 0.01)  # AlexNet's paper, section 5; in an output layer, it leaves a fresh network undecided
 
-# Options. The bounds are far above any published network and keep arithmetic on them within the machine's numbers.
+# Options. The bounds are far above any published network and keep arithmetic on them within machine integers.
 Units = Annotated[int, Field(gt=0, le=1 << 20)]  # channels, hidden units, classes
 Pixels = Annotated[int, Field(gt=0, le=1 << 14)]  # the side of an image
 Side = Annotated[int, Field(gt=0, le=64)]  # a kernel or a stride
 Hidden = Annotated[tuple[Units, ...], Field(max_length=16)]  # units of the hidden fully connected layers
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-LARGEST_WEIGHT = 1 << 30  # numbers in one array, 4 GiB; VGG's fc6 at 224 pixels, the largest published, has 103 million
+LARGEST_WEIGHT = 1 << 30  # values in one array, 4 GiB; VGG's fc6 at 224 pixels, the largest published, has 103 million
 
 
 class ConvClassifier(nn.Layer):
     """features: [N, 3, S, S] -> [N, *feature_shape]; flattened channel by channel; classifier: -> [N, num_classes].
 
     The two halves are attributes because freezing, feature caching and weight files need them apart. Layers
-    have the names of the papers' figures: `features.conv1`, `classifier.fc6`.
+    are named as in the papers' figures: `features.conv1`, `classifier.fc6`.
     """
 
     def __init__(self, features: list[NamedLayer], input_size: int, num_classes: int):
         super().__init__()
         self.input_size, self.num_classes = input_size, num_classes
-        self.name = type(self).__name__.lower()  # create_model replaces it by the registered name
+        self.name = type(self).__name__.lower()  # create_model replaces it with the registered name
         layers, self.feature_shape = drop_redundant_pools(features, [3, input_size, input_size])
         self.features = nn.Sequential(*layers)
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
-        """Logits [N, num_classes] of images [N, 3, S, S]. Raises ModelError for another channel count or size."""
+        """Logits [N, num_classes] of images [N, 3, S, S]. Raises ModelError for any other channel count or size."""
         check_images(images, self.input_size)
         return self.classifier(paddle.flatten(self.features(images), 1))
 
 
 @paddle.jit.not_to_static
 def check_images(images: paddle.Tensor, size: int) -> None:
-    """Raise ModelError where images are not [N, 3, size, size]; a dimension unknown in a graph passes."""
+    """Raise ModelError unless images are [N, 3, size, size]; a dimension unknown in a graph passes."""
     found = list(images.shape)
     if len(found) != 4 or any(side not in (-1, want) for side, want in zip(found[1:], (3, size, size), strict=True)):
         raise ModelError(
@@ -58,14 +58,14 @@ def check_images(images: paddle.Tensor, size: int) -> None:
 
 
 def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias: float | None = 0.0) -> nn.Conv2D:
-    """A convolution with its initial weights and biases; None: without biases."""
+    """A convolution with its initial weights and biases; bias None: without biases."""
     before, after = window.padding
     padding = before if before == after else [before, after] * 2
     biases = False if bias is None else Constant(bias)
     kernel, stride, groups = window.kernel, window.stride, window.groups
     if inputs % groups or outputs % groups:
         raise ModelError(
-            f"a convolution from {inputs} to {outputs} channels cannot be in {groups} groups; change widths or groups"
+            f"a convolution from {inputs} to {outputs} channels cannot have {groups} groups; change widths or groups"
         )
     check_weight([outputs, inputs // groups, kernel, kernel])
     layer = nn.Conv2D(inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=weight, bias_attr=biases)
@@ -94,7 +94,7 @@ def classifier(
 
     config: has `hidden`, `dropout` and `num_classes`
     weight, bias: of the hidden layers; last: the weights of the output layer, whose biases are 0
-    pooled: fc6 sees the standardised statistics of each map in place of every number of it
+    pooled: fc6 sees the standardised statistics of each map instead of all its values
     """
     layers: list[NamedLayer] = []
     width = prod(feature_shape)
@@ -118,9 +118,9 @@ def classifier(
 
 
 class MapStatistics(nn.Layer):
-    """Mean, maximum and mean of square roots of each map: [N, C * H * W], not negative, to [N, 3 * C].
+    """Mean, maximum and mean of square roots of each map: non-negative [N, C * H * W] to [N, 3 * C].
 
-    A few hundred photographs determine a classifier of these far better than one of every number of every map.
+    A few hundred photographs determine a classifier on these far better than one on every value of every map.
     """
 
     def __init__(self, channels: int):
@@ -128,7 +128,7 @@ class MapStatistics(nn.Layer):
         self.channels, self.outputs = channels, 3 * channels
 
     def forward(self, flat: paddle.Tensor) -> paddle.Tensor:
-        maps = flat.reshape([0, self.channels, -1])  # 0: as many images as there are
+        maps = flat.reshape([0, self.channels, -1])  # 0 keeps the number of images
         roots = (maps + 1e-6).sqrt()  # the derivative of the root at 0 is infinite
         return paddle.concat([maps.mean(axis=2), maps.max(axis=2), roots.mean(axis=2)], axis=1)
 
@@ -137,7 +137,7 @@ class MapStatistics(nn.Layer):
 
 
 def check_weight(shape: Sequence[int]) -> None:
-    """Raise ModelError for an array of an implausible size, before it is allocated."""
+    """Raise ModelError for an array of implausible size, before it is allocated."""
     if prod(shape) > LARGEST_WEIGHT:
         raise ModelError(
             f"a layer of {'x'.join(map(str, shape))} weights exceeds the limit of {LARGEST_WEIGHT:,}; "

@@ -1,4 +1,4 @@
-"""Networks by name: `create_model("vgg16", num_classes=2)`, `list_models("vgg*")`, and `register` for one's own."""
+"""Networks by name: `create_model("vgg16", num_classes=2)`, `list_models("vgg*")`, and `register` for your own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paddle import nn
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from paddlecnn.errors import ModelError, brief, did_you_mean
+from paddlecnn.errors import ModelError, brief, did_you_mean, user_code
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
@@ -24,7 +24,7 @@ Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
 
 @dataclass(frozen=True)
 class Variant:
-    """A published network: the numbers of its family's builder, what sets it apart, and who published it."""
+    """A published network: the settings for its family's builder, what sets it apart, and who published it."""
 
     config: Any  # AlexNetConfig, LeNetConfig, VGGConfig or FastVGGConfig
     description: str
@@ -36,13 +36,13 @@ class Registered:
     """A network that `create_model` can build."""
 
     build: Callable[..., nn.Layer]
-    signature: Callable[..., Any]  # its parameters are the network's options, their annotations the checks
+    signature: Callable[..., Any]  # its parameters are the network's options, checked against their annotations
     variant: Variant | None = None  # None for a user's own network
 
 
 NETWORKS: dict[str, Registered] = {}
 
-# Names of version 0.1 for combinations that were never published, and what to write now.
+# Names in version 0.1 of combinations that were never published, and their replacements.
 FORMER = {
     "alexnet_bn": "alexnet with model.options: {norm: batch}",
     "vgg11_lrn_bn": "vgg11_lrn with model.options: {batch_norm: true}",
@@ -55,25 +55,25 @@ FORMER = {
 
 
 def register(factory: Factory) -> Factory:
-    """Make a function that returns a network, or an nn.Layer class, known to `create_model` under its own name.
+    """Register a function that returns a network, or an nn.Layer class, for `create_model` under its own name.
 
-    Its parameters become the network's options; where they are annotated, values are checked before the call. One of
-    them is `num_classes`; `input_size` is optional. Any nn.Layer that returns logits [N, num_classes] will do.
+    Its parameters become the network's options; if they are annotated, values are checked before the call. One of
+    them must be `num_classes`; `input_size` is optional. Any nn.Layer that returns logits [N, num_classes] will do.
 
-    Raises ModelError where `num_classes` is missing or the name is one of the package's own.
+    Raises ModelError if `num_classes` is missing or the name is one of the package's own.
     """
     name = factory.__name__
     if is_published(name):
-        raise ModelError(f"{name}: the package has a network of this name; choose another")
+        raise ModelError(f"{name}: the package has a network with this name; choose another")
     parameters = inspect.signature(factory).parameters.values()
     if not any(p.name == "num_classes" or p.kind is p.VAR_KEYWORD for p in parameters):
-        raise ModelError(f"{name}: needs a parameter num_classes to be a registered network")
+        raise ModelError(f"{name}: needs a parameter num_classes to be registered as a network")
     NETWORKS[name] = Registered(factory, factory)
     return factory
 
 
 def register_variants(builder: Callable[[Any], nn.Layer], variants: Mapping[str, Variant]) -> None:
-    """Make a family's published networks known; the fields of its config dataclass are their options."""
+    """Register a family's published networks; the fields of its config dataclass are their options."""
     for name, variant in variants.items():
         NETWORKS[name] = Registered(
             lambda config=variant.config, **options: builder(replace(config, **options)), type(variant.config), variant
@@ -81,31 +81,42 @@ def register_variants(builder: Callable[[Any], nn.Layer], variants: Mapping[str,
 
 
 def create_model(name: str, num_classes: int | None = None, **options: Any) -> nn.Layer:
-    """The network registered as `name`; without `num_classes`, for the data set that it was published on.
+    """Create the network registered as `name`; by default, `num_classes` is that of the data set it was published on.
 
-    It has the attributes `name`, `num_classes` and `input_size`, the last None where a user's network has none.
+    It has the attributes `name`, `num_classes` and `input_size`; the last is None if a user's network has none.
 
-    Raises ModelError for an unknown name or option, with the nearest ones, and for an input size that it cannot take.
+    Raises ModelError for an unknown name or option, naming the nearest ones, and for an input size it cannot take.
     """
     if name not in NETWORKS:
         if name in FORMER:
-            raise ModelError(f"{name}: no longer a network of its own; use {FORMER[name]}")
+            raise ModelError(f"{name}: no longer a separate network; use {FORMER[name]}")
         lower = {known.lower(): known for known in NETWORKS}
         near = [lower[word] for word in difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3)]
-        advice = f"did you mean {' or '.join(near)}?" if near else "`paddlecnn summary --list` names them all"
+        advice = f"did you mean {' or '.join(near)}?" if near else "`paddlecnn summary --list` lists them all"
         raise ModelError(f"{name}: no such model; {advice}")
     entry = NETWORKS[name]
     if num_classes is not None:
         options = {"num_classes": num_classes, **options}
     arguments = {key: checked(name, key, value, entry.signature) for key, value in options.items()}
-    if entry.variant is None:
-        check_complete(name, entry.signature, arguments)
-    network = entry.build(**arguments)
-    if entry.variant is None:
-        complete(network, name, entry.signature, options)
-    else:
+    if entry.variant is not None:
+        network = entry.build(**arguments)
         network.name = name
+        return network
+    check_complete(name, entry.signature, arguments)
+    with user_code(name, ModelError):
+        network = entry.build(**arguments)
+    complete(network, name, entry.signature, options)
     return network
+
+
+def check_forward(network: nn.Layer, size: int | None) -> None:
+    """Run a user's network on one image of `size`. Raises ModelError if it fails or returns no logits."""
+    training = network.training
+    network.eval()
+    with user_code(f"{network.name}: forward fails on an image of {size}", ModelError), paddle.no_grad():
+        network(paddle.zeros([1, 3, size, size]))
+    if training:
+        network.train()
 
 
 def is_published(name: str) -> bool:
@@ -126,7 +137,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) -> Any:
-    """The value of one option, converted to its annotation. Raises ModelError for an unknown name or a wrong value."""
+    """The value of one option, converted to its annotated type. Raises ModelError for an unknown name or bad value."""
     adapters = option_adapters(signature)
     if name not in adapters:
         if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(signature).parameters.values()):
@@ -151,7 +162,7 @@ def check_complete(model: str, signature: Callable[..., Any], arguments: Mapping
 
 @lru_cache
 def option_adapters(signature: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
-    """The check of each parameter: its annotation, or anything where it has none or one that does not resolve."""
+    """The check of each parameter: its annotation, or Any if it has none or one that does not resolve."""
     try:
         annotated = signature.__init__ if isinstance(signature, type) else signature  # type: ignore[misc]
         hints = get_type_hints(annotated, include_extras=True)
@@ -165,7 +176,7 @@ def adapter(hint: Any) -> TypeAdapter[Any]:
     """The check of one annotation; a class that pydantic does not know is checked by isinstance."""
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError:  # a dataclass or model brings a configuration of its own
+    except PydanticUserError:  # a dataclass or model has its own configuration
         return TypeAdapter(hint)
     except PydanticUndefinedAnnotation:
         return TypeAdapter(Any)
@@ -177,7 +188,7 @@ def complete(network: Any, name: str, factory: Callable[..., Any], options: Mapp
         raise ModelError(f"{name}: returned {type(network).__name__}, not a paddle.nn.Layer")
     defaults = {p.name: p.default for p in inspect.signature(factory).parameters.values() if p.default is not p.empty}
     for attribute, value in {**defaults, **options, "name": name}.items():
-        if attribute in ("name", "num_classes", "input_size") and not hasattr(network, attribute):
+        if attribute in ("name", "num_classes", "input_size") and getattr(network, attribute, None) is None:
             setattr(network, attribute, value)
     if not hasattr(network, "input_size"):
         network.input_size = None
@@ -185,7 +196,7 @@ def complete(network: Any, name: str, factory: Callable[..., Any], options: Mapp
 
 
 def check_logits(network: nn.Layer, _: Any, logits: Any) -> None:
-    """Raise ModelError where a network returned anything but [N, num_classes]."""
+    """Raise ModelError if a network returned anything but [N, num_classes]."""
     if not paddle.in_dynamic_mode():  # traced for an export: a variable of the program, not a tensor
         return
     found = list(logits.shape) if isinstance(logits, paddle.Tensor) else type(logits).__name__

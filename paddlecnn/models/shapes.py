@@ -22,7 +22,7 @@ class Window:
     groups: int = 1
 
     def output_side(self, side: int) -> int:
-        """The side of the output map for an input map of `side`; less than 1 where the window does not fit."""
+        """The side of the output map for an input map of `side`; less than 1 if the window does not fit."""
         room = side + sum(self.padding) - self.kernel
         return (-(-room // self.stride) if self.ceil else room // self.stride) + 1
 
@@ -36,13 +36,13 @@ class Window:
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's 'SAME': ceil(size / stride) outputs, the odd pixel after the image."""
+    """TensorFlow's 'SAME' padding: ceil(size / stride) outputs; an odd pixel goes after the image."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def output_shape(layer: nn.Layer, shape: list[int], name: str = "") -> list[int]:
-    """[C, S, S] or [features] after `layer`. Raises ModelError, naming the layer, where nothing would be left."""
+    """[C, S, S] or [features] after `layer`. Raises ModelError, naming the layer, if nothing would be left."""
     if isinstance(layer, nn.Linear):
         return [layer.weight.shape[1]]
     if outputs := getattr(layer, "outputs", None):

@@ -1,9 +1,9 @@
 """The costs of a network: parameters, multiply-adds, activations and receptive fields, layer by layer.
 
-One multiply-add is a multiplication with its addition. A convolution's output takes kernel area times input
-channels of its group; a fully connected one its inputs; batch normalisation 1; local response normalisation
-`size` for the sum and 2 for the rest. A comparison (ReLU, max pooling) counts as one, and so does an input of any
-layer not named here. Dropout and biases are free.
+One multiply-add is a multiplication with its addition. Each output of a convolution takes kernel area times input
+channels of its group; of a fully connected layer, its number of inputs; of batch normalisation, 1; of local response
+normalisation, `size` for the sum and 2 for the rest. A comparison (ReLU, max pooling) counts as one, as does each
+input of any layer not named here. Dropout and biases are free.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers; running statistics of batch normalisation are not among them."""
+        """The number of trained values; running statistics of batch normalisation are not counted."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
@@ -59,7 +59,7 @@ class Summary:
 
     @property
     def activation_bytes(self) -> int:
-        """float32 outputs of all layers for one image, which training keeps for the backward pass.
+        """Bytes of one image and of all layers' float32 outputs for it, which training keeps for the backward pass.
 
         Local response normalisation keeps two more arrays of its size.
         """
@@ -67,7 +67,7 @@ class Summary:
         return FLOAT * (kept + 3 * self.input_size**2)
 
     def training_bytes(self, batch_size: int, slots: int = 1) -> int:
-        """An estimate of a training step's memory: weights, gradients, the optimizer's `slots` numbers per weight
+        """An estimate of a training step's memory: weights, gradients, the optimizer's `slots` values per weight
         (momentum 1, Adam 2), activations of the batch, and the gradients of the two largest of these."""
         largest = sorted((prod(layer.output_shape) for layer in self.layers), reverse=True)[:2]
         return (2 + slots) * FLOAT * self.parameters + batch_size * (self.activation_bytes + FLOAT * sum(largest))
@@ -84,9 +84,9 @@ class Summary:
 
 
 def summarize(model: nn.Layer, input_size: int | None = None, name: str = "") -> Summary:
-    """The costs of a network: one of the package's by arithmetic on its layers, another by running it once.
+    """The costs of a network: by arithmetic on its layers if it is one of the package's, otherwise by running it once.
 
-    Raises ModelError where `input_size` is not the model's, whose fully connected layers fix it, or is missing.
+    Raises ModelError if `input_size` is unknown or is not the model's, which its fully connected layers fix.
     """
     size = input_size or model.input_size
     if size is None:
@@ -111,7 +111,7 @@ Step = tuple[str, nn.Layer, list[int], list[int]]  # name, layer, shape before a
 
 
 def shapes_by_arithmetic(model: ConvClassifier) -> Iterator[Step]:
-    """The layers of a network of the package in order; nothing is run, so it may be without weights."""
+    """The layers of one of the package's networks in order; nothing is run, so it needs no weights."""
     shape = [3, model.input_size, model.input_size]
     for part in (model.features, model.classifier):
         for name, layer in part.named_children():
@@ -122,7 +122,7 @@ def shapes_by_arithmetic(model: ConvClassifier) -> Iterator[Step]:
 def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
     """The innermost layers of any network, in the order of their calls on one image of zeros.
 
-    A layer without parameters counts if it turns one tensor into one tensor.
+    A layer counts if there is a tensor among its results.
     """
     steps: list[Step] = []
     hooks = []
@@ -131,7 +131,7 @@ def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
 
             def record(layer: nn.Layer, inputs: Any, outputs: Any, name: str = name) -> None:
                 after = first_tensor(outputs)
-                if after is None:  # a layer without a tensor among its results computes nothing that counts here
+                if after is None:  # nothing to count
                     return
                 before = first_tensor(inputs)  # None if it was passed by keyword, which a hook does not see
                 shape = list(after.shape[1:])
@@ -161,7 +161,7 @@ def first_tensor(value: Any) -> Any:
 
 
 def summarize_by_name(name: str, num_classes: int | None = None, input_size: int | None = None) -> Summary:
-    """The costs of a registered network; one of the package's without the time to draw its initial weights."""
+    """The costs of a registered network; for one of the package's, without the time to draw its initial weights."""
     options = {} if input_size is None else {"input_size": input_size}
     with paddle.LazyGuard() if is_published(name) else nullcontext():
         return summarize(create_model(name, num_classes, **options), name=name)
@@ -171,7 +171,7 @@ KINDS = {nn.Conv2D: "Conv", nn.MaxPool2D: "MaxPool", nn.BatchNorm2D: "BatchNorm"
 
 
 def count_parameters(layer: nn.Layer) -> int:
-    """Trained numbers of a layer or a network: Paddle lists running means and variances as parameters, too."""
+    """The number of trained values of a layer or a network; Paddle also lists running statistics as parameters."""
     parameters = layer.named_parameters()
     return sum(prod(value.shape) for name, value in parameters if not name.endswith(("_mean", "_variance")))
 

@@ -26,7 +26,7 @@ WIDTHS = (64, 128, 256, 512, 512)  # channels of the five blocks; each block end
 # Kernels of the convolutions of each block: 3x3, in C also 1x1.
 TABLE: dict[Depth, tuple[tuple[int, ...], ...]] = {
     "A":     ((3,),   (3,),   (3, 3),       (3, 3),       (3, 3)),
-    "A-LRN": ((3,),   (3,),   (3, 3),       (3, 3),       (3, 3)),  # and normalisation after conv1_1
+    "A-LRN": ((3,),   (3,),   (3, 3),       (3, 3),       (3, 3)),  # with LRN after conv1_1
     "B":     ((3, 3), (3, 3), (3, 3),       (3, 3),       (3, 3)),
     "C":     ((3, 3), (3, 3), (3, 3, 1),    (3, 3, 1),    (3, 3, 1)),
     "D":     ((3, 3), (3, 3), (3, 3, 3),    (3, 3, 3),    (3, 3, 3)),
@@ -34,28 +34,29 @@ TABLE: dict[Depth, tuple[tuple[int, ...], ...]] = {
 }  # fmt: skip
 
 INITIALISERS = {  # weights, weights of the output layer
-    "he": (HE_NORMAL, KaimingNormal(nonlinearity="linear")),  # without ReLU's factor; with N(0, 0.01) E would not start
+    "he": (HE_NORMAL, KaimingNormal(nonlinearity="linear")),  # no ReLU factor; with N(0, 0.01), E would not learn
     "glorot": (XavierUniform(), XavierUniform()),  # Glorot and Bengio 2010, the alternative that section 3.1 names
-    "paper": (Normal(0.0, 0.1), Normal(0.0, 0.1)),  # section 3.1: variance 0.01, for A; deeper ones started from A
+    "paper": (Normal(0.0, 0.1), Normal(0.0, 0.1)),  # section 3.1: variance 0.01, for A; deeper networks started from A
 }
 
 
 @dataclass(frozen=True)
 class VGGConfig:
-    """The numbers of one VGG. The defaults are configuration D, which everybody calls VGG16."""
+    """The settings of one VGG. The defaults are configuration D, commonly called VGG16."""
 
     depth: Depth = "D"  # the column of table 1
     batch_norm: bool = False  # between each convolution and its ReLU
     num_classes: Units = 1000
-    input_size: Annotated[int, Field(ge=32, le=1 << 14)] = 224  # the five pools leave 7x7 of 224, 1x1 of 32
+    input_size: Annotated[int, Field(ge=32, le=1 << 14)] = 224  # the five pools reduce 224 to 7x7 and 32 to 1x1
     hidden: Hidden = (4096, 4096)  # units of fc6 and fc7
     dropout: Dropout = 0.5  # on the outputs of fc6 and fc7, section 3.1
     init: Literal["he", "glorot", "paper"] = "he"  # INITIALISERS; biases are 0
-    pooled: bool = False  # not the paper's: the classifier sees statistics of each map (MapStatistics)
+    pooled: bool = False  # not in the paper: the classifier sees statistics of each map (MapStatistics)
 
 
 class VGG(ConvClassifier):
-    """Five blocks of small convolutions with ReLU, each halved by a pool; two hidden fully connected layers."""
+    """Five blocks of small convolutions with ReLU, each ending in a pool that halves the map; two hidden fully
+    connected layers."""
 
     def __init__(self, config: VGGConfig):
         weight, last = INITIALISERS[config.init]
@@ -78,7 +79,7 @@ class VGG(ConvClassifier):
 
 
 def published(depth: Depth, text: str) -> Variant:
-    """A column of table 1 as the paper has it."""
+    """A column of table 1, as in the paper."""
     return Variant(VGGConfig(depth), text, f"Simonyan and Zisserman 2015, table 1, {depth}")
 
 

@@ -1,4 +1,4 @@
-"""A narrow VGG for 32x32 images that learns CIFAR-10 in about ten epochs (ours: 14).
+"""A narrow VGG for 32x32 images that learns CIFAR-10 in about ten epochs (14 in our config).
 
 Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, 2024, and its `airbench94.py`
 (KellerJordan/cifar10-airbench). The network is here; its training is `configs/cifar10/vgg_fast.yaml`.
@@ -21,12 +21,12 @@ from paddlecnn.models.registry import Variant, register_variants
 from paddlecnn.models.shapes import NamedLayer, Window
 
 PATCH = 2  # side of the patches that the first convolution whitens
-SMALLEST_VARIANCE = 5e-4  # added to each variance before its root is taken
+SMALLEST_VARIANCE = 5e-4  # added to each variance before taking its root
 
 
 @dataclass(frozen=True)
 class FastVGGConfig:
-    """The numbers of the network. The defaults are those of airbench94."""
+    """The settings of the network. The defaults are those of airbench94."""
 
     num_classes: Units = 10
     input_size: Annotated[Pixels, Field(ge=25)] = 32  # the last pool needs a map of 3x3
@@ -69,7 +69,7 @@ class FastVGG(ConvClassifier):
     def initialise_from(self, images: paddle.Tensor) -> None:
         """Make the first convolution whiten 2x2 patches like those of `images`, float32 [n, 3, S, S].
 
-        Its kernels are the patches' principal components, each over its deviation, and their negatives.
+        Its kernels are the patches' principal components, each divided by its standard deviation, and their negatives.
         """
         x = images.numpy().astype(np.float64)
         patches = np.lib.stride_tricks.sliding_window_view(x, (PATCH, PATCH), axis=(2, 3))
@@ -82,7 +82,7 @@ class FastVGG(ConvClassifier):
 
 
 class Scale(nn.Layer):
-    """Its input times a constant."""
+    """Multiplication of the input by a constant."""
 
     def __init__(self, factor: float):
         super().__init__()
@@ -96,7 +96,7 @@ class Scale(nn.Layer):
 
 
 class PartialIdentity(Initializer):
-    """Uniform, but the first kernels of a convolution pass one input channel each on: float32 [O, I, k, k]."""
+    """Uniform, except that the first kernels of a convolution each pass one input channel on: float32 [O, I, k, k]."""
 
     @paddle.no_grad()
     def forward(self, var: Any, block: Any = None) -> Any:

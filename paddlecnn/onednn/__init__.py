@@ -1,4 +1,4 @@
-"""The CPU engine: chains of Paddle's layers run by the oneDNN library that Paddle's own wheel carries.
+"""The CPU engine: chains of Paddle's layers run by the oneDNN library in Paddle's own wheel.
 
     network = paddlecnn.onednn.accelerate(network)                        # or precision="bfloat16"
 

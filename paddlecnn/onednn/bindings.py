@@ -1,4 +1,4 @@
-"""The part of oneDNN's C API that the engine calls, by ctypes, in the library that Paddle's wheel carries.
+"""The part of oneDNN's C API that the engine calls, through ctypes, in the library of Paddle's wheel.
 
 Names and values are those of oneDNN's headers dnnl.h, dnnl_types.h and dnnl_common_types.h (major version 3); the
 public reference is https://uxlfoundation.github.io/oneDNN/. Nothing here knows about layers.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 MAJOR_VERSION = 3
-OLDEST_MINOR = 6  # the 3.2 of Paddle 2.6 crashes in the backward pass of some networks
+OLDEST_MINOR = 6  # oneDNN 3.2, in Paddle 2.6, crashes in the backward pass of some networks
 MAX_DIMENSIONS = 12
 
 
@@ -118,7 +118,7 @@ class ExecArg(ctypes.Structure):
     _fields_ = [("arg", c_int), ("memory", c_void_p)]
 
 
-P = c_void_p  # an object of oneDNN
+P = c_void_p  # a oneDNN object
 NEW = POINTER(c_void_p)  # receives one
 DIMS = POINTER(c_int64)
 # Functions that return a status, with their argument types.
@@ -166,8 +166,8 @@ PROTOTYPES = {
 class Library:
     """The loaded library with one engine and one stream: on a CPU both are stateless and shared by all threads.
 
-    Any function is an attribute by its name in dnnl.h without `dnnl_`: `library.memory_destroy(pointer)`. A function
-    that returns a status raises OneDNNError for any but success.
+    Each function is an attribute named as in dnnl.h without `dnnl_`: `library.memory_destroy(pointer)`. A function
+    that returns a status raises OneDNNError for any status but success.
     """
 
     if TYPE_CHECKING:  # the functions of PROTOTYPES
@@ -196,7 +196,7 @@ class Library:
         major, minor, patch = self._plain("dnnl_version", POINTER(c_int))()[:3]  # dnnl_version_t begins with them
         if major != MAJOR_VERSION or minor < OLDEST_MINOR:
             raise Unavailable(
-                f"{path} is oneDNN {major}.{minor}, the engine needs {MAJOR_VERSION}.{OLDEST_MINOR} "
+                f"{path} is oneDNN {major}.{minor}; the engine needs {MAJOR_VERSION}.{OLDEST_MINOR} "
                 f"or newer, below {MAJOR_VERSION + 1}.0"
             )
         return f"{major}.{minor}.{patch}"
@@ -216,7 +216,7 @@ class Library:
 
     @property
     def instruction_set(self) -> str:
-        """The instruction set that oneDNN uses: that of the CPU, or less under ONEDNN_MAX_CPU_ISA."""
+        """The instruction set that oneDNN uses: the CPU's, or a smaller one set by ONEDNN_MAX_CPU_ISA."""
         isa = self._plain("dnnl_get_effective_cpu_isa", c_int)()
         name = self._plain("dnnl_cpu_isa2str", c_char_p, c_int)(isa)
         return name.decode().removeprefix("cpu_isa_") if name else hex(isa)
@@ -229,10 +229,10 @@ class Library:
 
 @functools.cache
 def library() -> Library:
-    """oneDNN, loaded once. Raises Unavailable without the library, or with an unsuitable version."""
+    """oneDNN, loaded once. Raises Unavailable if the library is missing or its version is unsuitable."""
     path = library_path()
     if not path.is_file():
-        raise Unavailable(f"this PaddlePaddle carries no oneDNN: {path} does not exist")
+        raise Unavailable(f"this PaddlePaddle contains no oneDNN: {path} does not exist")
     return Library(path)
 
 

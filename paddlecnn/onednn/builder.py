@@ -58,7 +58,7 @@ class Builder:
 
     @property
     def prop_kind(self) -> PropKind:
-        """Of forward primitives."""
+        """The kind of the forward primitives."""
         return PropKind.FORWARD_TRAINING if self.training else PropKind.FORWARD_INFERENCE
 
     def value(self, desc: MemoryDesc) -> Value:
@@ -68,17 +68,17 @@ class Builder:
 
     @staticmethod
     def release(*values: Value | None) -> None:
-        """End a use of each value."""
+        """End one use of each value."""
         for value in values:
             if value is not None:
                 value.release()
 
     def parameter(self, name: tuple[int, str], desc: MemoryDesc) -> Value:
-        """A tensor of Paddle's that the plan reads."""
+        """A Paddle tensor that the plan reads."""
         return Value(desc, self.inputs.setdefault(name, Slot()))
 
     def gradient(self, name: tuple[int, str], desc: MemoryDesc, wanted: bool) -> Value:
-        """The destination of a parameter's gradient: a tensor of Paddle's, or a temporary block if it is not wanted."""
+        """The destination of a parameter's gradient: a Paddle tensor, or a temporary block if it is not wanted."""
         if not wanted:
             return self.value(desc)
         return Value(desc, self.gradients.setdefault(name, Slot()))
@@ -92,7 +92,7 @@ class Builder:
         return Value(MemoryDesc.plain([1, count], data_type), slot)
 
     def execute(self, program: Program, label: str, desc: PrimitiveDesc, arguments: dict[Arg, Value]) -> None:
-        """Append a primitive. Its scratchpad is a block that is free again for the next primitive."""
+        """Append a primitive. Its scratchpad is a block that the next primitive can use again."""
         memories = {arg: value.memory for arg, value in arguments.items()}
         if scratchpad := desc.query_bytes(Query.SCRATCHPAD_MD):
             value = self.value(scratchpad)
@@ -106,7 +106,7 @@ class Builder:
         self.execute(program, f"reorder {label}", desc, {Arg.SRC: source, Arg.DST: destination})
 
     def to_layout(self, program: Program, label: str, source: Value, desc: MemoryDesc) -> Value:
-        """The value in the layout; this takes over the caller's use of `source` and gives one of the result."""
+        """The value in the given layout. Ends the caller's use of `source` and gives it one of the result."""
         if source.desc.same_layout(desc):
             return source
         destination = self.value(desc)
@@ -115,7 +115,7 @@ class Builder:
         return destination
 
     def borrow(self, program: Program, label: str, source: Value, desc: MemoryDesc) -> Value:
-        """As `to_layout`, but the caller keeps its use of `source`."""
+        """Like `to_layout`, but the caller keeps its use of `source`."""
         return self.to_layout(program, label, source.retain(), desc)
 
     def plain(self, shape: Sequence[int], data_type: DataType | None = None) -> MemoryDesc:

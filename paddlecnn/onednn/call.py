@@ -17,15 +17,15 @@ from paddlecnn.onednn.plan import Name, PlanKey, floats
 
 
 class GradientError(RuntimeError):
-    """A gradient that the engine cannot give: a second backward pass, or one of second order."""
+    """A gradient that the engine cannot compute: by a second backward pass, or of second order."""
 
 
 class Call:
     """One run of operations on one input. It keeps a plan with the buffer of its activations until the backward pass is
-    over, or until it is deleted itself.
+    over or the call is deleted.
 
     tensors: parameters and running statistics that the operations read, by position and attribute
-    trained: those that want a gradient
+    trained: those that need a gradient
     """
 
     x: paddle.Tensor  # kept for the backward pass
@@ -56,11 +56,11 @@ class Call:
         if not self.give_back.alive:
             raise GradientError(
                 "a second backward pass through one forward pass (retain_graph) is not possible with "
-                "train.engine onednn; take engine paddle"
+                "train.engine onednn; use engine paddle"
             )
 
     def end(self) -> None:
-        """Give plan and buffer back: no backward pass follows."""
+        """Give the plan and the buffer back: no backward pass follows."""
         self.give_back()
         del self.plan, self.buffer, self.x
 
@@ -77,7 +77,7 @@ class Call:
         return y
 
     def compute(self, x: paddle.Tensor) -> paddle.Tensor:
-        """The output, without a trace in the running statistics."""
+        """The output, without updating the running statistics."""
         y = paddle.empty(self.plan.output_shape, "float32")
         self.plan.run_forward(self.buffer, x, y, self.tensors)
         return y
@@ -85,7 +85,7 @@ class Call:
     def compute_gradients(
         self, x: paddle.Tensor, gradient: paddle.Tensor
     ) -> tuple[paddle.Tensor | None, dict[Name, paddle.Tensor]]:
-        """Gradients of the input, if wanted, and of the trained parameters; `compute` went before with the same x."""
+        """Gradients of the input, if wanted, and of the trained parameters; `compute` must have run with the same x."""
         gradient = gradient.contiguous()
         of_input = None if self.plan.input_gradient is None else paddle.empty(x.shape, "float32")
         gradients = {name: paddle.empty(self.tensors[name].shape, "float32") for name in self.trained}
@@ -105,7 +105,7 @@ class Differentiable(PyLayer):
     def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:  # type: ignore[override]
         call = ctx.call
         if paddle.is_grad_enabled():
-            raise GradientError("second-order gradients are not possible with train.engine onednn; take engine paddle")
+            raise GradientError("second-order gradients are not possible with train.engine onednn; use engine paddle")
         of_input, gradients = call.compute_gradients(call.x, gradient)
         call.end()
         return of_input, *gradients.values()
@@ -115,7 +115,7 @@ def apply_call(call: Call, x: paddle.Tensor) -> paddle.Tensor:
     """The output as a node of Paddle's graph.
 
     Paddle 3.3 drops a PyLayer's context after its first backward pass and crashes in the second (retain_graph); a hook
-    of the output runs before that and raises.
+    on the output runs before that and raises.
     """
     trained = (call.tensors[name] for name in call.trained)
     y: paddle.Tensor = Differentiable.apply(call, x, *trained)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The entry: `accelerate(model)` lets oneDNN run the model's nn.Sequential chains; and the choice of train.engine."""
+"""`accelerate(model)`, which lets oneDNN run the model's nn.Sequential chains, and the choice of train.engine."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class AcceleratedSequential(nn.Sequential):
 
 
 def accelerate(model: nn.Layer, precision: str = "float32") -> nn.Layer:
-    """Let oneDNN run every nn.Sequential of the model, and the model if it is one; returns the same model.
+    """Let oneDNN run every nn.Sequential in the model, itself included if it is one; returns the same model.
 
     precision: "float32", or "bfloat16" for activations in bfloat16 (parameters and sums stay float32)
-    Raises Unavailable without oneDNN 3, and for bfloat16 on a CPU that has no instructions for it.
+    Raises Unavailable without oneDNN 3, and for bfloat16 on a CPU without instructions for it.
     """
     require(precision)
     chains = chains_of(model, nn.Sequential, AcceleratedSequential)
@@ -48,7 +48,7 @@ def chains_of(model: nn.Layer, *kinds: type) -> list[Any]:
 
 @contextlib.contextmanager
 def run_by_paddle(model: nn.Layer) -> Iterator[None]:
-    """Paddle's own kernels run the model while the context lasts, layer by layer: for hooks and for exports."""
+    """A context in which Paddle's own kernels run the model, layer by layer: for hooks and for exports."""
     chains = chains_of(model, AcceleratedSequential)
     for layer in chains:
         layer.__class__ = nn.Sequential
@@ -60,7 +60,7 @@ def run_by_paddle(model: nn.Layer) -> Iterator[None]:
 
 
 def require(precision: str) -> None:
-    """Raise Unavailable where the engine cannot run with this precision."""
+    """Raise Unavailable if the engine cannot run with this precision."""
     if precision not in ACTIVATIONS:
         raise ValueError(f"precision {precision!r}: not one of {', '.join(ACTIVATIONS)}")
     found = library()
@@ -89,7 +89,7 @@ class Engine:
     """The engine that runs the layers, and the type of its activations.
 
     name: "paddle" or "onednn"; precision: "float32", "bfloat16", or on a GPU "float16"
-    notice: why Paddle runs in place of oneDNN, for whoever starts the work to report; empty if nothing was replaced
+    notice: why Paddle runs instead of oneDNN, for the caller to report; empty if nothing was replaced
     """
 
     name: str = "paddle"
@@ -101,13 +101,13 @@ class Engine:
         return accelerate(model, self.precision) if self.name == "onednn" else model
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The context of a forward pass: mixed precision on a GPU. Layers that oneDNN runs have it in themselves."""
+        """The context of a forward pass: mixed precision on a GPU. oneDNN's layers need none."""
         mixed = self.name == "paddle" and self.precision != "float32"
         kind: Any = self.precision
         return paddle.amp.auto_cast(dtype=kind) if mixed else contextlib.nullcontext()
 
     def report(self) -> None:
-        """Log the notice. Training does so once nothing can be refused any more: an error is then the only line."""
+        """Log the notice. Training does so after all of its checks, so that an error is the only line."""
         if self.notice:
             logger.warning("%s", self.notice)
 
@@ -119,25 +119,25 @@ class Engine:
 def choose_engine(name: str, precision: str, device: str) -> Engine:
     """The engine for a device ("cpu", "gpu:0").
 
-    name: auto takes oneDNN on a CPU if the library is there, and otherwise Paddle with a notice that says why
-    Raises DeviceError for an engine or a precision that is asked for and impossible here.
+    name: auto uses oneDNN on a CPU if it is available, and otherwise Paddle with a notice that says why
+    Raises DeviceError for a requested engine or precision that is impossible here.
     """
     if device.startswith("gpu"):
         if name == "onednn":
-            raise DeviceError("engine onednn: runs on a CPU only; take engine auto or paddle, or --device cpu")
+            raise DeviceError("engine onednn: runs on a CPU only; use engine auto or paddle, or --device cpu")
         check_precision(precision, device)
         return Engine("paddle", precision)
     if precision == "float16":
-        raise DeviceError("precision float16: needs a GPU; take float32, or bfloat16 with engine onednn")
+        raise DeviceError("precision float16: needs a GPU; use float32, or bfloat16 with engine onednn")
     if name == "paddle":
         if precision != "float32":
-            raise DeviceError(f"precision {precision}: Paddle computes in float32 on a CPU; take engine onednn")
+            raise DeviceError(f"precision {precision}: Paddle computes in float32 on a CPU; use engine onednn")
         return Engine()
     try:
         require(precision)
     except Unavailable as error:
         if name == "onednn" or precision != "float32":
-            raise DeviceError(f"engine {name}: {error}; take engine paddle and precision float32") from None
+            raise DeviceError(f"engine {name}: {error}; use engine paddle and precision float32") from None
         return Engine(notice=f"engine: Paddle, not oneDNN: {error}")
     return Engine("onednn", precision)
 
@@ -145,7 +145,7 @@ def choose_engine(name: str, precision: str, device: str) -> Engine:
 def engine_for_run(trained: Engine, name: str | None, precision: str | None, device: str) -> Engine:
     """The engine for the predictions of a run: the one it was trained with, unless another one is named.
 
-    Where the run's own engine is impossible, Paddle in float32 takes its place, with a notice that says so.
+    If the run's own engine is impossible here, Paddle in float32 takes its place, with a notice that says so.
     """
     if name is not None or precision is not None:
         return choose_engine(name or ("auto" if precision else trained.name), precision or "float32", device)
@@ -153,4 +153,4 @@ def engine_for_run(trained: Engine, name: str | None, precision: str | None, dev
         return choose_engine("paddle" if device.startswith("gpu") else trained.name, trained.precision, device)
     except DeviceError as error:
         was = f"engine {trained.name} in {trained.precision}"
-        return Engine(notice=f"the run was trained with {was}; Paddle in float32 predicts: {error}")
+        return Engine(notice=f"the run was trained with {was}; predicting with Paddle in float32: {error}")

@@ -1,4 +1,4 @@
-"""Runs the layers of a chain: those that oneDNN can run in plans, the others by Paddle."""
+"""Execution of a chain of layers: in plans where oneDNN can run them, otherwise by Paddle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORTHWHILE = (Convolution, Linear, BatchNorm)  # a run without one of these is n
 
 
 class Executor:
-    """The engine of one chain of layers. It owns plans and buffers, no parameters.
+    """The engine of one chain of layers. It owns plans and buffers but no parameters.
 
     precision: of the activations between oneDNN's primitives, "float32" or "bfloat16"; parameters, gradients, sums
     and what enters and leaves the chain are float32
@@ -51,7 +51,7 @@ class Executor:
         return x
 
     def split(self, layers: Sequence[nn.Layer]) -> Iterator[nn.Layer | list[Operation]]:
-        """Runs of operations for oneDNN, and the layers between them that stay Paddle's."""
+        """Runs of operations for oneDNN, and the layers between them that are left to Paddle."""
         run: list[Operation] = []
         for index, layer in enumerate(layers):
             try:
@@ -67,7 +67,7 @@ class Executor:
             yield run
 
     def run_operations(self, layers: Sequence[nn.Layer], run: list[Operation], x: paddle.Tensor) -> paddle.Tensor:
-        """A run of operations; around a layer that oneDNN refuses for this shape, Paddle runs it."""
+        """Run operations by oneDNN. A layer that it refuses for this shape divides them and is run by Paddle."""
         if not any(isinstance(operation, WORTHWHILE) for operation in run) or x.dtype != paddle.float32:
             return run_paddle([layers[operation.layer] for operation in run], x)
         sample = tuple(x.shape[1:])

@@ -11,10 +11,10 @@ from paddlecnn.onednn.bindings import FORMAT_ANY, SCRATCHPAD_USER, AlgKind, Data
 
 
 class Unsupported(Exception):
-    """An operation that oneDNN cannot run here, or only by a reference implementation: it stays Paddle's."""
+    """An operation that oneDNN cannot run here, or only by a reference implementation: it is left to Paddle."""
 
 
-# How many objects of each kind exist: what a test of leaks looks at.
+# The number of live objects of each kind, for leak tests.
 live: collections.Counter[str] = collections.Counter()
 
 
@@ -93,7 +93,7 @@ class Memory(Handle):
 class PrimitiveDesc(Handle):
     """A primitive descriptor: an operation, its layouts, and the implementation that oneDNN chose.
 
-    Reference implementations ("ref") are correct and up to 50 times slower than any other: `create` passes over them.
+    Reference implementations ("ref") are correct but up to 50 times slower than any other: `create` skips them.
     """
 
     __slots__ = ("implementation",)
@@ -117,14 +117,14 @@ class PrimitiveDesc(Handle):
         try:
             desc = cls(new(operation + "_primitive_desc_create", *map(unwrap, arguments), attributes))
         except OneDNNError:
-            raise Unsupported(f"oneDNN has no {operation.replace('_', ' ')} for its shapes") from None
+            raise Unsupported(f"oneDNN has no {operation.replace('_', ' ')} for these shapes") from None
         finally:
             library().primitive_attr_destroy(attributes)
         try:
             while "ref" in desc.query_implementation():
                 library().primitive_desc_next_impl(desc.pointer)
         except OneDNNError:  # no further implementation
-            raise Unsupported(f"oneDNN has only a reference kernel of {operation.replace('_', ' ')} here") from None
+            raise Unsupported(f"oneDNN has only a reference kernel for {operation.replace('_', ' ')} here") from None
         desc.implementation = desc.query_implementation()
         return desc
 
@@ -164,7 +164,7 @@ def new(function: str, *arguments: Any) -> c_void_p:
 
 
 def unwrap(value: Any) -> Any:
-    """A C argument: pointers of handles, arrays of tuples."""
+    """A C argument: the pointer of a handle, an array for a tuple."""
     if isinstance(value, Handle):
         return value.pointer
     if isinstance(value, tuple):
@@ -173,7 +173,7 @@ def unwrap(value: Any) -> Any:
 
 
 def create_attributes(relu: bool, accumulate: bool) -> c_void_p:
-    """Attributes with a scratchpad of ours (the library's own belongs to one thread) and the post-operations."""
+    """Attributes with the post-operations and our own scratchpad (the library's belongs to one thread)."""
     attributes = new("primitive_attr_create")
     library().primitive_attr_set_scratchpad_mode(attributes, SCRATCHPAD_USER)
     if relu or accumulate:

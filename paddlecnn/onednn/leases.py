@@ -1,4 +1,4 @@
-"""Plans and buffers, lent to one forward and its backward pass at a time, and kept for the next."""
+"""Plans and buffers, lent to one forward pass and its backward pass at a time, and kept for the next."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Pool:
         pools.add(self)
 
     def renew_lock(self) -> None:
-        self.lock = threading.RLock()  # reentrant: a collection of garbage may end a lease inside `lend`
+        self.lock = threading.RLock()  # reentrant: garbage collection may end a lease inside `lend`
 
     def lend(self, key: PlanKey) -> tuple[Plan, np.ndarray]:
-        """An idle plan of this key, or a new one, and a buffer for its activations. `give_back` returns both."""
+        """An idle plan for this key, or a new one, and a buffer for its activations. `give_back` returns both."""
         with self.lock:
             found = next((entry for entry in self.plans if entry[0] == key), None)
             plan = self.plans.pop(found) if found else None
@@ -42,7 +42,7 @@ class Pool:
             buffer = min(fitting, key=lambda buffer: buffer.nbytes, default=None)
             if buffer is None:
                 if self.buffers:
-                    self.buffers.pop()  # too small for this plan: make room before the larger one comes
+                    self.buffers.pop()  # too small for this plan: make room for a larger one
                 buffer = np.empty(plan.buffer_bytes, np.uint8)
             else:
                 self.buffers = [other for other in self.buffers if other is not buffer]

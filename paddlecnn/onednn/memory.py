@@ -1,4 +1,4 @@
-"""The places of the tensors of a plan: in its arena, or in Paddle's tensors whose addresses are set at each call."""
+"""The memory of a plan's tensors: in its arena, or in Paddle's tensors, whose addresses are set at each call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Slot:
         return memory
 
     def bind(self, address: int) -> None:
-        """Point every memory object to the new base; nothing to do if it is the old one."""
+        """Point every memory object to the new base; does nothing if it is the old one."""
         if address == self.address:
             return
         for memory, offset in self.memories:
@@ -34,9 +34,9 @@ class Slot:
 
 
 class Arena:
-    """Blocks of one buffer, reused as soon as nothing needs them: the addresses of a plan, planned before it runs.
+    """Blocks of one buffer, reused as soon as nothing needs them. A plan's addresses are fixed before it runs.
 
-    `size` is what the buffer must hold. A released block merges with its free neighbours; a request takes the
+    `size` is the number of bytes needed. A released block merges with its free neighbours; a request takes the
     smallest free block that is large enough.
     """
 
@@ -76,7 +76,7 @@ class Value:
     """A tensor of a plan: a layout at an offset (bytes) from a slot.
 
     Values in the arena are counted: `retain` for each further use, `release` when a use is over. A view shares the
-    count of the value it was made of.
+    count of the value it was made from.
     """
 
     def __init__(self, desc: MemoryDesc, slot: Slot, offset: int = 0, lifetime: Lifetime | None = None):
@@ -90,7 +90,7 @@ class Value:
         return self._memory
 
     def view(self, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> Value:
-        """The same storage described otherwise, `offset` elements further on."""
+        """The same storage under another description, `offset` elements further on."""
         desc = MemoryDesc.strided(shape, strides, self.desc.type)
         return Value(desc, self.slot, self.offset + offset * self.desc.type.bytes, self.lifetime)
 
@@ -105,7 +105,7 @@ class Value:
 
 
 class Lifetime:
-    """The number of uses of an arena block that are still to come."""
+    """The number of remaining uses of an arena block."""
 
     def __init__(self, arena: Arena, block: tuple[int, int]):
         self.arena, self.block, self.uses = arena, block, 1
@@ -114,4 +114,4 @@ class Lifetime:
         self.uses -= 1
         if self.uses == 0:
             self.arena.release(self.block)
-        assert self.uses >= 0, "a value of a plan was released once too often"
+        assert self.uses >= 0, "a value of a plan was released too often"

@@ -1,6 +1,6 @@
-"""The operations of a chain, as plain hashable records, and how each is read from Paddle's layer as it is now.
+"""The operations of a chain, as plain hashable records, and how each is read from the present state of its layer.
 
-A layer that oneDNN cannot run has no operation and stays Paddle's: NotRunnable says why.
+A layer that oneDNN cannot run has no operation and is left to Paddle: NotRunnable says why.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Shape4 = tuple[int, int, int, int]
 
 
 class NotRunnable(Exception):
-    """The layer stays Paddle's; the message says why."""
+    """The layer is left to Paddle; the message says why."""
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Rows above and below, columns left and right; `same` computes them from the input size, as Paddle's "SAME"."""
+    """Rows above and below, columns left and right; `same` computes them from the input size, like Paddle's "SAME"."""
 
     top: int = 0
     bottom: int = 0
@@ -39,7 +39,7 @@ class Padding:
 
 
 def parse_padding(padding: Any) -> Padding:
-    """Paddle's forms: n, [rows, columns], [top, bottom, left, right], [[0, 0], [0, 0], [t, b], [l, r]], a name."""
+    """Paddle's forms: n, [rows, columns], [top, bottom, left, right], [[0, 0], [0, 0], [t, b], [l, r]], or a name."""
     if isinstance(padding, str):
         return Padding(same=padding.upper() == "SAME")
     if isinstance(padding, int):
@@ -53,7 +53,7 @@ def parse_padding(padding: Any) -> Padding:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """layer: position in the chain, of the layer whose parameters it uses; *_trains: which of them want a gradient."""
+    """layer: position in the chain of the layer whose parameters it uses; *_trains: which of them need a gradient."""
 
     layer: int
     weight_trains: bool = False
@@ -61,7 +61,7 @@ class Operation:
 
     @property
     def trained(self) -> list[str]:
-        """The attributes of the layer that want a gradient."""
+        """The attributes of the layer that need a gradient."""
         return ["weight"] * self.weight_trains + ["bias"] * self.bias_trains
 
 
@@ -75,7 +75,7 @@ def trained_by(layer: nn.Layer) -> dict[str, bool]:
 
 
 def loses_gradient(layer: nn.Layer) -> bool:
-    """Whether Paddle 3.3 trains nothing of it: a batch normalisation of which only the scale or the shift trains."""
+    """Whether Paddle 3.3 trains nothing in it: a batch normalisation in which only the scale or the shift trains."""
     return isinstance(layer, nn.BatchNorm2D) and trains(layer.weight) != trains(layer.bias)
 
 
@@ -84,7 +84,7 @@ class Convolution(Operation):
     """nn.Conv2D, with the ReLU that follows it.
 
     weight: [outputs, inputs // groups, rows, columns]
-    relu_gradient: the gradient of the ReLU is taken here; False where the max pool that follows takes it
+    relu_gradient: the gradient of the ReLU is computed here; False if the max pool that follows computes it
     """
 
     weight: Shape4
@@ -164,7 +164,7 @@ def describe_batch_norm(layer: nn.BatchNorm2D, index: int) -> BatchNorm:
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(Operation):
-    """nn.MaxPool2D. relu_gradient: the gradient of the convolution's ReLU before it is taken here."""
+    """nn.MaxPool2D. relu_gradient: the gradient of the ReLU of the convolution before it is computed here."""
 
     kernel: Pair
     stride: Pair
@@ -224,7 +224,7 @@ def describe_dropout(layer: nn.Dropout, index: int) -> Identity:
     if layer.training and layer.p != 0:
         raise NotRunnable("its mask is drawn by Paddle")
     if layer.mode != "upscale_in_train":
-        raise NotRunnable(f"its mode {layer.mode}")
+        raise NotRunnable(f"its mode is {layer.mode}")
     return Identity(layer=index)
 
 
@@ -245,7 +245,7 @@ DESCRIBERS: dict[type, Callable[[Any, int], Operation]] = {
 
 
 def describe(layer: nn.Layer, index: int) -> Operation:
-    """The operation of one layer as it is now: mode, frozen parameters. Raises NotRunnable."""
+    """The operation of one layer in its present state (mode, frozen parameters). Raises NotRunnable."""
     if layer._forward_pre_hooks or layer._forward_post_hooks:
         raise NotRunnable("it has forward hooks")
     try:
@@ -253,8 +253,8 @@ def describe(layer: nn.Layer, index: int) -> Operation:
             return DESCRIBERS[type(layer)](layer, index)
         if type(layer).__name__ == "LocalResponseNorm" and all(hasattr(layer, name) for name in ("size", "alpha", "k")):
             return describe_response_norm(layer, index)
-        raise NotRunnable(f"oneDNN engine: no {type(layer).__name__}")
-    except AttributeError as error:  # another Paddle keeps its settings elsewhere
+        raise NotRunnable(f"the engine has no {type(layer).__name__}")
+    except AttributeError as error:  # another version of Paddle keeps its settings elsewhere
         raise NotRunnable(f"its settings are not found: {error}") from error
 
 
@@ -263,7 +263,7 @@ def pair(value: int | Sequence[int]) -> Pair:
 
 
 def fuse(operations: Sequence[Operation]) -> tuple[Operation, ...]:
-    """A ReLU joins the operation before it. Between a convolution and a max pool its gradient moves behind the pool:
+    """Join each ReLU to the operation before it. Between convolution and max pool its gradient moves after the pool:
 
     max(relu(x)) > 0 says which gradients pass, and the pooled tensor is a quarter of the size.
     """

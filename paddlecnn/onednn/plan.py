@@ -46,7 +46,7 @@ Name = tuple[int, str]  # position of a layer, its attribute
 
 
 class UnsupportedOperation(Unsupported):
-    """Names the layer that stays Paddle's: its position in the chain."""
+    """An operation that is left to Paddle, with the position of its layer in the chain."""
 
     def __init__(self, layer: int, reason: str):
         super().__init__(reason)
@@ -55,7 +55,7 @@ class UnsupportedOperation(Unsupported):
 
 @dataclass(frozen=True)
 class PlanKey:
-    """All that a plan depends on.
+    """Everything that a plan depends on.
 
     input_shape: of a contiguous float32 tensor; activation: element type between the operations
     training: whether a backward pass follows; input_gradient: whether it ends with the gradient of the input
@@ -69,7 +69,7 @@ class PlanKey:
 
 
 class Plan:
-    """Built once, run many times; one run at a time, since its buffer holds the activations until the backward pass.
+    """Programs built once and run many times, one run at a time: the buffer holds activations until the backward pass.
 
     Raises UnsupportedOperation if an operation cannot be run.
     """
@@ -96,7 +96,7 @@ class Plan:
         self.forward, self.backward = b.forward, b.backward
         self.parameters, self.gradients, self.statistics = b.inputs, b.gradients, b.statistics
         self.buffer, self.constants = b.buffer, b.constants
-        self.buffer_bytes = b.arena.size + ALIGNMENT  # a buffer may begin anywhere
+        self.buffer_bytes = b.arena.size + ALIGNMENT  # a buffer may begin at any address
 
     def build_backward(self, b: Builder, kernels: list[tuple[Operation, Kernel]]) -> None:
         gradient = Value(MemoryDesc.plain(self.output_shape), self.output_gradient)
@@ -112,7 +112,7 @@ class Plan:
             b.reorder(b.backward, "input gradient", gradient, target)
 
     def run_forward(self, buffer: np.ndarray, source: Tensor, result: Tensor, tensors: Mapping[Name, Tensor]) -> None:
-        """All of contiguous float32. tensors: parameters and running statistics"""
+        """Run the forward program on contiguous float32 tensors. tensors: parameters and running statistics"""
         self.bind(buffer, tensors)
         self.input.bind(source.data_ptr())
         self.output.bind(result.data_ptr())

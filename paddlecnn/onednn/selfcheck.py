@@ -1,4 +1,4 @@
-"""The check of a plan at its first use: a few samples go through oneDNN and through Paddle, and must agree."""
+"""The check of a plan at its first use: oneDNN and Paddle must agree on a few samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SelfCheckFailed(Exception):
 
 
 def check(call: Call, x: paddle.Tensor) -> None:
-    """Compare the call's own plan with Paddle's layers. Raises SelfCheckFailed. Leaves no trace in the layers.
+    """Compare the call's own plan with Paddle's layers, which stay unchanged. Raises SelfCheckFailed.
 
     A few samples, repeated until they fill the batch, go through the plan: batch statistics and outputs are those of
     the samples alone, and parameter gradients are theirs times the number of repetitions.
@@ -46,10 +46,10 @@ def check(call: Call, x: paddle.Tensor) -> None:
     compare("output", found, expected, OUTPUT_BOUND[activation])
     if not call.with_gradient:
         return
-    # From a generator of its own: Paddle's is left as it is.
+    # From a separate generator, so that Paddle's is left unchanged.
     gradient = paddle.to_tensor(np.random.default_rng(0).standard_normal(expected.shape, np.float32))
     weights = [name for name in call.trained if name[1] == "weight" and not loses_gradient(layers[name[0]])]
-    # A scale comes last: its gradient is zero but for rounding if another batch normalisation follows.
+    # A scale is the last choice: its gradient is zero but for rounding if another batch normalisation follows.
     name = min(weights, key=lambda name: isinstance(layers[name[0]], nn.BatchNorm2D), default=None)
     tiled_gradient = paddle.tile(gradient, [repeats] + [1] * (gradient.ndim - 1))
     with paddle.no_grad():
@@ -68,10 +68,12 @@ def check(call: Call, x: paddle.Tensor) -> None:
 def compare(what: str, found: paddle.Tensor, expected: paddle.Tensor, bound: float) -> None:
     expected = expected.detach()
     if found.shape != expected.shape:
-        raise SelfCheckFailed(f"the self-check found a {what} of shape {found.shape} in place of {expected.shape}")
+        raise SelfCheckFailed(f"in the self-check, the {what} has shape {found.shape}, expected {expected.shape}")
     if not paddle.isfinite(expected).all():
-        return  # Paddle's own numbers are no measure
+        return  # Paddle's own result is no reference
     distance = float((found - expected).norm() / (expected.norm() + 1e-30))
-    # Neither is below its bound if a number found is not finite.
+    # If a value found is not finite, neither is below its bound.
     if not (distance <= bound or float((found - expected).abs().max()) <= 1e-6):
-        raise SelfCheckFailed(f"the self-check found a {what} {distance:.2g} from Paddle's (at most {bound})")
+        raise SelfCheckFailed(
+            f"in the self-check, the {what} differs from Paddle's by {distance:.2g} (at most {bound})"
+        )

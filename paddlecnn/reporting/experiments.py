@@ -1,4 +1,4 @@
-"""Experiments: the runs of the files of results (result_files.py) that differ in the seed alone."""
+"""Experiments: the runs in the result files (result_files.py) that differ only in the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paddlecnn.reporting.result_files import Accuracy, Machine, OutOfFold, Resul
 
 @dataclass(frozen=True)
 class Experiment:
-    """The runs of one config that differ in the seed alone."""
+    """The runs of one config that differ only in the seed."""
 
     runs: tuple[Training, ...]
     machines: tuple[Machine, ...]
@@ -49,12 +49,12 @@ class Experiment:
 
     @property
     def epochs(self) -> str:
-        """`60`, `10 of 60` for a share of the config's length, or `3 in place of 2`."""
+        """`60`, `10 of 60` for a share of the config's length, or `3 instead of 2`."""
         changed = (self.first.changed or {}).get("train.epochs")
         early = "" if self.first.epochs == self.first.config["train"]["epochs"] else " (stopped early)"
         if not changed:
             return f"{self.first.epochs}{early}"
-        return f"{self.first.epochs} {'of' if self.share < 1 else 'in place of'} {changed[0]}{early}"
+        return f"{self.first.epochs} {'of' if self.share < 1 else 'instead of'} {changed[0]}{early}"
 
 
 def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
@@ -77,7 +77,7 @@ def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
 def one_per_config(
     experiments: list[Experiment], scores: Callable[[Experiment], list[Accuracy]] = lambda one: one.tested
 ) -> dict[str, Experiment]:
-    """The experiment that stands for each config, by name: not the best one, but that of most seeds, then epochs."""
+    """The experiment that represents each config, by name: not the best, but the one with most seeds, then epochs."""
     ordered = sorted(filter(scores, experiments), key=lambda one: (len(scores(one)), one.first.epochs))
     return {one.first.name: one for one in ordered}
 
@@ -88,7 +88,7 @@ def cross_validations(files: Sequence[ResultFile]) -> list[tuple[OutOfFold, Mach
 
 
 def folds_per_config(files: Sequence[ResultFile], tta: str) -> dict[str, tuple[OutOfFold, Machine]]:
-    """The cross-validation that stands for each config, by name: not the best one, but that of most images, then of the
+    """The cross-validation that represents each config, by name: not the best, but the one on most images, then the
     longest training, measured with `tta` or else with one view."""
     ordered = sorted(
         cross_validations(files),
@@ -104,7 +104,7 @@ def scores_by_views(runs: Sequence[dict[str, Accuracy]]) -> dict[str, list[Accur
 
 
 def spread(seeds: Sequence[Accuracy]) -> tuple[float, float, float]:
-    """The mean and its ends: a standard deviation over seeds away; the interval of a single one."""
+    """The mean and its ends: one standard deviation over seeds away, or the interval of a single seed."""
     if len(seeds) == 1:
         return seeds[0].top1, seeds[0].low, seeds[0].high
     mean, deviation = fmean(one.top1 for one in seeds), stdev(one.top1 for one in seeds)
@@ -112,13 +112,13 @@ def spread(seeds: Sequence[Accuracy]) -> tuple[float, float, float]:
 
 
 def mean_accuracy(seeds: Sequence[Accuracy]) -> str:
-    """The same as text."""
+    """The values of `spread` as text."""
     mean, low, high = spread(seeds)
     return f"{mean:.2%} ({low:.2%} to {high:.2%})" if len(seeds) == 1 else f"{mean:.2%} ± {high - mean:.2%}"
 
 
 def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:
-    """(without, with): experiments that are equal but for the local response normalisation of their network."""
+    """(without, with): experiments that are equal except for the local response normalisation of their network."""
     for one in experiments:
         for other in experiments:
             if other.first.model == f"{one.first.model}_lrn" and without_model(one) == without_model(other):

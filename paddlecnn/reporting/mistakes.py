@@ -13,7 +13,7 @@ from paddlecnn.reporting.evidence import Evidence, PredictedImages
 from paddlecnn.reporting.page import data_uri
 
 MISTAKES = 8  # images in each of the two groups
-PICTURE = 144  # least side in pixels of a picture in the page
+PICTURE = 144  # smallest side of a picture in the page, in pixels
 
 
 def picture(images: PredictedImages, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
@@ -44,18 +44,18 @@ def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def hardest(images: PredictedImages) -> list[tuple[str, np.ndarray]]:
-    """Positions of the most certain wrong predictions, and of the other images those with the largest loss."""
+    """Positions of the most confident wrong predictions, and of the other images those with the largest loss."""
     confidence, own = images.probabilities.max(axis=1), images.own
     wrong = np.flatnonzero(images.predicted != images.labels)
     certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     others = np.setdiff1d(np.arange(len(own)), certain)
     unlikely = others[np.argsort(own[others], kind="stable")][:MISTAKES]
-    groups = ("Most certain mistakes", certain), ("Largest losses among the others", unlikely)
+    groups = ("Most confident mistakes", certain), ("Largest losses among the others", unlikely)
     return [(name, positions) for name, positions in groups if len(positions)]
 
 
 def heat_maps(evidence: Evidence, positions: np.ndarray) -> list[np.ndarray | None]:
-    """Grad-CAM of the predicted class for each image; None for all if the last convolution's maps show no place."""
+    """Grad-CAM of the predicted class for each image; None for all if the last maps are too small to show a place."""
     maps = [layer.output_shape[1:] for layer in evidence.summary.layers if layer.kind == "Conv"]
     if not maps or min(maps[-1]) < 2:
         return [None] * len(positions)

@@ -1,4 +1,4 @@
-"""The READMEs' table of results: which rows it has, and the text around it."""
+"""The table of results in the READMEs: the selection of its rows, and the text around it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from paddlecnn.text_tables import markdown_table
 START, END = "<!-- results -->\n", "<!-- /results -->"
 ROWS = 5
 HEADERS = {
-    "README.md": ["data", "config", "epochs", "accuracy", "seeds", "minutes", "on"],
+    "README.md": ["data", "config", "epochs", "accuracy", "seeds", "minutes", "machine"],
     "README.zh-CN.md": ["数据集", "配置", "轮数", "准确率", "随机种子数", "分钟数", "硬件"],
 }
 
@@ -38,17 +38,17 @@ def readmes(folder: Path, experiments: list[Experiment], files: Sequence[ResultF
 
 
 def around_the_table(readme: Path) -> tuple[str, str]:
-    """The text before and after the marks of the table. Raises ResultError, naming the mark that is missing."""
+    """The text before and after the marks of the table. Raises ResultError that names a missing mark."""
     before, start, rest = readme.read_text(encoding="utf-8").partition(START)
     _, end, after = rest.partition(END)
     if not end:
         place = f"{END.strip()} below {START.strip()}" if start else START.strip()
-        raise ResultError(f"{readme}: has no line {place}; put it back: the table stands between the two")
+        raise ResultError(f"{readme}: has no line {place}; put it back: the table goes between the two")
     return before, after
 
 
 def readme_rows(root: Path, experiments: list[Experiment], files: Sequence[ResultFile]) -> list[list[str]]:
-    """The cross-validation of most images, then the configs of most seeds and epochs, by accuracy: no score chooses."""
+    """The cross-validation on the most images, then the configs with the most seeds and epochs, sorted by accuracy."""
     folds = folds_per_config(files, "flip").values()
     rows = []
     if folds:
@@ -73,6 +73,6 @@ def experiment_row(root: Path, one: Experiment) -> list[str]:
 
 
 def config(root: Path, one: Trained, machines: Sequence[Machine]) -> str:
-    """The name of the config, linked if it is in the repository, and what differs from it."""
+    """The name of the config, linked if it is in the repository, and the differences from it."""
     name = f"[{one.name}]({one.config_file})" if one.config_file and (root / one.config_file).is_file() else one.name
     return ", ".join(filter(None, [name, options(one, machines)]))

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md on what was trained."""
+"""The tables of docs/results.md on trained networks."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from paddlecnn.reporting.result_files import Accuracy, Graded, Machine, OutOfFol
 from paddlecnn.text_tables import compact_table
 
 TITLES = {"dogs_vs_cats": "Dogs vs. Cats", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-SHARES_HEAD = "### A share of the recipe's epochs\n"
+SHARES_HEAD = "### Shortened recipes\nTrained for only a part of the epochs of the config.\n"
 FOLDS_HEAD = """\
 Each image is predicted by the run that was not trained on it, and calibrated by a fit on the other folds. Intervals are
-95 %. Minutes `A + B`: A of training, B of computing the outputs of frozen layers, where these were recorded.
+95 %. Minutes `A + B`: A for training, B for computing the outputs of frozen layers, where these were recorded.
 
 """
 GRADED_HEAD = """## Submissions scored on known labels
-Neither training nor calibration used these images. The expected log loss was written with the submission.
+Neither training nor calibration used these images. The expected log loss was recorded with the submission.
 
 """
 PUBLISHED_HEAD = """## Published results and ours
-Ours is the experiment of most seeds, then epochs, of the config for the same network.
+Ours is the experiment with the most seeds (if equal, the most epochs) of the config for the same network.
 
 """
 
 
-Letters = Mapping[str, str]  # of the machines by their description
+Letters = Mapping[str, str]  # the letter of each machine, by its description
 
 
 def title(data: str) -> str:
@@ -44,7 +44,7 @@ def title(data: str) -> str:
 
 
 def linked(one: Trained, folder: Path) -> str:
-    """The name, as a link to the config file where that is in the repository."""
+    """The name, as a link to the config file if that is in the repository."""
     stem = one.name.removeprefix(f"{one.data}/")
     if one.config_file is None or not (folder.parent.parent / one.config_file).is_file():
         return stem
@@ -52,27 +52,27 @@ def linked(one: Trained, folder: Path) -> str:
 
 
 def options(one: Trained, machines: Iterable[Machine]) -> str:
-    """The differences from the config file, and the state of a working tree that was not as committed."""
+    """The differences from the config file, and a note on uncommitted changes in the working tree."""
     notes = dict.fromkeys(note for machine in machines if (note := machine.uncommitted))
     return ", ".join([*(f"`{change}`" for change in one.changes), *notes])
 
 
 def minutes(experiment: Experiment) -> str:
-    """The recorded time of a run; of several seeds the median, which a busy machine moves less than the mean."""
+    """The recorded time of a run; the median over seeds, on which a busy machine has less effect than on the mean."""
     values = experiment.minutes
     ends = f" ({min(values):,.0f} to {max(values):,.0f})" if len(values) > 1 else ""
     return f"{median(values):,.0f}{ends}"
 
 
 def seeds(experiment: Experiment) -> str:
-    """Their number, with a note if test images were measured more often than once for each kind of views."""
+    """Their number, with a note if test images were used more than once for each kind of views."""
     kinds = max(bool(run.test) + len(run.test_views) for run in experiment.runs)
     more = max(run.test_evaluations for run in experiment.runs)
     return f"{len(experiment.runs)}{f'; test measured {more} times' if more > max(kinds, 1) else ''}"
 
 
 def training_sections(folder: Path, letters: Letters, experiments: list[Experiment]) -> Iterator[str]:
-    """The tables of each data set: recipes as they are, then those that were shortened, best first."""
+    """The tables of each data set: unchanged recipes, then shortened ones, best first."""
     for data in sorted({one.first.data for one in experiments}):
         members = sorted((one for one in experiments if one.first.data == data), key=rank)
         whole = [row for one in members if one.share >= 1 for row in training_rows(folder, letters, one)]
@@ -85,13 +85,13 @@ def training_sections(folder: Path, letters: Letters, experiments: list[Experime
 
 
 def rank(experiment: Experiment) -> float:
-    """By the accuracy on test images, or else on validation images."""
+    """The sort key: the accuracy on test images, otherwise on validation images."""
     scores = experiment.tested or [run.val for run in experiment.runs if run.val]
     return -spread(scores)[0] if scores else 0.0
 
 
 def training_rows(folder: Path, letters: Letters, experiment: Experiment) -> Iterator[dict[str, str]]:
-    """A row for each kind of views that the runs were measured with."""
+    """A row for each kind of views with which the runs were evaluated."""
     runs, first = experiment.runs, experiment.first
     tests = {"center": experiment.tested, **scores_by_views([run.test_views for run in runs])}
     of_validation = scores_by_views([run.val_views for run in runs])
@@ -107,30 +107,30 @@ def training_rows(folder: Path, letters: Letters, experiment: Experiment) -> Ite
             **(validation(experiment) if views == "center" else validated(of_validation.get(views, []))),
             "minutes": minutes(experiment),
             "seconds of the fastest epoch": f"{experiment.fastest_epoch:,.1f}" if experiment.fastest_epoch else "",
-            "on": ", ".join(sorted({letters[described(machine)] for machine in experiment.machines})),
+            "machine": ", ".join(sorted({letters[described(machine)] for machine in experiment.machines})),
         }
 
 
 def validation(experiment: Experiment) -> dict[str, str]:
-    """The cells on validation images: with an interval where they selected no epoch, else with the selected epochs."""
+    """The cells on validation images: with an interval if they selected no epoch, else with the selected epochs."""
     if experiment.validated:
-        return validated(experiment.validated) | {"selected epoch": "none: the last"}
+        return validated(experiment.validated)
     found = [run.val for run in experiment.runs if run.val]
     if not found:
         return validated([]) | {
-            "validation accuracy": "none: all images trained on",
-            "selected epoch": "none: the last",
+            "validation accuracy": "none (trained on all images)",
+            "selected epoch": "none (last epoch used)",
         }
     epochs = ", ".join(str(one.epoch) for one in found)
     return validated([]) | {"validation accuracy": f"{fmean(one.top1 for one in found):.2%}", "selected epoch": epochs}
 
 
 def validated(scores: Sequence[Accuracy]) -> dict[str, str]:
-    """The cells of validation images that selected no epoch."""
+    """The cells on validation images that selected no epoch."""
     return {
         "validation accuracy": f"{mean_accuracy(scores)} of {scores[0].n:,}" if scores else "",
         "validation loss": f"{fmean(one.loss for one in scores):.4f}" if scores else "",
-        "selected epoch": "none: the last" if scores else "",
+        "selected epoch": "none (last epoch used)" if scores else "",
     }
 
 
@@ -167,12 +167,12 @@ def folds_row(folder: Path, letters: Letters, one: OutOfFold, machine: Machine) 
         "epochs": ", ".join(map(str, epochs)),
         "note": "; ".join(one.notes),
         "minutes": " + ".join(f"{s / 60:,.0f}" for s in (one.seconds, one.feature_seconds) if s is not None),
-        "on": letters[described(machine)],
+        "machine": letters[described(machine)],
     }
 
 
 def graded_section(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
-    """A table of the submissions that were scored on known labels."""
+    """A table of submissions scored on known labels."""
     rows = [
         {
             "config": linked(one, folder),
@@ -180,8 +180,8 @@ def graded_section(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
             "labels": one.answers,
             "images": f"{one.n:,}",
             "predicted with": one.checkpoint,
-            "log loss expected": with_ends(one.expected),
-            "log loss found": with_ends(one.found),
+            "expected log loss": with_ends(one.expected),
+            "actual log loss": with_ends(one.found),
         }
         for file in files
         for one in file.results
@@ -192,7 +192,7 @@ def graded_section(folder: Path, files: Sequence[ResultFile]) -> Iterator[str]:
 
 
 def published_section(folder: Path, experiments: list[Experiment]) -> Iterator[str]:
-    """Published accuracies beside ours, then those without a counterpart."""
+    """Published accuracies next to ours, then those without a counterpart."""
     of_config = one_per_config(experiments)
     beside, alone = [], []
     for one in published_results():
@@ -218,7 +218,7 @@ def published_section(folder: Path, experiments: list[Experiment]) -> Iterator[s
 
 
 def lettered(files: Sequence[ResultFile]) -> dict[str, str]:
-    """The letter of each machine on which something was trained: A, B, ..."""
+    """The letter of each machine used for training: A, B, ..."""
     found = {described(file.machine): None for file in files if any(isinstance(one, Trained) for one in file.results)}
     return {text: chr(ord("A") + number) for number, text in enumerate(sorted(found))}
 
@@ -230,4 +230,4 @@ def described(machine: Machine) -> str:
 def machines_section(letters: Letters) -> str:
     """The meaning of the letters."""
     lines = "".join(f"- {letter}: {text}\n" for text, letter in letters.items())
-    return f"## Machines\nThe column `on` of the tables above:\n\n{lines}"
+    return f"## Machines\nThe letters in the column `machine` of the tables above:\n\n{lines}"

@@ -10,8 +10,8 @@ from paddlecnn.reporting.result_files import Growth, ResultFile, Speed, Transfer
 from paddlecnn.text_tables import compact_table, markdown_table
 
 SPEED_HEAD = """## Speed
-Measured by `paddlecnn benchmark`: medians, with the range of the rounds; how, and what limits the speeds:
-[performance.md](performance.md). Speeds of different files are of different runs: compare them within a table only.
+Medians measured by `paddlecnn benchmark`, with the range over rounds; [performance.md](performance.md) explains the
+method and what limits the speeds. Different files are from different runs: compare speeds only within a table.
 """
 NAMES = {
     "bare step": "the bare step",
@@ -61,12 +61,12 @@ def speed_cell(row: dict[str, Any] | None) -> str:
 
 
 def digits(value: float) -> str:
-    """Three significant digits, and all digits of a whole number."""
+    """Three significant digits, or all digits of the whole number from 100."""
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def growth_tables(results: Sequence[Growth]) -> Iterator[str]:
-    """The speed of each contender by what grows."""
+    """The speed of each contender by the quantity that grows."""
     for one in results:
         rows = [
             [NAMES.get(name, name), *("not measured" if speed is None else digits(speed) for speed in speeds)]
@@ -76,17 +76,17 @@ def growth_tables(results: Sequence[Growth]) -> Iterator[str]:
 
 
 def transfer_tables(results: Sequence[Transfer]) -> Iterator[str]:
-    """Training on cached features beside training that runs the frozen layers in every epoch, by engine."""
-    yield "`benchmark transfer`, images/s, and the loss of the first epoch from the cache and without:\n"
+    """Training on cached features against training that runs the frozen layers in every epoch, by engine."""
+    yield "`benchmark transfer`, images/s with and without the cache, and the two losses of the first epoch:\n"
     yield compact_table(
         {
             "engine": f"{one.engine}, {one.precision}",
-            "from the cache": digits(one.cached),
+            "with the cache": digits(one.cached),
             "without": digits(one.uncached),
             "ratio": f"{one.ratio:.1f}",
-            "ratio of the fastest engine's cache": f"{one.ratio_of_fastest:.1f}" if one.ratio_of_fastest else "",
+            "ratio with the cache of the fastest engine": f"{one.ratio_of_fastest:.1f}" if one.ratio_of_fastest else "",
             "losses": f"{one.cached_loss:.5f}, {one.uncached_loss:.5f}",
-            "peak memory without mapped files, MiB": f"{one.peak_anonymous_mib:,.0f}" if one.peak_anonymous_mib else "",
+            "peak memory except mapped files, MiB": f"{one.peak_anonymous_mib:,.0f}" if one.peak_anonymous_mib else "",
         }
         for one in results
     )

@@ -35,7 +35,7 @@ from paddlecnn.runs.state import RunState
 SUMS = "SHA256SUMS"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 NAMED = ("best", "last")  # the checkpoints that a user can name
-ATTEMPTS, PAUSE = 5, 0.01  # of a reader whose checkpoint is being replaced; seconds
+ATTEMPTS, PAUSE = 5, 0.01  # of a reader while its checkpoint is being replaced; seconds between them
 Arrays = dict[str, np.ndarray]
 Loaded = TypeVar("Loaded")
 
@@ -52,7 +52,7 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 1, best: bool = False) -> None:
     """Write a checkpoint as `folder`/last, and as `folder`/best too if it is the best so far.
 
-    The two share no file: where one is damaged later, the other is whole.
+    The two share no file: if one is damaged later, the other is intact.
     The `keep` - 1 checkpoints before it are kept as step-00000123. An error while writing (a full disk) leaves
     everything in place. Returns when all files are on disk.
     """
@@ -102,7 +102,7 @@ def write_files(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def replace_best(folder: Path, aside: Path) -> None:
-    """Rename `aside` to best. A folder cannot replace another atomically: between the two renames there is best.new."""
+    """Rename `aside` to best. A folder cannot replace another atomically: between the two renames, best.new exists."""
     best, new, old = folder / "best", folder / "best.new", folder / "best.old"
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -133,9 +133,9 @@ def step_of(folder: Path) -> int:
 
 
 def load_named(folder: Path, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path] | None:
-    """The result of `load` for the checkpoint `best` or `last` of a run, and its place; None if there is none.
+    """The result of `load` for the checkpoint `best` or `last` of a run, and its path; None if there is none.
 
-    A replacement by training takes two renames, and a reader may come between them or find the files gone: it looks
+    Training replaces a checkpoint by two renames; a reader that comes between them or finds the files gone tries
     again. Raises CheckpointError for any other name.
     """
     if name not in NAMED:
@@ -156,7 +156,7 @@ def load_named(folder: Path, name: str, load: Callable[[Path], Loaded]) -> tuple
 
 
 def identity_of(folder: Path) -> int | None:
-    """A number that changes when a folder is replaced by another one; None if there is none."""
+    """A number that changes when a folder is replaced by another one; None if there is no folder."""
     try:
         return folder.stat().st_ino
     except OSError:
@@ -166,7 +166,7 @@ def identity_of(folder: Path) -> int | None:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint after checking every byte of it.
 
-    Raises CheckpointError, which names the folder and the file, for one that is torn, altered or not ours.
+    Raises CheckpointError, which names the folder and the file, for one that is incomplete, altered or not ours.
     """
     with explained(folder):
         verify(folder, FILES)
@@ -193,7 +193,7 @@ def load_state(folder: Path) -> RunState:
 
 @contextlib.contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Raise every error of reading a checkpoint as CheckpointError."""
+    """Raise any error in reading a checkpoint as CheckpointError."""
     try:
         yield
     except ValidationError as error:
@@ -223,11 +223,11 @@ def verify(folder: Path, names: Sequence[str]) -> None:
         if file_digest(folder / name) != sums[name]:
             raise CheckpointError(f"{folder}: {name} does not match its SHA-256")
     if set(sums) != set(FILES):
-        raise CheckpointError(f"{folder}: {SUMS} names other files than {', '.join(FILES)}")
+        raise CheckpointError(f"{folder}: {SUMS} lists files other than {', '.join(FILES)}")
 
 
 def latest_valid(folder: Path) -> tuple[Checkpoint | None, Path | None, list[str]]:
-    """The newest checkpoint that is whole, where it is, and a line for each newer one that is not.
+    """The newest intact checkpoint, its path, and a line for each newer one that is damaged.
 
     (None, None, lines) if there is no valid one.
     """

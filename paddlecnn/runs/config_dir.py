@@ -17,20 +17,20 @@ from paddlecnn.runs.checkpoint import Checkpoint, write_aside
 
 
 class ConfigDir:
-    """The part that both kinds of folder have in common."""
+    """The common part of both kinds of folder."""
 
     CONFIG = "config.yaml"
     FOLDERS: tuple[str, ...] = ()  # created empty with it
 
     def __init__(self, path: str | Path, data_root: str | Path | None = None) -> None:
-        """data_root: where its data are now, in place of data.root in its config"""
+        """data_root: where its data are now, instead of data.root in its config"""
         self.path = Path(path)
         self.data_root = data_root
         self.environment = self.path / "environment.json"
 
     @staticmethod
     def check_new(path: Path) -> None:
-        """Raise RunError if there is something in the folder already."""
+        """Raise RunError if the path exists already, except as an empty folder."""
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
 
@@ -38,7 +38,7 @@ class ConfigDir:
     def create(
         cls, path: str | Path, config: Config, environment: dict[str, Any], initial: Checkpoint | None = None
     ) -> Self:
-        """Create a folder, complete or not at all. Raises RunError if there is one already.
+        """Create a folder, completely or not at all. Raises RunError if there is one already.
 
         initial: the weights that a run starts from, if they are another run's
         """
@@ -74,7 +74,7 @@ class ConfigDir:
         return load_run_config(recorded) if isinstance(recorded, dict) else None
 
     def replace_config(self, config: Config) -> None:
-        """Write the config of a run or of runs that are extended. Its file keeps its time: that of the beginning."""
+        """Write the config of an extended run or cross-validation. The file keeps its time, that of the beginning."""
         path = self.path / self.CONFIG
         times = path.stat()
         write_text(path, to_yaml(config))

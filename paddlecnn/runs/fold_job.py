@@ -1,7 +1,7 @@
 """The folder of a cross-validation: a run for each fold, and what they share.
 
 job.yaml            the resolved config of all folds, written as that of fold 0
-environment.json    when, where and by which command it was started, and the runs of --init-from
+environment.json    when, where and with which command it was started, and the runs of --init-from
 fold-0, fold-1 ...  the runs (run_dir.py)
 out_of_fold.csv     for each image the prediction by the run that was not trained on it
 out_of_fold.json    the table of the folds
@@ -28,12 +28,12 @@ class FoldJob(ConfigDir):
 
     @property
     def folds(self) -> list[Path]:
-        """The folder of each fold's run, also of those that were not begun."""
+        """The folder of each fold's run, including those not begun."""
         return [self.path / f"fold-{fold}" for fold in range(self.config.data.folds or 0)]
 
     @property
     def runs(self) -> list[RunDir]:
-        """The run of each fold. Raises RunError if one was not begun."""
+        """The run of each fold. Raises RunError if one has not begun."""
         missing = [fold for fold in self.folds if not fold.exists()]
         if missing:
             raise RunError(
@@ -48,7 +48,7 @@ def is_job(path: Path) -> bool:
 
 
 def run_around(path: Path) -> Path | None:
-    """The folder of the run or of the cross-validation that contains a path; None outside of them."""
+    """The folder of the run or of the cross-validation that contains a path; None if there is none."""
     for folder in path.resolve().parents:
         if is_job(folder) or ((folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir()):
             return folder
@@ -56,7 +56,7 @@ def run_around(path: Path) -> Path | None:
 
 
 def find_runs(name: str | Path, data_root: str | Path | None = None) -> list[RunDir]:
-    """All runs that a user names: those of a cross-validation, several seeds, or one run. RunError if there is none."""
+    """All runs that a user names: of a cross-validation, of several seeds, or one. Raises RunError if there is none."""
     path = find_path(name)
     if is_job(path):
         return FoldJob(path, data_root).runs
@@ -64,7 +64,7 @@ def find_runs(name: str | Path, data_root: str | Path | None = None) -> list[Run
 
 
 def find_sources(name: str | Path | None, resume: bool, several: bool = False) -> list[RunDir]:
-    """The runs that a new training starts from, by their common name. ConfigError for a resumed one, or too many."""
+    """The runs of --init-from, found by their common name. Raises ConfigError on a resume, or for too many."""
     if name is None:
         return []
     if resume:

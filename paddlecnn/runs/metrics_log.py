@@ -34,7 +34,7 @@ class MetricsLog:
             self.write(",".join(COLUMNS) + "\n")
 
     def add(self, kind: str, epoch: int, step: int, **values: float) -> Row:
-        """Add a row of kind train or val; returns it as `read_metrics` will."""
+        """Add a row of kind train or val; returns it as `read_metrics` would."""
         row = {
             "kind": kind,
             "epoch": str(epoch),
@@ -53,7 +53,7 @@ class MetricsLog:
         self.bytes += len(data)
 
     def position(self) -> LogPosition:
-        """The length and the digest of the log so far, on disk: a checkpoint keeps them."""
+        """The length and the digest of the log so far, once on disk, for a checkpoint to keep."""
         os.fsync(self.file.fileno())
         return LogPosition(bytes=self.bytes, sha256=self.digest.hexdigest())
 
@@ -63,7 +63,7 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> Iterator[Row]:
-    """The rows of metrics.csv, without a last line that a kill has cut. Raises RunError if the file is damaged."""
+    """The rows of metrics.csv, without a last line cut off by a kill. Raises RunError if the file is damaged."""
     try:
         complete = path.read_text(encoding="utf-8").rpartition("\n")[0] if path.exists() else ""
         reader = csv.DictReader(io.StringIO(complete), strict=True)

@@ -1,4 +1,4 @@
-"""The provenance of a result beside the config: versions, device, commit, command line."""
+"""The provenance of a result, apart from the config: versions, device, commit, command line."""
 
 from __future__ import annotations
 

@@ -38,19 +38,19 @@ class RunDir(ConfigDir):
         super().__init__(path, data_root)
         self.checkpoints, self.metrics, self.vdl = (self.path / name for name in ("checkpoints", "metrics.csv", "vdl"))
         if self.path.is_file():
-            raise RunError(f"{self.path}: is a file, not a run folder; name the folder that `paddlecnn train` made")
+            raise RunError(f"{self.path}: is a file, not a run folder; name the folder that `paddlecnn train` created")
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder; `paddlecnn train` creates one")
         if (self.path / JOB).is_file():
-            raise RunError(f"{self.path}: is a cross-validation; name one of its runs, as {self.path / 'fold-0'}")
+            raise RunError(f"{self.path}: is a cross-validation; name one of its runs, e.g. {self.path / 'fold-0'}")
         if seeds := seeds_in(self.path):
-            raise RunError(f"{self.path}: contains several seeds; name one of them, as {seeds[0]}")
+            raise RunError(f"{self.path}: contains several seeds; name one of them, e.g. {seeds[0]}")
         if not (self.path / "config.yaml").is_file():
             raise RunError(f"{self.path}: not a run folder (it has no config.yaml); {run_to_name(self.path)}")
 
     @property
     def id(self) -> str | None:
-        """A random number given to the run when it is created; None if environment.json does not have one."""
+        """A random identifier given to the run when it is created; None if environment.json does not have one."""
         return self.read_environment().get("id") if self.environment.exists() else None
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
@@ -59,7 +59,7 @@ class RunDir(ConfigDir):
         return only_process(self.path / ".lock", busy)
 
     def load_checkpoint(self, name: str = "best") -> tuple[Checkpoint, Path]:
-        """The checkpoint best or last, and its place.
+        """The checkpoint best or last, and its path.
 
         Raises RunError if there is none, CheckpointError if it is damaged or of another run.
         """
@@ -68,20 +68,20 @@ class RunDir(ConfigDir):
         return checkpoint, folder
 
     def load_state(self, name: str = "best") -> RunState:
-        """The state of the checkpoint best or last, without its weights. Raises as `load_checkpoint`."""
+        """The state of the checkpoint best or last, without its weights. Raises the errors of `load_checkpoint`."""
         state, folder = self.read_checkpoint(name, load_state)
         self.check_own(state, folder)
         return state
 
     def read_checkpoint(self, name: str, load: Callable[[Path], Loaded]) -> tuple[Loaded, Path]:
-        """The result of `load` for the checkpoint best or last, and its place. Raises RunError if there is none."""
+        """The result of `load` for the checkpoint best or last, and its path. Raises RunError if there is none."""
         try:
             found = load_named(self.checkpoints, name, load)
         except CheckpointError as error:
             if name not in NAMED:
                 raise
             others = [other for other in NAMED if other != name and (self.checkpoints / other).is_dir()]
-            instead = "".join(f", or take checkpoint {other} of the run in its place" for other in others)
+            instead = "".join(f", or use checkpoint {other} of the run instead" for other in others)
             raise CheckpointError(f"{error}; restore the files from a copy of the run{instead}") from None
         if found is None:
             text = f"; `paddlecnn eval {self.path} --checkpoint last` measures the unfinished one"
@@ -90,7 +90,7 @@ class RunDir(ConfigDir):
         return found
 
     def check_own(self, state: RunState, folder: Path) -> None:
-        """Raise CheckpointError for a checkpoint that another run wrote. Version 0.1 did not record which one did."""
+        """Raise CheckpointError for a checkpoint that another run wrote. Version 0.1 did not record the writer."""
         writer = state.run
         if writer is not None and self.id not in (None, writer):
             raise CheckpointError(
@@ -99,7 +99,7 @@ class RunDir(ConfigDir):
             )
 
     def load_initial(self) -> Checkpoint | None:
-        """The weights of --init-from; None if the run has others. Raises CheckpointError if they are damaged."""
+        """The weights of --init-from; None if there are none. Raises CheckpointError if they are damaged."""
         return load_checkpoint(self.path / "initial") if (self.path / "initial").is_dir() else None
 
     def drop_initial(self) -> None:
@@ -107,7 +107,7 @@ class RunDir(ConfigDir):
         shutil.rmtree(self.path / "initial", ignore_errors=True)
 
     def reservations(self, selected: bool = True) -> Iterator[str]:
-        """The reasons why its validation scores are optimistic, in the run or in the one that it started from.
+        """The reasons why the run's validation scores are optimistic, in itself or in the run that it started from.
 
         selected: whether the scores are those of the best epoch
         """
@@ -120,7 +120,7 @@ class RunDir(ConfigDir):
             yield f"{self.path} started from {source['run']}, which may have been trained on its validation images"
 
     def predictions(self, split: str) -> Path:
-        """The CSV of predictions on a split: id, label, predicted, then one probability a class."""
+        """The CSV of predictions on a split: id, label, predicted, then one probability per class."""
         return self.path / f"predictions_{split}.csv"
 
 
@@ -132,7 +132,7 @@ def reservations(runs: Iterable[RunDir]) -> list[str]:
 def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
     """runs/cifar10/alexnet/2026-11-23_09-30-00 for configs/cifar10/alexnet.yaml.
 
-    Raises RunError for one of several processes, since each would name another folder by its own clock.
+    Raises RunError in one of several processes, since each would name a different folder by its own clock.
     """
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
         raise RunError("--run: several processes train in one folder; name it")
@@ -161,12 +161,12 @@ def find_path(name: str | Path, root: str | Path = "runs") -> Path:
 
 
 def newest(configs: Sequence[Path], otherwise: str) -> Path:
-    """The folder of the run, of the cross-validation or of the seeds that were begun last."""
+    """The folder of the run, cross-validation or seeds begun last."""
     if not configs:
         raise RunError(otherwise)
     run = max(configs, key=lambda path: (path.stat().st_mtime, path)).parent
     seeds = seeds_in(run.parent)
-    # A single one may be a run that its user has named so.
+    # A single one may be a run that its user gave this name.
     return run.parent if run in seeds and (len(seeds) > 1 or (run.parent / "seeds.json").exists()) else run
 
 
@@ -185,9 +185,9 @@ def seeds_in(folder: Path) -> list[Path]:
 
 
 def run_to_name(folder: Path) -> str:
-    """Advice in place of a folder that is no run: the newest run in it, if there is one.
+    """Advice for a folder that is not a run: the newest run in it, if there is one.
 
-    As deep as runs/ is filled by default: data set, config, time. A home folder is not searched to its end.
+    Searched only as deep as runs/ is by default (data set, config, time), so not through a whole home folder.
     """
     inside = [config for below in ("*/", "*/*/", "*/*/*/") for config in begun_in(folder, below)]
     if not inside:
@@ -212,7 +212,7 @@ def run_family(config_path: str | Path, root: str | Path) -> Path:
 
 
 def below_configs(path: Path) -> Path:
-    """The part of a config file's path below the last folder named configs; its name if there is none."""
+    """The part of a config file's path below the last folder named configs; the file's name if there is none."""
     parts = path.parts
     start = len(parts) - parts[::-1].index("configs") if "configs" in parts else -1
     return Path(*parts[start:])

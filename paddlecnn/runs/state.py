@@ -1,6 +1,6 @@
 """The typed record in a checkpoint's state.json: the position of training, and everything that prediction needs.
 
-The record is flat JSON. Floats come back from JSON to the bit, so a resumed run continues with equal numbers.
+The record is flat JSON. Floats survive JSON bit for bit, so a resumed run continues with equal numbers.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Scores(Record):
 
 
 class BestEpoch(Scores):
-    """The best validation so far, or the last with `train.monitor: last`; without validation images (n = 0) the last
-    epoch, with its scores in training."""
+    """The epoch with the best validation so far, or the last one with `train.monitor: last`; without validation images
+    (n = 0) the last one, with its scores in training."""
 
     epoch: Count
     step: Count
@@ -81,13 +81,14 @@ class EpochRecord(Record):
 
 
 class Progress(Record):
-    """The position of training. Counts are of what is done: epoch 0, step 0 is a run that has not begun."""
+    """The position of training. Only what is done counts: epoch 0, step 0 is a run that has not begun."""
 
     epoch: Count = 0
     step: Count = 0
     step_in_epoch: Count = 0
     best: BestEpoch | None = None
-    epochs_since_best: Count = 0
+    epochs_since_best: Count = 0  # since validation last improved by more than early_stop.min_delta ...
+    improved: Scores | None = None  # ... and its scores then
     averaged: Count = 0  # epochs in the average of train.swa
     finished: bool = False
     since_log: RunningMean = Field(default_factory=RunningMean)
@@ -97,24 +98,27 @@ class Progress(Record):
     lr: float = 0.0  # learning rate of the last step
 
     def end_epoch(self, record: EpochRecord, monitor: Literal["top1", "loss", "last"], min_delta: float) -> bool:
-        """Count a finished epoch; True if it is the best so far, as the last is without anything to select by.
+        """Count a finished epoch; True if it is the best so far, or if nothing selects an epoch.
 
-        `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`.
+        `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`; small steps add
+        up until they exceed it.
         """
         self.epoch += 1
         self.history.append(record)
         scores = record.val or Scores(n=0, loss=record.train.loss, top1=record.train.top1)
         gain = improvement(scores, self.best, monitor)
+        self.epochs_since_best += 1
+        if improvement(scores, self.improved or self.best, monitor) > min_delta:
+            self.improved, self.epochs_since_best = scores, 0
         if gain > 0:
             self.best = BestEpoch(epoch=self.epoch, step=self.step, **scores.model_dump())
-        self.epochs_since_best = 0 if gain > min_delta else self.epochs_since_best + 1
         self.step_in_epoch = 0
         self.since_log, self.this_epoch = RunningMean(), RunningMean()
         return gain > 0
 
 
 def improvement(scores: Scores, best: Scores | None, monitor: Literal["top1", "loss", "last"]) -> float:
-    """The difference to the best scores, positive if better; infinite where no earlier epoch competes."""
+    """The difference from the best scores, positive if better; infinite if no earlier epoch competes."""
     if best is None or not scores.n or monitor == "last":
         return math.inf
     return best.loss - scores.loss if monitor == "loss" else scores.top1 - best.top1
@@ -153,7 +157,7 @@ class RunIdentity(Record):
     config_hash: str
     run: str | None = None  # the id of the run that wrote it; None in runs of version 0.1
     module: ModuleIdentity | None = None
-    engine: str = "paddle"  # what ran the layers: paddle or onednn
+    engine: str = "paddle"  # the one that ran the layers: paddle or onednn
     precision: str = "float32"  # of the activations
 
     @field_validator("preprocess")

@@ -1,6 +1,6 @@
 """Import of a user's own module, which registers networks and data sets.
 
-Code runs only where the caller names it: training takes the name from the config that it is given; everything that
+Code runs only if the caller names it: training takes the name from the config that it is given; everything that
 reads a run takes it from the caller and compares its hash with the run's. A run folder alone never imports anything.
 """
 
@@ -18,7 +18,7 @@ from paddlecnn.runs.state import ModuleIdentity
 
 
 class HashedLoader(SourceFileLoader):
-    """Runs the source that was hashed. Python's own loader reads it again, or takes a compiled file beside it."""
+    """A loader of the very source that was hashed. Python's own reads it again, or uses a compiled file beside it."""
 
     def __init__(self, name: str, path: str, source: bytes) -> None:
         super().__init__(name, path)
@@ -69,13 +69,13 @@ def check_module(name: str | None, expected: ModuleIdentity | None, run: Path) -
 
 
 def spec_of(name: str) -> ModuleSpec:
-    """Where a module comes from, found without importing it (a dotted name imports its parent packages)."""
+    """The spec of a module, found without importing it (a dotted name imports its parent packages)."""
     if name.endswith(".py"):
         path = Path(name)
         if not path.is_file():
             raise ModuleError(f"model.module: {name}: no such file (relative to the current folder)")
         spec = importlib.util.spec_from_file_location(name, path.resolve())
-        assert spec is not None  # the ending is that of Python's source files
+        assert spec is not None  # the extension is that of Python's source files
         return spec
     try:
         spec = importlib.util.find_spec(name)
@@ -90,9 +90,9 @@ def spec_of(name: str) -> ModuleSpec:
 
 def execute(spec: ModuleSpec, path: Path, source: bytes) -> None:
     """Run the module's code. Raises ModuleError with the error's type, message and line."""
-    if isinstance(spec.loader, SourceFileLoader):  # another one is that of an extension module
+    if isinstance(spec.loader, SourceFileLoader):  # any other is an extension module's
         spec.loader = HashedLoader(spec.name, str(path), source)
-    assert spec.loader is not None  # that of a file
+    assert spec.loader is not None  # the module is a file
     try:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module

@@ -1,4 +1,4 @@
-"""When a run is saved or stopped, and from which checkpoint it resumes."""
+"""The rules for saving and stopping a run, and the checkpoint from which it resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from paddlecnn.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
-# Keys that change where or how fast a run computes, not the result.
+# Keys that change where or how fast a run computes, but not its result; `is_neutral` knows two exceptions.
 MAY_CHANGE = (
     "data.root",
     "data.workers",
@@ -34,7 +34,15 @@ MAY_CHANGE = (
     "model.module",
     "model.weights_dir",
 )
-EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule", "train.engine", "train.precision")
+EXTENDABLE = (
+    "train.epochs",
+    "train.early_stop",
+    "optim.schedule",
+    "train.engine",
+    "train.precision",
+    "train.feature_cache",
+    "data.cache",
+)
 
 
 class StopRequest:
@@ -92,7 +100,7 @@ class Checkpointer:
         return self.config.every_steps is not None and step % self.config.every_steps == 0
 
     def is_due(self, step: int) -> bool:
-        """Whether a checkpoint inside an epoch is due. Process 0 decides, because the clock is its own."""
+        """Whether a checkpoint inside an epoch is due. Process 0 decides, because clocks differ."""
         by_clock = (
             self.config.every_minutes is not None
             and time.perf_counter() - self.saved_at >= self.config.every_minutes * 60
@@ -134,7 +142,7 @@ def check_same_config(run: ConfigDir, config: Config, extend: Sequence[str]) -> 
     """Raise RunError, naming the keys, if `config` is another experiment than the run's own.
 
     The keys in `extend` may differ, and engine auto is the run's own engine. An edit of the run's config.yaml since the
-    run was created is refused likewise.
+    run was created is refused, too.
     """
     forbidden = [key for key in extend if not key.startswith(EXTENDABLE)]
     if forbidden:
@@ -161,13 +169,22 @@ def list_differences(run: Config, now: Config, extend: Sequence[str]) -> str:
     return "; ".join(
         f"{key} ({old!r} in the run, {new!r} now)"
         for key, old, new in differences(run, now)
-        if not key.startswith((*MAY_CHANGE, *extend)) and (key, new) != ("train.engine", "auto")
+        if not key.startswith(tuple(extend)) and not is_neutral(key, old, new, now)
     )
 
 
+def is_neutral(key: str, old: object, new: object, config: Config) -> bool:
+    """Whether a change of this key leaves the result of the run as it is."""
+    if key == "data.cache":  # it has squares, and random_resized_crop then cuts from these instead of the whole image
+        return not config.data.augment.random_resized_crop or None not in (old, new)
+    if key == "train.feature_cache":  # cached features are rounded to float16
+        return config.model.freeze == "none" or "off" not in (old, new)
+    return key.startswith(MAY_CHANGE) or (key, new) == ("train.engine", "auto")
+
+
 def check_same_setup(run: RunDir, saved: RunState, setup: TrainingSetup, extend: Sequence[str]) -> None:
-    """Raise RunError for other data, for fewer steps than are done and, unless `extend` names that on purpose, for
-    another engine or precision."""
+    """Raise RunError for other data, for fewer steps than have been trained and, unless `extend` names it, for another
+    engine or precision."""
     now = setup.identity
     if saved.data != now.data:
         raise RunError(
@@ -177,13 +194,13 @@ def check_same_setup(run: RunDir, saved: RunState, setup: TrainingSetup, extend:
     total = len(setup.train) * setup.config.train.epochs
     if saved.step > total or (saved.step == total and "train.epochs" in extend and not saved.finished):
         raise RunError(
-            f"{run.path}: has trained {saved.step:,} steps already, and train.epochs={setup.config.train.epochs} has "
-            f"{total:,}; name more epochs"
+            f"{run.path}: has trained {saved.step:,} steps already, but train.epochs={setup.config.train.epochs} has "
+            f"{total:,}; set more epochs"
         )
     engines = (saved.engine, saved.precision), (now.engine, now.precision)
     if len(set(engines)) > 1 and not any(key in ("train.engine", "train.precision") for key in extend):
         raise RunError(
-            f"{run.path}: was trained by engine {saved.engine} in {saved.precision}, and here engine "
+            f"{run.path}: was trained by engine {saved.engine} in {saved.precision}, but here engine "
             f"{now.engine} in {now.precision} would continue it; change it on purpose with "
             f"--extend train.engine={now.engine}"
         )

@@ -1,8 +1,8 @@
 """The record of a run for VisualDL while it trains: curves, hyper-parameters, weights, and some training images.
 
-VisualDL shows only one record file of a folder and loses what is not flushed, so a run has exactly one file,
-flushed at every epoch. metrics.csv is the record of the numbers; on a resume the file is written anew from it and from
-what else the old file has up to that step, which makes one continuous curve however often the run was killed.
+VisualDL shows only one record file per folder and loses what is not flushed, so a run has exactly one file,
+flushed at every epoch. metrics.csv is the record of the numbers; on a resume the file is rewritten from it and from
+the old file's other records up to that step, which makes one continuous curve however often the run was killed.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ TAGS = {
     ("train", "lr"): "optimizer/learning_rate",
     ("train", "images_per_second"): "speed/images_per_second",
 }
-FINAL = ["learning/accuracy_val", "learning/loss_val"]  # beside the hyper-parameters, with their last value
-# The keys of a config that are hyper-parameters: not where the data lie or how often the run is saved.
+FINAL = ["learning/accuracy_val", "learning/loss_val"]  # shown beside the hyper-parameters, with their last value
+# The keys of a config that are hyper-parameters, unlike the place of the data or how often the run is saved.
 TRAIN_KEYS = ("epochs", "batch_size", "label_smoothing", "ema", "swa", "engine", "precision")
 HYPER_PARAMETERS = ("model.", "optim.", *(f"train.{key}" for key in TRAIN_KEYS), "data.name", "data.augment", "seed")
 SHOWN_IMAGES = 25
-SAMPLE, BUCKETS = 100_000, 30  # values of an array in its histogram, at most; bars
+SAMPLE, BUCKETS = 100_000, 30  # of a histogram: values of an array, at most; bars
 
 
 class CurveWriter:
-    """Write a run's record to RUN/vdl. Everything lies over the number of training steps."""
+    """Writer of a run's record in RUN/vdl. The x axis is always the number of training steps."""
 
     def __init__(self, folder: Path, config: Config, rows: Iterable[Row] = ()) -> None:
-        """Start with `rows`, which replace the record's numbers; images and histograms up to the last of them stay."""
+        """Start with `rows`, which replace the record's numbers; images and histograms up to the last one remain."""
         rows = list(rows)
         kept = list(pictures_until(folder / FILE_NAME, int(rows[-1]["step"]))) if rows else []
         aside = folder.with_name(f".{folder.name}.part")
@@ -70,7 +70,7 @@ class CurveWriter:
                 self.writer.add_scalar(tag, float(row[column]), int(row["step"]), walltime=time)
 
     def add_weights(self, model: paddle.nn.Layer, step: int) -> None:
-        """A histogram of each matrix and kernel, of a sample of its rows where it is large."""
+        """Add a histogram of each matrix and kernel; of a large one, from a sample of its rows."""
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 sample = parameter.detach()[:: -(-parameter.size // SAMPLE)].astype("float32").numpy()
@@ -78,10 +78,12 @@ class CurveWriter:
                 self.writer.add_histogram(tag, sample.ravel(), step, None, BUCKETS)
 
     def add_training_images(self, loader: Loader) -> None:
-        """A grid of the first training images, as they are after augmentation, without mixup and CutMix."""
+        """Add a grid of the first training images after augmentation, without mixup and CutMix."""
         own = loader.plan(0, 0).own[:SHOWN_IMAGES]
+        if not len(own):  # this process has no share of a first batch that is smaller than the number of processes
+            return
         plan = Plan(own, own, None, None)  # type: ignore[arg-type]  # the loader is not checked for None
-        pixels = Loader.read(loader, plan, 0)  # also where `loader` reads cached features
+        pixels = Loader.read(loader, plan, 0)  # even if `loader` reads cached features
         self.writer.add_image_matrix("training/augmented_images", pixels.transpose(0, 2, 3, 1), 0)
 
     def flush(self) -> None:
@@ -94,12 +96,12 @@ class CurveWriter:
 
 def appending(folder: Path) -> LogWriter:
     """A writer that continues the record in RUN/vdl."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it announces that the file is there: it is meant to be
+    with contextlib.redirect_stdout(io.StringIO()):  # it announces that the file exists, as it should
         return LogWriter(str(folder), file_name=FILE_NAME)
 
 
 def hyper_parameters(config: Config) -> dict[str, str | int | float]:
-    """The config's hyper-parameters; what is not a number is text. VisualDL's table cannot show a name with a dot."""
+    """The config's hyper-parameters, as text if not a number. VisualDL's table cannot show a name with a dot."""
     values = flat(config.model_dump(mode="json"))
     chosen = [key for start in HYPER_PARAMETERS for key in values if key.startswith(start) and values[key] is not None]
     plain = {key: values[key] if type(values[key]) in (int, float) else str(values[key]) for key in chosen}
@@ -107,7 +109,7 @@ def hyper_parameters(config: Config) -> dict[str, str | int | float]:
 
 
 def pictures_until(path: Path, step: int) -> Iterator[bytes]:
-    """The records of images and histograms up to a step. A record that a kill has cut ends the reading."""
+    """The records of images and histograms up to a step. Reading ends at a record cut off by a kill."""
     content = path.read_bytes() if path.exists() else b""
     position = 0
     while position + 8 <= len(content):

@@ -25,7 +25,7 @@ from paddlecnn.training.state import StepSums
 from paddlecnn.training.train import prepared
 
 SMOOTHING = 0.95  # decay of the moving average of the loss
-DIVERGED = 3.0  # the test ends when the smoothed loss exceeds its minimum by this factor
+DIVERGED = 3.0  # the test ends when the smoothed loss exceeds this many times its minimum
 RULE = "a tenth of the rate at which the smoothed loss is lowest"
 
 
@@ -45,7 +45,7 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """See RULE: at `lowest` itself, the loss is about to stop falling. None if so low a rate was not tested."""
+        """The rate by RULE: at `lowest` itself, the loss is about to stop falling. None if it is below those tested."""
         rate = self.lowest / 10
         return rate if rate >= self.rates[0] else None
 
@@ -55,7 +55,7 @@ def find_lr(
 ) -> RangeTest:
     """Train a fresh network of the config for at most `steps` steps with rates from `start` to `end`.
 
-    The config's own rate and schedule are not used, everything else is; only its caches are written, data.cache and
+    All of the config is used except its rate and schedule; only its caches are written, data.cache and
     train.feature_cache. Raises ConfigError for impossible bounds, and for a first rate at which the loss is not finite.
     """
     if not 0 < start < end:
@@ -91,7 +91,7 @@ def range_test(setup: TrainingSetup, start: float, factor: float, steps: int) ->
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
         test.rates.append(state.progress.lr)
         test.losses.append(loss)
-        test.smoothed.append(average / (1 - SMOOTHING ** len(test.losses)))  # that of few steps would be too small
+        test.smoothed.append(average / (1 - SMOOTHING ** len(test.losses)))  # the average of few steps is too small
         if test.smoothed[-1] > DIVERGED * min(test.smoothed):
             return dataclasses.replace(test, diverged=True)
     return test

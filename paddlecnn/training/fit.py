@@ -32,7 +32,7 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
         started, done_before = time.perf_counter(), progress.this_epoch.images
         stopping = train_epoch(state, train, logger, checkpointer)
         images = progress.this_epoch.images
-        # An epoch that was resumed in the middle: the speed of the part since then, for all its images.
+        # If the epoch was resumed in the middle, the speed since then is taken for all its images.
         speed = (images - done_before) / (time.perf_counter() - started)
         average_epoch(state, train)
         scores = validate(state, val)
@@ -71,7 +71,7 @@ def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpo
     """Train the rest of the current epoch. Returns whether a signal asked to stop during its last step.
 
     Losses are summed on the device. The host waits for the device only where it needs the numbers: at a logged
-    step, at a checkpoint and at the end of the epoch. With several processes a signal takes effect there, too.
+    step, at a checkpoint and at the end of the epoch. With several processes a signal takes effect only there.
     """
     state.model.train()
     progress, profiler = state.progress, state.profiler
@@ -107,7 +107,7 @@ def train_epoch(state: TrainState, loader: Loader, logger: MetricLogger, checkpo
 
 
 def read_sums(state: TrainState, sums: StepSums, images: int, checkpointer: Checkpointer) -> tuple[bool, bool]:
-    """Add the sums of the last steps, over all processes, to the progress: one collective, one read of the device.
+    """Add the sums of the last steps, over all processes, to the progress: one collective, one read from the device.
 
     Returns whether any process was asked to stop, and whether a checkpoint is due. Raises LossNotFinite.
     """
@@ -128,7 +128,7 @@ def check_finite(value: float, name: str, state: TrainState, checkpointer: Check
     raise LossNotFinite(
         f"{checkpointer.folder.parent}: the {name} is {value} at step {progress.step} (epoch {progress.epoch + 1}), "
         f"learning rate {progress.lr:g}; lower optim.lr, add warm-up (optim.schedule.warmup) or optim.clip_norm. "
-        f"{f'The last valid checkpoint is {latest}' if latest else 'No checkpoint was written yet'}"
+        f"{f'The last valid checkpoint is {latest}' if latest else 'No checkpoint has been written yet'}"
     )
 
 

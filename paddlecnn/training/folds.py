@@ -37,11 +37,11 @@ def train_folds(
 ) -> dict[str, Any]:
     """Train all folds of `config` in the folder `path`, or resume the job that is there; returns its table.
 
-    A finished fold is left as it is, an interrupted one is resumed (see `train_run`).
+    A finished fold is left as it is; an interrupted one is resumed (see `train_run`).
 
-    init_from: one run for all folds, or a run for each fold, to start from
-    again: the options that continue if a signal stops it
-    Raises a UserError for everything that a user can cause.
+    init_from: the run that all folds start from, or one run for each fold
+    again: the options that continue the job if a signal stops it
+    Raises a UserError for every error that a user can cause.
     """
     check_job(config, path, resume, extend, init_from)
     device = runtime.choose_device(device)
@@ -51,7 +51,7 @@ def train_folds(
     environment = job.read_environment()
     sources, digests = environment.get("init_from", []), environment.get("init_from_sha256", [])
     begun = [folder.exists() for folder in job.folds]
-    distributed.wait_for_all()  # before process 0 creates the first fold's
+    distributed.wait_for_all()  # before process 0 creates the first fold's folder
     with contextlib.nullcontext() if resume else removed_if_empty(job):
         for fold, folder in enumerate(job.folds):
             logger.info("%s (%d of %d)", folder, fold + 1, len(begun))
@@ -68,7 +68,7 @@ def train_folds(
                 init_from=source,
                 again=again or f"--resume {path}",
             )
-            gc.collect()  # the fold's weights and optimizer, before the next fold's
+            gc.collect()  # free the fold's weights and optimizer before the next fold
     if extend and distributed.rank() == 0:
         job.replace_config(config)
     return evaluate_folds(FoldJob(path), config.model.module)
@@ -81,7 +81,7 @@ def check_job(config: Config, path: Path, resume: bool, extend: Sequence[str], i
         raise ConfigError("--all-folds: set data.folds to the number of folds, and leave data.fold out")
     if len(init_from) not in (0, 1, folds):
         raise ConfigError(
-            f"--init-from: {len(init_from)} runs for {folds} folds; name a run, or a job of as many folds"
+            f"--init-from: {len(init_from)} runs for {folds} folds; name one run, or a job with as many folds"
         )
     if resume:
         check_same_config(FoldJob(path), config, extend)
@@ -90,7 +90,7 @@ def check_job(config: Config, path: Path, resume: bool, extend: Sequence[str], i
 
 
 def create_job(path: Path, config: Config, device: str, init_from: Sequence[RunDir]) -> FoldJob:
-    """The folder of a new job, with what it starts from on record."""
+    """Create the folder of a new job, recording what it starts from."""
     if distributed.rank() == 0:
         environment = describe_environment(config, device, config.train.engine)
         if init_from:

@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """The checkpoint `best` of the run that another one starts from, and what environment.json records of it."""
+    """The checkpoint `best` of the run that another one starts from, and what environment.json records about it."""
 
     checkpoint: Checkpoint
     record: dict[str, Any]
 
 
 def read_source(run: RunDir) -> Source:
-    """Raises RunError if the run has no best epoch yet, CheckpointError if it is damaged."""
+    """Read the best checkpoint. Raises RunError if the run has no best epoch yet, CheckpointError if it is damaged."""
     checkpoint, _ = run.load_checkpoint("best")
-    logger.info("starts from %s, checkpoint best of epoch %d", run.path, checkpoint.state.epoch)
+    logger.info("starting from %s, checkpoint best of epoch %d", run.path, checkpoint.state.epoch)
     record = {
         "run": str(run.path.resolve()),
         "epoch": checkpoint.state.epoch,
@@ -69,7 +69,7 @@ def digest_of_best(run: RunDir) -> str:
 def take_over(model: paddle.nn.Layer, arrays: Arrays) -> list[str]:
     """Give a model the layers of `arrays` with the same name and shapes; returns the names of their parameters.
 
-    The layers that are left on either side are listed in one line. Raises WeightsError if no layer fits.
+    The layers left over on either side are listed in one line. Raises WeightsError if no layer fits.
     """
     ours = model.state_dict()
     differing = {
@@ -79,7 +79,7 @@ def take_over(model: paddle.nn.Layer, arrays: Arrays) -> list[str]:
     }
     taken = [name for name in ours if layer_of(name) not in differing]
     if not taken:
-        raise WeightsError("no layer of the run to start from has the name and the shapes of one of this network")
+        raise WeightsError("no layer of the run to start from matches one of this network in name and shapes")
     for name in taken:
         ours[name].set_value(np.asarray(arrays[name]))
     if differing:
@@ -97,14 +97,14 @@ def layer_of(parameter: str) -> str:
 
 
 def preprocess_for(model: paddle.nn.Layer, preprocess: Preprocess) -> Preprocess:
-    """A run's preprocessing for a network that starts from it; one of another input size has its own size."""
+    """A run's preprocessing for a network that starts from it; with another input size, the network's own size."""
     if preprocess.size == getattr(model, "input_size", preprocess.size):
         return preprocess
     return preprocess.model_copy(update={"size": None, "resize": None})
 
 
 def record_for(source: Source, own: DataIdentity) -> dict[str, Any]:
-    """The record of its source in environment.json of a run on the data `own`.
+    """The record of the source in environment.json of a run on the data `own`.
 
     The source's reservations are about images of its own data set; they do not concern a run on another one.
     """

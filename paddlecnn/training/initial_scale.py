@@ -1,7 +1,7 @@
 """The initial scale of layers that published weights leave at random values.
 
-Random layers are made for inputs of unit scale. Features of published weights are not: VGG16's last ones, of pixels
-0..255, reach hundreds, and the first loss of new layers on them was 7.8 where guessing between two classes costs 0.69.
+Random layers are made for inputs of unit scale. Features of published weights are not: VGG16's last ones, from pixels
+0..255, reach hundreds, and the first loss of new layers on them was 7.8; guessing between two classes costs 0.69.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LOGITS = 0.1  # root mean square of the first logits: a cross-entropy within 0.0
 
 @paddle.no_grad()
 def scale_fresh_layers(setup: TrainingSetup) -> None:
-    """Scale each random layer: for the first training images its outputs have root mean square 1, the logits 0.1.
+    """Scale each random layer so that its outputs for the first training images have root mean square 1, logits 0.1.
 
     This is layer-sequential unit variance (Mishkin and Matas 2016, "All you need is a good init", algorithm 1, without
     the orthogonal start) for the layers that have no published weights. A fresh normalisation of statistics
     (`pooled`) takes their mean and variance and keeps them. A user's own network, whose layers need not follow one
-    another, is left as it is.
+    another, is left unchanged.
     """
     if not isinstance(setup.model, ConvClassifier):
         return

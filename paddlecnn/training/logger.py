@@ -1,4 +1,4 @@
-"""The numbers of a run: metrics.csv, VisualDL curves, the progress bar and the line of each epoch."""
+"""The numbers of a run: metrics.csv, VisualDL curves, the progress bar and one line per epoch."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class MetricLogger:
         self.curves.add_weights(model, record.step)
 
     def report_epoch(self, record: EpochRecord, is_best: bool, seconds: float) -> None:
-        """One line for a finished epoch. seconds: its whole duration, from which the time left is estimated."""
+        """Log one line for a finished epoch. seconds: its whole duration, from which the time left is estimated."""
         if not self.writes:
             return
         train, val, epochs = record.train, record.val, self.config.epochs
@@ -95,7 +95,7 @@ class MetricLogger:
         log.info("%s", line)
 
     def log_start(self, excluded: list[tuple[str, str]], augmented: Loader | None) -> None:
-        """Write excluded.csv: each image that is left out, and the reason; show some augmented images."""
+        """Write excluded.csv, each excluded image with the reason, and show some augmented images."""
         if not self.writes:
             return
         if excluded:

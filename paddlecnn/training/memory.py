@@ -14,7 +14,7 @@ from paddlecnn.training.setup import TrainingSetup
 
 # Numbers that an optimizer keeps for each weight.
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
-USABLE = 0.9  # of a device's memory; the rest is the driver's and lost between blocks
+USABLE = 0.9  # of a device's memory; the rest is the driver's or lost to fragmentation
 
 
 class OutOfMemory(UserError):
@@ -47,15 +47,15 @@ def advice(summary: Summary, batch_size: int, accumulate: int, slots: int, memor
     parts = f" in parts of {part}" if accumulate > 1 else ""
     text = (
         f"train.batch_size: a batch of {batch_size}{parts} does not fit into the GPU's {memory / 2**30:.1f} GiB; "
-        f"by estimate {fits} images would"
+        f"an estimated {fits} images would"
     )
     if not fits:
-        return f"{text}: take a smaller model or input size"
+        return f"{text}: use a smaller model or input size"
     return f"{text}: train.accumulate={-(-batch_size // fits)} computes the same batch in parts"
 
 
 def largest_batch(summary: Summary, slots: int, memory: int) -> int:
-    """The largest power of two whose training step should fit into so many bytes; 0 if not even one image does."""
+    """The largest power of two whose training step should fit into `memory` bytes; 0 if not even one image does."""
     fixed, one = (summary.training_bytes(images, slots) for images in (0, 1))
     fits = int((USABLE * memory - fixed) // (one - fixed))
     return 1 << fits.bit_length() - 1 if fits > 0 else 0

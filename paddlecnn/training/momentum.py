@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum for weights in a CPU's memory."""
+"""Stochastic gradient descent with momentum for weights in CPU memory."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import paddle
 
 from paddlecnn.onednn.plan import floats
 
-BLOCK = 32768  # numbers: a block of weights, gradient and velocity and two of scratch stay in a core's cache
+BLOCK = 32768  # values: blocks of weights, gradient and velocity and two of scratch stay in a core's cache
 
 
 class BlockedMomentum(paddle.optimizer.Momentum):
-    """`paddle.optimizer.Momentum`, to the bit, in one pass over the memory of all tensors; state and names are its own.
+    """`paddle.optimizer.Momentum`, bit for bit, in one pass over the memory of all tensors, with its state and names.
 
         g = factor * gradient + decay * p
         v = momentum * v + g
         p = p - lr * v                        with Nesterov's form: p - lr * (g + momentum * v)
 
-    Paddle's kernel reads weights and velocities twice, and clipping before it gradients once more. The first step, and
-    tensors that are not float32 in the CPU's memory, are left to Paddle.
+    Paddle's kernel reads weights and velocities twice, and clipping before it reads gradients once more. The first
+    step, and tensors that are not float32 in CPU memory, are left to Paddle.
     """
 
     gradient_factor: paddle.Tensor | None = None  # float32 []; clips the gradients of the next step
@@ -29,7 +29,7 @@ class BlockedMomentum(paddle.optimizer.Momentum):
     def step(self) -> None:
         trained = [(group, p) for group in self._param_groups for p in group["params"] if p.grad is not None]
         factor, self.gradient_factor = self.gradient_factor, None
-        velocities = self._accumulators[self._velocity_acc_str]  # Paddle's first step with a weight makes its velocity
+        velocities = self._accumulators[self._velocity_acc_str]  # Paddle's first step creates them
         if not all(p.name in velocities and is_plain(p) and is_plain(p.grad) for _, p in trained):
             if factor is not None:
                 scale_gradients([p for _, p in trained], factor)
@@ -65,7 +65,7 @@ class BlockedMomentum(paddle.optimizer.Momentum):
 
 
 def move_average(average: paddle.Tensor, value: paddle.Tensor, decay: float) -> None:
-    """average = decay * average + (1 - decay) * value, in place; to the bit what Paddle's operations give."""
+    """average = decay * average + (1 - decay) * value, in place; bit for bit the result of Paddle's operations."""
     if not (is_plain(average) and is_plain(value)):
         average.scale_(decay).add_(value.detach() * (1 - decay))
         return
@@ -76,7 +76,7 @@ def move_average(average: paddle.Tensor, value: paddle.Tensor, decay: float) -> 
 
 
 def blocks(tensors: tuple[paddle.Tensor, ...]) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray]]:
-    """The memory of tensors of one size, block by block, and two blocks of scratch."""
+    """The memory of equally large tensors, block by block, and two blocks of scratch."""
     arrays = [floats(tensor.data_ptr(), tensor.size) for tensor in tensors]
     size = arrays[0].size
     scratch = np.empty((2, min(size, BLOCK)), np.float32)
@@ -86,7 +86,7 @@ def blocks(tensors: tuple[paddle.Tensor, ...]) -> Iterator[tuple[list[np.ndarray
 
 
 def is_plain(tensor: paddle.Tensor) -> bool:
-    """Whether a tensor's numbers lie one after the other, in float32, in the CPU's memory."""
+    """Whether a tensor is contiguous float32 in CPU memory."""
     return (
         tensor.dtype == paddle.float32 and tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous()
     )
@@ -94,7 +94,7 @@ def is_plain(tensor: paddle.Tensor) -> bool:
 
 @paddle.no_grad()
 def scale_gradients(parameters: list[paddle.Tensor], factor: paddle.Tensor) -> None:
-    """Multiply all gradients by a factor in place, without reading it."""
+    """Multiply all gradients by a factor in place, without reading the factor from the device."""
     for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad.multiply_(factor.astype(parameter.grad.dtype))

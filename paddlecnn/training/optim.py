@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import paddle
 from paddle.optimizer import lr as schedules
 
 from paddlecnn.config import Config, Constant, Cosine, Custom, Exponential, MultiStep, OneCycle, OptimConfig, Step
-from paddlecnn.errors import ConfigError, did_you_mean
+from paddlecnn.errors import ConfigError, did_you_mean, user_code
 from paddlecnn.runs.checkpoint import Arrays
 from paddlecnn.training.momentum import BlockedMomentum, scale_gradients
 
@@ -74,7 +75,8 @@ def factor_by_step(
             return lambda step: spec.gamma ** (step / steps_per_epoch)
         case Custom():
             function, epochs = custom_schedule(spec.function), total / steps_per_epoch
-            return lambda step: function(step / steps_per_epoch, epochs)
+            # A schedule is also asked for the rate after the last step, which no step uses.
+            return lambda step: function(min(step, total - 1) / steps_per_epoch, epochs)
 
 
 ScheduleFunction = Callable[[float, float], float]
@@ -82,7 +84,7 @@ CUSTOM_SCHEDULES: dict[str, ScheduleFunction] = {}
 
 
 def register_schedule(function: ScheduleFunction) -> ScheduleFunction:
-    """Make a schedule known under its function's name: factor = function(epoch, epochs), 0 <= epoch < epochs.
+    """Register a schedule under its function's name: factor = function(epoch, epochs), 0 <= epoch < epochs.
 
     `epoch` is fractional. The learning rate is optim.lr times the factor.
     """
@@ -91,13 +93,22 @@ def register_schedule(function: ScheduleFunction) -> ScheduleFunction:
 
 
 def custom_schedule(name: str) -> ScheduleFunction:
-    """A registered schedule. Raises ConfigError for an unknown name."""
+    """A registered schedule, whose factors are checked. Raises ConfigError for an unknown name."""
     if name not in CUSTOM_SCHEDULES:
         raise ConfigError(
             f"optim.schedule.function: {name} is not registered by model.module"
             f"{did_you_mean(name, CUSTOM_SCHEDULES) if CUSTOM_SCHEDULES else ''}"
         )
-    return CUSTOM_SCHEDULES[name]
+
+    def checked(epoch: float, epochs: float) -> float:
+        call = f"optim.schedule.function: {name}({epoch:g}, {epochs:g})"
+        with user_code(call, ConfigError):
+            factor = float(CUSTOM_SCHEDULES[name](epoch, epochs))
+        if not 0 <= factor < math.inf:
+            raise ConfigError(f"{call}: returned {factor:g}; a factor on the learning rate is finite and at least 0")
+        return factor
+
+    return checked
 
 
 def build_optimizer(
@@ -117,7 +128,7 @@ def build_optimizer(
 def check_optimizer(model: paddle.nn.Layer, config: Config, steps_per_epoch: int) -> None:
     """Raise ConfigError for a schedule or an optimizer that cannot be built, before anything is written.
 
-    Warns of a schedule by which nothing is learned.
+    Warns about a schedule with which nothing is learned.
     """
     total = steps_per_epoch * config.train.epochs
     schedule = make_schedule(config.optim, steps_per_epoch, total)
@@ -166,13 +177,13 @@ def trained_parameters(model: paddle.nn.Layer, config: OptimConfig) -> list[tupl
 
 
 def lr_scale(name: str, scales: dict[str, float]) -> float:
-    """The factor of the longest key that fits the parameter's name; 1 if there is none."""
+    """The factor of the longest key that matches the parameter's name; 1 if there is none."""
     matching = [key for key in scales if matches(name, key)]
     return scales[max(matching, key=len)] if matching else 1.0
 
 
 def matches(name: str, key: str) -> bool:
-    """Whether a parameter's name starts with a key or, where the key is a glob pattern, fits it."""
+    """Whether a parameter's name starts with a key or, if the key is a glob pattern, matches it."""
     return name.startswith(key) or fnmatchcase(name, key)
 
 
@@ -235,5 +246,5 @@ def load_optimizer_arrays(
         name, _, suffix = key.rpartition("/")
         state[f"{parameters[name].name}_{suffix}"] = paddle.to_tensor(np.asarray(value))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="There are some unused values")  # of every schedule with warm-up
+        warnings.filterwarnings("ignore", message="There are some unused values")  # from every schedule with warm-up
         optimizer.set_state_dict(state)

@@ -1,4 +1,4 @@
-"""From a config to what trains: data, model, loaders."""
+"""The objects of a training, built from a config: data, model, loaders."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
+from paddlecnn.models.registry import check_forward, is_published
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
@@ -36,7 +37,7 @@ from paddlecnn.training.optim import check_optimizer
 
 logger = logging.getLogger(__name__)
 
-FIRST_IMAGES = 5000  # without augmentation, for a network that starts from statistics of its input
+FIRST_IMAGES = 5000  # without augmentation, for a network initialised from statistics of its input
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class TrainingSetup:
     fresh: tuple[paddle.nn.Layer, ...] = ()  # layers that the loaded weights left at their random values
 
     def missing_features(self) -> list[Unit]:
-        """The features to compute: all views of training, also of the validation images, which are training images of
-        the other folds."""
+        """The features to compute: all training views, including those of the validation images, which are training
+        images of the other folds."""
         if self.features is None:
             return []
         assert isinstance(self.train, FeatureLoader)
@@ -88,10 +89,10 @@ def build_training(
     start: Checkpoint | None = None,
     module: ModuleIdentity | None = None,
 ) -> TrainingSetup:
-    """Open the data, build the model and load its weights. Raises a UserError for everything that a user can cause.
+    """Open the data, build the model and load its weights. Raises a UserError for every error that a user can cause.
 
-    engine_name: in place of train.engine
-    start: weights and preprocessing to start from in place of model.weights
+    engine_name: instead of train.engine
+    start: weights and preprocessing to start from, instead of model.weights
     module: the one that a resumed run was trained with; the config's must be the same
     """
     engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
@@ -110,6 +111,8 @@ def build_training(
     if engine.name == "paddle":
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
+    if not is_published(config.model.name):
+        check_forward(model, preprocess.size)
     if hasattr(model, "initialise_from") and not start and not config.model.weights:
         first = splits.train.subset(np.arange(min(FIRST_IMAGES, len(splits.train))))
         model.initialise_from(next(Loader(first, preprocess, len(first)).epoch(0)).images)
@@ -125,8 +128,8 @@ def build_training(
 def initial_weights(
     model: paddle.nn.Layer, config: Config, start: Checkpoint | None
 ) -> tuple[list[Preprocess], tuple[paddle.nn.Layer, ...]]:
-    """Load the weights of `start` or of model.weights. Returns their preprocessing, if they come with one, and the
-    layers that they left at their random values."""
+    """Load the weights of `start` or of model.weights. Returns their preprocessing, if known, and the layers left at
+    their random values."""
     if start:
         taken = take_over(model, start.model)
         return [preprocess_for(model, start.state.preprocess)], layers_without(model, taken)
@@ -158,7 +161,7 @@ def build_loaders(
 
 
 def layers_without(model: paddle.nn.Layer, loaded: Sequence[str]) -> tuple[paddle.nn.Layer, ...]:
-    """The layers that have numbers of their own, none of which are among the loaded ones."""
+    """The layers with weights or statistics of their own, none of which were loaded."""
     return tuple(
         layer
         for name, layer in model.named_sublayers()
@@ -215,6 +218,6 @@ def report_excluded(excluded: list[tuple[str, str]]) -> None:
     if excluded:
         names = ", ".join(name for name, _ in excluded[:5]) + (", ..." if len(excluded) > 5 else "")
         logger.warning(
-            f"{counted(len(excluded), 'training image')} cannot be read, left out ({names}); the run's excluded.csv "
-            "lists them with the reasons, and `paddlecnn check-data` those of all parts"
+            f"{counted(len(excluded), 'training image')} left out as unreadable ({names}); the run's excluded.csv "
+            "lists the reasons, and `paddlecnn check-data` checks all parts"
         )

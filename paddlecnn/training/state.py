@@ -51,7 +51,7 @@ class StepSums:
 class TrainState:
     """Model, optimizer, schedule, loss scaling, moving average and progress.
 
-    Equal (config, weights, step number, batch) give an equal update, whatever ran before in the process.
+    Equal (config, weights, step number, batch) give an equal update, whatever ran earlier in the process.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class TrainState:
     ) -> None:
         """A new state, or the one that `checkpoint` saved. Raises CheckpointError if its weights do not fit the model.
 
-        trained: the layers of the model that a batch runs through, if they are not all
-        engine: what runs the layers; without one Paddle in float32
+        trained: the layers of the model that a batch runs through, if not all
+        engine: what runs the layers; by default, Paddle in float32
         """
         self.model = model
         self.layers = trained or model
@@ -86,7 +86,7 @@ class TrainState:
     def step(self, batch: Batch, batch_size: int, sums: StepSums, *, want_norm: bool = False) -> paddle.Tensor | None:
         """Update the weights with this process's share of a batch of `batch_size` images.
 
-        Adds the loss and the number of correct answers to `sums`. Returns the Euclidean norm of all gradients
+        Adds the loss and the number of correct predictions to `sums`. Returns the Euclidean norm of all gradients
         before clipping, a tensor on the device, if it was computed.
         """
         parts = split(batch, self.config.train.accumulate)
@@ -123,14 +123,16 @@ class TrainState:
             self.scaler.update()
         else:
             self.optimizer.step()
-        self.model.clear_gradients()  # those with a rate of 0, which the optimizer does not know, as well
+        # Including those with a rate of 0, which the optimizer does not have. To None, not to zeros: a parameter that
+        # the next batch does not reach is then left alone, as after a resume.
+        self.model.clear_gradients(set_to_zero=False)
         self.schedule.step()
         if self.average is not None and self.config.train.ema:
             self.move_average(self.average, self.config.train.ema)
         return norm
 
     def gradients_kept_local(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Gradients are exchanged between processes once per step: with the last part."""
+        """A context in which processes exchange gradients only for the last part, so once per step."""
         if is_last or distributed.world_size() == 1:
             return contextlib.nullcontext()
         return self.parallel_model.no_sync()
@@ -149,7 +151,7 @@ class TrainState:
 
     @contextlib.contextmanager
     def weights_for_prediction(self) -> Iterator[paddle.nn.Layer]:
-        """The layers that a batch runs through; in the context with averaged weights, if any."""
+        """The layers that a batch runs through; within the context they have the averaged weights, if any."""
         if self.average is None:
             yield self.layers
             return
@@ -178,7 +180,7 @@ class TrainState:
         return Checkpoint(model, optimizer, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over weights, average, optimizer and loss scaling. No step may have been taken before."""
+        """Load weights, average, optimizer and loss scaling. No step may have been taken before."""
         saved = checkpoint.optimizer
         raw: Arrays = {name.removeprefix(RAW): value for name, value in saved.items() if name.startswith(RAW)}
         if raw or self.average is not None:
@@ -193,7 +195,7 @@ class TrainState:
 
 
 def progress_of(checkpoint: Checkpoint | None) -> Progress:
-    """The progress that a checkpoint saved; that of a new run without one."""
+    """The progress that a checkpoint saved; without one, that of a new run."""
     if checkpoint is None:
         return Progress()
     return Progress(**{name: getattr(checkpoint.state, name) for name in Progress.model_fields})
@@ -204,7 +206,7 @@ def copy_of(model: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
 
 
 def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) -> paddle.Tensor:
-    """The sum over the batch of the cross-entropy, in nats, float32 in mixed precision too."""
+    """The sum of the cross-entropy over the batch, in nats; float32 even in mixed precision."""
     assert batch.labels is not None  # training images have labels
     logits = logits.astype("float32")
     if batch.soft_labels is None and not smoothing:
@@ -218,7 +220,7 @@ def summed_cross_entropy(logits: paddle.Tensor, batch: Batch, smoothing: float) 
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """The batch in at most `parts` pieces; a process without a share of a short batch has one that is empty."""
+    """The batch in at most `parts` pieces; a process without a share of a short batch gets one empty piece."""
     if parts == 1 or not len(batch.indices):
         return [batch]
     assert batch.labels is not None  # training images have labels

@@ -17,9 +17,9 @@ def running_statistics(layers: paddle.nn.Layer) -> list[tuple[_BatchNormBase, pa
 
 @paddle.no_grad()
 def share_statistics(layers: paddle.nn.Layer) -> None:
-    """Replace them by their means over the processes, in one collective; nothing with a single process.
+    """Replace running statistics by their means over processes, in one collective; does nothing in a single process.
 
-    After every step, since those of a checkpoint inside an epoch must be those that the run itself goes on with.
+    Called after every step, since a checkpoint inside an epoch must have those that the run itself continues with.
     """
     running = [statistic for _, statistic in running_statistics(layers)]
     if distributed.world_size() == 1 or not running:

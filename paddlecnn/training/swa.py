@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import paddle
 
 from paddlecnn import distributed
@@ -12,16 +14,18 @@ from paddlecnn.training.statistics import running_statistics
 
 
 def average_epoch(state: TrainState, train: Loader) -> None:
-    """Take the weights of the epoch that ends into the mean, if `train.swa` lets it count.
+    """Add the weights at the end of an epoch to the mean, if `train.swa` includes that epoch.
 
-    The statistics of batch normalisation belong to other weights than the mean, so they are computed for it in a
+    The statistics of batch normalisation do not belong to the mean weights, so they are computed for these in a
     forward pass over the training images.
     """
     progress, config = state.progress, state.config.train
     if config.swa is None:
         return
-    if progress.epoch + 1 <= config.swa * config.epochs:
-        state.average, progress.averaged = None, 0  # of a shorter run that was extended: its epochs do not count here
+    before = progress.epoch - math.floor(config.swa * config.epochs)  # epochs that belong in the mean so far
+    if progress.averaged > max(before, 0):  # a shorter run that was extended averaged earlier ones, too
+        state.average, progress.averaged = None, 0
+    if before < 0:
         return
     if state.average is None:
         state.average = copy_of(state.model)
@@ -34,7 +38,7 @@ def average_epoch(state: TrainState, train: Loader) -> None:
 
 
 def recompute_statistics(layers: paddle.nn.Layer, train: Loader, epoch: int) -> None:
-    """Set each running mean and variance to the mean over the batches of an epoch, as weighted by their images."""
+    """Set each running mean and variance to the mean over the batches of an epoch, weighted by their image counts."""
     layers.train()  # frozen layers stay in evaluation mode, and those with use_global_stats keep what they have
     running = running_statistics(layers)
     if not running:

@@ -1,4 +1,4 @@
-"""`train_run`: the one entry from a config to a finished run folder."""
+"""`train_run`: the one way from a config to a finished run folder."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def train_run(
 ) -> FinishedRun:
     """Train `config` in the folder `path` to its end, or resume the run that is there.
 
-    init_from: start from this run's best weights in place of model.weights; a resumed run no longer needs it
+    init_from: start from this run's best weights instead of model.weights; a resumed run no longer needs it
     extend: key paths that may differ from the run's own config when it is resumed
     profile: the number of steps to measure
-    again: the options that continue if a signal stops it, for a part of a longer training
-    seeds: those of the longer training that a new run is a part of, for its record
-    Raises a UserError for everything that a user can cause; an existing run is then unchanged.
+    again: the options that continue after a signal, if the run is part of a longer training
+    seeds: those of the longer training that a new run is part of, for its record
+    Raises a UserError for every error that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
     distributed.start()
@@ -87,7 +87,7 @@ def train_run(
 def planned_run(
     config: Config, path: Path, *, resume: bool = False, extend: Sequence[str] = (), init_from: RunDir | None = None
 ) -> TrainingSetup:
-    """The setup that `train_run` would train, after the checks that it makes first. Nothing is written."""
+    """The setup that `train_run` would train, after the same initial checks. Nothing is written."""
     uncached = config.model_copy(update={"data": config.data.model_copy(update={"cache": None})})
     if resume:
         run = RunDir(path)
@@ -149,13 +149,13 @@ def recorded_module(run: RunDir) -> ModuleIdentity | None:
 
 
 def reserved(run: RunDir) -> contextlib.AbstractContextManager[None]:
-    """The run for this training alone. Process 0 reserves it for all."""
+    """Reserve the run for this training alone. Process 0 does so for all."""
     return contextlib.nullcontext() if distributed.rank() else run.locked()
 
 
 @contextlib.contextmanager
 def interruption_named(run: RunDir) -> Iterator[None]:
-    """Raise TrainingStopped for a Ctrl-C that the training loop does not note: the run exists and can be resumed."""
+    """Raise TrainingStopped for a Ctrl-C that the training loop does not catch: the run exists and can be resumed."""
     try:
         yield
     except KeyboardInterrupt:
@@ -166,7 +166,7 @@ def interruption_named(run: RunDir) -> Iterator[None]:
 
 
 def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | None, seeds: Sequence[int]) -> RunDir:
-    """The new run's folder, with what it starts from and what it is a part of on record."""
+    """Create the new run's folder, recording what it starts from and what it is part of."""
     environment = describe_environment(setup.config, device, setup.engine.describe())
     environment["module"] = setup.module.model_dump() if setup.module else None
     if seeds:
@@ -176,7 +176,7 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
         if environment["init_from"]["trained_on_other_images"]:
             logger.warning(
                 "%s was trained on other images of %s, perhaps on validation images of this run: its scores may be "
-                "optimistic; a run of the same seed and split has the same training images",
+                "optimistic; a run with the same seed and split has the same training images",
                 source.record["run"],
                 setup.config.data.name,
             )
@@ -187,9 +187,9 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
 
 
 def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None, run: RunDir | None = None) -> TrainState:
-    """The state to train from: that of the checkpoint, or a new one. The cache of frozen layers is filled before.
+    """The state to train from: that of the checkpoint, or a new one. The cache of frozen layers is filled first.
 
-    run: where the time that this takes is recorded
+    run: where the time taken is recorded
     """
     started = time.perf_counter()
     try:
@@ -212,7 +212,7 @@ def train_to_the_end(
     """Train from the current state. position: the end of metrics.csv at the checkpoint of a resumed run"""
     setup.engine.report()
     if runtime.denormals_are_zero():
-        logger.debug("denormal numbers (below 1.2e-38) are taken for zero in training: they slow a CPU down")
+        logger.debug("denormal numbers (below 1.2e-38) are treated as zero in training: they slow a CPU down")
     checkpointer = Checkpointer(run, setup.config.train.checkpoint, setup.identity)
     metric_logger = MetricLogger(run, setup.config.train, state.progress, position)
     with contextlib.closing(metric_logger), stop_on_signals() as checkpointer.stop, out_of_memory_explained(setup):
@@ -226,7 +226,7 @@ def train_to_the_end(
 
 
 def complete(run: RunDir, progress: Progress) -> None:
-    """Leave a finished run without the weights that it started from, and with the seconds of its training on record."""
+    """Remove the weights that a finished run started from, and record the seconds of its training."""
     if distributed.rank() == 0:
         run.drop_initial()
         known, seconds = run.read_environment(), round(progress.seconds, 1)
@@ -241,7 +241,7 @@ def finished(run: RunDir, progress: Progress) -> FinishedRun:
 
 
 def compute_features(setup: TrainingSetup) -> None:
-    """Fill the cache of frozen layers. Raises TrainingStopped after the batch in work on SIGINT or SIGTERM."""
+    """Fill the cache of frozen layers. On SIGINT or SIGTERM, raises TrainingStopped after the current batch."""
     if setup.features is None:
         return
     with stop_on_signals() as stop:
@@ -266,7 +266,7 @@ def train_seeds(
 ) -> tuple[list[FinishedRun], dict[str, dict[str, Any]]]:
     """Train the config with `count` seeds, from its own upwards, each in PATH/seed-N.
 
-    Mean, sample standard deviation and range of `loss` and `top1` are written to PATH/seeds.json and returned, too.
+    Mean, sample standard deviation and range of `loss` and `top1` are written to PATH/seeds.json and also returned.
     """
     folders = seed_folders(config, path, count, resume)
     device = runtime.choose_device(device)

@@ -16,7 +16,7 @@ from paddlecnn.models.summary import summarize
 @pytest.fixture(autouse=True)
 def engine():
     if not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3")
 
 
 def test_growth_measures_each_number_of_processes_and_draws_it(tool, tmp_path):
@@ -41,7 +41,7 @@ def test_a_profile_names_the_primitives_of_a_step(tool, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["alexnet_cifar_lrn", "alexnet_lrn"])
-def test_a_workload_has_the_multiply_adds_of_the_model_of_its_name(name):
+def test_a_workload_has_the_multiply_adds_of_the_model_it_is_named_after(name):
     workload = TRAINING[name]
     measured = summarize(build(workload, plain=False), workload.size)
     assert measured.multiply_adds == summarize(create_model(name), workload.size).multiply_adds

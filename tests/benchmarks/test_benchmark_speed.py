@@ -16,7 +16,7 @@ from paddlecnn.models import create_model
 @pytest.mark.parametrize(("what", "key"), [("train", "images_per_second"), ("start", "seconds")])
 def test_the_engine_beside_paddle(tool, tmp_path, capsys, what, key):
     if not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3")
     path = tmp_path / "result.json"
     assert (
         tool(
@@ -105,7 +105,7 @@ def test_a_result_is_in_the_file_before_the_next_one_is_measured(tmp_path, pytho
     assert [part.get("workload") for part in json.loads(path.read_text())] == [None, "small_alexnet"]
 
 
-def test_the_measured_network_is_the_package_s_own():
+def test_the_measured_network_is_the_packages_own():
     from paddlecnn.benchmarks.paddle_worker import build
 
     measured, own = build(TRAINING["alexnet_cifar_lrn"], plain=False), create_model("alexnet_cifar_lrn")
@@ -115,7 +115,7 @@ def test_the_measured_network_is_the_package_s_own():
 
 def test_the_whole_loop_beside_its_bare_step(tool, tmp_path):
     if not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3")
     path = tmp_path / "result.json"
     options = ["--rounds", "1", "--seconds", "0.1", "--only", "small_alexnet", "--contenders", "onednn_float32"]
     assert tool("benchmark", "loop", *options, "--json", path) == 0

@@ -19,7 +19,7 @@ from paddlecnn.models import create_model
 
 def test_the_figures_are_a_file_of_results(tool, tmp_path, monkeypatch):
     if not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3")
     for number in range(16):
         path = tmp_path / "photos" / "train" / f"{('cat', 'dog')[number % 2]}.{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,5 +45,5 @@ def test_the_figures_are_a_file_of_results(tool, tmp_path, monkeypatch):
         assert 500 < result["peak_anonymous_mib"] < 6 * 1024  # VGG16 itself is 56 MiB of frozen and few trained weights
     assert tool("results", "docs/results") == 0
     page = Path("docs/results.md").read_text()
-    assert "| engine | from the cache | without | ratio |" in page
+    assert "| engine | with the cache | without | ratio |" in page
     assert re.search(rf"^\| onednn, float32 \| \S+ \| \S+ \| {result['ratio']:.1f} \|", page, flags=re.M)

@@ -64,8 +64,8 @@ def test_an_unknown_command_is_one_line():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--epochs", "3"], "--epochs: is no option but a key of the config; write -o train.epochs=3"),
-        (["train", "--lr=0.1", "-c", "x"], "--lr: is no option but a key of the config; write -o optim.lr=0.1"),
+        (["train", "--epochs", "3"], "--epochs: is not an option but a key of the config; write -o train.epochs=3"),
+        (["train", "--lr=0.1", "-c", "x"], "--lr: is not an option but a key of the config; write -o optim.lr=0.1"),
         (["train", "--dryrun"], "--dryrun: no such option; did you mean --dry-run?"),
         (["eval", "RUN", "--split", "tst"], "argument --split: invalid choice: 'tst'; did you mean test?"),
         (["eval", "RUN", "more"], "more: one argument too many"),
@@ -80,7 +80,7 @@ def test_a_wrong_call_is_one_line_that_says_what_was_meant(tool, capsys, argumen
     assert capsys.readouterr() == ("", f"paddlecnn {name}: {message}; see paddlecnn {name} --help\n")
 
 
-def test_a_missing_name_of_a_benchmark_lists_all(tool, capsys):
+def test_a_missing_benchmark_name_lists_all(tool, capsys):
     assert tool("benchmark") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "are required: {lrn,data,transfer,train,infer,start,loop,growth,primitives};" in line
@@ -98,7 +98,7 @@ def test_options_may_stand_between_the_other_arguments(tool, tiny, tmp_path, mon
     assert capsys.readouterr().out.startswith("-two.png")
 
 
-def test_a_reader_that_leaves_does_not_end_training(tiny, tmp_path):
+def test_a_closed_pipe_does_not_end_training(tiny, tmp_path):
     run = tmp_path / "run"
     command = f"{sys.executable} -m paddlecnn train -c {tiny} --run {run} {' '.join(SLOW)} | head -1"
     done = subprocess.run(
@@ -113,7 +113,7 @@ def test_a_reader_that_leaves_does_not_end_training(tiny, tmp_path):
     assert load_checkpoint(run / "checkpoints/last").state.epoch == 6
 
 
-def test_names_in_any_script_on_a_terminal_of_ascii(tiny, tmp_path):
+def test_names_in_any_script_on_an_ascii_terminal(tiny, tmp_path):
     folder, ascii_alone = tmp_path / "猫", {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     done = paddlecnn("eval", folder, **ascii_alone)
     assert done.returncode == 2
@@ -136,7 +136,7 @@ def wait_for_own_handling(pid: int) -> None:
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.1, 0.3, 1.0])
-def test_an_interrupt_at_any_moment_of_the_start_is_one_line(tiny, tmp_path, delay):
+def test_an_interrupt_at_any_moment_of_start_up_is_one_line(tiny, tmp_path, delay):
     process = subprocess.Popen(
         [sys.executable, "-m", "paddlecnn", "train", "-c", tiny, "--run", tmp_path / "run", "-o", "train.epochs=200"],
         stdout=subprocess.PIPE,

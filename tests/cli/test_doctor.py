@@ -79,7 +79,7 @@ def test_both_builds_are_installed(here, tmp_path):
     assert "both installed" in refused.stderr
 
 
-def test_a_library_of_paddle_is_cut_off(here, tmp_path):
+def test_a_library_of_paddle_is_truncated(here, tmp_path):
     packages = linked_environment(tmp_path / "packages")
     library = unlinked(unlinked(packages / "paddle") / "base") / "libpaddle.so"
     content = library.read_bytes()[:4096]
@@ -111,7 +111,7 @@ def test_a_required_package_is_too_old(here, tmp_path):
     assert_fault(run_in(packages, DOCTOR, cwd=here), "Packages", "pydantic 1.10.0 is not >=2.6", "make install")
 
 
-def test_the_gpu_is_asked_for_and_paddle_is_a_cpu_build(here):
+def test_a_gpu_is_requested_and_paddle_is_a_cpu_build(here):
     import paddle
 
     if paddle.device.is_compiled_with_cuda():
@@ -144,9 +144,9 @@ def test_runs_is_a_file(here):
 
 
 def in_mounts(here: Path, *mounts: str) -> subprocess.CompletedProcess[str]:
-    """Doctor in a process with mounts of its own, or a skip where this user may not mount."""
+    """Doctor in a process with its own mounts; skips the test if this user may not mount."""
     if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
-        pytest.skip("this user may not make mounts (unshare -m)")
+        pytest.skip("this user may not mount (unshare -m)")
     script = " && ".join([*mounts, f"cd {here}", 'exec "$@"'])
     wrapper = here.parent / "wrapper.py"
     wrapper.write_text(

@@ -42,7 +42,7 @@ def assert_one_line(process: subprocess.Popen[str], *words: str) -> None:
         ("-c", "x" * 300, "File name too long"),
     ],
 )
-def test_a_path_that_is_impossible(tool, tiny, tmp_path, capsys, option, path, reason):
+def test_an_impossible_path(tool, tiny, tmp_path, capsys, option, path, reason):
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert tool("train", "-c", tiny, option, tmp_path / path) == 2
@@ -80,7 +80,7 @@ def test_a_run_on_an_empty_volume_that_is_mounted_there(tool, tiny, tmp_path, ca
     assert "busy" in error
 
 
-def test_of_two_trainings_that_create_one_run_one_trains(tiny, tmp_path):
+def test_only_one_of_two_trainings_that_create_the_same_run_trains(tiny, tmp_path):
     run = tmp_path / "run"
     processes = [paddlecnn("train", "-c", tiny, "--run", run, "-o", "train.epochs=1") for _ in range(2)]
     done = [process.communicate(timeout=300) for process in processes]

@@ -24,7 +24,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def cifar_folder(tmp_path) -> Path:
-    """tmp_path/cifar-10-batches-py with 40 random images a batch."""
+    """tmp_path/cifar-10-batches-py with 40 random images per batch."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     random = np.random.default_rng(0)

@@ -38,7 +38,7 @@ def changed(augment: Augment, positions=EVERY, seed: int = 0, epoch: int = 0, im
 
 
 @pytest.mark.parametrize("name", AUGMENTS)
-def test_an_image_changes_alike_in_any_batch_and_otherwise_in_each_epoch(name):
+def test_an_image_changes_alike_in_any_batch_and_differently_in_each_epoch(name):
     whole = changed(AUGMENTS[name])
     some = np.array([150, 3, 77])
     assert np.array_equal(changed(AUGMENTS[name], some), whole[some])
@@ -46,7 +46,7 @@ def test_an_image_changes_alike_in_any_batch_and_otherwise_in_each_epoch(name):
     assert not np.array_equal(changed(AUGMENTS[name], seed=1), whole)
 
 
-def test_with_pad_alone_crops_are_at_the_places_too():
+def test_crop_places_apply_with_pad_alone_too():
     image = IMAGES[:1].repeat(200, axis=0)
     found = {one.tobytes() for one in changed(Augment(pad=4, crop_places=5), images=image)}
     assert len(found) == 5
@@ -98,7 +98,7 @@ def test_a_whole_random_resized_crop_is_the_image():
     assert np.array_equal(changed(whole), IMAGES)
 
 
-def test_a_random_resized_crop_takes_parts_of_the_size_asked_for():
+def test_a_random_resized_crop_takes_parts_of_the_requested_size():
     """On a ramp, the range of values in the crop is the share of the width it took."""
     ramp = np.broadcast_to(np.arange(250, dtype=np.uint8)[None, :, None], (200, 250, 250, 3))
     result = changed(Augment(random_resized_crop=RandomResizedCrop(scale=(0.25, 0.25), ratio=(1.0, 1.0))), images=ramp)

@@ -30,7 +30,7 @@ def test_it_contains_the_squares_and_has_the_fingerprint_of_the_images(tree, tmp
     assert copy.fingerprint == source.fingerprint
 
 
-def test_other_images_are_another_file(tree, tmp_path):
+def test_other_images_have_another_file(tree, tmp_path):
     cached(dataset(tree), 40, tmp_path / "cache")
     (tree / "cat" / "cat.1.jpg").write_bytes(encoded(photo(555)))
     copy = cached(dataset(tree), 40, tmp_path / "cache")
@@ -52,7 +52,7 @@ def test_missing_disk_space_is_reported_before_anything_is_written(tmp_path):
     assert not list(tmp_path.glob("*.npy"))
 
 
-def test_a_killed_writer_leaves_nothing_under_the_name_and_the_next_clears_up(tmp_path, python):
+def test_a_killed_writer_leaves_no_cache_and_the_next_one_cleans_up(tmp_path, python):
     code = (
         "import time; from pathlib import Path; from paddlecnn.data.storage.array_file import array_file\n"
         "def write(file):\n    file.write(b'x' * 100); file.flush(); time.sleep(60)\n"

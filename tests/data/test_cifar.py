@@ -49,7 +49,9 @@ def test_cifar100_has_fine_and_coarse_labels(cifar100_folder, labels, classes):
 
 
 def test_labels_that_a_data_set_does_not_have_are_refused():
-    with pytest.raises(ConfigError, match=r"data.labels: coarse: digits has no superclasses, only cifar100 has; leave"):
+    with pytest.raises(
+        ConfigError, match=r"data.labels: coarse: digits has no superclasses, only cifar100 does; leave"
+    ):
         opened("digits", "data", labels="coarse")
 
 
@@ -126,7 +128,7 @@ def test_a_damaged_file_is_named(cifar_folder, harm, message):
     assert not (cifar_folder / "ran").exists()
 
 
-def test_a_cut_tar_is_named(cifar_tar):
+def test_a_truncated_tar_is_named(cifar_tar):
     file = cifar_tar / "cifar-10-python.tar.gz"
     file.write_bytes(file.read_bytes()[:100_000])
     with pytest.raises(DataError, match=r"cifar-10-python.tar.gz: not a complete tar.gz"):

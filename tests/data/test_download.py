@@ -60,7 +60,7 @@ def test_a_broken_download_is_resumed(edition, server, dest):
     assert server.ranges == [None, "bytes=131072-"]
 
 
-def test_a_server_without_ranges_begins_again(edition, server, dest):
+def test_a_server_without_ranges_restarts_the_download(edition, server, dest):
     server.breaks_after, server.knows_ranges = 150_000, False
     with pytest.raises(ServiceError):
         install_cifar(edition, dest)
@@ -122,12 +122,12 @@ def test_a_source_beside_an_installed_data_set_is_said_to_be_unused_or_to_be_mis
     assert tool(*install, dogs_bundle) == 0
     capsys.readouterr()
     assert tool(*install, dogs_bundle) == 0
-    assert f"{dogs_bundle}: is not used, because {tmp_path / 'data'}" in capsys.readouterr().out
+    assert f"{dogs_bundle}: not used, because {tmp_path / 'data'}" in capsys.readouterr().out
     assert tool(*install, tmp_path / "nope.zip") == 2
     assert f"{tmp_path / 'nope.zip'}: no such file" in capsys.readouterr().err
 
 
-def test_the_bundle_of_another_competition_is_named_and_chosen_anew(tool, tmp_path, capsys):
+def test_the_bundle_of_another_competition_is_named_without_advice_to_remove_it(tool, tmp_path, capsys):
     other = tmp_path / "other.zip"
     with zipfile.ZipFile(other, "w") as file:
         file.writestr("train.csv", "id,label\n")

@@ -1,4 +1,4 @@
-"""Archives, bundles and pickles that are damaged or of other content: refused in one line, with nothing left behind."""
+"""Archives, bundles and pickles, damaged or of other content: refused in one line, with nothing left behind."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_sound_archive_of_other_content_is_not_ready(tmp_path, make, message, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sample_submission.csv": b""}, "lists 0 test images and 5 are there"),
+        ({"sample_submission.csv": b""}, "lists 0 test images, but 5 are there"),
         ({"sample_submission.csv": b"id,label\n" + b"".join(b"%d,0.5\n" % i for i in range(1, 8))}, "(6 is missing)"),
         ({"test.zip": zipped({"test/readme.txt": b""})}, "it contains no test images"),
         ({"train.zip": zipped({"train/readme.txt": b""})}, "no Dogs vs. Cats in"),
@@ -239,7 +239,7 @@ def test_an_empty_folder_under_the_name_is_not_ready(tmp_path):
 
 @pytest.mark.parametrize("make", ["file link", "folder link", "fifo"])
 @pytest.mark.parametrize("name", ["dogs_vs_cats", "cifar10"])
-def test_a_folder_given_by_hand_is_not_left_by_links(tmp_path, make, name):
+def test_links_do_not_lead_out_of_a_folder_given_by_hand(tmp_path, make, name):
     source = tmp_path / "source"
     with zipfile.ZipFile(io.BytesIO(BUNDLES["deflated"])) as bundle:
         bundle.extractall(source)
@@ -327,11 +327,11 @@ def test_a_tar_that_announces_terabytes_is_refused_at_its_header(tmp_path):
     info = tarfile.TarInfo("x")
     info.size = 1 << 40
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)))
-    with pytest.raises(DataError, match=r"x.tar.gz: unpacks to more than 16 GiB by its headers; refused"):
+    with pytest.raises(DataError, match=r"x.tar.gz: unpacks to more than 16 GiB according to its headers; refused"):
         extract(tmp_path / "x.tar.gz", tmp_path / "out")
 
 
-def test_random_bytes_behind_each_signature(tmp_path):
+def test_random_bytes_after_each_signature(tmp_path):
     noise = random.Random(0)
     for head in (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"7z\xbc\xaf\x27\x1c\x00\x04"):
         for _ in range(25):

@@ -68,8 +68,8 @@ def config_of(tmp_path: Path, name: str, root: Path, **data) -> Path:
 
 
 @SPECIAL
-def test_an_image_that_is_no_regular_file(tree, tmp_path, make):
-    """check-data and training list it, prediction names it."""
+def test_an_image_that_is_not_a_regular_file(tree, tmp_path, make):
+    """check-data and training list it; prediction names it."""
     path = tree / "cat" / "cat.1.jpg"
     make(path)
     config = config_of(tmp_path, "folder", tree, preprocess={"size": 32})
@@ -84,7 +84,7 @@ def test_an_image_that_is_no_regular_file(tree, tmp_path, make):
 
 
 @SPECIAL
-def test_a_batch_that_is_no_regular_file(cifar_folder, tmp_path, make):
+def test_a_batch_that_is_not_a_regular_file(cifar_folder, tmp_path, make):
     make(cifar_folder / "data_batch_3")
     code, lines = run_command("split", "-c", config_of(tmp_path, "cifar10", tmp_path), "--out", tmp_path / "split")
     assert code == 2
@@ -93,7 +93,7 @@ def test_a_batch_that_is_no_regular_file(cifar_folder, tmp_path, make):
 
 
 @SPECIAL
-def test_a_split_list_that_is_no_regular_file(tree, tmp_path, make):
+def test_a_split_list_that_is_not_a_regular_file(tree, tmp_path, make):
     (tmp_path / "val.txt").write_text("cat/cat.1.jpg 0\n")
     make(tmp_path / "train.txt")
     with pytest.raises(DataError, match=r"train.txt: cannot be read \("):
@@ -102,7 +102,7 @@ def test_a_split_list_that_is_no_regular_file(tree, tmp_path, make):
 
 @pytest.mark.parametrize("make", [fifo, endless_device, folder])
 @pytest.mark.parametrize("name", ["cifar10", "dogs_vs_cats"])
-def test_an_archive_that_is_no_regular_file(tmp_path, make, name):
+def test_an_archive_that_is_not_a_regular_file(tmp_path, make, name):
     make(tmp_path / "archive.zip")
     code, lines = run_command("download", name, "--dest", tmp_path / "data", "--from", tmp_path / "archive.zip")
     assert code == 2

@@ -33,7 +33,7 @@ def content(tmp_path_factory) -> tuple[dict, bytes]:
 
 @pytest.fixture
 def published(server, content) -> PublishedFile:
-    """bvlc_alexnet, of which no checksum is stated, on the server."""
+    """bvlc_alexnet, for which no checksum is stated, on the server."""
     server.data = content[1]
     return replace(PUBLISHED["bvlc_alexnet"], url=server.url)
 
@@ -69,7 +69,7 @@ def test_an_installed_file_is_not_fetched_again(published, server, tmp_path):
     assert len(server.ranges) == asked
 
 
-def test_a_cut_connection_is_resumed(with_checksum, server, content, tmp_path):
+def test_a_broken_connection_is_resumed(with_checksum, server, content, tmp_path):
     asked, server.breaks_after = len(server.ranges), 100_000
     with pytest.raises(ServiceError, match=r"could not be downloaded .*--from"):
         install_weights(with_checksum, tmp_path)
@@ -79,7 +79,7 @@ def test_a_cut_connection_is_resumed(with_checksum, server, content, tmp_path):
     assert server.ranges[asked:] == [None, "bytes=65536-"]
 
 
-def test_another_content_than_the_published_is_refused(with_checksum, server, tmp_path):
+def test_content_other_than_the_published_is_refused(with_checksum, server, tmp_path):
     server.data = server.data[:-1] + b"x"
     with pytest.raises(DataError, match=rf"SHA256 \w+, not the published {with_checksum.checksum.digits}"):
         install_weights(with_checksum, tmp_path)
@@ -108,7 +108,7 @@ def test_the_sum_of_the_first_use_is_compared_afterwards(published, tmp_path):
         load_weights(network, "bvlc_alexnet", folder=tmp_path / "cache")
 
 
-def test_another_file_from_disk_is_named_and_is_not_to_be_removed(published, content, tool, tmp_path, capsys):
+def test_another_file_from_disk_is_named_without_advice_to_remove_it(published, content, tool, tmp_path, capsys):
     """The user's own good file: bvlc_alexnet.npy in place of frossard_vgg16's .npz, first into an empty folder."""
     other, cache = tmp_path / "bvlc_alexnet.npy", tmp_path / "cache"
     other.write_bytes(content[1])
@@ -116,7 +116,7 @@ def test_another_file_from_disk_is_named_and_is_not_to_be_removed(published, con
     assert tool(*install) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{other}: is not vgg16_weights.npz of frossard_vgg16 (")
-    assert error.endswith("; choose vgg16_weights.npz of www.cs.toronto.edu/~frossard/post/vgg16\n")
+    assert error.endswith("; choose vgg16_weights.npz from www.cs.toronto.edu/~frossard/post/vgg16\n")
     assert list(cache.iterdir()) == []
     np.savez(cache / "vgg16_weights.npz", conv1_1_W=np.ones((3, 3, 3, 64), np.float32))
     assert tool("download", "weights", "frossard_vgg16", "--dest", cache) == 0
@@ -145,7 +145,7 @@ def test_a_file_that_was_not_checked_is_never_given_a_sum(published, content, to
     own.write_bytes(b"someone's own")
     install = ("download", "weights", "bvlc_alexnet", "--dest", cache)
     assert tool(*install, "--from", source) == 2
-    assert f"{own}: is another file than {source}, and has no SHA-256 beside it" in capsys.readouterr().err
+    assert f"{own}: differs from {source} and has no SHA-256 beside it" in capsys.readouterr().err
     assert tool(*install) == 2
     assert f"{own}: damaged or not a .npy file" in capsys.readouterr().err
     assert own.read_bytes() == b"someone's own"
@@ -166,11 +166,11 @@ def test_an_installed_file_that_was_damaged_since_is_replaced_by_the_same_from_d
 
 
 @pytest.mark.parametrize("kept", [b"", b"\xff\xfe\x00", b"0123  bvlc_alexnet.npy\n", b"z" * 64])
-def test_what_is_no_sum_is_refused(published, tool, tmp_path, capsys, kept):
+def test_an_invalid_checksum_is_refused(published, tool, tmp_path, capsys, kept):
     file = install_weights(published, tmp_path)
     beside = tmp_path / "bvlc_alexnet.npy.sha256"
     beside.write_bytes(kept)
-    message = f"{beside}: is not a SHA-256 of 64 hex digits; remove it and {file.name} and run: "
+    message = f"{beside}: is not a SHA-256 of 64 hex digits; remove it and {file.name}, then run: "
     assert tool("download", "weights", "bvlc_alexnet", "--dest", tmp_path) == 2
     assert message in capsys.readouterr().err
     with pytest.raises(WeightsError, match=re.escape(message)):
@@ -178,7 +178,7 @@ def test_what_is_no_sum_is_refused(published, tool, tmp_path, capsys, kept):
 
 
 @pytest.mark.parametrize("name", ["files.npz", "files"])
-def test_a_folder_in_place_of_a_weight_file_is_called_one(tool, tmp_path, capsys, name):
+def test_a_folder_in_place_of_a_weight_file_is_called_a_folder(tool, tmp_path, capsys, name):
     folder = tmp_path / name
     folder.mkdir()
     assert tool("download", "weights", "bvlc_alexnet", "--dest", tmp_path / "cache", "--from", folder) == 2
@@ -241,7 +241,7 @@ def test_what_cannot_be_downloaded_is_one_line(tool, tmp_path, capsys):
     assert tool("download", "weights", "machrisaa_vgg19", "--dest", tmp_path) == 2
     assert "weights machrisaa_vgg19 --from FILE (FILE: vgg19.npy" in capsys.readouterr().err
     assert tool("download", "weights", "vgg61", "--dest", tmp_path) == 2
-    assert "weights vgg61: no published file of this name" in capsys.readouterr().err
+    assert "weights vgg61: no published file with this name" in capsys.readouterr().err
     assert tool("download", "cifar10", "vgg16", "--dest", tmp_path) == 2
     assert "only weights take a name" in capsys.readouterr().err
     assert not any(path.is_file() for path in Path(tmp_path).rglob("*"))

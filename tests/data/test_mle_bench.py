@@ -59,7 +59,7 @@ def named(file: Path) -> set[str]:
     return {line.split()[0] for line in file.read_text().splitlines()}
 
 
-def test_the_part_that_is_there_is_divided_as_mle_bench_divides_it(split, benchmark):
+def test_a_partial_data_set_is_split_as_mle_bench_splits_it(split, benchmark):
     here = {f"train/{kind}.{number}.jpg" for kind in ("cat", "dog") for number in range(PRESENT)}
     train, test = benchmark
     assert named(split / "train.txt") | named(split / "val.txt") == here & set(train)
@@ -70,7 +70,7 @@ def test_the_part_that_is_there_is_divided_as_mle_bench_divides_it(split, benchm
     assert json.loads((split / "split.json").read_text())["mle_bench"] is True
 
 
-def test_the_split_is_replaced_only_as_it_was_written_and_says_how_it_was_made(tool, config, split, capsys):
+def test_only_an_unmodified_split_is_replaced_and_it_says_how_it_was_made(tool, config, split, capsys):
     command = ("split", "-c", config, "--mle-bench", "--out", split, "-o", "data.folds=4", "-o", "data.fold=1")
     assert tool(*command) == 0
     made = json.loads((split / "split.json").read_text())
@@ -83,7 +83,7 @@ def test_the_split_is_replaced_only_as_it_was_written_and_says_how_it_was_made(t
     lines = (split / "test.csv").read_text().splitlines(keepends=True)
     (split / "test.csv").write_text("".join(lines[:-1]))
     assert tool(*command) == 2
-    assert f"{split / 'test.csv'}: would be replaced, and is not as" in capsys.readouterr().err
+    assert f"{split / 'test.csv'}: would be replaced, but is not as" in capsys.readouterr().err
     (split / "test.csv").write_text("".join(lines))
     assert tool(*command[:3], *command[4:]) == 0  # without --mle-bench: its own test part goes with the split
     assert sorted(path.name for path in split.iterdir()) == ["split.json", "train.txt", "val.txt"]
@@ -205,11 +205,11 @@ def test_a_test_part_edited_by_hand_is_checked(tool, config, split, tmp_path, ca
 
 def test_another_data_set_has_no_such_split(tool, config, tmp_path, capsys):
     assert tool("split", "-c", config, "-o", "data.name=digits", "--mle-bench", "--out", tmp_path / "x") == 2
-    assert "--mle-bench: is a split of dogs_vs_cats" in capsys.readouterr().err
+    assert "--mle-bench: a split of dogs_vs_cats" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
-def test_a_submission_of_such_a_run_cannot_be_taken_for_the_competitions(tool, config, split, tmp_path, capsys):
+def test_a_submission_of_such_a_run_cannot_be_mistaken_for_the_competitions(tool, config, split, tmp_path, capsys):
     assert tool("train", "-c", config, "-o", f"data.split={split}", "--run", tmp_path / "run") == 0
     out = tmp_path / "run.csv"
     assert tool("submit", tmp_path / "run", "--out", out) == 0

@@ -60,7 +60,7 @@ def test_missing_photos_say_how_to_get_them(tmp_path):
         opened("dogs_vs_cats", tmp_path)
 
 
-def test_a_cut_inner_zip_is_named(tmp_path, dogs_files):
+def test_a_truncated_inner_zip_is_named(tmp_path, dogs_files):
     inner = inner_zips(dogs_files)
     inner["train.zip"] = inner["train.zip"][:-1000]
     bundle = tmp_path / "dogs-vs-cats.zip"
@@ -69,7 +69,7 @@ def test_a_cut_inner_zip_is_named(tmp_path, dogs_files):
         opened("dogs_vs_cats", tmp_path)
 
 
-def test_a_cut_bundle_is_named(dogs_bundle):
+def test_a_truncated_bundle_is_named(dogs_bundle):
     dogs_bundle.write_bytes(dogs_bundle.read_bytes()[:5000])
     with pytest.raises(DataError, match=r"kernels-edition.zip: not a complete zip"):
         opened("dogs_vs_cats", dogs_bundle)
@@ -100,7 +100,7 @@ def test_an_image_in_two_folders_is_named(tmp_path, dogs_files):
         opened("dogs_vs_cats", tmp_path)
 
 
-def test_a_number_of_thousands_of_digits_is_no_image(tmp_path, dogs_files):
+def test_a_number_of_thousands_of_digits_is_not_an_image(tmp_path, dogs_files):
     (tmp_path / "train.zip").write_bytes(zipped(dogs_files | {f"train/cat.{'9' * 6000}.jpg": b"x"}))
     assert len(open_parts(DataConfig(name="dogs_vs_cats", root=str(tmp_path))).train) == 24
 
@@ -141,12 +141,12 @@ def test_a_class_folder_without_images_is_named(tree):
         opened("folder", tree)
 
 
-def test_images_that_are_not_taken_are_counted(tree, caplog):
+def test_images_left_out_are_counted(tree, caplog):
     (tree / "cat" / "phone.HEIC").write_bytes(b"x")
     (tree / "loose.jpg").write_bytes(encoded(photo(1)))
     (tree / "readme.txt").write_text("cats and dogs")
     assert len(open_parts(DataConfig(name="folder", root=str(tree))).train) == 24
-    assert "tree: 2 images left out, beside the class folders or of another suffix than .jpg" in caplog.text
+    assert "tree: 2 images left out, beside the class folders or with a suffix other than .jpg" in caplog.text
     assert caplog.text.endswith(", such as loose.jpg\n")
 
 
@@ -161,7 +161,7 @@ def test_a_link_to_a_folder_is_named_unless_it_is_the_class(tree, tmp_path):
 
 def test_a_folder_that_cannot_be_listed_is_named(tree):
     place = os.open(tree / "cat", os.O_RDONLY)
-    for _ in range(20):  # to a path longer than the system takes, which the superuser cannot list either
+    for _ in range(20):  # to a path longer than the system allows, which the superuser cannot list either
         os.mkdir("d" * 250, dir_fd=place)
         inner = os.open("d" * 250, os.O_RDONLY, dir_fd=place)
         os.close(place)

@@ -41,7 +41,7 @@ def dogs(tmp_path) -> Path:
 def test_a_recipe_of_dogs_vs_cats_trains_and_begins_at_the_loss_of_guessing_where_it_says_so(
     recipe, tool, tmp_path, dogs
 ):
-    """With fewer pixels where published weights allow it, and random ones in their place."""
+    """With fewer pixels where published weights allow it, and random weights in their place."""
     content = yaml.safe_load((CONFIGS / recipe).read_text())
     model = content["model"]
     smaller = [

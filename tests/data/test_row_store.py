@@ -9,7 +9,7 @@ from paddlecnn.data.storage.row_store import RowStore
 from paddlecnn.errors import DataError
 
 
-def test_any_flipped_bit_of_an_index_is_found_or_costs_its_last_block_only(tmp_path):
+def test_any_flipped_bit_of_an_index_is_found_or_costs_only_its_last_block(tmp_path):
     store = RowStore(tmp_path / "store", (4,))
     keys = [bytes([number]) * 24 for number in range(6)]
     with store.writing():

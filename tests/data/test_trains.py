@@ -1,4 +1,4 @@
-"""A network trains for an epoch on each data set, from each form it comes in, and is evaluated after."""
+"""A network trains for an epoch on each data set, from each form it comes in, and is evaluated afterwards."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_every_data_set_fills_every_key(name):
     assert None not in resolve(Preprocess(), defaults(name)).model_dump().values()
 
 
-def test_a_mean_is_turned_into_the_channels_and_scale_asked_for():
+def test_a_mean_is_converted_to_the_requested_channels_and_scale():
     image = photo(1)
     rgb = preprocess_image(image, resolve(Preprocess(size=32), IMAGENET))
     bgr = preprocess_image(image, resolve(Preprocess(size=32, channels="bgr", scale=1.0), IMAGENET))
@@ -65,7 +65,7 @@ def test_torchvision_preprocessing_by_hand():
 
 
 def error(image: np.ndarray, size: tuple[int, int], ours: np.ndarray) -> float:
-    """Mean difference to Pillow's bilinear filter, in grey levels."""
+    """Mean difference from Pillow's bilinear filter, in grey levels."""
     expected = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     return np.abs(ours.astype(int) - expected).mean()
 

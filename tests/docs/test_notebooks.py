@@ -1,4 +1,4 @@
-"""The notebooks are complete and lead somewhere; `make docs-test` runs them, this one checks what needs no kernel."""
+"""The notebooks are complete and their links work; `make docs-test` runs them, this checks what needs no kernel."""
 
 from __future__ import annotations
 

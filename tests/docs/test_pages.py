@@ -1,4 +1,4 @@
-"""The pages that are made from the code agree with it, and the site builds without a warning."""
+"""The pages generated from the code agree with it, and the site builds without a warning."""
 
 from __future__ import annotations
 

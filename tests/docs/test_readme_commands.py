@@ -38,7 +38,7 @@ ELSEWHERE = {
     "python tools/download.py weights frossard_vgg16": "needs the network",
 }
 CUT = "-o train.epochs=1 -o data.limit=60 -o train.batch_size=20"
-# VGG16 at 224 pixels and its published weights take a GPU and 553 MB.
+# VGG16 at 224 pixels and its published weights need a GPU and 553 MB.
 SMALL_NETWORK = (
     f"{CUT} -o data.limit=100 -o data.workers=1 -o model.name=simple_cnn -o model.weights=null -o model.freeze=none "
     "-o data.preprocess.size=32 -o data.preprocess.resize=32"
@@ -134,7 +134,7 @@ BOARD = "python tools/board.py "
 
 
 def page_of_visualdl(line: str, clone: Path, variables: dict[str, str]) -> str:
-    """Start VisualDL by its line on a free port, get its page, stop it."""
+    """Start VisualDL by its line on a free port, get its page, and stop it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -62,7 +62,7 @@ def test_the_readme_names_the_medal_of_its_first_row():
         assert contains in text
 
 
-def test_what_the_readme_says_of_lrn():
+def test_what_the_readme_says_about_lrn():
     found: dict[str, dict[int, float]] = {"alexnet_cifar": {}, "alexnet_cifar_lrn": {}}
     for path in (ROOT / "docs" / "results").glob("cifar10_tutorial_paddle_alexnet*.json"):
         _, record = json.loads(path.read_text())
@@ -78,7 +78,7 @@ def test_what_the_readme_says_of_lrn():
 
 
 def paths_in(text: str) -> list[str]:
-    """The paths of the repository that a text names, but for placeholders such as tools/NAME.py."""
+    """The paths of the repository that a text names, except placeholders such as tools/NAME.py."""
     return [path for path in NAMED.findall(text) if "..." not in path and "NAME" not in path]
 
 

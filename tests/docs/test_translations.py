@@ -101,7 +101,7 @@ def test_a_change_on_one_side_is_found_and_named(tmp_path, monkeypatch, change):
     assert f"b.md:{line}" in found or "has no counterpart" in found
 
 
-def test_a_new_paragraph_is_named_and_those_behind_it_are_not(tmp_path, monkeypatch):
+def test_a_new_paragraph_is_named_and_those_after_it_are_not(tmp_path, monkeypatch):
     monkeypatch.setattr("helpers.translations.ROOT", tmp_path)
     (tmp_path / "a.md").write_text(PAGE.replace("## A part", "New, with 2 numbers: 7.\n\n## A part"))
     (tmp_path / "b.md").write_text(PAGE)

@@ -16,7 +16,7 @@ from paddlecnn.randomness import generator
 def overconfident(
     count: int, sharpness: float, classes: int = 2, purpose: str = "fit"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits that are `sharpness` times too large for how often they are right, and labels drawn by the truth."""
+    """Logits that are `sharpness` times too large for how often they are right, and labels drawn from the truth."""
     random = generator(0, purpose)
     truth = random.normal(size=(count, classes)) * 2
     chances = softmax(truth, axis=1)
@@ -115,7 +115,7 @@ def test_images_without_a_mistake_do_not_make_it_certain():
         assert 1 - fitted(logits).max() == pytest.approx(1 / 401, rel=0.3)
 
 
-def test_what_is_given_is_kept():
+def test_a_given_temperature_or_clip_is_kept():
     logits, labels = overconfident(300, 2.0)
     assert fit_calibration(logits, labels, temperature=3.0, eps=0.02) == Calibration(pytest.approx(3.0), 0.02)
     assert fit_calibration(logits, labels, eps=0.02).eps == 0.02

@@ -92,7 +92,7 @@ def test_data_that_moved_are_named_and_must_be_the_same(tool, tmp_path, capsys):
     assert f"images are not those of the run: the files in {moved}" in capsys.readouterr().err
 
 
-def test_of_one_epoch_none_was_selected(tool, tiny, tmp_path, capsys):
+def test_a_run_of_one_epoch_selected_none(tool, tiny, tmp_path, capsys):
     assert tool("train", "-c", tiny, "--run", tmp_path / "one", "-o", "train.epochs=1") == 0
     said = capsys.readouterr().out
     assert "denormal" not in said  # for -v
@@ -100,14 +100,14 @@ def test_of_one_epoch_none_was_selected(tool, tiny, tmp_path, capsys):
     assert "the epoch was selected" not in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_run_is_named(tool, tmp_path, capsys):
+def test_a_folder_that_is_not_a_run_is_named(tool, tmp_path, capsys):
     assert tool("eval", tmp_path) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{tmp_path}: not a run folder (it has no config.yaml); name the folder of a run, a config")
     assert error.count("\n") == 1
 
 
-def test_a_wrong_name_of_a_checkpoint_is_an_error(run):
+def test_a_wrong_checkpoint_name_is_an_error(run):
     with pytest.raises(CheckpointError, match=r"checkpoints: no checkpoint is called 'lst'; did you mean last\?"):
         pc.load_run(run, checkpoint="lst").model  # noqa: B018 (loads the weights)
 

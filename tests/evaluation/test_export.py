@@ -143,7 +143,7 @@ class Own(nn.Layer):
 
 @pytest.fixture
 def own(tool, tmp_path):
-    """A function that trains a network of a user's own, whose logits are multiplied by a Python expression."""
+    """A function that trains a user's own network, whose logits are multiplied by a Python expression."""
 
     def train_own(factor: str):
         module = tmp_path / "own.py"
@@ -158,7 +158,7 @@ def own(tool, tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_network_of_ones_own(tool, capsys, own, picture, form):
+def test_a_users_own_network(tool, capsys, own, picture, form):
     require(form)
     run, module = own("1")
     target = exported(tool, run, form, "--check", "--module", module)
@@ -215,14 +215,14 @@ def test_an_export_leaves_the_process_its_number_of_threads(tool, tmp_path, lene
     assert weights_sha(tmp_path / "first") == weights_sha(tmp_path / "second")
 
 
-def test_what_is_there_stays(tool, capsys, lenet):
+def test_an_existing_file_is_kept(tool, capsys, lenet):
     target = exported(tool, lenet, "safetensors")
     content = target.read_bytes()
     assert "already exists" in refused(tool, capsys, "export", lenet, "--format", "safetensors", "--out", target)
     assert target.read_bytes() == content
 
 
-def test_a_file_that_predict_would_not_know_is_not_written(tool, capsys, lenet, tmp_path):
+def test_a_file_that_predict_would_not_recognise_is_not_written(tool, capsys, lenet, tmp_path):
     for form in ("onnx", "safetensors"):
         line = refused(tool, capsys, "export", lenet, "--format", form, "--out", tmp_path / "model.bin")
         assert f"model.bin: must end in .{form}" in line

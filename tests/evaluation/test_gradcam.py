@@ -59,7 +59,7 @@ def test_the_map_lies_where_the_class_is():
     red, green = grad_cam(network, paddle.to_tensor(pixels), [2, 3]) > 0.5
     assert [np.argwhere(found).min(0).tolist() for found in (red, green)] == [[1, 1], [7, 8]]
     assert red.sum() == green.sum() == 9
-    assert not grad_cam(network, paddle.to_tensor(pixels), [0, 1]).any()  # nothing speaks for these classes
+    assert not grad_cam(network, paddle.to_tensor(pixels), [0, 1]).any()  # nothing supports these classes
 
 
 @pytest.mark.parametrize("name", ["alexnet_cifar_lrn", "vgg11_bn_cifar", "lenet5"])
@@ -83,7 +83,7 @@ def test_networks_of_the_package_in_any_mode_frozen_or_not(name):
 @pytest.mark.skipif(not onednn.available(), reason="oneDNN 3 is not available")
 def test_the_engine_makes_no_difference(caplog):
     if not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3.6 or newer")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3.6 or newer")
     paddle.seed(1)
     network = create_model("alexnet_cifar", num_classes=10)
     batch = images(2, 32)

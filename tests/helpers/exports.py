@@ -8,7 +8,7 @@ import pytest
 
 
 def require_onnx() -> tuple[ModuleType, ModuleType]:
-    """paddle2onnx and onnxruntime; skips the test where one is absent or refuses the Paddle that is installed."""
+    """paddle2onnx and onnxruntime; skips the test if one is absent or refuses the installed Paddle."""
     pytest.importorskip("onnx", reason="install .[onnx] to test the export")
     onnxruntime = pytest.importorskip("onnxruntime", reason="install .[onnx] to test the export")
     try:

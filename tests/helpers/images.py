@@ -18,13 +18,13 @@ from paddlecnn.data.datasets import open_dataset
 
 
 def photo(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """uint8 [48, 64, 3], coarse noise made smooth, another one for each number."""
+    """uint8 [48, 64, 3], smoothed coarse noise, different for each number."""
     coarse = np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
 
 
 def write_levels(root: Path, images: int) -> None:
-    """A folder data set of two classes, dark and light, with so many images of one grey level each."""
+    """A folder data set of two classes, dark and light, with `images` images each, each of one grey level."""
     for number in range(images):
         for name, level in (("dark", 40), ("light", 200)):
             path = root / name / f"{number}.png"

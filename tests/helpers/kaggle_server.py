@@ -60,7 +60,7 @@ class Contest:
     solution: dict[str, str]
     metric: str = "log_loss"
     rules_accepted: bool = True
-    served: bytes | None = None  # served in place of the bundle
+    served: bytes | None = None  # served instead of the bundle
 
     def score(self, content: bytes) -> tuple[float | None, str]:
         """(score, "") of a submission, or (None, why it is refused)."""
@@ -78,7 +78,7 @@ class Contest:
 
 @dataclass
 class State:
-    """The memory of this Kaggle, and the faults that are set for its next answers."""
+    """The state of this Kaggle, and the faults set for its next answers."""
 
     contests: dict[str, Contest] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class State:
     cut_after: list[int] = field(default_factory=list)  # the next downloads are cut off after so many bytes
     stall_after: int | None = None  # downloads stall after so many bytes
     hangs: dict[str, str] = field(default_factory=dict)  # "silent" or "drip" for a method, for as long as it is set
-    replies: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a method answers in place of the truth
+    replies: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a method answers instead of the truth
     polls_until_scored: int = 0
     requests: list[str] = field(default_factory=list)  # method and path of each, downloads with their range
 

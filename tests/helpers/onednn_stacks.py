@@ -68,7 +68,7 @@ def random_layers(draw: np.random.Generator, shape: list[int]) -> list[nn.Layer]
             int(draw.integers(0, 2)),
             ceil_mode=bool(draw.random() < 0.5),
         )
-        sees_pixels = bool((pool(paddle.ones(shape)) == 1).all())  # of padding alone Paddle takes the type's minimum
+        sees_pixels = bool((pool(paddle.ones(shape)) == 1).all())  # from padding alone Paddle takes the type's minimum
         return [pool] if sees_pixels else []
     if kind == "lrn":
         return [LocalResponseNorm(5, 1e-2, 0.75, 2.0)]
@@ -100,7 +100,7 @@ def random_layers(draw: np.random.Generator, shape: list[int]) -> list[nn.Layer]
 
 def in_float64(network: nn.Layer) -> nn.Layer:
     """A copy in float64. Paddle 3.3.1 gives a batch normalisation's shift no gradient if the scale is absent or frozen,
-    and the other way round: the copy has both, and both get gradients."""
+    and vice versa: the copy has both, and both get gradients."""
     copied = copy.deepcopy(network)
     for layer in copied.sublayers():
         if isinstance(layer, nn.BatchNorm2D):
@@ -125,7 +125,7 @@ def gradients(network: nn.Layer, x: paddle.Tensor, weights: np.ndarray | None = 
 
 
 def distance(found: paddle.Tensor, expected: paddle.Tensor) -> float:
-    """Relative L2 distance; absolute where what is expected is nearly zero."""
+    """Relative L2 distance; absolute if the expected value is nearly zero."""
     expected = expected.astype("float64")
     return float((found.astype("float64") - expected).norm() / max(1e-3, float(expected.norm())))
 

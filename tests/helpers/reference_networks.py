@@ -1,4 +1,4 @@
-"""The networks once more, in plain NumPy on [N, H, W, C], as TensorFlow lays out images and weights.
+"""The networks again, in plain NumPy on [N, H, W, C], as TensorFlow lays out images and weights.
 
 It shares no line with the package: kernels are [height, width, in, out], matrices [in, out], and the last map is
 flattened as [H, W, C].

@@ -35,7 +35,7 @@ def tops(name: str) -> list[float]:
 
 
 def fold(accuracy: float, **changes: object) -> dict[str, object]:
-    """The fields that make the record of a run that of a cross-validation."""
+    """The fields that turn the record of a run into that of a cross-validation."""
     sides = {"mean": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
     losses = {"log_loss": sides, "log_loss_calibrated": sides, "epochs": [1, 1], "notes": []}
     return {"what": "folds", "folds": 2, "n": 60, "tta": "none", "accuracy": sides, **losses, **changes}

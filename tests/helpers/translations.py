@@ -89,7 +89,7 @@ def pieces(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def differences(english: list[Block], chinese: list[Block]) -> list[str]:
-    """A paragraph for each block of one page that has no equal in the other; [] if the pages agree."""
+    """A paragraph for each block of one page that has no counterpart in the other; [] if the pages agree."""
     ours, theirs = ([(block.kind, frozenset(block.content.items())) for block in page] for page in (english, chinese))
     return [
         difference(one, other)

@@ -33,7 +33,7 @@ def npz(path, weights):
 
 
 def h5(path, weights, names=("/kernel:0", "/bias:0"), top=None):
-    """keras.applications' layout, in either of its ages; `top` is the group that a whole saved model puts it in."""
+    """keras.applications' layout, old or new; `top` is the group in which a whole saved model has it."""
     import h5py
 
     layers = {keras_name(layer): pair for layer, pair in weights.items()}
@@ -50,7 +50,7 @@ def h5(path, weights, names=("/kernel:0", "/bias:0"), top=None):
 
 
 def keras_name(layer):
-    """conv1_1 as block1_conv1, fc8 as predictions; AlexNet's have the names that Keras gives of itself."""
+    """conv1_1 as block1_conv1, fc8 as predictions; AlexNet's have Keras' default names."""
     if match := re.fullmatch(r"conv(\d)_(\d)", layer):
         return f"block{match[1]}_conv{match[2]}"
     return {"fc6": "fc1", "fc7": "fc2", "fc8": "predictions"}.get(layer, layer.replace("conv", "conv2d_"))

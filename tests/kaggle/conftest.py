@@ -1,4 +1,4 @@
-"""A Kaggle on loopback, and processes that take it for the real one."""
+"""A Kaggle on loopback, and processes for which it is the real one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def kaggle(tmp_path) -> Iterator:
 def in_process(kaggle, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """`in_process(["-m", "kaggle", ...], KAGGLE_KEY="wrong")` runs Python in a process that can reach only `kaggle`.
 
-    A variable given as None is not set. A process for each run, because the client logs in once, when imported.
+    A variable given as None is not set. Each run has its own process, because the client logs in once, when imported.
     """
     home = tmp_path / "home"
     home.mkdir()

@@ -24,7 +24,7 @@ def files_in(folder) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_cut_connection_is_resumed_and_what_is_whole_is_not_fetched_again(kaggle, download, tmp_path):
+def test_a_broken_connection_is_resumed_and_complete_files_are_not_fetched_again(kaggle, download, tmp_path):
     kaggle.state.cut_after = [2_500_000]
     done = download()
     assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
             "rules",
             {},
             2,
-            f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+            f"Kaggle answered 403: the rules of {REDUX} have not been accepted yet. Open "
             f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again.",
         ),
         (
@@ -110,7 +110,7 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
             "https://www.kaggle.com/competitions",
         ),
         ("quota", {}, 2, "Kaggle answered 429: your quota of requests is used up; run this again in a while"),
-        ("in trouble", {}, 3, "Kaggle answered 503: it has a problem of its own; run this again later"),
+        ("in trouble", {}, 3, "Kaggle answered 503: a problem on its side; run this again later"),
         (
             "no network",
             {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
@@ -125,12 +125,7 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
             "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
             "download is resumed where it stopped",
         ),
-        (
-            "another bundle",
-            {},
-            3,
-            f"{REDUX}.zip: what Kaggle sent is not the bundle: it is not a zip file; run this again",
-        ),
+        ("another bundle", {}, 3, f"{REDUX}.zip: Kaggle did not send the bundle: it is not a zip file; run this again"),
     ],
 )
 def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path, fault, environment, code, message):
@@ -197,7 +192,7 @@ def test_kaggles_own_command_line_works_against_the_server(kaggle, in_process, t
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '{"username": "ada"}', '{"username": 1, "key": []}', "{"])
-def test_a_kaggle_json_that_is_none_is_one_line(download, tmp_path, content):
+def test_an_invalid_kaggle_json_is_one_line(download, tmp_path, content):
     file = tmp_path / "home" / ".kaggle" / "kaggle.json"
     file.parent.mkdir()
     file.write_text(content)

@@ -63,7 +63,7 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
     assert SCORE in listed.stdout
 
 
-def test_a_reader_that_leaves_does_not_end_the_upload(kaggle, write, tmp_path):
+def test_a_closed_pipe_does_not_end_the_upload(kaggle, write, tmp_path):
     (tmp_path / "home").mkdir()
     command = f"{sys.executable} {ROOT / 'tools/submit.py'} {write('a.csv')} --score {{}} --upload | true"
     (tmp_path / "labels.csv").write_text("id,label\n1,1\n2,0\n3,1\n")  # its score is printed before the upload
@@ -82,17 +82,17 @@ def test_a_reader_that_leaves_does_not_end_the_upload(kaggle, write, tmp_path):
 @pytest.mark.parametrize(
     ("faults", "code", "message"),
     [
-        ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
+        ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: a problem on its side; run this again later"),
         (
             {"upload": [500]},
             3,
             "submissions/a.csv: Kaggle did not accept it (Could not submit to competition); run this again",
         ),
-        ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
+        ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: a problem on its side; run this again later"),
         (
             {"CreateSubmission": [403]},
             2,
-            f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+            f"Kaggle answered 403: the rules of {REDUX} have not been accepted yet. Open "
             f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again.",
         ),
         (
@@ -249,7 +249,7 @@ def test_a_scored_file_without_a_score_is_reported(kaggle, submit, write, tmp_pa
         ("StartSubmissionUpload", {"token": None, "createUrl": None}),
     ],
 )
-def test_an_upload_that_is_answered_with_nulls_is_not_taken_for_done(kaggle, submit, write, tmp_path, method, answer):
+def test_an_upload_that_is_answered_with_nulls_is_not_recorded_as_done(kaggle, submit, write, tmp_path, method, answer):
     kaggle.state.replies[method] = answer
     done = submit(write("a.csv"), "--upload")
     assert done.returncode in (2, 3), done.stdout

@@ -71,7 +71,7 @@ def test_in_a_graph_it_is_the_same_function(tmp_path):
         np.testing.assert_allclose(loaded(x).numpy(), LocalResponseNorm(size, 0.1)(x).numpy(), rtol=1e-5)
 
 
-def test_it_exports_to_onnx_right(tmp_path):
+def test_it_exports_to_onnx_correctly(tmp_path):
     paddle2onnx, onnxruntime = require_onnx()
     x = images(16, "float32")
     layer = LocalResponseNorm(5, 0.1)

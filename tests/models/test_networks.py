@@ -118,7 +118,7 @@ def names(network):
     return [name for name, _ in network.features.named_children()]
 
 
-def test_normalisation_stands_where_the_paper_and_where_caffe_have_it():
+def test_normalisation_is_where_the_paper_and_caffe_have_it():
     paper, caffe = (names(create_model(name, **SMALL)) for name in ("alexnet_lrn", "caffenet"))
     assert paper[:8] == ["conv1", "relu1", "norm1", "pool1", "conv2", "relu2", "norm2", "pool2"]
     assert caffe[:4] == ["conv1", "relu1", "pool1", "norm1"]
@@ -165,7 +165,7 @@ def test_the_papers_initialisation():
 
 @pytest.mark.parametrize(("init", "lowest", "highest"), [("he", 0.3, 3.0), ("glorot", 1e-4, 0.3)])
 def test_a_deep_network_keeps_its_signal_at_the_start(init, lowest, highest):
-    """He keeps the scale through 16 layers; Glorot lets it fall by sqrt(2) a layer; N(0, 0.01) would leave 1e-12."""
+    """He keeps the scale through 16 layers; Glorot lets it fall by sqrt(2) per layer; N(0, 0.01) would leave 1e-12."""
     paddle.seed(0)
     network = create_model("vgg19_cifar", init=init)
     network.eval()

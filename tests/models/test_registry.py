@@ -1,4 +1,4 @@
-"""Networks by name, and what is said about a wrong one."""
+"""Networks by name, and the messages about a wrong one."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_a_name_like_no_other_gets_the_list():
         ({"hidden": [10**5000]}, "option hidden.0: .*not a number of more than 4,300 digits"),
         ({"hidden": [1 << 20, 1 << 20]}, "a layer of 1048576x1048576 weights exceeds the limit"),
         ({"widths": [1 << 20] * 5}, "a layer of 1048576x1048576x5x5 weights exceeds the limit"),
-        ({"groups": 2, "widths": [95, 256, 384, 384, 256]}, "95 to 256 channels cannot be in 2 groups; change widths"),
-        ({"groups": 2, "widths": [96, 255, 384, 384, 256]}, "from 96 to 255 channels cannot be in 2 groups"),
+        ({"groups": 2, "widths": [95, 256, 384, 384, 256]}, "95 to 256 channels cannot have 2 groups; change widths"),
+        ({"groups": 2, "widths": [96, 255, 384, 384, 256]}, "from 96 to 255 channels cannot have 2 groups"),
         ({"num_classes": 10**400}, "option num_classes: input should be less than or equal to 1048576"),
         ({"input_size": 10**400}, "option input_size: input should be less than or equal to"),
         ({"stem": [11, 4, 10**9]}, "option stem.2: "),
@@ -89,7 +89,7 @@ def test_without_a_number_of_classes_it_is_that_of_the_published_data():
 
 
 class Tiny(nn.Layer):
-    """A user's network: nothing of the package in it, and not all its options annotated."""
+    """A user's network, with nothing from the package and not all of its options annotated."""
 
     def __init__(self, num_classes, width: int = 4, depth=1):
         super().__init__()
@@ -178,7 +178,7 @@ def test_freezing_needs_features():
         freeze(network, "features")
 
 
-def test_a_users_network_is_summed_up_by_running_it():
+def test_a_users_network_is_summarised_by_running_it():
     with pytest.raises(ModelError, match="Tiny: unknown input size"):
         summarize_by_name("Tiny", 5)
     network = create_model("Tiny", 5)
@@ -219,7 +219,7 @@ class Unusual(nn.Layer):
         return self.head(self.cell(pooled.mean([2, 3]))[0])
 
 
-def test_unusual_calls_are_summed_up():
+def test_unusual_calls_are_summarised():
     register(Unusual)
     layers = {layer.name: layer for layer in summarize(create_model("Unusual", 2)).layers}
     assert {name: layer.output_shape for name, layer in layers.items()} == {
@@ -250,11 +250,11 @@ def test_a_users_network_loads_its_own_weights(tmp_path):
         load_weights(create_model("Tiny", 5), tmp_path / "w.pdparams")
 
 
-def test_names_of_the_package_are_not_taken():
+def test_names_of_the_package_cannot_be_registered():
     def alexnet(num_classes):
         return Tiny(num_classes)
 
-    with pytest.raises(ModelError, match="alexnet: the package has a network of this name"):
+    with pytest.raises(ModelError, match="alexnet: the package has a network with this name"):
         register(alexnet)
 
 
@@ -267,8 +267,8 @@ def test_a_network_must_take_a_number_of_classes():
 
 
 @pytest.mark.parametrize("name", FORMER)
-def test_a_name_of_version_0_1_is_refused_with_what_to_write_now(name):
-    with pytest.raises(ModelError, match=f"{name}: no longer a network of its own; use ") as error:
+def test_a_name_of_version_0_1_is_refused_with_its_replacement(name):
+    with pytest.raises(ModelError, match=f"{name}: no longer a separate network; use ") as error:
         create_model(name)
     words = str(error.value).partition("; use ")[2]
     network, _, options = words.partition(" with model.options: ")

@@ -14,7 +14,7 @@ from paddlecnn.models.registry import is_published
 from paddlecnn.models.summary import summarize, summarize_by_name
 
 
-def test_alexnets_convolutions_hold_6_percent_and_do_95():
+def test_alexnets_convolutions_hold_6_percent_of_parameters_and_do_95_of_the_work():
     parameters, work = summarize_by_name("alexnet").share("Conv")
     assert round(100 * parameters) == 6
     assert round(100 * work) == 95
@@ -152,7 +152,7 @@ def test_two_small_kernels_against_a_large_one(tool, capsys):
         ["--list", "zzz*"],
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_2(tool, capsys, arguments):
+def test_an_impossible_request_is_one_line_and_exit_2(tool, capsys, arguments):
     assert tool("summary", *arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -51,7 +51,7 @@ def test_without_strict_a_wrong_shape_is_left_out_and_listed(net, tmp_path):
     path = saved(create_model("lenet5", input_size=28), tmp_path / "w.safetensors")
     refused(net, path, r"classifier.fc3: found \[256, 120\], expected \[400, 120\].*another input size")
     report = load_weights(net, path, strict=False)
-    assert report.missing == ["classifier.fc3.weight", "classifier.fc3.bias"]  # no half layers
+    assert report.missing == ["classifier.fc3.weight", "classifier.fc3.bias"]  # no partly loaded layers
     assert report.unexpected == ["classifier.fc3: found [256, 120], expected [400, 120]"]
     assert "features.conv1.weight" in report.loaded
 
@@ -73,9 +73,9 @@ def test_training_names_the_key_that_loads_what_fits(net, tool, tiny, tmp_path, 
     assert tool(*start, "--run", tmp_path / "run", "-o", "model.strict=false") == 0
 
 
-def test_what_is_too_much_is_named(net, tmp_path):
+def test_unexpected_layers_are_named(net, tmp_path):
     path = saved(net, tmp_path / "w.safetensors", **{"features.conv9.weight": np.zeros((1, 1, 1, 1), np.float32)})
-    refused(net, path, "beyond the network, features.conv9")
+    refused(net, path, "unlike the network, features.conv9")
     assert load_weights(net, path, strict=False).unexpected == ["features.conv9"]
 
 
@@ -89,7 +89,7 @@ def test_another_number_of_classes_replaces_the_last_layer(net, tmp_path):
     assert (net.classifier.fc4.weight.numpy() != before["classifier.fc4.weight"]).any()
 
 
-def test_the_file_of_another_network_is_not_taken_for_this_one(tmp_path):
+def test_the_file_of_another_network_is_not_mistaken_for_this_one(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     torch.save({f"features.{i}.weight": torch.zeros(4, 4, 3, 3) for i in range(13)}, tmp_path / "vgg16.pth")
     refused(create_model("vgg11_cifar"), tmp_path / "vgg16.pth", "convolutions: found 13, expected 8 for vgg11_cifar")
@@ -119,16 +119,16 @@ def test_caffes_normalisation_is_mentioned(tmp_path):
     assert notes["alexnet_caffe"] == []
 
 
-def test_numbers_that_are_none_are_refused(net, tmp_path):
+def test_weights_that_are_nan_are_refused(net, tmp_path):
     broken = np.full((16, 6, 5, 5), np.nan, np.float32)
     refused(
         net, saved(net, tmp_path / "w.safetensors", **{"features.conv2.weight": broken}), "conv2: its weight has NaN"
     )
 
 
-def test_a_missing_file_and_an_unknown_ending(net, tmp_path):
+def test_a_missing_file_and_an_unknown_extension(net, tmp_path):
     refused(net, tmp_path / "none.pth", "none.pth: no such file")
-    refused(net, tmp_path / "weights.onnx", "the ending .onnx is no weight format known here; known are .npy")
+    refused(net, tmp_path / "weights.onnx", "the extension .onnx is not a known weight format; known: .npy")
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz", "h5", "pth", "pdparams", "safetensors"])
@@ -162,4 +162,4 @@ def test_a_file_cut_short_is_named(net, tmp_path, ending):
 
 
 def test_paddles_own_weights_only_where_paddle_has_them(net):
-    refused(net, "paddle", "Paddle publishes none for lenet5; it has alexnet_owt, vgg16, vgg19")
+    refused(net, "paddle", "Paddle publishes none for lenet5, only for alexnet_owt, vgg16, vgg19")

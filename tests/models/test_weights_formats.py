@@ -158,7 +158,7 @@ def test_paddle_visions_vgg16(tmp_path):
     same_as_paddle_vision(theirs, "vgg16", tmp_path / "weights.pdparams", protocol=2)
 
 
-def test_ours_come_back_as_they_were(tmp_path):
+def test_our_own_weights_are_read_back_unchanged(tmp_path):
     ours, other = create_model("vgg11_bn_cifar"), create_model("vgg11_bn_cifar")
     save_file({name: value.numpy() for name, value in ours.state_dict().items()}, tmp_path / "model.safetensors")
     report = load_weights(other, tmp_path / "model.safetensors")

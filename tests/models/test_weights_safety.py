@@ -1,4 +1,4 @@
-"""Code inside a weight file does not run, whatever the format; nor does a tensor read beside its storage."""
+"""Code inside a weight file does not run, whatever the format; nor does a tensor read outside its storage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paddlecnn.models.weights import load_weights
 
 
 class Attack:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = str(mark)
@@ -29,7 +29,7 @@ class Attack:
 
 
 class EvalAttack(Attack):
-    """The same by way of eval, as paddle.save itself writes some tensors."""
+    """The same through eval, as paddle.save itself writes some tensors."""
 
     def __reduce__(self):
         return eval, (f"__import__('os').mkdir({self.mark!r})",)
@@ -140,7 +140,7 @@ def test_every_name_that_is_not_a_stand_in_is_refused(tmp_path, name, protocol):
         parts = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, attribute))
         content = b"\x80\x04" + parts + b"\x93)R."
     (tmp_path / "w.pdparams").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"asks to run .*nothing of it was run"):
+    with pytest.raises(WeightsError, match=r"asks to run .*nothing in it was run"):
         load_weights(create_model("lenet5"), tmp_path / "w.pdparams")
 
 
@@ -162,7 +162,7 @@ def test_a_view_beyond_its_storage_is_refused(tmp_path, offset, size, stride):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")
 
 
-def test_a_sound_view_of_the_same_making_is_read(tmp_path):
+def test_a_sound_view_made_the_same_way_is_read(tmp_path):
     pth_of_one_tensor(tmp_path / "w.pth", 1, (1, 1, 2, 3), (6, 6, 3, 1))
     with pytest.raises(WeightsError, match="convolutions: found 1, expected 2"):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")
@@ -223,7 +223,7 @@ def test_an_h5_file_does_not_read_other_files(tmp_path, make):
     secret = tmp_path / "secret"
     secret.write_bytes(np.arange(96, dtype=np.float32).tobytes())
     h5_with(tmp_path / "w.h5", lambda h5py, group: make(h5py, group, secret))
-    with pytest.raises(WeightsError, match=r"w\.h5: conv1.*(a link or missing|lie in another file)"):
+    with pytest.raises(WeightsError, match=r"w\.h5: conv1.*(a link or missing|are in another file)"):
         load_weights(create_model("lenet5"), tmp_path / "w.h5", strict=False)
 
 
@@ -307,7 +307,7 @@ def twice(path):
             (sparse, f"w.{ending}", "bytes, more than the limit")
             for ending in ("npy", "npz", "h5", "pth", "pdparams", "safetensors")
         ],
-        (beyond_float32, "w.npz", "conv1: its weight has NaN, infinity or numbers beyond float32"),
+        (beyond_float32, "w.npz", "conv1: its weight has NaN, infinity or values beyond float32"),
         (twice, "w.npz", "fc3, a._fc3 would all be fc3"),
     ],
 )

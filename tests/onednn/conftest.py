@@ -1,4 +1,4 @@
-"""The engine's tests need a PaddlePaddle that carries oneDNN, and fail where the engine falls back in silence."""
+"""The engine's tests need a PaddlePaddle that contains oneDNN, and fail if the engine falls back silently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paddlecnn import onednn
 @pytest.fixture(autouse=True)
 def _needs_onednn():
     if not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3.6 or newer")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3.6 or newer")
 
 
 @pytest.fixture

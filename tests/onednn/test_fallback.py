@@ -1,4 +1,4 @@
-"""Where the engine does not run, Paddle does, with one line that says why; and no reference kernel ever runs."""
+"""Where the engine cannot run, Paddle does, with one line that says why; and no reference kernel ever runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ except onednn.Unavailable as error:
     assert "AVX512-BF16 or AMX" in said
 
 
-def test_float64_is_paddles_with_one_line():
+def test_float64_is_left_to_paddle_with_one_line():
     said = run_script("""
 network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3))).to(dtype="float64")
 for _ in range(3):
@@ -62,7 +62,7 @@ for _ in range(3):
     assert said.count("engine: Paddle runs the layers, not oneDNN: the input is float64") == 1
 
 
-def test_a_static_graph_is_paddles(tmp_path):
+def test_a_static_graph_is_left_to_paddle(tmp_path):
     network = nn.Sequential(nn.Conv2D(3, 4, 3), nn.ReLU())
     network.eval()
     x = paddle.randn([1, 3, 8, 8])

@@ -186,7 +186,7 @@ def test_dropout_in_training_draws_paddles_masks():
     assert distance(accelerated(x), expected) < 1e-5
 
 
-def test_no_layer_of_these_is_left_to_paddle(caplog):
+def test_none_of_these_layers_is_left_to_paddle(caplog):
     """The fallback would hide a broken kernel: every supported layer must really run in oneDNN."""
     caplog.set_level(logging.WARNING, "paddlecnn.onednn")
     if "avx512" not in onednn.describe_engine():

@@ -120,7 +120,7 @@ def test_second_order_gradients_are_refused():
         paddle.grad((network(x) ** 2).sum(), x, create_graph=True)
 
 
-def test_valid_after_an_exception_in_the_middle():
+def test_the_engine_is_valid_after_an_exception_in_the_middle():
     network = small_network()
     accelerated = onednn.accelerate(copy.deepcopy(network))
     x = paddle.randn([4, 3, 8, 8])
@@ -205,7 +205,7 @@ print("status", os.waitpid(child, 0)[1])
 
 
 def test_a_spawned_child_computes_the_same():
-    """An executor travels to it without plans and buffers, which are addresses of this process."""
+    """An executor is sent to it without plans and buffers, which are addresses of this process."""
     network = onednn.accelerate(small_network())
     network.eval()
     x = paddle.randn([8, 3, 8, 8])
@@ -217,8 +217,8 @@ def test_a_spawned_child_computes_the_same():
 
 
 @pytest.mark.parametrize("what", ["output", "gradient"])
-def test_a_run_that_differs_from_paddles_is_paddles_with_one_line(what, caplog):
-    """A layer whose `forward` was replaced computes something else than its settings say."""
+def test_a_run_that_differs_from_paddles_is_left_to_paddle_with_one_line(what, caplog):
+    """A layer whose `forward` was replaced computes something other than its settings say."""
     caplog.set_level(logging.WARNING, "paddlecnn.onednn")
     network = small_network()
     pool, original = network[3], network[3].forward
@@ -231,10 +231,10 @@ def test_a_run_that_differs_from_paddles_is_paddles_with_one_line(what, caplog):
         assert distance(found[0], expected[0]) < 1e-5
         assert distance(found[1], expected[1]) < 1e-4
     [record] = caplog.records
-    assert f"engine: Paddle runs layers 0 to 5, not oneDNN: the self-check found a {what}" in record.getMessage()
+    assert f"engine: Paddle runs layers 0 to 5, not oneDNN: in the self-check, the {what}" in record.getMessage()
 
 
-def test_a_run_whose_output_is_nan_is_paddles(caplog):
+def test_a_run_whose_output_is_nan_is_left_to_paddle(caplog):
     """A layer whose `forward` was replaced does not use its bias, which is not a number."""
     caplog.set_level(logging.WARNING, "paddlecnn.onednn")
     network = small_network()
@@ -244,7 +244,7 @@ def test_a_run_whose_output_is_nan_is_paddles(caplog):
     accelerated, x = onednn.accelerate(copy.deepcopy(network)), paddle.randn([4, 3, 8, 8])
     assert distance(accelerated(x), network(x)) < 1e-5
     [record] = caplog.records
-    assert "not oneDNN: the self-check found a output nan from Paddle's" in record.getMessage()
+    assert "not oneDNN: in the self-check, the output differs from Paddle's by nan" in record.getMessage()
 
 
 def test_a_forward_hook_of_a_layer_is_called():

@@ -33,7 +33,7 @@ def photos(real_data):
 
 
 def accuracy(network, preprocess, photos, count):
-    """The share told right of `count` photographs, each by a regression fitted without it (four folds)."""
+    """The share of `count` photographs classified correctly, each by a regression fitted without it (four folds)."""
     names = sorted(name for name in photos.namelist() if name.endswith(".jpg"))
     chosen = [name for animal in ("cat.", "dog.") for name in [n for n in names if animal in n][: count // 2]]
     spec = resolve(Preprocess(**preprocess))

@@ -52,7 +52,7 @@ def accuracies(folder: Path) -> np.ndarray:
     return np.array([(table["label"] == table["predicted"]).mean() for table in tables])
 
 
-def test_eval_takes_the_seeds_of_a_folder_whole(tool, folders, tmp_path, capsys):
+def test_eval_measures_all_seeds_of_a_folder(tool, folders, tmp_path, capsys):
     seeds = shutil.copytree(folders[0], tmp_path / "seeds")
     assert tool("eval", seeds, "--split", "test", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
@@ -94,7 +94,7 @@ def test_figures_that_an_earlier_version_kept_of_the_last_epoch_are_not_the_runs
     assert f"{runs[1]}: not measured on test images" in capsys.readouterr().err
 
 
-def test_the_paired_difference_over_seeds_is_students(records, folders):
+def test_the_paired_difference_over_seeds_is_students_t(records, folders):
     before, after = map(accuracies, folders)
     interval = ttest_rel(after, before).confidence_interval(0.95)
     first, second = records
@@ -171,7 +171,7 @@ def test_runs_are_paired_on_the_same_images_alone(tool, folders, tmp_path, capsy
     for seed in range(2):
         pc.train(load_config(CONFIG, {"seed": seed, **change}), run=tmp_path / "other" / str(seed))
     assert tool("compare", folders[0], tmp_path / "other", "--json", tmp_path / "table.json") == 0
-    assert "was measured on other validation images than" in capsys.readouterr().out
+    assert "was measured on validation images other than those of" in capsys.readouterr().out
     _, record = json.loads((tmp_path / "table.json").read_text())
     assert (record["difference"], record["pairs"], record["low_over_images"]) == (None, None, None)
 
@@ -187,7 +187,7 @@ def test_test_images_may_be_shared_by_runs_with_other_validation_images(tool, fo
     assert tool("compare", run, tmp_path / "fraction", "--split", "test") == 0
     assert "of the test images correctly" in capsys.readouterr().out
     assert tool("compare", run, tmp_path / "limit", "--split", "test") == 0
-    assert "was measured on other test images than" in capsys.readouterr().out
+    assert "was measured on test images other than those of" in capsys.readouterr().out
 
 
 def test_the_answer_names_the_seeds_that_are_not_paired(tool, tmp_path, capsys):

@@ -35,7 +35,7 @@ def job(tmp_path_factory):
 
 def test_a_wrong_label_is_the_most_certain_mistake(job):
     page = job.report().read_text()
-    group = page.partition("<h3>Most certain mistakes</h3>")[2].partition("<h3>")[0]
+    group = page.partition("<h3>Most confident mistakes</h3>")[2].partition("<h3>")[0]
     assert re.findall(r"<code>(.*?)</code>", group)[0] == WRONG
     assert "label <strong>dark</strong>" in group
     assert group.count('src="data:image/jpeg;base64,') == group.count("<li>") >= 1
@@ -51,5 +51,5 @@ def test_images_that_changed_since_are_not_shown(job, tmp_path, caplog):
     finally:
         file.write_bytes(before)
     assert "no pictures in the report: the images have changed since the training" in caplog.text
-    assert "Most certain mistakes" not in page
+    assert "Most confident mistakes" not in page
     assert "Confusion matrix" in page

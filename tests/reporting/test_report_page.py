@@ -211,7 +211,7 @@ def test_a_run_without_validation_images_has_no_report(tool, tmp_path, capsys):
     assert "was trained without validation images" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_run_is_one_line(tool, tmp_path, capsys):
+def test_a_folder_that_is_not_a_run_is_one_line(tool, tmp_path, capsys):
     assert tool("report", tmp_path) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{tmp_path}: not a run folder (it has no config.yaml); name the folder of a run, a config")

@@ -50,7 +50,7 @@ def test_a_new_run_is_on_disk_when_training_begins(tiny, tmp_path, monkeypatch):
         assert path.stat().st_ino in flushed, path
 
 
-def test_an_extended_run_is_not_begun_anew(tool, tiny, tmp_path, monkeypatch, capsys):
+def test_an_extended_run_does_not_become_the_newest(tool, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second"):
         assert tool("train", "-c", tiny, "--run", f"runs/tiny/{name}", "-o", "train.epochs=1") == 0
@@ -88,10 +88,10 @@ def test_a_config_whose_newest_training_has_several_seeds_names_them_all(tool, t
         assert tool("eval", name, "--json") == 0
         assert list(json.loads(capsys.readouterr().out.splitlines()[-1])) == ["seed-0", "seed-1"]
         assert tool("predict", name, tiny) == 2
-        assert "contains several seeds; name one of them, as runs/lr02/" in capsys.readouterr().err
+        assert "contains several seeds; name one of them, e.g. runs/lr02/" in capsys.readouterr().err
 
 
-def test_a_run_with_a_folder_called_as_a_seed_is_still_the_run(tool, tiny, tmp_path, monkeypatch, capsys):
+def test_a_run_with_a_folder_named_like_a_seed_is_still_the_run(tool, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("runs/tiny/seed-3", "run", "run/seed-5"):
         assert tool("train", "-c", tiny, "--run", name, "-o", "train.epochs=1") == 0

@@ -1,4 +1,4 @@
-"""A run that several files of tests begin with."""
+"""A run that several test files begin with."""
 
 from __future__ import annotations
 

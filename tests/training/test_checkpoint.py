@@ -28,7 +28,7 @@ def checkpoint(step):
     return Checkpoint({"w": np.full((2, 3), step, np.float32)}, {"w/velocity": np.zeros(3, np.float32)}, state)
 
 
-def test_what_is_saved_comes_back_to_the_bit(tmp_path):
+def test_a_checkpoint_is_read_back_bit_for_bit(tmp_path):
     save_checkpoint(tmp_path, checkpoint(7), best=True)
     for name in ("last", "best"):
         loaded = load_checkpoint(tmp_path / name)

@@ -31,7 +31,7 @@ def small_disk(tmp_path):
 
 
 def fill(folder: Path, leave: int) -> Path:
-    """Fill the disk but for `leave` bytes; returns the file that does."""
+    """Fill the disk except for `leave` bytes; returns the file that fills it."""
     filler = folder / "filler"
     statistics = os.statvfs(folder)
     filler.write_bytes(bytes(statistics.f_bavail * statistics.f_frsize - leave))

@@ -110,7 +110,7 @@ def test_a_run_predicts_on_a_machine_that_lacks_its_engine(tool, tiny, tmp_path,
         [python, "-m", "paddlecnn", "eval", run], env=hidden, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "Paddle in float32 predicts" in done.stderr
+    assert "predicting with Paddle in float32" in done.stderr
     done = subprocess.run(
         [python, "-m", "paddlecnn", "train", "--resume", run, "--extend", "train.epochs=2"],
         env=hidden,

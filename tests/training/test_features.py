@@ -77,7 +77,7 @@ def store_files(cache: Path) -> tuple[bytes, bytes]:
 def test_losses_are_those_without_a_cache(tool, config, tmp_path, engine):
     """At a learning rate at which float16's rounding does not grow from step to step; other views would show."""
     if engine == "onednn" and not onednn.available():
-        pytest.skip("this PaddlePaddle carries no oneDNN 3.6 or newer")
+        pytest.skip("this PaddlePaddle contains no oneDNN 3.6 or newer")
     losses_of = {}
     for name, options in {
         "cached": [],
@@ -159,7 +159,7 @@ def test_a_cache_that_cannot_serve_is_refused_if_named_and_left_out_if_not(tool,
     assert tool("train", "-c", config, "--run", tmp_path / "a", *anywhere) == 2
     assert "only flip, and crop with crop_places, leave a fixed number of views" in capsys.readouterr().err
     assert tool("train", "-c", config, "--run", tmp_path / "b", "-o", "model.freeze=none") == 2
-    assert "no layers are frozen in front of all others" in capsys.readouterr().err
+    assert "no layers are frozen before all others" in capsys.readouterr().err
     assert tool("train", "-c", config, "--run", tmp_path / "c", "-o", "model.freeze=pol3") == 2
     assert "vgg11_cifar has no layer 'pol3'; did you mean pool3" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
@@ -188,7 +188,7 @@ def test_a_flipped_byte_is_found(tool, config, tmp_path, capsys, name):
 
 
 def test_features_that_the_disk_cannot_hold_are_refused_with_their_size(tool, config, tmp_path, capsys):
-    """A folder on a file system of one megabyte; skipped where this process may not mount one."""
+    """A folder on a file system of one megabyte; skipped if this process may not mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
@@ -239,7 +239,7 @@ def test_a_cache_killed_again_and_again_equals_one_never_interrupted(tmp_path, c
         print(f"\n{kills} kills while features were computed; the files equal those never interrupted")
 
 
-def test_a_signal_ends_the_computation_after_the_batch_in_work(tmp_path):
+def test_a_signal_ends_the_computation_after_the_current_batch(tmp_path):
     (tmp_path / "slow.yaml").write_text(slow_config(tmp_path))
     process = start(tmp_path / "slow.yaml", tmp_path / "run", tmp_path / "cache")
     while process.poll() is None and index_size(tmp_path / "cache") == 0:
@@ -261,7 +261,7 @@ def index_size(cache: Path) -> int:
 
 
 def test_first_loss_of_new_layers_is_that_of_guessing(tool, tmp_path):
-    """Features of pixels 0..255 are of their size, which new layers are not made for."""
+    """Features of pixels 0..255 are of that magnitude, which new layers are not made for."""
     convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
     config = {
         "data": {"name": "folder", "root": str(photos(tmp_path / "photos", 40))},

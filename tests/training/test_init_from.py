@@ -45,12 +45,12 @@ def source(tool, tiny, tmp_path) -> Path:
     return tmp_path / "source"
 
 
-def test_training_goes_on_from_the_best_weights_and_says_whose(tool, tiny, source, tmp_path, capsys):
+def test_training_continues_from_the_best_weights_and_names_their_run(tool, tiny, source, tmp_path, capsys):
     capsys.readouterr()
     run = tmp_path / "run"
     assert tool("train", "-c", tiny, "--run", run, "--init-from", source, "-o", "optim.lr=1e-12") == 0
     best = load_checkpoint(source / "checkpoints" / "best")
-    assert f"starts from {source}, checkpoint best of epoch {best.state.epoch}" in capsys.readouterr().out
+    assert f"starting from {source}, checkpoint best of epoch {best.state.epoch}" in capsys.readouterr().out
     last = load_checkpoint(run / "checkpoints" / "last")
     for name, value in best.model.items():
         np.testing.assert_allclose(last.model[name], value, atol=1e-7)
@@ -64,8 +64,8 @@ def test_training_goes_on_from_the_best_weights_and_says_whose(tool, tiny, sourc
     }
 
 
-def test_a_layer_made_from_images_is_taken_over_and_not_made_anew(tool, tiny, tmp_path):
-    """`vgg_fast` whitens its own first images; behind that layer are the weights that learned with it."""
+def test_a_layer_initialised_from_images_is_taken_over_and_not_initialised_again(tool, tiny, tmp_path):
+    """`vgg_fast` whitens its own first images; after that layer are the weights that learned with it."""
     own = ["-o", "model.name=vgg_fast", "-o", "train.epochs=1", "-o", "data.preprocess={size: 32, resize: 32}"]
     own += ["-o", "optim.lr_scale={features.whiten.weight: 0}"]
     assert tool("train", "-c", tiny, *own, "--run", tmp_path / "source") == 0
@@ -104,7 +104,7 @@ def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, two_c
     assert started.state.preprocess == load_checkpoint(source / "checkpoints" / "best").state.preprocess
 
 
-def test_a_network_of_ones_own_starts_from_a_run_with_other_classes(tool, tiny, two_classes, tmp_path, monkeypatch):
+def test_a_users_own_network_starts_from_a_run_with_other_classes(tool, tiny, two_classes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN_NETWORK)
     own = ["-o", "model={name: branches, module: own.py}"]
@@ -134,7 +134,7 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_without_the_source(too
     assert not (killed / "initial").exists()
 
 
-def test_the_weights_it_started_from_go_with_the_first_checkpoint(tool, tiny, source, tmp_path):
+def test_the_weights_it_started_from_are_removed_at_the_first_checkpoint(tool, tiny, source, tmp_path):
     run = tmp_path / "run"
     thread = interrupt_after(run, 1, signal.SIGINT)
     assert tool("train", "-c", tiny, "--run", run, "--init-from", source, "-o", "train.epochs=50") == 130
@@ -173,7 +173,7 @@ def test_the_selected_epoch_of_a_source_on_other_data_says_nothing_about_this_ru
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-o", "model.name=simple_cnn"], "no layer of the run to start from has the name and the shapes"),
+        (["-o", "model.name=simple_cnn"], "no layer of the run to start from matches one of this network"),
         (["--init-from", "nowhere"], "nowhere: no such run folder"),
         (["--resume"], "--init-from: is for a new run"),
     ],
@@ -195,7 +195,7 @@ def test_seeds_not_begun_at_a_kill_start_from_the_source_too(tool, tiny, source,
     changed = source / "checkpoints" / "best"
     changed.rename(tmp_path / "best")
     shutil.copytree(whole / "seed-1" / "checkpoints" / "best", changed)
-    (source / "environment.json").write_text("{}")  # of no id, as in version 0.1
+    (source / "environment.json").write_text("{}")  # without an id, as in version 0.1
     assert tool(*resume) == 2
     assert f"{source}: its best weights are no longer those that {killed / 'seed-0'} started" in capsys.readouterr().err
     shutil.rmtree(changed)

@@ -118,7 +118,7 @@ def test_a_run_killed_again_and_again_ends_as_one_never_stopped(config, tmp_path
 
 
 def assert_same(run: Path, whole: Path) -> None:
-    """Weights and optimizer to the bit, the same rows, the same best epoch, one curve of rising steps."""
+    """Weights and optimizer bit for bit, the same rows, the same best epoch, one curve of rising steps."""
     assert weights_sha(run) == weights_sha(whole)
     assert weights_sha(run, "best") == weights_sha(whole, "best")
     assert (

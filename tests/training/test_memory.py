@@ -12,12 +12,12 @@ from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.memory import advice, largest_batch
 
 
-def test_the_batch_named_fits_and_twice_of_it_does_not():
+def test_the_suggested_batch_fits_and_twice_that_does_not():
     summary = summarize(create_model("alexnet_cifar"))
     fits = largest_batch(summary, 1, 2**30)
     assert summary.training_bytes(fits, 1) <= 0.9 * 2**30 < summary.training_bytes(2 * fits, 1)
     text = advice(summary, 8 * fits, 1, 1, 2**30)
-    assert re.search(rf"by estimate {fits} images would: train.accumulate=8 ", text)
+    assert re.search(rf"an estimated {fits} images would: train.accumulate=8 ", text)
 
 
 def test_a_batch_that_did_not_fit_is_not_advised():
@@ -25,7 +25,7 @@ def test_a_batch_that_did_not_fit_is_not_advised():
     fits = largest_batch(summary, 1, 2**30)
     text = advice(summary, 2 * fits, 4, 1, 2**30)
     assert f"a batch of {2 * fits} in parts of {fits // 2} does not fit" in text
-    assert f"by estimate {fits // 4} images would: train.accumulate=8 " in text
+    assert f"an estimated {fits // 4} images would: train.accumulate=8 " in text
 
 
 def test_a_model_that_never_fits_is_reported():
@@ -46,7 +46,7 @@ def test_a_run_has_one_trainer_at_a_time(tool, tiny, tmp_path, capsys):
     assert "epochs: 1" in (run / "config.yaml").read_text()
 
 
-@pytest.mark.parametrize(("precision", "reason"), [("float16", "needs a GPU"), ("bfloat16", "take engine onednn")])
+@pytest.mark.parametrize(("precision", "reason"), [("float16", "needs a GPU"), ("bfloat16", "use engine onednn")])
 def test_a_precision_that_paddle_lacks_on_a_cpu_is_refused(tool, tiny, tmp_path, capsys, precision, reason):
     assert (
         tool(

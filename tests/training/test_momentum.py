@@ -1,4 +1,4 @@
-"""The optimizer step in one pass gives Paddle's bits."""
+"""The optimizer step in one pass equals Paddle's bit for bit."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def trained(blocked: bool, *, nesterov: bool, decay: float, clip: float | None, 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize(("decay", "clip"), [(5e-4, None), (0.0, None), (5e-4, 1.0), (5e-4, 1e6)])
-def test_weights_and_velocities_are_paddles_to_the_bit(nesterov, decay, clip):
+def test_weights_and_velocities_equal_paddles_bit_for_bit(nesterov, decay, clip):
     settings = {"nesterov": nesterov, "decay": decay, "clip": clip}
     for found, expected in zip(trained(True, **settings), trained(False, **settings), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_gradients_that_lie_in_strides_are_left_to_paddle():
+def test_strided_gradients_are_left_to_paddle():
     settings = {"nesterov": False, "decay": 5e-4, "clip": 1.0, "transposed": True}
     for found, expected in zip(trained(True, **settings), trained(False, **settings), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -80,7 +80,7 @@ def test_a_branch_without_gradient_does_not_move():
         assert np.array_equal(before[name], parameter.numpy()) != name.startswith("features"), name
 
 
-def test_the_moving_average_is_paddles_to_the_bit():
+def test_the_moving_average_equals_paddles_bit_for_bit():
     paddle.seed(0)
     average, value = paddle.randn([3, 20000]), paddle.randn([3, 20000])
     expected = average.clone().scale_(0.999).add_(value * (1 - 0.999))

@@ -85,7 +85,7 @@ def test_a_schedule_replayed_to_a_step_is_the_whole_one_from_there(schedule):
 
 
 def change_by_decay_alone(**options) -> dict[str, float]:
-    """By which factor one step changes the first number of each parameter, when all gradients are zero."""
+    """The factor by which one step changes the first number of each parameter when all gradients are zero."""
     model = create_model("vgg11_bn_cifar")
     config = OptimConfig(name=options.pop("name", "momentum"), lr=0.1, weight_decay=0.5, **options)
     for parameter in model.parameters():

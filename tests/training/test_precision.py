@@ -108,7 +108,7 @@ def test_a_run_in_mixed_precision_resumes(gpu, tool, tiny, tmp_path, precision):
 
 
 @pytest.mark.gpu
-def test_predictions_are_in_the_precision_that_is_asked_for(gpu, tool, tiny, tmp_path):
+def test_predictions_are_in_the_requested_precision(gpu, tool, tiny, tmp_path):
     run, found = tmp_path / "run", {}
     assert tool("train", "-c", tiny, "--run", run, "--device", gpu) == 0
     for precision in ("float32", "bfloat16"):

@@ -33,7 +33,7 @@ def free_port() -> int:
 
 def launch(folder: Path, *arguments: object, nodes: int = 1, port: int | None = None) -> subprocess.Popen:
     """One launcher with two processes, or one of two launchers with a process each."""
-    # Threads change the last bits of a sum; one a process keeps the machine free for the others.
+    # Threads change the last bits of a sum; one per process keeps the machine free for the others.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     shape = ["--nproc_per_node", str(2 // nodes), "--log_dir", str(folder)]
     shape += ["--nnodes", str(nodes), "--master", f"127.0.0.1:{port or free_port()}"]
@@ -60,7 +60,7 @@ def losses(run: Path) -> np.ndarray:
 
 @pytest.fixture
 def engine(request, monkeypatch) -> None:
-    """The engine of all processes: auto, which is oneDNN if it is there, unless a test asks for another."""
+    """The engine of all processes: auto, which is oneDNN if available, unless a test asks for another."""
     monkeypatch.setenv("PADDLECNN_ENGINE", getattr(request, "param", "auto"))
 
 
@@ -88,7 +88,7 @@ def test_two_processes_see_the_losses_of_one(single, tiny, tmp_path, nodes):
 
 @pytest.mark.parametrize("engine", ["auto", "paddle"], indirect=True)
 def test_a_last_batch_smaller_than_the_number_of_processes_counts(engine, tool, tiny, tmp_path):
-    """65 images in batches of 32: of the last batch's single image one process gets nothing."""
+    """65 images in batches of 32: one process gets nothing of the last batch's single image."""
     short = [*STEPS, "-o", "data.limit=65", "-o", "data.val_fraction=0", "-o", "train.accumulate=2"]
     runs = [tmp_path / "one", tmp_path / "two"]
     assert tool("train", "-c", tiny, "--run", runs[0], *short) == 0

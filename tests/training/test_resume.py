@@ -60,7 +60,7 @@ def test_an_interruption_before_the_first_step_names_the_run_and_how_it_starts(t
     assert (run / "checkpoints" / "best").is_dir()
 
 
-def test_seeds_of_which_one_was_not_begun_continue_by_their_folder(tool, tiny, tmp_path, capsys):
+def test_seeds_continue_by_their_folder_if_one_was_not_begun(tool, tiny, tmp_path, capsys):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert tool("train", "-c", tiny, "--run", whole, "--seeds", 2, "-o", "train.epochs=1", "-o", "seed=5") == 0
     shutil.copytree(whole / "seed-5", killed / "seed-5")
@@ -161,6 +161,15 @@ def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
     assert (whole / "config.yaml").read_bytes() == before
 
 
+def test_a_cache_that_changes_the_images_is_no_matter_of_speed(tool, tiny, tmp_path, capsys):
+    run, crop = tmp_path / "run", ["-o", "data.augment.random_resized_crop={}"]
+    assert tool("train", "-c", tiny, "--run", run, *crop, "-o", "train.epochs=1") == 0
+    cache = f"data.cache={tmp_path / 'cache'}"
+    assert tool("train", "--resume", run, "-o", cache, "--extend", "train.epochs=2") == 2
+    assert "the config differs from the run's in data.cache (None in the run, " in capsys.readouterr().err
+    assert tool("train", "--resume", run, "--extend", cache, "--extend", "train.epochs=2") == 0
+
+
 def test_a_run_is_extended_on_purpose(tool, tiny, whole):
     assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "train.epochs=4") == 0
     assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4
@@ -180,7 +189,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(tool, tiny, whole
 def test_evaluation_refuses_a_damaged_checkpoint_by_name(tool, whole, capsys):
     os.truncate(whole / "checkpoints/best/model.safetensors", 1000)
     assert tool("eval", whole) == 2
-    advice = "; restore the files from a copy of the run, or take checkpoint last of the run in its place"
+    advice = "; restore the files from a copy of the run, or use checkpoint last of the run instead"
     assert f"checkpoints/best: model.safetensors does not match its SHA-256{advice}" in capsys.readouterr().err
     (whole / "checkpoints/best/SHA256SUMS").unlink()
     assert tool("eval", whole) == 2
@@ -261,12 +270,12 @@ def test_a_run_resumes_by_its_folder_alone_and_lists_what_an_override_changes(to
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_a_run_is_not_shortened(tool, whole, capsys, epochs):
     assert tool("train", "--resume", whole, "--extend", f"train.epochs={epochs}") == 2
-    steps = f"has trained 24 steps already, and train.epochs={epochs} has {8 * epochs}; name more epochs"
+    steps = f"has trained 24 steps already, but train.epochs={epochs} has {8 * epochs}; set more epochs"
     assert f"{whole}: {steps}" in capsys.readouterr().err
     assert "epochs: 3" in (whole / "config.yaml").read_text()
 
 
-def test_weights_that_are_not_all_there_are_refused(tool, whole, capsys):
+def test_incomplete_weights_are_refused(tool, whole, capsys):
     for folder in (whole / "checkpoints").iterdir():
         path = folder / "model.safetensors"
         weights = safetensors.numpy.load_file(path)
@@ -297,6 +306,6 @@ def test_a_run_is_not_shortened_to_the_epochs_it_has(tool, tiny, tmp_path, capsy
         if path.name != "step-00000016":
             shutil.rmtree(path)
     assert tool("train", "--resume", run, "--extend", "train.epochs=2") == 2
-    assert "has trained 16 steps already, and train.epochs=2 has 16; name more epochs" in capsys.readouterr().err
+    assert "has trained 16 steps already, but train.epochs=2 has 16; set more epochs" in capsys.readouterr().err
     assert tool("train", "--resume", run) == 0
     assert load_checkpoint(run / "checkpoints/last").state.epoch == 3

@@ -1,4 +1,4 @@
-"""Stochastic weight averaging: the mean of the weights at the ends of epochs, with statistics of its own."""
+"""Stochastic weight averaging: the mean of the weights at the ends of epochs, with its own statistics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_average_is_the_mean_over_the_last_epochs(tool, tiny, tmp_path):
     assert any((third[name] != fourth[name]).any() for name in last)
 
 
-def test_until_it_begins_a_run_is_the_one_without(tool, tiny, tmp_path):
+def test_until_averaging_begins_a_run_equals_one_without_it(tool, tiny, tmp_path):
     for name, extra in (("with", options(swa=0.99)), ("without", [])):
         assert tool("train", "-c", tiny, "--run", tmp_path / name, *extra) == 0
     for name in ("step-00000016", "last"):  # an average of one epoch is its weights
@@ -104,6 +104,16 @@ def test_an_extended_run_averages_the_epochs_that_count_in_its_new_length(tool, 
     states = [load_checkpoint(run / "checkpoints/last").state for run in (extended, whole)]
     assert [state.averaged for state in states] == [3, 3]
     assert [record.val for record in states[0].history] == [record.val for record in states[1].history]
+
+
+def test_an_extended_run_drops_an_average_with_epochs_that_no_longer_count(tool, tiny, tmp_path):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, *options(epochs=4, swa=0.5)) == 0  # averages epochs 3 and 4
+    assert tool("train", "--resume", run, "--extend", "train.epochs=6") == 0
+    assert load_checkpoint(run / "checkpoints/last").state.averaged == 2
+    fifth, sixth = weights(run, "step-00000040", raw=True), weights(run, "last", raw=True)
+    for name, average in weights(run, "last").items():
+        np.testing.assert_allclose(average, (fifth[name] + sixth[name]) / 2, rtol=1e-5, atol=1e-7)
 
 
 def test_two_averages_are_refused(tool, tiny, tmp_path, capsys):

@@ -15,6 +15,7 @@ import pytest
 from helpers.images import encoded, photo
 from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn.runs.checkpoint import load_checkpoint
+from paddlecnn.runs.state import EpochRecord, Means, Progress, Scores
 from paddlecnn.runtime import denormals_are_zero
 
 
@@ -111,12 +112,23 @@ def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
     assert tool("train", "-c", tiny, "--run", run, *frozen, "--resume") == 0
 
 
+def test_small_improvements_add_up_for_early_stopping():
+    """One of 0.001 in each epoch is none of 0.002, but two of them are."""
+    progress, stopped = Progress(), []
+    for epoch in range(1, 7):
+        scores = Scores(n=100, loss=1 - 0.001 * epoch, top1=0.5)
+        record = EpochRecord(epoch=epoch, step=epoch, train=Means(loss=1, top1=0.5), val=scores)
+        assert progress.end_epoch(record, "loss", 0.0015)
+        stopped.append(progress.epochs_since_best)
+    assert stopped == [0, 1, 0, 1, 0, 1]
+
+
 def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, capsys):
     run = tmp_path / "exploding"
     assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30", "-o", "optim.schedule={name: constant}") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(r"exploding: the loss is (nan|inf) at step \d+ \(epoch 1\), learning rate 1e\+30; lower", error)
-    assert error.endswith("No checkpoint was written yet")
+    assert error.endswith("No checkpoint has been written yet")
 
 
 def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
@@ -233,7 +245,7 @@ def test_an_input_size_that_the_model_does_not_take_is_found_before_a_run_is_mad
     assert not (tmp_path / "run").exists()
 
 
-def test_a_gpu_that_is_not_there_is_named(tool, tiny, tmp_path, capsys):
+def test_a_missing_gpu_is_named(tool, tiny, tmp_path, capsys):
     import paddle
 
     if paddle.device.is_compiled_with_cuda():
@@ -260,7 +272,7 @@ def test_seeds_do_not_train_inside_a_plain_run(tool, tiny, whole, capsys):
         (["--extend", "train.epochs=9"], "--extend: changes the length of an existing run; add --resume"),
         (["--module", "nets.py"], "--module nets.py: is for --resume RUN without -c"),
         (["--module", "nets.py", "--resume"], "--module nets.py: is for --resume RUN without -c"),
-        (["--resume", "other"], "--resume other names a folder already; leave one of them out"),
+        (["--resume", "other"], "--resume other already names a folder; leave one of them out"),
         (["--resume", "--extend", "train.epochs", "--seeds", "2"], "--extend train.epochs: not of the form"),
         (["--resume", "--extend", "train.epochs=x", "--seeds", "2"], "--extend train.epochs=x: train.epochs: input"),
     ],

@@ -1,4 +1,4 @@
-"""Published and trained weights into a network, from the formats that people have them in (docs/weights.md)."""
+"""Load published and trained weights of several formats into a network (docs/weights.md)."""
 
 from paddlecnn.models.weights.load import WeightsReport, load_weights
 

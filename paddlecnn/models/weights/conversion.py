@@ -25,8 +25,8 @@ from paddlecnn.models.weights.readers import Layers, WeightFile
 class Layout:
     """The axes of a format. Ours: kernels [out, in, height, width], matrices [in, out], maps flattened as [C, H, W]."""
 
-    kernel: tuple[int, int, int, int]  # the transposition that makes a kernel ours
-    matrix: tuple[int, int]  # the transposition that makes a matrix ours
+    kernel: tuple[int, int, int, int]  # the transposition to our kernel axes
+    matrix: tuple[int, int]  # the transposition to our matrix axes
     channels_last: bool  # maps were flattened as [H, W, C]
 
 
@@ -43,7 +43,7 @@ IMAGENET = IMAGENET_PREPROCESS.model_dump(include={"channels", "scale", "mean", 
 ONES = [1.0, 1.0, 1.0]
 # The preprocessing published with the ImageNet weights of a format, for AlexNet and for VGG. Means in BGR: Caffe's
 # models/bvlc_*/train_val.prototxt (104, 117, 123) and Keras' imagenet_utils.preprocess_input; in RGB: Frossard's
-# vgg16.py (cs.toronto.edu/~frossard/post/vgg16); IMAGENET: torchvision's and paddle.vision's pages of their weights.
+# vgg16.py (cs.toronto.edu/~frossard/post/vgg16); IMAGENET: torchvision's and paddle.vision's pages on their weights.
 PUBLISHED = {
     ("npy", "AlexNet"): {"channels": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": ONES},
     ("npy", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
@@ -58,21 +58,21 @@ KIND_BY_AXES = {4: "convolution", 2: "fully connected layer", 1: "batch normalis
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names for a message, cut where they are many or long."""
+    """Names for a message, shortened if they are many or long."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(f"{name:.80}" for name in names[:most]) + more
 
 
 def weighted_layers(network: ConvClassifier) -> dict[str, nn.Layer]:
-    """A network's layers that have weights, by their names without features. and classifier., in order."""
+    """A network's layers that have weights, in order, by their names without `features.` or `classifier.`."""
     children = [*network.features.named_children(), *network.classifier.named_children()]
     return {name: layer for name, layer in children if type(layer) in KINDS}
 
 
 def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dict[str, str]]:
-    """A file's layers with our axes and, if they have one, our names; and the file's own name of each.
+    """A file's layers with our axes and, where known, our names; and the file's own name for each.
 
-    Raises WeightsError where layers without known names cannot be paired by their order, or two have one name.
+    Raises WeightsError if layers without known names cannot be paired by their order, or if two would share a name.
     """
     ours = weighted_layers(network)
     names = our_names(file, ours, network)
@@ -93,7 +93,7 @@ def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dic
 
 
 def with_our_axes(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
-    """A layer's arrays, kernels and matrices transposed to ours."""
+    """A layer's arrays, with kernels and matrices transposed to our axes."""
     axes = {4: layout.kernel, 2: layout.matrix}
     return {role: array.transpose(axes.get(array.ndim) if role == "weight" else None) for role, array in arrays.items()}
 
@@ -108,7 +108,7 @@ def flattened_channels_first(matrix: np.ndarray, feature_shape: Sequence[int]) -
 
 
 def known_name(name: str) -> str:
-    """Our name of a layer, from ours, Caffe's, Keras' and paddle.vision's; any other name stays."""
+    """Our name for a layer, from ours, Caffe's, Keras' or paddle.vision's; any other name is kept."""
     last = name.removesuffix("._conv").rpartition(".")[2].removeprefix("_")
     if match := re.fullmatch(r"block(\d)_conv(\d)", last):
         return f"conv{match[1]}_{match[2]}"
@@ -116,10 +116,10 @@ def known_name(name: str) -> str:
 
 
 def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClassifier) -> dict[str, str]:
-    """The file's name of each layer, and ours if there is one.
+    """Our name for each of the file's layer names; its own if we have none.
 
-    Layers with generic names (features.0, conv2d_1) are paired by their order among their kind. Fully connected
-    ones may be absent altogether. Raises WeightsError where the numbers of layers differ.
+    Layers with generic names (features.0, conv2d_1) are paired by their order within their kind. Fully connected
+    ones may be absent altogether. Raises WeightsError if the numbers of layers differ.
     """
     names = {name: known_name(name) for name in file.layers}
     for layer_type, kind in KINDS.items():
@@ -130,14 +130,14 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClass
         if len(theirs) != len(wanted) and (theirs or layer_type is not nn.Linear):
             raise WeightsError(
                 f"{file.path}: {kind}s: found {len(theirs)}, expected {len(wanted)} for {network.name}; "
-                "is it of another network?"
+                "is it for another network?"
             )
         names.update(zip(theirs, wanted, strict=False))
     return names
 
 
 def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifier) -> dict[str, Any] | None:
-    """The preprocessing that came with the ImageNet weights of this format; None for weights that are not those."""
+    """The preprocessing that came with the ImageNet weights of this format; None for any other weights."""
     if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
         return None  # ours: the run's checkpoint has it
     last = layers.get(list(weighted_layers(network))[-1])

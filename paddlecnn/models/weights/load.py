@@ -30,7 +30,7 @@ class WeightsReport:
     loaded: list[str] = field(default_factory=list)  # parameters of the network whose values come from the file
     missing: list[str] = field(default_factory=list)  # parameters that the file lacks, which keep their values
     unexpected: list[str] = field(default_factory=list)  # layers of the file that the network lacks
-    replaced: str | None = None  # the last layer if its number of classes differs; it keeps its fresh values
+    replaced: str | None = None  # the last layer if its number of classes differs; it keeps its initial values
     preprocess: dict[str, Any] | None = None  # of images for these weights (keys of data.preprocess), if known
     notes: list[str] = field(default_factory=list)  # anything else to report
 
@@ -39,7 +39,7 @@ class WeightsReport:
         lines = [f"{self.path}: {len(self.loaded)} arrays loaded"]
         if self.replaced:
             lines.append(f"new last layer: {self.replaced}")
-        for title, names in (("not in the file", self.missing), ("left out of the file", self.unexpected)):
+        for title, names in (("not in the file", self.missing), ("in the file, not loaded", self.unexpected)):
             if names:
                 lines.append(f"{title}: {listed(names)}")
         return lines + self.notes
@@ -74,7 +74,7 @@ def load_weights(
 def matched(
     network: ConvClassifier, layers: Layers, file_names: dict[str, str], report: WeightsReport, strict: bool
 ) -> list[tuple[paddle.Tensor, np.ndarray]]:
-    """(parameter, new value) pairs; fills the report. Raises WeightsMismatch for what may not differ."""
+    """(parameter, new value) pairs; fills the report. Raises WeightsMismatch for a forbidden difference."""
     ours = weighted_layers(network)
     pairs = []
     report.unexpected = [file_names[name] for name in layers if name not in ours]
@@ -95,7 +95,7 @@ def matched(
                 advice = hint(shape, expected)
                 raise WeightsMismatch(f"{report.path}: {shapes} for {full_name} of {network.name}{advice}")
             report.unexpected.append(shapes)
-            found = [(full_name, parameter, None) for full_name, parameter, _ in found]  # no half layers
+            found = [(full_name, parameter, None) for full_name, parameter, _ in found]  # no partly loaded layers
         report.missing += [full_name for full_name, _, value in found if value is None]
         report.loaded += [full_name for full_name, _, value in found if value is not None]
         pairs += [(parameter, value) for _, parameter, value in found if value is not None]
@@ -106,7 +106,7 @@ def matched(
 def parameters_of(
     name: str, layer: nn.Layer, arrays: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, paddle.Tensor, np.ndarray | None]]:
-    """(full name, parameter, the file's array or None) of a layer's parameters."""
+    """(full name, parameter, the file's array or None) for each of a layer's parameters."""
     part = "classifier" if isinstance(layer, nn.Linear) else "features"
     for role, attribute in PARAMETERS.items():
         parameter = getattr(layer, attribute, None)
@@ -115,20 +115,20 @@ def parameters_of(
 
 
 def hint(found: Sequence[int], expected: Sequence[int]) -> str:
-    """A likely cause of a difference of shapes."""
+    """A likely cause of a difference in shape."""
     if len(found) == len(expected) == 4 and found[0] == expected[0] and 2 * found[1] == expected[1]:
-        return "; the file has two groups there: alexnet_two_tower has them, too"
+        return "; the file has two groups there, as alexnet_two_tower has"
     if len(found) == len(expected) == 2 and found[1] == expected[1]:
         return "; the file is for another input size"
     return ""
 
 
 def check_complete(network: ConvClassifier, report: WeightsReport, strict: bool) -> None:
-    """Raise WeightsError if nothing fits; with `strict` WeightsMismatch if one lacks a part of the other."""
+    """Raise WeightsError if nothing fits; with `strict`, WeightsMismatch if either lacks a part of the other."""
     if not report.loaded:
         raise WeightsError(f"{report.path}: nothing in it fits {network.name}")
     if strict and (report.missing or report.unexpected):
-        differences = (("lacks", report.missing), ("has, beyond the network,", report.unexpected))
+        differences = (("lacks", report.missing), ("has, unlike the network,", report.unexpected))
         what = [f"{title} {listed(names)}" for title, names in differences if names]
         raise WeightsMismatch(f"{report.path}: {'; '.join(what)}")
 
@@ -140,7 +140,7 @@ def other_classes(layer: nn.Layer, arrays: dict[str, np.ndarray]) -> bool:
 
 
 def normalisation_note(file: WeightFile, network: ConvClassifier) -> list[str]:
-    """A note if Caffe's weights meet another local response normalisation than they were trained with."""
+    """A note if the network's local response normalisation is not the one that Caffe's weights were trained with."""
     used = {
         (layer.size, layer.alpha, layer.beta, layer.k)
         for layer in network.features.children()

@@ -1,7 +1,7 @@
 """Published weight files by name: address, checksum, licence, and the folder that keeps them.
 
-Each address, checksum and licence is copied from the page in `source`. A file of a publisher who states no checksum
-is known by its SHA-256 at the first use, which is kept beside it and compared from then on.
+Each address, checksum and licence is copied from the page in `source`. If the publisher states no
+checksum, the file's SHA-256 at its first use is kept beside it and compared from then on.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ OXFORD = "CC BY 4.0, converted from Simonyan and Zisserman's weights"
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One published file. Its ending is its layout (conversion.py)."""
+    """One published file. Its extension determines its layout (conversion.py)."""
 
     name: str
     file: str
     networks: tuple[str, ...]
-    url: str | None  # None if it can only be downloaded by a browser
-    checksum: Checksum | None  # as the publisher states it, perhaps its first digits only; None if nothing is stated
+    url: str | None  # None if it can only be downloaded in a browser
+    checksum: Checksum | None  # as the publisher states it, perhaps its first digits only; None if none is stated
     licence: str
     source: str
 
@@ -53,7 +53,7 @@ def torchvision(stem: str) -> PublishedFile:
 
 
 def keras(network: str, part: str, md5: str) -> PublishedFile:
-    """A file of Keras. part: `_notop`, without the fully connected layers, or nothing."""
+    """A file of Keras. part: `_notop`, without the fully connected layers, or empty."""
     file = f"{network}_weights_tf_dim_ordering_tf_kernels{part}.h5"
     url = f"https://storage.googleapis.com/tensorflow/keras-applications/{network}/{file}"
     return PublishedFile(f"keras_{network}{part}", file, (network,), url, Checksum("md5", md5), OXFORD, KERAS)
@@ -121,9 +121,9 @@ PUBLISHED = {one.name: one for one in FILES}
 
 
 def published_file(name: str) -> PublishedFile:
-    """The file of this name. Raises WeightsError if it is unknown."""
+    """The file with this name. Raises WeightsError if it is unknown."""
     if name not in PUBLISHED:
-        raise WeightsError(f"weights {name}: no published file of this name{did_you_mean(name, PUBLISHED)}")
+        raise WeightsError(f"weights {name}: no published file with this name{did_you_mean(name, PUBLISHED)}")
     return PUBLISHED[name]
 
 
@@ -133,26 +133,26 @@ def default_folder() -> Path:
 
 
 def sum_file(file: Path) -> Path:
-    """The place of a file's SHA-256; `sha256sum -c` reads it."""
+    """The path of a file's SHA-256, in the format of `sha256sum -c`."""
     return file.with_name(f"{file.name}.sha256")
 
 
 def kept_sum(file: Path, command: str) -> str | None:
-    """The SHA-256 beside a file; None if there is none. Raises WeightsError, with a command, for other content."""
+    """The SHA-256 beside a file; None if there is none. Raises WeightsError, with a command, if malformed."""
     path = sum_file(file)
     if not path.is_file():
         return None
     digits = path.read_bytes().partition(b" ")[0].strip()
     if not re.fullmatch(rb"[0-9a-fA-F]{64}", digits):
-        raise WeightsError(f"{path}: is not a SHA-256 of 64 hex digits; remove it and {file.name} and run: {command}")
+        raise WeightsError(f"{path}: is not a SHA-256 of 64 hex digits; remove it and {file.name}, then run: {command}")
     return digits.decode().lower()
 
 
 def find_weights(weights: str | Path, network: str, folder: Path | None = None) -> Path:
-    """The file that `model.weights` means: a path, the name of a published file, or `paddle` for Paddle's own.
+    """The file that `model.weights` names: a path, the name of a published file, or `paddle` for Paddle's own.
 
     folder: where the published files are; `default_folder()` if not given
-    Raises WeightsError, with the command that installs it, if it is not there, and if a published file is not the one
+    Raises WeightsError, with the command that installs it, if it is missing or if a published file is not the one
     that was installed.
     """
     name, path = str(weights), Path(weights)
@@ -162,7 +162,7 @@ def find_weights(weights: str | Path, network: str, folder: Path | None = None) 
         if not name:
             has = ", ".join(own)
             raise WeightsError(
-                f"weights: paddle: Paddle publishes none for {network}; it has {has}; any other model takes a file"
+                f"weights: paddle: Paddle publishes none for {network}, only for {has}; name a weight file instead"
             )
     if name in PUBLISHED:
         return installed(PUBLISHED[name], folder)
@@ -175,14 +175,14 @@ def find_weights(weights: str | Path, network: str, folder: Path | None = None) 
 
 
 def installed(published: PublishedFile, folder: Path | None) -> Path:
-    """A published file in its folder, compared with the SHA-256 of its first use."""
+    """A published file in its folder, checked against the SHA-256 of its first use."""
     file = (folder or default_folder()) / published.file
     command = published.command + (f" --dest {folder}" if folder else "")
     kept = kept_sum(file, command)
     if not file.is_file() or kept is None:
-        raise WeightsError(f"weights {published.name}: not in {file.parent}; install it by: {command}")
+        raise WeightsError(f"weights {published.name}: not in {file.parent}; install it with: {command}")
     if file_digest(file) != kept:
         raise WeightsError(
-            f"{file}: does not match its SHA-256 in {sum_file(file).name}; remove both and run: {command}"
+            f"{file}: does not match its SHA-256 in {sum_file(file).name}; remove both, then run: {command}"
         )
     return file

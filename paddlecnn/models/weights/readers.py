@@ -1,4 +1,4 @@
-"""Each weight file as layers of plain arrays: {"conv1": {"weight": ..., "bias": ...}}, axes as in the file."""
+"""Weight files read as layers of plain arrays: {"conv1": {"weight": ..., "bias": ...}}, with axes as in the file."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from paddlecnn.restricted_unpickler import RefusedName, unpickle
 
 Layers = dict[str, dict[str, np.ndarray]]
 
-# The formats' names of a layer's arrays.
+# The formats' names for a layer's arrays.
 ROLES = {
     **dict.fromkeys(("weight", "weights", "W", "kernel", "gamma"), "weight"),
     **dict.fromkeys(("bias", "biases", "b", "beta"), "bias"),
     **dict.fromkeys(("running_mean", "_mean", "moving_mean"), "mean"),
     **dict.fromkeys(("running_var", "_variance", "moving_variance"), "variance"),
 }
-MAX_BYTES = 4 << 30  # of a file and of its numbers; VGG19 with its float64 weights has 1.15e9
+MAX_BYTES = 4 << 30  # of a file and of its arrays; VGG19 in float64 has 1.15e9
 SAFETENSORS_DTYPES = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
-# The end of a Keras weight's name: fc1/kernel:0, and of Keras 1 fc1_W_1:0.
+# The end of a Keras weight's name: fc1/kernel:0, or fc1_W_1:0 in Keras 1.
 KERAS_ROLE = re.compile(r"(?:^|[/_])(kernel|bias|gamma|beta|moving_mean|moving_variance|W|b)(?:_\d+)?(?::0)?$")
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """The layers of a file in their order, and the format that says how their axes run."""
+    """The layers of a file in their order, and the format, which determines their axes."""
 
     path: str
     format: str  # a key of conversion.LAYOUTS
@@ -41,16 +41,16 @@ class WeightFile:
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """Read a weight file of a format known by its ending, numbers as float32. Raises WeightsError, naming the file."""
+    """Read a weight file as float32, in the format of its extension. Raises WeightsError, naming the file."""
     suffix = path.suffix.lower()
     if suffix not in READERS and not path.is_dir():
         raise WeightsError(
-            f"{path}: the ending {suffix or '(none)'} is no weight format known here; known are {', '.join(READERS)}"
+            f"{path}: the extension {suffix or '(none)'} is not a known weight format; known: {', '.join(READERS)}"
         )
     require_file(path)
     read, format_name = READERS[suffix]
     with open(path, "rb"):
-        pass  # a file that may not be read is an error of its own
+        pass  # a file without read permission raises its own error
     try:
         check_size(path.stat().st_size)
         with warnings.catch_warnings(action="ignore"):  # NumPy's on headers and casts; what matters is checked
@@ -58,18 +58,18 @@ def read_weight_file(path: Path) -> WeightFile:
             return WeightFile(str(path), form, checked(layers))
     except RefusedName as error:
         raise WeightsError(
-            f"{path}: asks to run {error}, which plain weights never do; nothing of it was run. "
+            f"{path}: asks to run {error}, which plain weights never do; nothing in it was run. "
             "Save the state dict alone, or as .safetensors"
         ) from None
     except Refused as error:
         raise WeightsError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged file can fail in any way that its format's reader can
+    except Exception as error:  # a damaged file can make its format's reader fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(f"{path}: damaged or not a {format_name} file ({reason})") from None
 
 
 def require_file(path: Path) -> None:
-    """Raise WeightsError if a folder or nothing is at this path."""
+    """Raise WeightsError if this path is a folder or does not exist."""
     if path.is_dir():
         raise WeightsError(f"{path}: is a folder; name the weight file in it")
     if not path.is_file():
@@ -77,7 +77,7 @@ def require_file(path: Path) -> None:
 
 
 class Refused(Exception):
-    """A file that its reader understands and does not take."""
+    """A file that its reader understands but refuses."""
 
 
 def check_size(size: int) -> None:
@@ -90,7 +90,7 @@ def checked(layers: Layers) -> Layers:
     """The layers that have a weight, as finite float32. Raises Refused, naming the layer."""
     layers = {name: arrays for name, arrays in layers.items() if "weight" in arrays}
     if not layers:
-        raise Refused("no layers with weights in it")
+        raise Refused("contains no layers with weights")
     check_size(4 * sum(array.size for arrays in layers.values() for array in arrays.values()))
     return {
         name: {role: numbers(name, role, array) for role, array in arrays.items()} for name, arrays in layers.items()
@@ -98,12 +98,12 @@ def checked(layers: Layers) -> Layers:
 
 
 def numbers(layer: str, role: str, array: np.ndarray) -> np.ndarray:
-    """An array as float32. Raises Refused where it is none of finite numbers."""
+    """An array as float32. Raises Refused unless all its values are finite numbers."""
     if array.dtype.kind not in "fiu" or array.ndim == 0:
         raise Refused(f"{layer:.80}: its {role} is not an array of numbers; the file is damaged")
     array = np.asarray(array, np.float32)
     if not np.isfinite(array).all():
-        raise Refused(f"{layer:.80}: its {role} has NaN, infinity or numbers beyond float32; the file is damaged")
+        raise Refused(f"{layer:.80}: its {role} has NaN, infinity or values beyond float32; the file is damaged")
     return array
 
 
@@ -135,10 +135,10 @@ def read_npz(path: Path) -> tuple[str, Layers]:
 
 
 def check_members(path: Path) -> None:
-    """Raise Refused for a zip whose members are encrypted or unpack to too much."""
+    """Raise Refused for a zip whose members are encrypted or unpack to too many bytes."""
     with zipfile.ZipFile(path) as archive:
         if any(member.flag_bits & 1 for member in archive.infolist()):
-            raise Refused("is encrypted; unpack it with its password and pack it again without")
+            raise Refused("is encrypted; unpack it with its password and pack it again without one")
         check_size(sum(member.file_size for member in archive.infolist()))
 
 
@@ -162,20 +162,20 @@ def read_h5(path: Path) -> tuple[str, Layers]:
 
 
 def inside(group: Any, name: str) -> Any:
-    """A member of an HDF5 group. Raises Refused where the way to it leaves the file."""
+    """A member of an HDF5 group. Raises Refused if the path to it leaves the file."""
     import h5py
 
     for part in filter(None, name.split("/")):
         if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise Refused(f"{name:.80}: a link or missing; links could read other files, and are not followed")
+            raise Refused(f"{name:.80}: a link or missing; links are not followed, since they could read other files")
         group = group[part]
     return group
 
 
 def own_numbers(dataset: Any, name: str) -> np.ndarray:
-    """A data set that lies within its file. Raises Refused for external storage and virtual data sets."""
+    """The values of a data set stored in its file. Raises Refused for external storage and virtual data sets."""
     if dataset.external or dataset.is_virtual:
-        raise Refused(f"{name:.80}: its numbers lie in another file, which is not read")
+        raise Refused(f"{name:.80}: its values are in another file, which is not read")
     check_size(dataset.size * dataset.dtype.itemsize)
     return np.asarray(dataset)
 
@@ -211,7 +211,7 @@ def read_safetensors(path: Path) -> tuple[str, Layers]:
     return form, state_dict_layers(tree)
 
 
-READERS = {  # by the file's ending: the reader, and the format's name for a message
+READERS = {  # by file extension: the reader, and the format's name for a message
     ".npy": (read_npy, ".npy"),
     ".npz": (read_npz, ".npz"),
     ".h5": (read_h5, "Keras .h5"),
@@ -229,7 +229,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def state_dict_layers(tree: Any) -> Layers:
-    """The layers of a state dict; DataParallel's `module.` is taken off the names."""
+    """The layers of a state dict; DataParallel's `module.` is stripped from the names."""
     for key in ("state_dict", "model"):
         if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping):
             tree = tree[key]
@@ -244,7 +244,7 @@ def state_dict_layers(tree: Any) -> Layers:
 
 
 def grouped(arrays: Mapping[str, np.ndarray], separator: str) -> Layers:
-    """{"conv1_W": w, "conv1_b": b} as {"conv1": {"weight": w, "bias": b}}; other arrays are kept under their name."""
+    """{"conv1_W": w, "conv1_b": b} as {"conv1": {"weight": w, "bias": b}}; other arrays are left out."""
     layers: Layers = {}
     for name, array in arrays.items():
         layer, _, role = name.rpartition(separator)

@@ -1,7 +1,7 @@
 """Read a PyTorch state dict (.pth) without PyTorch and without running its pickle.
 
-Two containers: since PyTorch 1.6 a zip with `data.pkl` and a raw file for each storage; before, and still the
-one of torchvision's first weights, four pickles in a row followed by the storages.
+Two containers: since PyTorch 1.6, a zip with `data.pkl` and a raw file for each storage; before that, and still for
+torchvision's first weights, four pickles in a row followed by the storages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from paddlecnn.restricted_unpickler import NUMPY_NAMES, Names, StandIn, array_of, plain, unpickle
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-BFLOAT16 = "bfloat16"  # NumPy has none: read as 16 bits, then widened
+BFLOAT16 = "bfloat16"  # not a NumPy type: read as 16 bits, then widened
 STORAGES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -58,10 +58,10 @@ class Tensor:
     stride: tuple[int, ...]
 
     def array(self, numbers: np.ndarray) -> np.ndarray:
-        """The view as an array. Raises ValueError where it leaves its storage."""
+        """The view as an array. Raises ValueError if it reaches beyond its storage."""
         steps = [*self.size, *self.stride, self.offset]
         if len(self.size) != len(self.stride) or any(type(step) is not int or step < 0 for step in steps):
-            raise ValueError("a tensor's shape is not one")
+            raise ValueError("a tensor's shape is invalid")
         if 0 in self.size:
             return np.zeros(self.size, numbers.dtype)
         last = self.offset + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
@@ -93,7 +93,7 @@ def storage_of(pid: tuple[Any, ...]) -> Storage:
 
 
 def read_torch(path: Path) -> Any:
-    """The content of a .pth file, tensors as arrays. Raises an exception of any kind where it is damaged."""
+    """The content of a .pth file, tensors as arrays. Raises an exception of any kind if it is damaged."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return read_zip(archive)
@@ -138,7 +138,7 @@ def read_legacy(file: BinaryIO, size: int) -> Any:
         storage = named[key]
         length, expected = int.from_bytes(file.read(8), "little"), storage.numel * itemsize(storage.dtype)
         if length != storage.numel or expected > size:
-            raise ValueError(f"a storage of {length} numbers, where its tensors name {storage.numel}")
+            raise ValueError(f"a storage of {length} numbers, but its tensors refer to {storage.numel}")
         storages[key] = numbers_of(file.read(expected), storage)
     return resolve(tree, lambda storage: storages[storage.key])
 
@@ -156,5 +156,5 @@ def numbers_of(content: bytes, storage: Storage) -> np.ndarray:
 
 
 def resolve(tree: Any, numbers: Callable[[Storage], np.ndarray]) -> Any:
-    """The tree with each tensor as an array; `numbers` gives those of a storage."""
+    """The tree with each tensor as an array; `numbers` returns the values of a storage."""
     return plain(tree, lambda leaf: leaf.array(numbers(leaf.storage)) if isinstance(leaf, Tensor) else leaf)

@@ -1,7 +1,7 @@
 """https://uxlfoundation.github.io/oneDNN/dev_guide_convolution.html
 
 Forward, data gradient and weight gradient each choose their own layouts ("any"); weights are reordered from Paddle's
-[O, I, H, W] at each call, for an optimizer may have changed them.
+[O, I, H, W] at each call, since an optimizer may have changed them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ConvolutionKernel(Kernel):
         return self.keep_for_backward(source, result)
 
     def keep_for_backward(self, source: Value, result: Value) -> Value:
-        """The result; what the backward pass reads is kept, and the source is otherwise released."""
+        """The result. Keeps what the backward pass reads, and releases the source if it does not read it."""
         op, training = self.operation, self.builder.training
         if training and op.trained:
             self.source = source
@@ -120,7 +120,7 @@ class ConvolutionKernel(Kernel):
         return gradient
 
     def choose_backward_weights(self) -> PrimitiveDesc:
-        """With the source as it lies, or in the layout that the primitive likes best."""
+        """The primitive for the source in its present layout or, if there is none, in the layout it prefers."""
 
         outputs = (MemoryDesc.any(self.weight_shape, DataType.F32), self.bias_desc, self.any(self.output_shape))
 

@@ -12,7 +12,7 @@ ALGORITHMS = {"relu": AlgKind.RELU, "gelu_erf": AlgKind.GELU_ERF, "gelu_tanh": A
 
 
 class ActivationKernel(Kernel):
-    """A ReLU or GELU that no operation before it takes along."""
+    """A ReLU or GELU that is not fused into the operation before it."""
 
     def forward(self, source: Value) -> Value:
         b = self.builder
@@ -40,15 +40,15 @@ def relu_in_place(builder: Builder, value: Value) -> None:
 
 
 def relu_backward(builder: Builder, gradient: Value, result: Value) -> Value:
-    """The gradient where `result`, the output of a ReLU (or of a max pool behind it), is positive; 0 elsewhere.
+    """The gradient where `result`, the output of a ReLU (or of a max pool after it), is positive; 0 elsewhere.
 
-    This takes over the caller's use of both.
+    Ends the caller's use of both.
     """
     b, algorithm = builder, AlgKind.RELU_USE_DST_FOR_BWD
     gradient = b.to_layout(b.backward, "gradient", gradient, result.desc)
     hint = create_forward(PropKind.FORWARD_TRAINING, algorithm, result.desc)
     desc = create_backward(algorithm, gradient.desc, result.desc, hint)
-    masked = b.value(gradient.desc) if gradient.lifetime is None else gradient  # never into the caller's tensor
+    masked = b.value(gradient.desc) if gradient.lifetime is None else gradient  # never write to the caller's tensor
     b.execute(b.backward, "ReLU backward", desc, {Arg.DST: result, Arg.DIFF_DST: gradient, Arg.DIFF_SRC: masked})
     result.release()
     return masked

@@ -13,7 +13,7 @@ from paddlecnn.onednn.memory import Value
 
 
 class Kernel:
-    """The primitives of one operation. A method appends to a program and takes over the caller's use of its value."""
+    """The primitives of one operation. A method appends to a program and ends the caller's use of its argument."""
 
     hint: PrimitiveDesc  # of the forward primitive, which the backward primitives refer to
 
@@ -53,7 +53,7 @@ class Kernel:
 
 
 def require_shape(source: Value, dimensions: int, channels: int | None = None) -> None:
-    """Raise Unsupported for an input of another number of dimensions or channels."""
+    """Raise Unsupported for an input with another number of dimensions or channels."""
     shape = source.desc.shape
     if len(shape) != dimensions or channels not in (None, shape[1]):
         raise Unsupported(f"an input of shape {list(shape)}")

@@ -1,6 +1,6 @@
 """https://uxlfoundation.github.io/oneDNN/dev_guide_matmul.html
 
-y = x W + b in plain layouts. Where activations are bfloat16, x, W and the incoming gradient are rounded to it, and y,
+y = x W + b in plain layouts. If activations are bfloat16, x, W and the incoming gradient are rounded to it, and y,
 sums and gradients of parameters are float32: with AVX512-BF16 the three products and the rounding take 0.56 of the time
 of float32 at 4096 to 4096 and batch 128, and 0.75 at 9216 to 4096 and batch 32.
 """

@@ -9,7 +9,7 @@ from paddlecnn.onednn.primitives.kernel import Kernel, require_shape
 
 
 class BatchNormKernel(Kernel):
-    """Batch statistics in training (biased variance, as Paddle's), running statistics otherwise."""
+    """Batch statistics in training (biased variance, as in Paddle), running statistics otherwise."""
 
     def forward(self, source: Value) -> Value:
         op, b, flag = self.operation, self.builder, NormalizationFlags

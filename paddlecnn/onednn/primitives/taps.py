@@ -3,7 +3,7 @@
 https://uxlfoundation.github.io/oneDNN/dev_guide_matmul.html
 
 In the layout [H, W, N, C] the pixels that one tap sees lie in rows of W * N * C numbers: the tap's share of the output
-is the product of an [W * N, I] matrix with the [I, O] matrix of its weights. The padding is skipped, which on a 2x2
+is the product of a [W * N, I] matrix with the [I, O] matrix of its weights. The padding is skipped, which on a 2x2
 map is more than half of what oneDNN's convolution multiplies; on 4x4 it is a third.
 """
 
@@ -26,7 +26,7 @@ FEWEST_CHANNELS = 16
 
 @dataclass(frozen=True)
 class Tap:
-    """A kernel position and the first row and column, of output and input, that it connects; `rows` by `columns`."""
+    """A kernel position, and the output and input pixels it connects: `rows` by `columns`, from (row, column) on."""
 
     y: int
     x: int
@@ -65,7 +65,7 @@ class Taps:
         return result
 
     def backward_data(self, b: Builder, gradient: Value, weights: Value) -> Value:
-        """The gradient of the source, float32 in [H, W, N, C]. This takes over the caller's use of `gradient`."""
+        """The gradient of the source, float32 in [H, W, N, C]. Ends the caller's use of `gradient`."""
         outputs, inputs = self.weight[:2]
         gradient = b.to_layout(b.backward, "gradient", gradient, hwnc(self.output_shape, b.activation))
         result = b.value(hwnc(self.input_shape, DataType.F32))
@@ -106,7 +106,7 @@ class Taps:
         return MemoryDesc.strided(self.weight, strides, data_type)
 
     def whole(self, tap: Tap) -> bool:
-        """Whether the tap connects whole rows: then they are one matrix."""
+        """Whether the tap connects whole rows, which then form one matrix."""
         return tap.columns == self.input_shape[3] == self.output_shape[3]
 
     def offset(self, tap: Tap) -> int:
@@ -122,7 +122,7 @@ def find_taps(kernel: Pair, size: Pair, output: Pair, padding: Pair) -> Iterator
 
 
 def covering_first(taps: list[Tap], size: Pair) -> list[Tap]:
-    """A tap that reaches every pixel first: it writes what the others add to."""
+    """The taps, one that reaches every pixel first: it writes what the others add to."""
     return sorted(taps, key=lambda tap: (tap.rows, tap.columns) != size)
 
 
@@ -133,7 +133,7 @@ def hwnc(shape: tuple[int, ...], data_type: DataType) -> MemoryDesc:
 
 
 def pixels(value: Value, shape: tuple[int, ...], start: tuple[int, int], tap: Tap, whole: bool) -> Value:
-    """The tap's pixels as [rows, columns * N, C], or with whole rows as one matrix [1, rows * columns * N, C]."""
+    """The tap's pixels as [rows, columns * N, C] or, with whole rows, as one matrix [1, rows * columns * N, C]."""
     samples, channels, _, width = shape
     row = width * samples * channels
     offset = start[0] * row + start[1] * samples * channels

@@ -54,7 +54,7 @@ def test_a_figure_of_accuracies_out_of_fold_and_on_validation_images(project, to
     assert shown == ["1 epochs, 1,200 out of fold", f"1 epochs, {record['val']['n']} for validation"]
 
 
-def test_what_has_only_begun_is_in_no_figure_against_time(project, add, tool):
+def test_a_run_that_has_only_begun_is_in_no_figure_against_time(project, add, tool):
     assert add(NETWORKS[0], 0) == 0
     path, figure = Path(f"docs/results/{NETWORKS[0]}_seed0.json"), "](images/results_digits_time.png)"
     assert figure in Path("docs/results.md").read_text()

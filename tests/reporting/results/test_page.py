@@ -17,7 +17,7 @@ def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys
     for name in NETWORKS:
         assert [add(name, seed) for seed in (0, 1)] == [0, 0]
     page, *readmes = (Path(name).read_text() for name in ("docs/results.md", *READMES))
-    assert "### A share of the recipe's epochs\n" in page
+    assert "### Shortened recipes\n" in page
     for name in NETWORKS:
         accuracy = f"{fmean(tops(name)):.2%} ± {stdev(tops(name)):.2%}"
         (row,) = rows("docs/results.md", f"[{name}](../configs/{name}.yaml)")
@@ -28,7 +28,10 @@ def test_every_number_of_the_page_comes_from_the_runs(project, add, tool, capsys
     assert f"a difference of {difference:+.2f} points (95 %: " in page
     states = [[Path(f"runs/{name}-{seed}/checkpoints/last/state.json") for seed in (0, 1)] for name in NETWORKS]
     fastest = [min(json.loads(path.read_text())["history"][0]["seconds"] for path in paths) for paths in states]
-    assert f"2 paired seeds); its fastest epoch takes {fastest[1] / fastest[0]:.2f} times as long" in page
+    assert (
+        f"2 paired seeds); the fastest epoch with normalisation takes {fastest[1] / fastest[0]:.2f} times as long"
+        in page
+    )
     for image in re.findall(r"\]\((images/[^)]+)\)", page):
         assert (Path("docs") / image).stat().st_size > 5000
     assert "| 准确率 |" in readmes[1]
@@ -76,7 +79,7 @@ def test_a_number_without_a_source_is_found(project, add, tool, capsys):
         Path(page).write_text(text)
     next(Path("docs/images").glob("*.png")).unlink()
     assert tool("results", "docs/results", "--verify") == 2
-    assert "no such figure" in capsys.readouterr().err
+    assert "figure not found" in capsys.readouterr().err
 
 
 def test_test_accuracies_with_several_views_stand_beside_the_others(project, add, tool):
@@ -172,8 +175,8 @@ def test_a_run_without_validation_images_is_a_result(project, tool, tiny, capsys
     assert tool("results", "docs/results", "--add", "runs/all", "--out", "docs/results/all.json") == 0
     assert json.loads(Path("docs/results/all.json").read_text())[1]["val"] is None
     (row,) = rows("docs/results.md", "not measured")
-    assert row["validation accuracy"] == "none: all images trained on"
-    assert row["selected epoch"] == "none: the last"
+    assert row["validation accuracy"] == "none (trained on all images)"
+    assert row["selected epoch"] == "none (last epoch used)"
 
 
 def test_validation_images_that_selected_no_epoch_have_an_interval_and_their_views(project, tool, tiny, capsys):
@@ -186,4 +189,4 @@ def test_validation_images_that_selected_no_epoch_have_an_interval_and_their_vie
         (row,) = rows("docs/results.md", f"| {views} |")
         expected = f"{one['top1']:.2%} ({one['low']:.2%} to {one['high']:.2%}) of {one['n']}"
         assert (row["validation accuracy"], row["validation loss"]) == (expected, f"{one['loss']:.4f}")
-        assert row["selected epoch"] == "none: the last"
+        assert row["selected epoch"] == "none (last epoch used)"

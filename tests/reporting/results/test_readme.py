@@ -72,7 +72,7 @@ def test_no_score_chooses_a_row_of_the_readme(project, add, tool):
     assert [(name, text[:7]) for name, text in shown[1:]] == [(f"network{number}", "10.00% ") for number in range(4)]
 
 
-def test_a_reader_that_leaves_does_not_end_the_writing(project, add):
+def test_a_closed_pipe_does_not_end_the_writing(project, add):
     assert add(NETWORKS[0], 0) == 0
     Path("README.zh-CN.md").write_text(README)  # the last page
     command = f"{sys.executable} {ROOT / 'tools/results.py'} docs/results | true"

@@ -1,4 +1,4 @@
-"""A cross-validation taken whole by the commands: measured out of fold, compared, reported and submitted."""
+"""A cross-validation used as a whole by the commands: measured out of fold, compared, reported and submitted."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def test_a_figure_says_whether_its_epoch_was_selected_on_the_same_images(tool, c
     printed.append(capsys.readouterr().out)
     note = "the epoch was selected on the same images"
     assert [text.count(note) for text in printed] == ([0, 0] if monitor == "last" else [1, 3])
-    # A run that starts from one inherits what is to be said about it.
+    # A run that starts from one inherits its reservations.
     last = ["-o", "train.monitor=last"]
     assert tool("train", "-c", config, "--init-from", job / "fold-0", "--run", other, *folds, *last) == 0
     assert tool("eval", other) == 0
     assert (note in capsys.readouterr().out) == (monitor == "loss")
 
 
-def test_eval_takes_a_job_whole(tool, trained, tmp_path, capsys):
+def test_eval_measures_a_job_as_a_whole(tool, trained, tmp_path, capsys):
     job, output = trained
     copy = shutil.copytree(job, tmp_path / "job")
     for name in ("out_of_fold.json", "out_of_fold.csv"):
@@ -164,7 +164,7 @@ def test_a_job_and_each_of_its_folds_have_a_report(tool, trained, tmp_path, caps
         assert "https://" not in page
 
 
-def test_submit_takes_a_job_whole(tool, job, tmp_path, capsys):
+def test_submit_uses_a_job_as_a_whole(tool, job, tmp_path, capsys):
     out = tmp_path / "job.csv"
     assert tool("submit", job, "--out", out) == 0
     table = json.loads((job / "out_of_fold.json").read_text())
@@ -219,7 +219,7 @@ def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path,
         ("train -c CONFIG --all-folds --run JOB", "already exists; continue it with --resume"),
         ("train -c CONFIG --init-from JOB", "contains several runs; name one of them"),
         ("train --resume JOB -o optim.lr=1", "the config differs from the run's in optim.lr"),
-        ("eval JOB --split test", "is a cross-validation, measured out of fold; name one of its runs, as "),
+        ("eval JOB --split test", "is a cross-validation, measured out of fold; name one of its runs, e.g. "),
         ("eval UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
         (
             "compare JOB UNMEASURED",
@@ -251,4 +251,4 @@ def test_figures_of_other_data_are_not_the_jobs(tool, job, tmp_path, capsys):
     (copy / "out_of_fold.json").write_text(json.dumps(table | {"data_changed": True}))
     for command in (["compare", copy, job], ["report", copy]):
         assert tool(*command) == 2
-        assert "of other data than the job's, by --data-changed); run `paddlecnn eval" in capsys.readouterr().err
+        assert "of data other than the job's (--data-changed)); run `paddlecnn eval" in capsys.readouterr().err
