@@ -178,7 +178,7 @@ def test_a_table_is_checked_split_trained_moved_and_submitted(tool, capsys, root
     write(moved, text.replace("0000,cat", "0000,dog"))
     capsys.readouterr()
     assert tool("eval", run, "--data-root", moved) == 2
-    assert "split.json: made for other images than table has now" in capsys.readouterr().err
+    assert "split.json: made for images other than those of table now" in capsys.readouterr().err
 
 
 def test_the_folds_of_a_table_have_each_image_once(root):
