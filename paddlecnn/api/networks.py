@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from paddle import nn
+from scipy.special import softmax
 
 from paddlecnn import models
-from paddlecnn.api.checks import check_type
-from paddlecnn.config import Preprocess
+from paddlecnn.api.checks import check_choice, check_type
+from paddlecnn.config import TEST_VIEWS, Preprocess
 from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.evaluation.layer_output import layer_output
 from paddlecnn.evaluation.load_run import LoadedRun
-from paddlecnn.evaluation.predict import Classifier, ImageLike, most_probable, probabilities_of, published_classifier
+from paddlecnn.evaluation.predict import (
+    Classifier,
+    ImageLike,
+    image_files,
+    most_probable,
+    predict_images,
+    published_classifier,
+)
 from paddlecnn.models.weights import load_weights
 
 if TYPE_CHECKING:
@@ -77,21 +85,17 @@ class Predictor:
         """The way of an image into the network, with the keys of data.preprocess (docs/data.md)."""
         return self._classifier.preprocess
 
-    def predict(self, images: ImageLike | Sequence[ImageLike], topk: int | None = None) -> pd.DataFrame:
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], topk: int | None = None, tta: str = "none"
+    ) -> pd.DataFrame:
         """The predicted class and the probability of each class, one row per image.
 
+        images: as above; or a folder, whose images, also those below it, have their paths as the index of the table
         topk: instead, `topk` rows for each image, the most probable first: image (its position), class, probability
+        tta: the views of each image whose mean is its prediction, as `predict --tta`
+        The probabilities are the network's, not calibrated.
         """
-        if topk is not None and (not isinstance(topk, int) or topk < 1):
-            raise ConfigError(f"topk {topk!r}: must be a number of classes, 1 or more")
-        values = probabilities_of(self._classifier, several(images))
-        if topk is not None:
-            rows = [(place, *one) for place, row in enumerate(values) for one in most_probable(self.classes, row, topk)]
-            return pd.DataFrame(rows, columns=["image", "class", "probability"])
-        names = np.array(self.classes, dtype=object)
-        table = pd.DataFrame(values, columns=list(self.classes))
-        table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
-        return table
+        return prediction_of([self._classifier], images, topk, tta)
 
     def features(self, images: ImageLike | Sequence[ImageLike], layer: str) -> np.ndarray:
         """The output of a layer, float32 [N, C, H, W] or [N, units], with dropout off.
@@ -141,6 +145,33 @@ def load_pretrained(name: str, weights: str | Path) -> Pretrained:
     for note in classifier.notes:
         logger.warning("%s: %s", weights, note)
     return Pretrained(name, classifier)
+
+
+def prediction_of(
+    classifiers: Iterable[Classifier | LoadedRun], images: ImageLike | Sequence[ImageLike], topk: int | None, tta: str
+) -> pd.DataFrame:
+    """The table of `Predictor.predict`, by the mean of one or several networks."""
+    check_choice("tta", tta, TEST_VIEWS)
+    if topk is not None and (not isinstance(topk, int) or topk < 1):
+        raise ConfigError(f"topk {topk!r}: must be a number of classes, 1 or more")
+    index, many = None, several(images)
+    if isinstance(images, (str, Path)) and Path(images).is_dir():
+        many = list(image_files([Path(images)]))
+        index = pd.Index([str(path) for path in many], name="path")
+    predicted = predict_images(classifiers, many, tta)
+    values, classes = softmax(predicted.logits, axis=1), predicted.classes
+    if topk is not None:
+        places = range(len(many)) if index is None else index
+        rows = [
+            (place, *one)
+            for place, row in zip(places, values, strict=True)
+            for one in most_probable(classes, row, topk)
+        ]
+        return pd.DataFrame(rows, columns=["image", "class", "probability"])
+    names = np.array(classes, dtype=object)
+    table = pd.DataFrame(values, index, columns=list(classes))
+    table.insert(0, "class", names[values.argmax(axis=1)], allow_duplicates=True)
+    return table
 
 
 def several(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:

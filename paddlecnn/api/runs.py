@@ -11,11 +11,12 @@ import pandas as pd
 
 from paddlecnn import runtime
 from paddlecnn.api.checks import check_choice, check_type
-from paddlecnn.api.networks import Predictor
+from paddlecnn.api.networks import Predictor, prediction_of
 from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.evaluation import evaluate, out_of_fold
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
+from paddlecnn.evaluation.predict import ImageLike
 from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.metrics_log import read_metrics
@@ -150,6 +151,16 @@ class Folds:
 
     def __repr__(self) -> str:
         return f"Folds({str(self.path)!r}: {len(self.runs)} runs)"
+
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], topk: int | None = None, tta: str = "none"
+    ) -> pd.DataFrame:
+        """As `Run.predict`, by the mean of the runs' logits, for images that none of them was trained on.
+
+        Each call loads the runs one after another: give it many images at once.
+        """
+        loaded = (load_checkpoint_of_run(run, "best", self._module) for run in self._job.runs)
+        return prediction_of(loaded, images, topk, tta)
 
     def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> Figures:
         """The out-of-fold table; kept in the job's folder.

@@ -9,9 +9,10 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from paddlecnn.data.pipeline.transforms import preprocess_image
 from paddlecnn.errors import DataError, ModelError, did_you_mean
 from paddlecnn.evaluation.load_run import LoadedRun
-from paddlecnn.evaluation.predict import BATCH, Classifier, ImageLike, input_of
+from paddlecnn.evaluation.predict import BATCH, Classifier, ImageLike, pixels_of
 from paddlecnn.models.summary import first_tensor
 from paddlecnn.onednn import run_by_paddle
 
@@ -35,7 +36,8 @@ def layer_output(classifier: Classifier | LoadedRun, images: Sequence[ImageLike]
     try:
         with run_by_paddle(classifier.model), paddle.no_grad():
             for start in range(0, len(images), BATCH):
-                inputs = [input_of(classifier, image) for image in images[start : start + BATCH]]
+                batch = images[start : start + BATCH]
+                inputs = [preprocess_image(pixels_of(image), classifier.preprocess) for image in batch]
                 classifier.model(paddle.to_tensor(np.stack(inputs)))
                 rows.append(kept[0].numpy())
     finally:

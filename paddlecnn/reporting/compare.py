@@ -232,7 +232,7 @@ def settings_of(source: RunDir | FoldJob) -> dict[str, Any]:
     config = source.config
     options = default_options(config.model.name) | config.model.options
     complete = config.model_copy(update={"model": config.model.model_copy(update={"options": options})})
-    is_folder = config.data.name == "folder"  # its root identifies the data, not only their place
+    is_folder = config.data.name in ("folder", "table")  # the root identifies the data, not only their place
     kept = {
         key: value
         for key, value in flat(complete.model_dump(mode="json")).items()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
 from paddlecnn.data.pipeline.transforms import normalise
 from paddlecnn.errors import ModelError
@@ -55,7 +56,7 @@ def explain(classifier: Classifier | LoadedRun, image: ImageLike) -> Explanation
         )
     seen = seen_part(pixels_of(image), classifier.preprocess)
     inputs = normalise(seen[None], classifier.preprocess)
-    (probabilities,) = forward(classifier, list(inputs))
+    (probabilities,) = softmax(forward(classifier, inputs), axis=1)
     (heat,) = grad_cam(classifier.model, paddle.to_tensor(inputs), [int(probabilities.argmax())])
     pixels = enlarged(seen.transpose(1, 2, 0), -(-SIDE // seen.shape[1]))
     return Explanation(most_probable(classifier.classes, probabilities, SHOWN_CLASSES), pixels, overlaid(pixels, heat))

@@ -61,7 +61,7 @@ def training_pixels(
             read_image = dict(zip(positions.tolist(), crops, strict=True)).__getitem__
         images = random_resized_crops(positions, draws, augment.random_resized_crop, spec.size, read_image)
     elif augment.scale is not None:
-        images = scaled_crops(positions, draws, augment.scale, spec.size, read_image)
+        images = scaled_crops(positions, draws, augment.scale, spec, read_image)
     else:
         images = random_crops(read_squares(positions), positions, draws, augment, spec.size)
     if augment.affine is not None:
@@ -163,18 +163,19 @@ def warp(images: np.ndarray, maps: np.ndarray, pad_mode: str) -> None:
 
 
 def scaled_crops(
-    positions: np.ndarray, draws: EpochRandom, scale: tuple[int, int], size: int, read_image: ReadImage
+    positions: np.ndarray, draws: EpochRandom, scale: tuple[int, int], spec: Preprocess, read_image: ReadImage
 ) -> np.ndarray:
-    """Scale jittering (VGG, section 3.1): a random crop [3, size, size] of the central square of each image.
+    """Scale jittering (VGG, section 3.1): a random crop [3, size, size] of the square of each image.
 
     The side of the square is a whole number of pixels, uniform in `scale`, both ends included.
     """
+    size = spec.size
     result = np.empty((len(positions), 3, size, size), np.uint8)
     sides = scale[0] + (draws("scale", positions, 1)[0] * (scale[1] - scale[0] + 1)).astype(np.int64)
     corners = (draws("crop", positions, 2) * (sides - size + 1)).astype(np.int64)
     places = zip(positions, sides.tolist(), *corners.tolist(), strict=True)
     for row, (position, side, top, left) in enumerate(places):
-        part = square(read_image(position), side)[top : top + size, left : left + size]
+        part = square(read_image(position), side, spec.fit)[top : top + size, left : left + size]
         result[row] = part.transpose(2, 0, 1)
     return result
 
