@@ -125,9 +125,9 @@ class Comparison:
 
     @cached_property
     def reservations(self) -> list[str]:
-        """The reasons why accuracies on validation images are optimistic; there are none on test images."""
-        members = [one for row in self.rows for one in row.members if self.split == "validation"]
-        return reservations(run for one in members for run in one.runs)
+        """The reasons why the accuracies are optimistic."""
+        runs = (run for row in self.rows for one in row.members for run in one.runs)
+        return reservations(runs, "test" if self.split == "test" else "val")
 
     def answer(self, number: int) -> str:
         """In a sentence or two, what a row buys over the reference."""

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from paddlecnn.data.splits import TEST_FILE
 from paddlecnn.errors import CheckpointError, RunError
 from paddlecnn.files import only_process
 from paddlecnn.runs.checkpoint import NAMED, Checkpoint, Loaded, load_checkpoint, load_named, load_state
@@ -106,27 +107,35 @@ class RunDir(ConfigDir):
         """Remove the weights of --init-from, which a run with a checkpoint of its own no longer needs."""
         shutil.rmtree(self.path / "initial", ignore_errors=True)
 
-    def reservations(self, selected: bool = True) -> Iterator[str]:
-        """The reasons why the run's validation scores are optimistic, in itself or in the run that it started from.
+    def reservations(self, selected: bool = True, split: str = "val") -> Iterator[str]:
+        """The reasons why the run's scores on a split are optimistic, in itself or in the run that it started from.
 
         selected: whether the scores are those of the best epoch
         """
         train = self.config.train
-        if selected and self.config.data.validates and train.monitor != "last" and train.epochs > 1:
-            yield EPOCH_NOTE
         source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
-        yield from source.get("reservations", ())
-        if source.get("trained_on_other_images"):
-            yield f"{self.path} started from {source['run']}, which may have been trained on its validation images"
+        if split == "val":
+            if selected and self.config.data.validates and train.monitor != "last" and train.epochs > 1:
+                yield EPOCH_NOTE
+            yield from source.get("reservations", ())
+        if source.get("trained_on_other_images") and (split == "val" or self.splits_test_off):
+            images = "validation" if split == "val" else "test"
+            yield f"{self.path} started from {source['run']}, which may have been trained on its {images} images"
+
+    @property
+    def splits_test_off(self) -> bool:
+        """Whether the test images were published as training images: data.split has a test.csv, or had, if it is gone."""
+        split = self.config.data.split
+        return split is not None and ((Path(split) / TEST_FILE).exists() or not Path(split).exists())
 
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability per class."""
         return self.path / f"predictions_{split}.csv"
 
 
-def reservations(runs: Iterable[RunDir]) -> list[str]:
-    """The reservations about the scores of several runs, each once."""
-    return list(dict.fromkeys(note for run in runs for note in run.reservations()))
+def reservations(runs: Iterable[RunDir], split: str = "val") -> list[str]:
+    """The reservations about the scores of several runs on a split, each once."""
+    return list(dict.fromkeys(note for run in runs for note in run.reservations(split=split)))
 
 
 def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:
