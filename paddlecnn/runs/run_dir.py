@@ -17,6 +17,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from paddlecnn.data.splits import TEST_FILE
 from paddlecnn.errors import CheckpointError, RunError
@@ -108,19 +109,26 @@ class RunDir(ConfigDir):
         shutil.rmtree(self.path / "initial", ignore_errors=True)
 
     def reservations(self, selected: bool = True, split: str = "val") -> Iterator[str]:
-        """The reasons why the run's scores on a split are optimistic, in itself or in the run that it started from.
+        """The reasons why the run's scores on a split are optimistic, in itself or in the runs that it started from.
 
         selected: whether the scores are those of the best epoch
         """
         train = self.config.train
-        source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
         if split == "val":
             if selected and self.config.data.validates and train.monitor != "last" and train.epochs > 1:
                 yield EPOCH_NOTE
-            yield from source.get("reservations", ())
-        if source.get("trained_on_other_images") and (split == "val" or self.splits_test_off):
-            images = "validation" if split == "val" else "test"
-            yield f"{self.path} started from {source['run']}, which may have been trained on its {images} images"
+            for source in self.sources:
+                yield from source["reservations"] if source.get("same_data", True) else ()
+        images = {"val": "validation", "test": "test"}[split]
+        for source in self.sources if split == "val" or self.splits_test_off else ():
+            if source["trained_on_other_images"]:
+                yield f"{self.path} started from {source['run']}, which may have been trained on its {images} images"
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """The records of the run that this one started from, then of the one before that, and so on."""
+        source = self.read_environment().get("init_from") if self.environment.exists() else None
+        return [source, *source.get("ancestors", ())] if source else []
 
     @property
     def splits_test_off(self) -> bool:

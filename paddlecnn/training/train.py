@@ -173,13 +173,6 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
         environment["seeds"] = list(seeds)
     if source:
         environment["init_from"] = record_for(source, setup.identity.data)
-        if environment["init_from"]["trained_on_other_images"]:
-            logger.warning(
-                "%s was trained on other images of %s, perhaps on validation images of this run: its scores may be "
-                "optimistic; a run with the same seed and split has the same training images",
-                source.record["run"],
-                setup.config.data.name,
-            )
     if distributed.rank() == 0:
         RunDir.create(path, setup.config, environment, source.checkpoint if source else None)
     distributed.wait_for_all()

@@ -59,8 +59,11 @@ def test_training_continues_from_the_best_weights_and_names_their_run(tool, tiny
         "epoch": best.state.epoch,
         "config_hash": best.state.config_hash,
         "sha256": file_digest(source / "checkpoints" / "best" / "model.safetensors"),
+        "data": best.state.data.model_dump(),
         "reservations": ["the epoch was selected on the same images, so these figures are slightly optimistic"],
+        "same_data": True,
         "trained_on_other_images": False,
+        "ancestors": [],
     }
 
 
@@ -185,12 +188,32 @@ def test_test_images_split_off_the_training_part_may_be_those_of_the_source(tool
     assert f"Test images: {run} {note}." in (run / "report.html").read_text()
 
 
+def test_a_run_on_other_data_in_between_does_not_hide_what_the_first_was_trained_on(
+    tool, tiny, source, two_classes, tmp_path, capsys
+):
+    last = ["-o", "train.monitor=last", "-o", "train.epochs=1"]
+    assert tool("train", "-c", tiny, *two_classes, *last, "--run", tmp_path / "b", "--init-from", source) == 0
+    selected = "the epoch was selected on the same images"
+    for seed in (0, 1):  # of the source, and another one
+        run = tmp_path / f"c{seed}"
+        capsys.readouterr()
+        start = ["train", "-c", tiny, *last, "-o", f"seed={seed}", "--run", run, "--init-from", tmp_path / "b"]
+        assert tool(*start) == 0
+        assert ("perhaps on validation images of this run" in capsys.readouterr().err) == bool(seed)
+        assert tool("eval", run) == 0
+        said = capsys.readouterr().out
+        assert (f"{run} started from {source}, which may have been trained on its validation" in said) == bool(seed)
+        assert selected in said
+        [first] = json.loads((run / "environment.json").read_text())["init_from"]["ancestors"]
+        assert (first["run"], first["data"]["name"]) == (str(source), "digits")
+
+
 def test_the_selected_epoch_of_a_source_on_other_data_says_nothing_about_this_run(
     tool, tiny, source, two_classes, tmp_path, capsys
 ):
     run, other = tmp_path / "run", [*two_classes, "-o", "train.monitor=last"]
     assert tool("train", "-c", tiny, *other, "--run", run, "--init-from", source) == 0
-    assert json.loads((run / "environment.json").read_text())["init_from"]["reservations"] == []
+    assert json.loads((run / "environment.json").read_text())["init_from"]["same_data"] is False
     for options in ((), ("--checkpoint", "last")):
         capsys.readouterr()
         assert tool("eval", run, *options) == 0
