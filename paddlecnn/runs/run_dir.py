@@ -113,9 +113,8 @@ class RunDir(ConfigDir):
 
         selected: whether the scores are those of the best epoch
         """
-        train = self.config.train
         if split == "val":
-            if selected and self.config.data.validates and train.monitor != "last" and train.epochs > 1:
+            if selected and self.is_selected:
                 yield EPOCH_NOTE
             for source in self.sources:
                 yield from source["reservations"] if source.get("same_data", True) else ()
@@ -123,6 +122,12 @@ class RunDir(ConfigDir):
         for source in self.sources if split == "val" or self.splits_test_off else ():
             if source["trained_on_other_images"]:
                 yield f"{self.path} started from {source['run']}, which may have been trained on its {images} images"
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether validation images, of the config's split or published, selected the epoch of checkpoint best."""
+        train, best = self.config.train, self.load_state("best").best
+        return train.monitor != "last" and train.epochs > 1 and best is not None and best.n > 0
 
     @property
     def sources(self) -> list[dict[str, Any]]:
