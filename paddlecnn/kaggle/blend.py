@@ -122,8 +122,8 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
             both = files[0], file
             is_positive, is_not = both if labels[0][wrong].iloc[0] else both[::-1]
             raise SubmissionError(
-                f"--blend: validation image {wrong.idxmax()} is {positive} beside {is_positive} but not beside {is_not}; "
-                "blend submissions of the same data"
+                f"--blend: validation image {wrong.idxmax()} is {positive} beside {is_positive} but not beside "
+                f"{is_not}; blend submissions of the same data"
             )
     columns = [table.loc[common, positive].to_numpy() for table in tables]
     return Labelled(
