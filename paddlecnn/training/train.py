@@ -126,7 +126,7 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
             return finished(run, saved)
         state = prepared(setup, checkpoint, run)
         if extend and distributed.rank() == 0:
-            run.replace_config(config)
+            run.replace_config(config, extend, saved.step if saved else 0)
         return train_to_the_end(setup, run, state, device, profile, saved.metrics if saved else None)
 
 
