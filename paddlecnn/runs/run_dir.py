@@ -53,7 +53,11 @@ class RunDir(ConfigDir):
     @property
     def id(self) -> str | None:
         """A random identifier given to the run when it is created; None if environment.json does not have one."""
-        return self.read_environment().get("id") if self.environment.exists() else None
+        return self.recorded("id")
+
+    def recorded(self, key: str) -> Any:
+        """A value of environment.json; None without it."""
+        return self.read_environment().get(key) if self.environment.exists() else None
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Reserve the run for one training process; a kill releases it. Raises RunError if it is reserved already."""
@@ -132,12 +136,27 @@ class RunDir(ConfigDir):
     @property
     def sources(self) -> list[dict[str, Any]]:
         """The records of the run that this one started from, then of the one before that, and so on."""
-        source = self.read_environment().get("init_from") if self.environment.exists() else None
+        source = self.recorded("init_from")
         return [source, *source.get("ancestors", ())] if source else []
 
     @property
+    def lineage(self) -> dict[str, str]:
+        """What the weights depend on beside the config and the seed: `init_from`, the experiment of the run that they
+        started from, and `extended`, the former values of keys that were changed during training."""
+        found = {}
+        if self.sources:
+            found["init_from"] = self.sources[0].get("experiment", f"config {self.sources[0]['config_hash']}")
+        former = [
+            f"{key} from {before} at step {extension['step']}"
+            for extension in self.recorded("extensions") or ()
+            for key, (before, _) in extension["changed"].items()
+            if extension["step"]  # otherwise the run is as if it had begun with them
+        ]
+        return found | ({"extended": ", ".join(former)} if former else {})
+
+    @property
     def splits_test_off(self) -> bool:
-        """Whether the test images were published as training images: data.split has a test.csv, or had, if it is gone."""
+        """Whether data.split takes the test images from the training part: it has a test.csv, or may have had one."""
         split = self.config.data.split
         return split is not None and ((Path(split) / TEST_FILE).exists() or not Path(split).exists())
 

@@ -12,12 +12,13 @@ import numpy as np
 import paddle
 
 from paddlecnn.config import Preprocess
+from paddlecnn.configfile import config_hash
 from paddlecnn.errors import RunError, WeightsError
 from paddlecnn.files import file_digest
 from paddlecnn.models.weights.conversion import listed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, load_state
 from paddlecnn.runs.run_dir import RunDir, reservations
-from paddlecnn.runs.state import DataIdentity
+from paddlecnn.runs.state import DataIdentity, RunState
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +45,19 @@ def read_source(run: RunDir) -> Source:
         "epoch": checkpoint.state.epoch,
         "config_hash": checkpoint.state.config_hash,
         "sha256": digest_of_best(run),
+        "experiment": described(run, checkpoint.state),
         "data": checkpoint.state.data.model_dump(),
         "reservations": reservations([run]),
     }
     before = [one for one in run.sources if "data" in one]  # version 0.2 recorded no data
     return Source(dataclasses.replace(checkpoint, optimizer={}), [record, *before])
+
+
+def described(run: RunDir, state: RunState) -> str:
+    """A run's network, data and config, and what its weights depend on beside them: equal for all seeds."""
+    config = run.config.model_copy(update={"seed": 0})
+    beside = [f"{name}: {what}" for name, what in run.lineage.items()]
+    return ", ".join([f"{state.model.name} on {state.data.name}", f"config {config_hash(config)}", *beside])
 
 
 def recorded_source(run: RunDir) -> RunDir | None:

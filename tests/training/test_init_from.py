@@ -58,6 +58,7 @@ def test_training_continues_from_the_best_weights_and_names_their_run(tool, tiny
         "run": str(source),
         "epoch": best.state.epoch,
         "config_hash": best.state.config_hash,
+        "experiment": f"lenet5 on digits, config {best.state.config_hash}",
         "sha256": file_digest(source / "checkpoints" / "best" / "model.safetensors"),
         "data": best.state.data.model_dump(),
         "reservations": ["the epoch was selected on the same images, so these figures are slightly optimistic"],
