@@ -97,18 +97,18 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """metrics.csv: a row for each logged training step and for each validation; missing values are NaN."""
+        """metrics.csv: one row per logged training step and per validation; missing values are NaN."""
         table = pd.DataFrame(list(read_metrics(self._run.metrics)))
         return table.assign(**{name: pd.to_numeric(table[name]) for name in table.columns if name != "kind"})
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
+        """One row per epoch so far: learning rate, duration, speed, loss and top-1 of training and validation."""
         rows = [one.model_dump() for one in self._run.load_state("last").history]
         return pd.json_normalize(rows, sep="_").reindex(columns=COLUMNS)
 
     def predict(self, images: ImageLike | Sequence[ImageLike]) -> pd.DataFrame:
-        """The class and the probability of each class, a row for each image.
+        """The predicted class and the probability of each class, one row per image.
 
         images: a path, a PIL image, a uint8 array [H, W, 3] in RGB, or a list of them
         Raises DataError for an image that cannot be read.
@@ -125,7 +125,7 @@ class Run:
     ) -> dict[str, Any]:
         """Loss, top-1, top-5, log loss, per-class figures and confusion matrix on `val` or `test`; kept in the run.
 
-        tta: the views of each image whose mean is its prediction, as `eval --tta`
+        tta: the views of each image that are averaged, as in `eval --tta`
         data_changed: use the images that are there, even if they are not those of the training
         Raises DataError if the data have no such split, or no labels for it.
         """
@@ -153,12 +153,12 @@ class TrainingResult:
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch; see `Run.history`."""
+        """One row per epoch; see `Run.history`."""
         return self.run.history
 
 
 class Folds:
-    """A trained cross-validation: all folds of a config, with their figures out of fold.
+    """A trained cross-validation: all folds of a config, with their out-of-fold figures.
 
     path: the job's folder
     module: the file with the runs' own networks or data sets, if they were trained with one
@@ -175,16 +175,16 @@ class Folds:
     def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> dict[str, Any]:
         """The out-of-fold table; kept in the job's folder.
 
-        `folds` has a row for each fold, `all` that of all images: n, accuracy, log_loss and log_loss_calibrated, each
-        with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are reservations about them.
-        The arguments are those of `Run.evaluate`, without `split`: the images are always those out of fold.
+        `folds` has one row per fold, `all` is the row of all images: n, accuracy, log_loss and log_loss_calibrated,
+        each with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are caveats about them.
+        The arguments are those of `Run.evaluate`, without `split`: the images are always the out-of-fold ones.
         """
         check_choice("tta", tta, TEST_VIEWS)
         runtime.choose_device(device)
         return evaluate_folds(self._job, self._module, data_changed, tta=tta)
 
     def report(self) -> Path:
-        """Write report.html, the page of the figures out of fold, into the job's folder."""
+        """Write report.html, the page with the out-of-fold figures, into the job's folder."""
         from paddlecnn.reporting.job_report import write_job_report  # here, because matplotlib is slow to import
 
         return write_job_report(self._job, competition_of(self._job.config.data).standing)
@@ -205,7 +205,7 @@ def train(
     overrides: values by key path, e.g. {"train.epochs": 2}
     run: the run's folder; without it runs/CONFIG/TIME
     init_from: a run (as for `load_run`) whose best weights a new run starts from, in place of model.weights
-    Raises a UserError, with one line, for everything that a user can cause.
+    Raises a UserError with a one-line message for every error that a user can cause.
     """
     resolved, path = config_and_path(config, overrides, run, resume)
     source = next(iter(find_sources(init_from, resume)), None)
@@ -224,8 +224,8 @@ def train_folds(
 ) -> Folds:
     """Train all `data.folds` of a config to their end, or resume the job in the folder `run`.
 
-    init_from: a run for all folds, or a job of as many folds, to start from
-    The other arguments are those of `train`; so are the errors.
+    init_from: a run that all folds start from, or a job with as many folds, one for each
+    The other arguments and the errors are those of `train`.
     """
     resolved, path = config_and_path(config, overrides, run, resume)
     sources = find_sources(init_from, resume, several=True)
@@ -239,10 +239,10 @@ def config_and_path(
     run: str | Path | None,
     resume: bool,
 ) -> tuple[Config, Path]:
-    """The resolved config and the folder of a training. Raises ConfigError for one to resume without a name."""
+    """The resolved config and the folder of a training. Raises ConfigError for `resume` without `run`."""
     check_type("config", config, (str, Path, Mapping, Config), "a YAML file, a nested mapping or a Config")
     check_type(
-        "overrides", {} if overrides is None else overrides, Mapping, 'a mapping by key path, as {"train.epochs": 2}'
+        "overrides", {} if overrides is None else overrides, Mapping, 'a mapping by key path, e.g. {"train.epochs": 2}'
     )
     check_type("run", "" if run is None else run, (str, Path), "the path of a folder")
     source = config.model_dump() if isinstance(config, Config) else config
@@ -269,7 +269,7 @@ def load_run(
 ) -> Run:
     """Open a trained run: its folder, a config (its newest run), or `latest`.
 
-    module: the file with the run's own networks or data sets; it is imported only if its hash is the run's
+    module: the file with the run's own networks or data sets, imported only if it has the hash recorded in the run
     data_root: where the run's data are now, in place of data.root in its config
     Raises RunError if there is no such run.
     """
@@ -281,7 +281,7 @@ def load_folds(job: str | Path, *, module: str | None = None, data_root: str | P
     """Open a trained cross-validation: its folder, a config (its newest), or `latest`.
 
     module, data_root: as for `load_run`
-    Raises RunError if there is none, or if one of its folds was not begun.
+    Raises RunError if there is none, or if one of its folds was not started.
     """
     check_type("job", job, (str, Path), "the path of a folder, a config or latest")
     return Folds(FoldJob(find_path(job), data_root), module)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
+import site
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +76,20 @@ class ServiceError(UserError):
     """A service elsewhere is at fault, and trying again later may help. The tools exit 3."""
 
     exit_code = 3
+
+
+@contextlib.contextmanager
+def user_code(where: str, kind: type[UserError]) -> Iterator[None]:
+    """Turn any error in a user's own function into one line that names it and the line of their file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        foreign = (str(ROOT / "paddlecnn"), *site.getsitepackages())
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(foreign)]
+        place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        raise kind(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}{place}") from error
 
 
 def how_to_install() -> str:

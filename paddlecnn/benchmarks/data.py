@@ -1,10 +1,10 @@
-"""Input pipelines of paddlecnn and the plain alternatives in turn, on one core.
+"""Input pipelines of paddlecnn and plain alternatives, measured in turn on one core.
 
     memory   32x32 images: pad 4, random crop, flip; against paddle.vision.transforms in a paddle.io.DataLoader
     jpeg     photographs: random resized crop to 224, flip; against Pillow, image by image
     cache    the same photographs from one memory-mapped file: random crop to 224, flip; against Pillow
 
-Each gives normalised float32 batches [n, 3, S, S] as Paddle tensors on the CPU.
+Each yields normalised float32 batches [n, 3, S, S] as Paddle tensors on the CPU.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace) -> Iterator[Result]:
-    """The speeds of the three pipelines, one after the other."""
+    """The speeds of the three pipelines, one after another."""
     with one_core(), tempfile.TemporaryDirectory() as scratch:
         photos = photographs(args.photos, Path(scratch))
         for name, what, ours, plain in (memory_case(args.cifar), jpeg_case(photos), cache_case(photos, scratch)):
@@ -195,7 +195,7 @@ def resized_part(image: Image.Image, random: np.random.Generator, spec: Preproce
 
 
 def pillow_batches(photos: FileDataset, spec: Preprocess, part_of: Callable[..., Any]) -> Batches:
-    """The usual way: Pillow, image by image, each converted to float and normalised by itself."""
+    """The usual way: Pillow, image by image, each converted to float and normalised on its own."""
     import paddle
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Speed of training by batch, image size, depth and number of processes, of the engine and of PyTorch.
+"""Training speed of the engine and of PyTorch by batch, image size, depth and number of processes.
 
     batch       the small AlexNet, 8 to 512 images of 32x32
     image side  VGG11 with batch normalisation, 16 images of 32 to 128 pixels; megapixels/s
@@ -31,7 +31,7 @@ UNITS = {"image side": "megapixels/s"}
 
 @dataclass(frozen=True)
 class Growth:
-    """The median speed of each contender at each value of what grows; None where it could not be measured."""
+    """The median speed of each contender at each value of the growing quantity; None if it could not be measured."""
 
     grows: str
     unit: str
@@ -53,14 +53,14 @@ class Growth:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=positive, default=3, help="measurements of each contender")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
-    parser.add_argument("--only", nargs="+", choices=GROWTH, metavar="NAME", help="what grows")
+    parser.add_argument("--only", nargs="+", choices=GROWTH, metavar="NAME", help="the quantities that grow")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS, metavar="NAME")
     parser.add_argument("--peers-python", metavar="PATH", help="an interpreter that has PyTorch")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the speeds as PNG")
 
 
 def measure(args: argparse.Namespace) -> Iterator[Machine | Growth]:
-    """The machine, then one table for each thing that grows."""
+    """The machine, then one table for each growing quantity."""
     if args.figure:
         require_writable(args.figure, "--figure")
     contenders = [name for name in find_contenders("train", args.peers_python) if name in args.contenders]

@@ -1,7 +1,7 @@
-"""The whole training loop beside its bare step, in turn in one process.
+"""The whole training loop and its bare step, measured in turn in one process.
 
 The loop: random 32x32 images from the loader with crop and flip, momentum with clipping, metrics, metrics.csv, curves.
-The bare step: the same network on one batch in memory, `paddle.optimizer.Momentum` without clipping, the loss read.
+The bare step: the same network on one batch in memory, `paddle.optimizer.Momentum` without clipping, reading the loss.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.setup import build_training
 from paddlecnn.training.state import TrainState
 
-STEPS = 10  # of an epoch of the loop; as many steps are logged once
+STEPS = 10  # of an epoch of the loop; one log entry covers as many
 NAME = "measured"
 
 

@@ -1,6 +1,6 @@
-"""Local response normalisation of paddlecnn and of paddle.nn in turn, forward and with the gradient.
+"""Local response normalisation of paddlecnn and of paddle.nn, measured in turn, forward and with the gradient.
 
-The inputs are those of the normalisations of AlexNet: 227-pixel images, 32 at once, and 32-pixel ones, 128 at once.
+The inputs are those of AlexNet's normalisations: for batches of 32 images of 227 pixels and of 128 images of 32 pixels.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Result:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=positive, default=7, help="rounds; the median is reported")
-    text = "measure this input alone; without it, those of AlexNet"
+    text = "measure only this input (default: those of AlexNet)"
     parser.add_argument("--shape", type=positive, nargs=4, metavar=("N", "C", "H", "W"), help=text)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Result]:
-    """The speeds for every shape, one after the other."""
+    """The speeds for every shape, one after another."""
     for where, shape in ({"given": tuple(args.shape)} if args.shape else SHAPES).items():
         layers = LocalResponseNorm(), paddle.nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
         for what, call in (("forward", forward), ("both", forward_and_gradient)):

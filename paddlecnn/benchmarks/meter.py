@@ -1,4 +1,4 @@
-"""The clock of a measurement in a process of its own. Imports no framework."""
+"""The clock of a measurement in its own process. Imports no framework."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-BLOCK = 0.25  # seconds; the median over blocks leaves out what other processes disturbed
+BLOCK = 0.25  # seconds; the median over blocks leaves out those that other processes disturbed
 
 
 def measure(step: Callable[[], object], images: int, seconds: float) -> dict[str, float]:
     """Images per second of a step, the median over blocks, and the peak memory of the process in MiB.
 
-    Images per second of CPU time, all threads together, say what a busy machine hides; waiting threads count too.
+    Images per second of CPU time, all threads together, show what a busy machine hides; waiting threads count too.
     """
     for _ in range(2):
         step()

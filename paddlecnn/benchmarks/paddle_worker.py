@@ -1,4 +1,4 @@
-"""Paddle's side of a measurement: `python -m paddlecnn.benchmarks.paddle_worker REQUEST`, in a process of its own.
+"""Paddle's side of a measurement: `python -m paddlecnn.benchmarks.paddle_worker REQUEST`, in its own process.
 
 The contenders: installed (Paddle without the variables of runtime.py), model_fit (paddle.Model.fit), paddle (this
 package's environment), onednn_float32, onednn_bfloat16; for inference also predictor_float32 and predictor_bfloat16
@@ -171,7 +171,7 @@ def measure_fit(network: Any, workload: Workload, seconds: float) -> dict[str, A
 
 
 def matmul_peak(precision: str) -> float | None:
-    """GFLOP/s of a large matrix product by oneDNN, the best of five; None if it is impossible here."""
+    """GFLOP/s of a large matrix product by oneDNN, the best of five; None if it is not available here."""
     import paddle
 
     from paddlecnn import onednn

@@ -1,7 +1,8 @@
 """The time of a training step of the engine: milliseconds by oneDNN primitive, and the share of the machine's peak.
 
-The share of peak is 6 times the multiply-adds of convolutions and linear layers (forward, and two products of the same
-size backward, two operations each) by the speed of a large matrix product in the same precision in the same process.
+The share of peak is 6 times the multiply-adds per second of convolutions and linear layers (forward, and two products
+of the same size backward, two operations each), divided by the speed of a large matrix product in the same precision
+and process.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def profile(network: Any, step: Callable[[], object], workload: Workload, peak: 
 
 
 def timed_run(program: Any, seconds: defaultdict[str, float]) -> None:
-    """As Program.run, with the time of each primitive added under its label."""
+    """Like Program.run, but adds the time of each primitive under its label."""
     for (primitive, count, arguments), label in zip(program.steps, program.labels, strict=True):
         begin = time.perf_counter()
         if status := library().execute(primitive, library().stream, count, arguments):

@@ -1,11 +1,11 @@
-"""Training, inference or start of a process, by each engine and framework in turn, each in a process of its own.
+"""Training, inference or process start by each engine and framework in turn, each in its own process.
 
     train   a training step with momentum, four networks
     infer   the features of VGG16 at 224 pixels
     start   from the start of a process to the end of the first training step
     loop    the whole training loop against its bare step
 
-A round measures every contender once (A B A B ...), so that a slow minute of the machine falls on all. Contenders
+A round measures every contender once (A B A B ...), so that a slow minute of the machine affects all. Contenders
 that are not installed are named. --peers-python names the interpreter of an environment with PyTorch.
 """
 

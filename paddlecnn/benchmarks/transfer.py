@@ -1,11 +1,11 @@
-"""Training of VGG16's fully connected layers on frozen convolutions: features from the cache against every epoch anew.
+"""Training of VGG16's fully connected layers on frozen convolutions: cached features against recomputed ones.
 
     paddlecnn benchmark transfer --data ROOT --weights vgg16_weights.npz
 
 Each case is `paddlecnn train` in a temporary folder. Measured are the steps of its last epoch, without validation and
-without the single pass that fills the cache, whose speed is reported beside it. Both cases start from the weights
-of one epoch with the cache: the same images, seed and flips then give the same losses, to the rounding of float16
-features.
+without the single pass that fills the cache, whose speed is reported separately. Both cases start from the
+weights of one epoch with the cache: the same images, seed and flips then give the same losses, up to the rounding of
+float16 features.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Result:
     cached_loss: float
     uncached_loss: float
     fastest_cached: float  # of the engines up to this one
-    peak_anonymous_mib: float | None  # of the trainings with the cache, mapped files apart; None: no /proc
+    peak_anonymous_mib: float | None  # of the trainings with the cache, without mapped files; None: no /proc
 
     @property
     def ratio(self) -> float:
@@ -76,7 +76,7 @@ class Result:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="ROOT", help="folder or zip with Dogs vs. Cats")
     parser.add_argument("--weights", required=True, metavar="FILE", help="VGG16's convolutions (docs/weights.md)")
-    parser.add_argument("--images", type=positive, default=128, help="images for training; at most as many validate")
+    parser.add_argument("--images", type=positive, default=128, help="training images; at most as many validate")
     parser.add_argument("--hidden", type=positive, nargs="*", default=[4096, 4096], help="widths of new hidden layers")
     parser.add_argument("--epochs", type=positive, default=2, help="epochs of each case; the last one is measured")
     parser.add_argument("--engines", nargs="+", default=["onednn", "paddle"], choices=("onednn", "paddle"))
@@ -121,7 +121,7 @@ def compare(args: argparse.Namespace, engine: str, folder: Path, fastest: float)
 
 @dataclass(frozen=True)
 class Training:
-    """A finished training and samples of its process's own memory in MiB; none without /proc."""
+    """A finished training and samples of its process's own memory in MiB; empty without /proc."""
 
     run: RunDir
     memory: list[float]
@@ -132,9 +132,9 @@ class Training:
 
 
 def train(config: Config, path: Path, start: RunDir | None = None) -> Training:
-    """Train by the command, in a process of its own: nothing of the benchmark is in its memory. Raises RunError.
+    """Train with the command, in its own process, whose memory then contains nothing of the benchmark. Raises RunError.
 
-    Linux keeps no maximum of the memory that is not of files (RssAnon), so it is read ten times a second.
+    Linux keeps no maximum of the memory not backed by files (RssAnon), so it is read ten times a second.
     """
     file = path.with_suffix(".yaml")
     file.write_text(to_yaml(config), encoding="utf-8")
@@ -155,7 +155,7 @@ def train(config: Config, path: Path, start: RunDir | None = None) -> Training:
 
 
 def case(args: argparse.Namespace, engine: str, cache: str, epochs: int) -> Config:
-    """The tutorials' recipe: three new fully connected layers on frozen convolutions, mirror images."""
+    """The tutorials' recipe: three new fully connected layers on frozen convolutions, with mirror images."""
     return load_config(
         {
             "data": {"name": "dogs_vs_cats", "root": args.data, "augment": {"flip": True}, "limit": args.images},

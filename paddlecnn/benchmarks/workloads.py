@@ -1,4 +1,4 @@
-"""The networks that are measured, as tables that Paddle and PyTorch build alike. Imports no framework."""
+"""The measured networks, as tables that both Paddle and PyTorch can build from. Imports no framework."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Measure parts of paddlecnn and the plain alternatives, both in turn in one run.
+"""Measure parts of paddlecnn and plain alternatives, in turn within one run.
 
     paddlecnn benchmark lrn         local response normalisation against paddle.nn's
     paddlecnn benchmark data        input pipelines against paddle.vision.transforms and Pillow
     paddlecnn benchmark train       training steps by engine and framework; infer, start and loop likewise
     paddlecnn benchmark transfer    new layers on frozen ones, with and without cached features
-    paddlecnn benchmark primitives  where a training step of the oneDNN engine goes
+    paddlecnn benchmark primitives  where the time of a training step of the oneDNN engine goes
     paddlecnn benchmark growth      speed of training by batch, image size, depth and processes; --figure draws it
 
 Each has its own options: paddlecnn benchmark lrn --help
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("benchmark", __doc__)
     parser.add_argument("what", choices=BENCHMARKS, metavar=f"{{{','.join(BENCHMARKS)}}}", help="see above")
     rest = parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the benchmark")
-    rest.required = False  # or else the message on a missing name asks for them, too
+    rest.required = False  # otherwise the message about a missing name asks for them, too
     args = parser.parse_args(argv)
     load_paddle()
     benchmark = importlib.import_module(BENCHMARKS[args.what])

@@ -1,6 +1,6 @@
 """Show runs in VisualDL: paddlecnn board runs/cifar10
 
-All runs in the folder, at any depth, are shown over each other. The page is served to this machine alone
+All runs in the folder, at any depth, are overlaid in the same charts. The page is served to this machine only
 (127.0.0.1), without VisualDL's telemetry, until Ctrl-C.
 """
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def free_port(wanted: int | None) -> int:
-    """The port to use. Raises RunError if the wanted one is taken; without a wish another one is found."""
+    """The port to use: `wanted`, or PORT, or if that is taken a free one. Raises RunError if `wanted` is taken."""
     for port in (PORT, 0) if wanted is None else (wanted,):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

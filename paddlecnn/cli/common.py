@@ -26,7 +26,7 @@ EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as written, and each option's default behind its help, if it has one."""
+    """The description as written, and each option's default after its help, if it has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default in (None, False, []):
@@ -86,7 +86,7 @@ def add_data_arguments(parser: argparse._ActionsContainer) -> None:
     """--data-root and --data-changed, for a command that predicts the images of a run's data set."""
     text = "where the run's data are now (default: data.root of its config, from the current folder)"
     parser.add_argument("--data-root", metavar="DIR", help=text)
-    text = "take the data that are there, even if they are not those of the training"
+    text = "use the data that are there, even if they are not those of the training"
     parser.add_argument("--data-changed", action="store_true", help=text)
 
 
@@ -96,7 +96,7 @@ def add_device_argument(parser: argparse._ActionsContainer) -> None:
 
 def add_tta_argument(parser: argparse._ActionsContainer) -> None:
     """--tta, for a command that predicts the images of a data set."""
-    text = "the views of each image whose mean is its prediction; none: the central crop"
+    text = "the views of each image that are averaged; none: the central crop"
     parser.add_argument("--tta", choices=TEST_VIEWS, default="none", help=text)
 
 
@@ -105,7 +105,7 @@ def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
     add_device_argument(parser)
     text = "the engine of the layers on a CPU (default: that of the run)"
     parser.add_argument("--engine", choices=("auto", "paddle", "onednn"), help=text)
-    text = "of activations; bfloat16 needs engine onednn (default: that of the run)"
+    text = "the precision of activations; bfloat16 needs engine onednn (default: that of the run)"
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help=text)
 
 
@@ -137,7 +137,7 @@ def show_messages(level: int, on_stdout: bool) -> None:
 
 
 def show(text: object) -> None:
-    """Print a result that more work follows; once the reader of the output has gone, the work continues without it."""
+    """Print a result that is followed by more work, which continues even if the reader of the output has gone."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -150,11 +150,11 @@ def discard_stdout() -> None:
 
 
 def run(main: Callable[[], int]) -> None:
-    """Run a command's main and leave with its exit code.
+    """Run a command's main and exit with its code.
 
     A UserError becomes one line on stderr and its own exit code (2; 3 for a service). So does an error of the
-    operating system: a full disk, a folder without write permission. Ctrl-C leaves with 130. Anything else is a
-    fault of the package: one line names a file with the traceback, and the exit code is 70.
+    operating system: a full disk, a folder without write permission. Ctrl-C exits with 130. Anything else is a
+    bug in the package: one line names a file with the traceback, and the exit code is 70.
     """
     interrupted = []
 
@@ -164,7 +164,7 @@ def run(main: Callable[[], int]) -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names in any script, also on a terminal that cannot show them
+        if hasattr(stream, "reconfigure"):  # names in any script, even on a terminal that cannot show them
             stream.reconfigure(errors="backslashreplace")
     try:
         code = main()
@@ -218,7 +218,7 @@ def bug_message(error: BaseException) -> str:
         file.write(text.encode(errors="backslashreplace"))
     reason = str(error).strip().splitlines()
     return (
-        f"unexpected {type(error).__name__}{f': {reason[-1][:200]}' if reason else ''}; this is a fault of "
+        f"unexpected {type(error).__name__}{f': {reason[-1][:200]}' if reason else ''}; this is a bug in "
         f"paddlecnn. Please report it with the file {file.name}"
     )
 

@@ -1,8 +1,8 @@
 """Compare runs: paddlecnn compare runs/cifar10/alexnet runs/cifar10/alexnet_lrn --html lrn.html
 
-Each RUN is a run, a cross-validation (one row, measured out of fold) or a folder with some in it. Runs that differ in
-their seed alone are one row; the first row is the reference. A difference is that of pairs with equal seeds, which have
-the same validation images, with its interval.
+Each RUN is a run, a cross-validation (one row, measured out of fold) or a folder with some in it. Runs that differ only
+in their seed are one row; the first row is the reference. Differences, with their intervals, are those of pairs with
+equal seeds, which have the same validation images.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def next_step(findings: Sequence[Finding]) -> str:
 
 
 def examine(device: str) -> Iterator[Finding]:
-    """All findings, in order. A check that needs a sound installation is left out after a fault in one."""
+    """All findings, in order. A check that needs a sound installation is skipped after a fault in it."""
     threads = os.environ.get("OMP_NUM_THREADS", "")  # read now: the import of Paddle replaces a wrong value
     yield Finding("Python", f"{platform.python_version()}, {sys.executable}")
     sound = True
@@ -120,7 +120,7 @@ def check_device(device: str) -> Finding:
     """The device that a command would compute on, after a small computation on it."""
     facts = gpu.gather(runtime.load_paddle())
     problem = gpu.gpu_problem(facts) if device == "auto" else None
-    on_cpu = problem is not None and not (facts.cuda and facts.cards)  # auto takes the CPU then
+    on_cpu = problem is not None and not (facts.cuda and facts.cards)  # then auto takes the CPU
     try:
         chosen = runtime.choose_device("cpu" if on_cpu else device)
     except DeviceError as error:
@@ -140,13 +140,13 @@ def check_onednn() -> Finding:
 
     try:
         precisions = "float32 and bfloat16" if available("bfloat16") else "float32"
-        return Finding("oneDNN", f"{describe_engine()}; engine auto takes it on a CPU, in {precisions}")
+        return Finding("oneDNN", f"{describe_engine()}; engine auto uses it on a CPU, in {precisions}")
     except Unavailable as error:
         return Finding("oneDNN", str(error), "install PaddlePaddle 3.3; until then a CPU trains more slowly")
 
 
 def check_threads(setting: str, cores: int) -> Finding:
-    """OMP_NUM_THREADS beside the cores that this process may use."""
+    """OMP_NUM_THREADS compared with the cores that this process may use."""
     if not re.fullmatch(r"[1-9]\d*", setting):
         return Finding("Threads", f"OMP_NUM_THREADS is {setting!r}, not a number", "unset OMP_NUM_THREADS", fault=True)
     step = None if int(setting) == cores else f"unset OMP_NUM_THREADS to use all {cores} core(s)"
@@ -166,7 +166,7 @@ def check_disk(folder: Path) -> Finding:
     """Whether runs can be written below `folder`. A checkpoint of VGG16 with momentum takes 1.1 GB."""
     runs = folder / "runs"
     if runs.exists() and not runs.is_dir():
-        return Finding("Disk", f"{runs} is a file", f"rename {runs}: training makes a folder of this name", fault=True)
+        return Finding("Disk", f"{runs} is a file", f"rename {runs}: training needs that folder", fault=True)
     target = runs if runs.is_dir() else folder
     if not os.access(target, os.W_OK):
         return Finding("Disk", f"{target} cannot be written", "change to a folder that you may write to", fault=True)
@@ -178,7 +178,7 @@ def check_disk(folder: Path) -> Finding:
 
 
 def check_kaggle(environment: os._Environ[str] | dict[str, str], home: Path) -> Finding:
-    """Where Kaggle's client will find credentials: its own order, and no value of them."""
+    """Where Kaggle's client will find credentials, in its own order; their values are not shown."""
     from paddlecnn.kaggle.client import LOGIN_HELP, TOKEN_FILES
 
     if environment.get("KAGGLE_API_TOKEN"):

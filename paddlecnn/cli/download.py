@@ -1,6 +1,6 @@
 """Get a data set or published weights: paddlecnn download cifar10, paddlecnn download weights keras_vgg16
 
-CIFAR and weights come from their public addresses, a competition through Kaggle's API (docs/kaggle.md). A broken
+CIFAR and weights come from their public URLs, a competition through Kaggle's API (docs/kaggle.md). A broken
 download is resumed, checksums and content are checked, and archives are unpacked completely or not at all.
 `weights` without a name lists the published files (docs/weights.md).
 """

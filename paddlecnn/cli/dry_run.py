@@ -46,7 +46,7 @@ def dry_run_report(setup: TrainingSetup, device: str) -> str:
 
 
 def frozen_layers(setup: TrainingSetup) -> list[str]:
-    """The layers that keep their weights, and the features that would be kept of them; nothing if there are none."""
+    """The layers that keep their weights, and their features that would be cached; empty if there are none."""
     frozen = {name for name, parameter in setup.model.named_parameters() if parameter.stop_gradient}
     layers = list(dict.fromkeys(name.split(".")[-2] for name, _ in setup.model.named_parameters() if name in frozen))
     if not layers:

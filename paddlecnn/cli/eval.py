@@ -2,9 +2,9 @@
 
 Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder. A cross-validation is
 measured out of fold, each image by the run that was not trained on it: out_of_fold.csv and .json. Several seeds
-(`train --seeds`) are measured one by one, with mean and standard deviation. Figures of --checkpoint last, of another
---engine or --precision than the run's and of --tta have that in the names of their files, as in
-evaluation_test_last_flip.json: the files without it are the run's own, which other commands read.
+(`train --seeds`) are measured one by one, with mean and standard deviation. Figures of --checkpoint last, of an
+--engine or --precision other than the run's and of --tta have that in the names of their files, as in
+evaluation_test_last_flip.json; the files without it are the run's own, which other commands read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     path = find_path(args.run)
     runs = find_runs(path, args.data_root)
     if is_job(path) and (args.split, args.checkpoint) != ("val", "best"):
-        raise RunError(f"{path}: is a cross-validation, measured out of fold; name one of its runs, as {runs[0].path}")
+        advice = f"name one of its runs, e.g. {runs[0].path}"
+        raise RunError(f"{path}: is a cross-validation, measured out of fold; {advice}")
 
     load_paddle()
     choose_device(args.device)

@@ -4,7 +4,7 @@
     onnx          one file for onnxruntime and others (extra `onnx`)
     safetensors   the weights alone
 
-Class names and preprocessing travel inside. `paddlecnn predict EXPORTED IMAGE` classifies with any of them.
+Each contains class names and preprocessing. `paddlecnn predict EXPORTED IMAGE` classifies with any of them.
 """
 
 from __future__ import annotations

@@ -12,13 +12,13 @@ from paddlecnn.errors import UserError, did_you_mean
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Raises UserError, with a hint at what was meant, where argparse would print its usage and leave."""
+    """Raises UserError, with a hint at what was meant, where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        fixed = self.has_fixed_order() or "--" in (args or ())  # argparse loses what is behind -- if intermixed
+        fixed = self.has_fixed_order() or "--" in (args or ())  # argparse loses what follows -- if intermixed
         parse = self.parse_known_args if fixed else self.parse_known_intermixed_args
         parsed, unknown = parse(args, namespace)
         if unknown:
@@ -32,7 +32,7 @@ class OneLineParser(argparse.ArgumentParser):
         return any(one.nargs == argparse.REMAINDER or one in exclusive for one in positional)
 
     def describe_unknown(self, words: Sequence[str]) -> str:
-        """The fault of the first of the words that no argument takes."""
+        """The message about the first of the words that no argument takes."""
         option, given, value = words[0].partition("=")
         if not option.startswith("-"):
             return f"{words[0]}: one argument too many"
@@ -40,12 +40,12 @@ class OneLineParser(argparse.ArgumentParser):
         if "--override" in options and (keys := keys_called(option.lstrip("-").replace("-", "_"))):
             value = value if given else words[1] if len(words) > 1 else "VALUE"
             advice = " or ".join(f"-o {key}={value}" for key in keys)
-            return f"{option}: is no option but a key of the config; write {advice}"
+            return f"{option}: is not an option but a key of the config; write {advice}"
         return f"{option}: no such option{did_you_mean(option, options)}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            # The name of a positional argument stands nowhere in what the user wrote.
+            # The name of a positional argument is nowhere in what the user wrote.
             named = action if action.option_strings else None
             raise argparse.ArgumentError(named, f"invalid choice: {value!r}{did_you_mean(value, action.choices)}")
 

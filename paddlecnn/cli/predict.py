@@ -1,10 +1,10 @@
 """Classify images.
 
     paddlecnn predict runs/dogs_vs_cats/RUN cat.jpg photos/               with a trained run
-    paddlecnn predict model.onnx cat.jpg                                  with what `paddlecnn export` wrote
+    paddlecnn predict model.onnx cat.jpg                                  with a network from `paddlecnn export`
     paddlecnn predict --model vgg16 --weights vgg16_weights.npz cat.jpg   with published ImageNet weights
 
-The exit code is 1 if an image cannot be read; the others are classified all the same.
+The exit code is 1 if an image cannot be read; the others are classified nevertheless.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.predict import image_files, predict_files
 
     if not args.model and not form_of(args.source):
-        find_run(args.source)  # before its images: the two may have been exchanged
+        find_run(args.source)  # before its images: the two may have been swapped
     files = image_files(args.images)
     if args.explain and len(files) != 1:
-        raise ConfigError(f"--explain {args.explain}: explains one image, and {len(files)} are named")
+        raise ConfigError(f"--explain {args.explain}: explains one image, but {len(files)} are named")
     if args.explain and args.explain.exists() and args.explain.samefile(files[0]):
         raise ConfigError(f"--explain {args.explain}: is the image itself; name another file for the figure")
     classifier = open_classifier(args)

@@ -1,7 +1,7 @@
-"""Write RUN/report.html: one file that shows a run, for a browser, a mail or a printer.
+"""Write RUN/report.html: one file that shows a run, for a browser, an e-mail or a printer.
 
 It shows outcome, configuration, curves, classes, calibration, filters, feature maps, mistakes, layers, time and
-environment, and loads nothing. `paddlecnn train` writes it, too, unless train.report is false. Of a
+environment, and loads nothing. `paddlecnn train` writes it, too, unless train.report is false. For a
 cross-validation it writes a page for each fold and JOB/report.html, which shows all images out of fold.
 """
 

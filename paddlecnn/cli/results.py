@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--verify changes nothing; leave out --add")
 
     if bool(args.submission) != bool(args.answers) or (args.submission and not args.add):
-        parser.error("--submission CSV and --answers CSV belong together, and to --add RUN")
+        parser.error("--submission CSV and --answers CSV belong together, with --add RUN")
     if args.out:
         check_target(args.out, "--out", ".json")
 

@@ -2,7 +2,7 @@
 
 Set data.split to that folder to use the split, as written or edited (then without split.json). Cross-validation:
 one folder for each of -o data.folds=5 -o data.fold=0 and so on. With --mle-bench the test images of MLE-bench's
-dogs-vs-cats-redux-kernels-edition are kept apart, as test.csv (docs/kaggle.md).
+dogs-vs-cats-redux-kernels-edition are set aside, as test.csv (docs/kaggle.md).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from paddlecnn.cli.common import config_of, config_parser
 def main(argv: list[str] | None = None) -> int:
     parser = config_parser("split", __doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument("--mle-bench", action="store_true", help="keep MLE-bench's test images apart")
+    parser.add_argument("--mle-bench", action="store_true", help="set MLE-bench's test images aside")
     args = parser.parse_args(argv)
     config = config_of(args)
 

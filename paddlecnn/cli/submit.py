@@ -35,7 +35,7 @@ from paddlecnn.runtime import choose_device
 if TYPE_CHECKING:
     from paddlecnn.kaggle.build_submission import Settings, WrittenSubmission
 
-# Options by the work that they are for.
+# Options by the work they are for.
 PREDICTING = ("split", "tta", "module", "data_root", "data_changed", "device", "engine", "precision")
 MAKING = (*PREDICTING, "out", "temperature", "clip", "weights")
 SENDING = ("message", "again")
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add_data_arguments(make)
     add_engine_arguments(make)
     make.add_argument("--temperature", default="auto", metavar="auto|T", help="1 leaves the probabilities as trained")
-    text = "the least distance of a probability from 0 and 1"
+    text = "the smallest distance of a probability from 0 and 1"
     make.add_argument("--clip", default="auto", metavar="auto|EPS|none", help=text)
     make.add_argument("--weights", default="auto", metavar="auto|W,W,...", help="the weights of the files of a blend")
     make.add_argument("--competition", metavar="NAME", help="Kaggle's name for it (default: the data set's own)")
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     send.add_argument("-m", "--message", help="the description on Kaggle (default: the file's name and SHA-256)")
     text = "wait for the score; the limit includes the upload (default: 600)"
     send.add_argument("--wait", nargs="?", const="600", metavar="SECONDS", help=text)
-    send.add_argument("--again", action="store_true", help="upload even what was uploaded before")
+    send.add_argument("--again", action="store_true", help="upload even if it was uploaded before")
     return result
 
 
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SubmissionError(f"{path}: no such file; write one with `paddlecnn submit RUN`")
     elif not args.upload and not args.score and seconds is None:
         raise SubmissionError(
-            f"{path}: add --upload to upload it, --wait if it is uploaded already, or --score CSV to score it here"
+            f"{path}: add --upload to upload it, --wait if it is already uploaded, or --score CSV to score it here"
         )
     if args.score:
         from paddlecnn.kaggle.grade import grade
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def refuse_unused(args: argparse.Namespace) -> None:
-    """Raise SubmissionError for the first option that has no effect on what the command is to do."""
+    """Raise SubmissionError for the first option that has no effect on the command's work."""
     unused = [] if args.upload else [(name, "without --upload") for name in SENDING]
     if args.list:
         unused += [(name, "with --list") for name in (*MAKING, "competition", "score", "upload", "wait")]
@@ -169,7 +169,7 @@ def read_settings(temperature: str, clip: str, weights: str) -> Settings:
 
 
 def read_number(option: str, text: str, low: float, high: float, otherwise: str = "auto or ") -> float:
-    """The number in an option's text. Raises SubmissionError if it is none or out of range."""
+    """The number in an option's text. Raises SubmissionError if it is not a number or out of range."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The file that an option names for a result, checked before the work that fills it."""
+"""Check the file that an option names for a result, before the work that fills it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from paddlecnn.runs.fold_job import run_around
 
 
 def check_target(path: Path, option: str, suffix: str) -> None:
-    """Make the folder of the file. Raises UserError for another ending, in the folder of a run, and as
-    `require_writable`."""
+    """Create the folder of the file.
+
+    Raises UserError for another suffix, for a file in the folder of a run, and as `require_writable` does.
+    """
     if path.suffix.lower() != suffix:
         raise UserError(f"{option} {path}: must be the name of a file that ends in {suffix}")
     if folder := run_around(path):

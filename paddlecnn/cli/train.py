@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--extend", action="append", default=[], metavar="KEY=VALUE", help=text)
     text = "start from the best weights of another run; of a cross-validation with --all-folds, fold by fold"
     result.add_argument("--init-from", metavar="RUN", help=text)
-    text = "train all data.folds, one after the other, and report all together"
+    text = "train all data.folds, one after another, and report all together"
     result.add_argument("--all-folds", action="store_true", help=text)
     result.add_argument("--module", metavar="FILE", help="with --resume RUN: the run's own networks or data sets")
     add_device_argument(result)
@@ -123,9 +123,9 @@ def as_options(name: str, values: list[str]) -> list[str]:
 
 
 def write_reports(runs: list[RunDir], path: Path, module: str | None, device: str) -> None:
-    """Write the report of each run and of a cross-validation in `path`, by process 0.
+    """Write, in process 0, the report of each run and of a cross-validation in `path`.
 
-    Whatever prevents one is a warning, because the training is done.
+    An error that prevents one is only a warning, because the training is done.
     """
     from paddlecnn import distributed
     from paddlecnn.api import Folds, Run
@@ -154,7 +154,7 @@ def config_and_path(args: argparse.Namespace) -> tuple[Config, Path]:
             f"--module {args.module}: is for --resume RUN without -c; a config names its own, model.module"
         )
     if args.run and isinstance(args.resume, str):
-        raise ConfigError(f"--run {args.run}: --resume {args.resume} names a folder already; leave one of them out")
+        raise ConfigError(f"--run {args.run}: --resume {args.resume} already names a folder; leave one of them out")
     overrides = args.override + args.extend
     if not args.resume:
         if args.config is None:

@@ -38,8 +38,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         self.classes, self.ids = tuple(self.classes), list(self.ids)
-        self.labels = None if self.labels is None else np.asarray(self.labels, np.int64)
         self.check_names()
+        self.labels = None if self.labels is None else self.checked_labels()
 
     def check_names(self) -> None:
         for kind, names in (("class", self.classes), ("image", self.ids)):
@@ -49,11 +49,24 @@ class Dataset:
                     f"{self.name}: {kind} name {name!a} has a control character or is not UTF-8; "
                     "rename the file or folder"
                 )
-        if len(set(self.ids)) < len(self.ids):  # as of a folder that was unpacked a second time into itself
+        if len(set(self.ids)) < len(self.ids):  # e.g. of a folder that was unpacked a second time into itself
             duplicate = Counter(self.ids).most_common(1)[0][0]
             raise DataError(f"{self.name}: duplicate image {duplicate}; remove one copy")
-        if self.labels is not None and self.labels.shape != (len(self.ids),):
-            raise DataError(f"{self.name}: {len(self.ids):,} ids, but labels of shape {list(self.labels.shape)}")
+
+    def checked_labels(self) -> np.ndarray:
+        """The labels as int64 [N]."""
+        labels, last = np.asarray(self.labels), len(self.classes) - 1
+        if labels.shape != (len(self.ids),):
+            raise DataError(f"{self.name}: {len(self.ids):,} ids, but labels of shape {list(labels.shape)}")
+        if labels.dtype.kind not in "iu" and len(labels):
+            raise DataError(f"{self.name}: labels of type {labels.dtype}; expected integers from 0 to {last}")
+        wrong = np.flatnonzero((labels < 0) | (labels > last))
+        if len(wrong):
+            raise DataError(
+                f"{self.name}: label {labels[wrong[0]]} of {self.ids[wrong[0]]}; expected 0 to {last}, a position in "
+                f"the {len(self.classes)} classes"
+            )
+        return labels.astype(np.int64, copy=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,7 +80,7 @@ class Dataset:
         raise NotImplementedError
 
     def subset(self, positions: np.ndarray) -> Self:
-        """The data set of these positions, in this order. Content hashes that are known are not computed again."""
+        """The data set of these positions, in this order. Known content hashes are not computed again."""
         part = copy.copy(self)
         values = part.__dict__
         for name in ("fingerprint", "position_of"):
@@ -91,7 +104,7 @@ class Dataset:
     def bytes_to_hash(self, position: int) -> bytes:
         try:
             return self.stored_bytes(position)
-        except DataError:  # reported by whoever needs the image
+        except DataError:  # reported where the image is needed
             return f"unreadable {self.ids[position]}".encode()
 
     @cached_property
@@ -107,11 +120,20 @@ class Dataset:
 class ArrayDataset(Dataset):
     """Images of one size in one uint8 array [N, H, W, 3], in memory or memory-mapped.
 
-    Batches are made fastest from separate colour planes: a transposed view of [N, 3, H, W].
+    Batches are fastest to make from separate colour planes: a transposed view of [N, 3, H, W].
     """
 
     images: np.ndarray
     PER_IMAGE: ClassVar[tuple[str, ...]] = ("images",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape, kind = self.images.shape, self.images.dtype
+        if kind != np.uint8 or len(shape) != 4 or shape[3] != 3 or shape[0] != len(self.ids):
+            raise DataError(
+                f"{self.name}: images of type {kind} and shape {list(shape)} for {len(self.ids):,} ids; expected uint8 "
+                "[N, height, width, 3], RGB from 0 to 255"
+            )
 
     def image(self, position: int) -> np.ndarray:
         return np.ascontiguousarray(self.images[position])
@@ -119,8 +141,8 @@ class ArrayDataset(Dataset):
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """uint8 [n, H, W, 3]: the images at these positions.
 
-        A memory map releases what was read: it stays in the system's cache, but no longer counts as this process's
-        memory, which would otherwise grow to the size of the file.
+        A memory map releases the pages it has read: they stay in the system's cache, but no longer count as this
+        process's memory, which would otherwise grow to the size of the file.
         """
         rows = self.images[positions]
         if isinstance(self.images, np.memmap):
@@ -169,7 +191,7 @@ class PublishedSplits:
 
 
 def nothing_found(title: str, root: object, names: Sequence[str], download: str) -> DataError:
-    """The error for a data set of which none of the files `names` is in `root`; `download` is its name for download."""
+    """The error if none of a data set's files `names` is in `root`; `download` is its name in `paddlecnn download`."""
     where = f"{root} (for {' or '.join(names)})"
-    advice = f"get it by: paddlecnn download {download} --dest {root}, or name its folder (of a run: --data-root)"
+    advice = f"get it with: paddlecnn download {download} --dest {root}, or name its folder (for a run: --data-root)"
     return DataError(f"data.root: no {title} in {where}; {advice}")

@@ -20,7 +20,7 @@ Load = Callable[[DataConfig], PublishedSplits]
 
 @dataclass(frozen=True)
 class Source:
-    """How one data set is read, and what its publisher states about it."""
+    """A data set's loader and preprocessing, and the facts that its publisher states."""
 
     load: Load
     preprocess: Preprocess  # its own preprocessing, every key filled
@@ -45,7 +45,7 @@ def register_source(name: str, load: Load, preprocess: Preprocess) -> None:
     """Make a data set available as `data.name: NAME`.
 
     load        takes the `data` section of a config and returns PublishedSplits of ArrayDataset or FileDataset
-    preprocess  from a file to the network's input, unless the config sets it; every key but `resize` is required
+    preprocess  its own preprocessing, for keys that neither the config nor weights set; all but `resize` required
     Raises ConfigError for the name of a built-in data set and for an incomplete preprocessing. A name registered
     before is replaced, so that a notebook cell can be run again.
     """
@@ -63,11 +63,11 @@ def defaults(name: str) -> Preprocess:
 
 
 def open_dataset(config: DataConfig, seed: int) -> Splits:
-    """Training, validation and test part of the data set that a config names.
+    """The training, validation and test parts of the data set that a config names.
 
     The training part is split by config.split (a folder) or config.folds, which leave a published validation part
     unused; with both, the images of the folder are divided into folds. Otherwise a published validation part is used,
-    or without one config.val_fraction. The folder may also name the test part. Nothing is written. Raises DataError.
+    or, without one, config.val_fraction. The folder may also name the test part. Nothing is written. Raises DataError.
     """
     parts = split_parts(open_parts(config), config, seed)
     test = parts.test and sample(parts.test, config.limit, seed)
@@ -75,11 +75,11 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 
 
 def open_parts(config: DataConfig) -> PublishedSplits:
-    """The parts as published, unsplit. Raises DataError, and ConfigError for keys of no such data."""
+    """The parts as published, unsplit. Raises DataError, and ConfigError for an unknown name or unsuitable labels."""
     if config.name not in SOURCES:
         raise ConfigError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
     if config.labels == "coarse" and config.name in BUILT_IN - {"cifar100"}:
-        raise ConfigError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 has; leave it out")
+        raise ConfigError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 does; leave it out")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
         raise DataError(

@@ -1,6 +1,6 @@
-"""Install a data set below a folder: CIFAR from its mirrors, a competition from its bundle, either from disk.
+"""Install a data set below a folder: CIFAR from its mirrors or from disk, a competition from its bundle on disk.
 
-A folder gets the data set's name only after its content was checked.
+A folder gets the data set's name only after its content has been checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from paddlecnn.files import Checksum, folder_written_aside, require_space
 logger = logging.getLogger(__name__)
 
 REDUX, FIRST_EDITION = dogs_vs_cats.COMPETITIONS
-# By our data set's name or by Kaggle's. The edition of 2013 admits no new participants, so Redux is the default.
+# By our data set's name or by Kaggle's. The 2013 edition admits no new participants, so Redux is the default.
 COMPETITIONS = {
     "dogs_vs_cats": REDUX,
     "dogs-vs-cats": REDUX,
@@ -55,7 +55,7 @@ def install_cifar(edition: cifar.Edition, dest: Path, source: Path | None = None
     published = Checksum("md5", edition.archive_md5)
     if source is None and not archive.exists():
         download(edition.mirrors, archive, published)
-    advice = f"choose {edition.archive} of {edition.mirrors[0]}" if source else "remove it and get it again"
+    advice = f"choose {edition.archive} from {edition.mirrors[0]}" if source else "remove it and get it again"
     check_digest(archive, published, advice)
     require_space(dest, unpacked_size(archive), ELSEWHERE)
     with folder_written_aside(folder) as aside:
@@ -83,19 +83,19 @@ def copy_cifar(edition: cifar.Edition, source: Path, folder: Path) -> Path:
 
 
 def check_source(source: Path | None, folder: Path) -> None:
-    """Raise DataError for a source that does not exist; say of one that it is not used where the folder exists."""
+    """Raise DataError if the source does not exist; log that it is not used if the folder exists already."""
     if source and not source.exists():
         raise DataError(f"{source}: no such file; --from takes an archive or a folder on disk")
     if source and folder.exists():
-        logger.info("%s: is not used, because %s exists; remove that to install it again", source, folder)
+        logger.info("%s: not used, because %s exists; remove that folder to install it again", source, folder)
 
 
 def install_competition(competition: str, dest: Path, source: Path | None = None) -> Path:
     """A competition's bundle, unpacked with its inner zips to `dest`/<competition>; returns that folder.
 
-    source  the bundle, or a folder with its content; not needed where the competition is installed
-    Raises DataError if the bundle is not that of the competition. An installed folder is checked and left unchanged.
-    The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files burden any disk.
+    source  the bundle, or a folder with its content; not needed if the competition is installed
+    Raises DataError if the bundle is not the competition's. An installed folder is checked and left unchanged.
+    The 7z archives of `cifar-10` stay packed: they are read in place, and 350,000 small files would burden any disk.
     """
     folder = dest / competition
     check_source(source, folder)
@@ -123,7 +123,7 @@ def install_competition(competition: str, dest: Path, source: Path | None = None
 
 
 def refuse_special_files(source: Path) -> None:
-    """Raise DataError for a link that leads out of the folder, a link to a folder, a FIFO or a device in it."""
+    """Raise DataError if the folder contains a link that leads out of it, a link to a folder, a FIFO or a device."""
     inside = source.resolve()
     for folder, folders, files in os.walk(source, onerror=raise_error):
         for path in (Path(folder) / name for name in (*folders, *files)):
@@ -138,7 +138,7 @@ def raise_error(error: OSError) -> None:
 
 
 def unpack_inner_zips(folder: Path) -> None:
-    """Replace each zip in the folder by its content."""
+    """Replace each zip in the folder with its content."""
     for inner in sorted(folder.glob("*.zip")):
         target = folder / inner.stem
         extract(inner, target)
@@ -154,7 +154,7 @@ def unpack_inner_zips(folder: Path) -> None:
 def check_competition(competition: str, folder: Path, source: Path | None = None) -> None:
     """Raise DataError unless the folder contains training and test images and the sample submission fits them.
 
-    source  what the folder was made from: messages name it in place of the folder, which goes
+    source  the origin of a new folder: messages name it in place of the folder, which is removed on failure
     """
     name = source or folder
     advice = f"choose the bundle of {competition}" if source else "remove it and get it again"
@@ -173,6 +173,6 @@ def check_competition(competition: str, folder: Path, source: Path | None = None
             missing = ids - found
             first = f"{min(missing):.80} is missing" if missing else f"{min(found - ids):.80} is not listed"
             raise DataError(
-                f"{name / sample.name}: lists {len(ids):,} test images and {len(found):,} are there ({first}); "
+                f"{name / sample.name}: lists {len(ids):,} test images, but {len(found):,} are there ({first}); "
                 f"the bundle is not complete: {advice}"
             )

@@ -1,4 +1,4 @@
-"""Install a published weight file: from its address, or from disk."""
+"""Install a published weight file, from its URL or from disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def install_weights(published: PublishedFile, dest: Path, source: Path | None = 
     """A published weight file in `dest`, with its SHA-256 beside it; returns its path.
 
     source  the file on disk, instead of the network
-    The SHA-256 is that of the file that was checked, `source` if there is one. A file that lies in `dest` already is
-    left as it is; only one that no longer has the SHA-256 beside it is replaced, by a `source` that has it.
-    Raises WeightsError if no address is known, or for a file in `dest` that differs from `source` while no SHA-256
-    tells which is right; DataError for a file that is not the published one or not the installed one; ServiceError.
+    The SHA-256 is that of the checked file, which is `source` if given. A file already in `dest` is left as it is,
+    unless it no longer has the SHA-256 beside it and `source` does: then `source` replaces it.
+    Raises WeightsError if no URL is known, or if the file in `dest` differs from `source` and no SHA-256 tells which
+    is right; DataError for a file that is not the published one or not the installed one; ServiceError.
     """
     dest.mkdir(parents=True, exist_ok=True)
     file = dest / published.file
@@ -31,14 +31,14 @@ def install_weights(published: PublishedFile, dest: Path, source: Path | None = 
         download([published.url], file, published.checksum)
     arrived = source or file
     require_file(arrived)
-    advice = f"choose {published.file} of {published.source}" if source else "remove it and get it again"
+    advice = f"choose {published.file} from {published.source}" if source else "remove it and get it again"
     check_digest(arrived, published.checksum, advice)
     check_digest(arrived, Checksum("sha256", kept) if kept else None, advice)
     digest = file_digest(arrived)
     if not file.exists() or file_digest(file) != digest:
         if not is_new and kept is None:
             raise WeightsError(
-                f"{file}: is another file than {source}, and has no SHA-256 beside it; remove it to install {source}, "
+                f"{file}: differs from {source} and has no SHA-256 beside it; remove it to install {source}, "
                 "or leave out --from to keep it"
             )
         require_space(dest, arrived.stat().st_size, "choose a --dest on another disk")

@@ -1,10 +1,10 @@
-"""Training and validation parts: deterministic, stratified, and never with one image on both sides.
+"""Training and validation parts: deterministic, stratified, and never with the same image on both sides.
 
 Every image gets a place between 0 and 1 within its class, in a random order that depends only on the
-seed. Validation is the places below `val_fraction`; fold k of n is the places from k/n to (k+1)/n.
+seed. Validation takes the places below `val_fraction`; fold k of n takes those from k/n to (k+1)/n.
 Exact duplicates (equal content) share one place, so that they fall on the same side.
 
-A split can also be a folder with train.txt, val.txt and, for labelled images that are kept apart, test.csv.
+A split can also be a folder with train.txt, val.txt and, for labelled images that are set aside, test.csv.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def sides(in_validation: np.ndarray) -> Pair:
 def quantiles(dataset: Dataset, seed: int, purpose: str, begins: np.ndarray | None = None) -> np.ndarray:
     """float64 [N]: each image's place in [0, 1) within its class.
 
-    The places of a class are evenly spaced; a group of duplicates sits at the middle of its share, in
-    the class of its first image. `begins` rotates the places of each class, as on a circle.
+    The places of a class are evenly spaced; a group of duplicates is placed at the middle of its share,
+    in the class of its first image. `begins` rotates the places of each class, as on a circle.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
     for position, content in enumerate(dataset.content_hashes):
@@ -79,13 +79,13 @@ def known_labels(dataset: Dataset) -> np.ndarray:
 
 
 def sample(dataset: Dataset, count: int | None, seed: int) -> Dataset:
-    """At most `count` images in their original order, with labels in proportion to the classes."""
+    """At most `count` images in their original order, with the classes in proportion."""
     if count is None or count >= len(dataset):
         return dataset
     if dataset.labels is None:
         chosen = generator(seed, "limit").permutation(len(dataset))[:count]
     else:
-        # Ties between classes are broken at random; otherwise the first classes would get the odd images.
+        # Ties between classes are broken at random; otherwise the first classes would get the remaining images.
         ties = generator(seed, "limit-ties").random(len(dataset))
         chosen = np.lexsort((ties, quantiles(dataset, seed, "limit")))[:count]
     return dataset.subset(np.sort(chosen))
@@ -97,7 +97,7 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
     `made_by` contains plain values such as {"seed": 0, "val_fraction": 0.15}.
 
     test: the text of test.csv, if the split has one
-    An earlier split in the folder is replaced. Raises DataError if one of its files was made or changed otherwise.
+    An earlier split in the folder is replaced. Raises DataError if one of its files was made or changed by other means.
     """
     check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,17 +126,17 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise DataError if the folder has a file of a split that `write_split` did not write as it is now."""
+    """Raise DataError if the folder has a split's file that is not as `write_split` wrote it."""
     hashes, _ = read_split_json(folder) or ({}, "")
     for file in (folder / name for name in (*FILES, TEST_FILE)):
         if file.exists() and file_digest(file) != hashes.get(file.name):
             raise DataError(
-                f"{file}: would be replaced, and is not as `paddlecnn split` wrote it; move it away, or write elsewhere"
+                f"{file}: would be replaced, but is not as `paddlecnn split` wrote it; move it away, or write elsewhere"
             )
 
 
 def read_split(folder: Path, dataset: Dataset) -> Pair:
-    """Positions from train.txt and val.txt in a folder, made here or by hand.
+    """Positions from train.txt and val.txt in a folder, written by `write_split` or by hand.
 
     Raises DataError for an unknown image, a label that differs from the data's, a duplicate image, and a split.json
     that does not fit the files or the data.
@@ -167,7 +167,7 @@ def names_test(folder: str | None) -> bool:
 
 
 def read_test(folder: Path, dataset: Dataset, used: np.ndarray) -> Dataset | None:
-    """The test part that test.csv (id, path, label) in a split's folder names, under its ids; None without that file.
+    """The test part listed in test.csv (id, path, label) of a split's folder, under the ids there; None without it.
 
     used: positions of the training and validation images
     Raises DataError for an unknown image, a label that differs from the data's, and an image that is also in `used`.
@@ -238,9 +238,9 @@ def split_line(line: str, dataset: Dataset) -> tuple[str, str]:
 
 
 def read_split_json(folder: Path) -> tuple[dict[str, str], str] | None:
-    """The hashes of the files, by name, and the fingerprint of the data in split.json; None without that file.
+    """The hashes of the files by name and the fingerprint of the data, from split.json; None without that file.
 
-    Raises DataError if it is not one of `write_split`.
+    Raises DataError if `write_split` cannot have written it.
     """
     file = folder / "split.json"
     if not file.exists():
@@ -269,6 +269,6 @@ def check_split_json(folder: Path, dataset: Dataset) -> None:
             )
     if fingerprint != dataset.fingerprint:
         raise DataError(
-            f"{folder / 'split.json'}: made for other images than {dataset.name} has now; write the split again, or "
-            "restore the data"
+            f"{folder / 'split.json'}: made for images other than those of {dataset.name} now; write the split again, "
+            "or restore the data"
         )

@@ -14,7 +14,7 @@ from scipy.special import softmax
 
 from paddlecnn.evaluation.calibration import KAGGLE_EPS, Calibration, fit_calibration, image_losses
 
-MAX_FACTOR = 20.0  # of a member's logits; without an error the optimum is unbounded
+MAX_FACTOR = 20.0  # of a member's logits; if no image is misclassified, the optimum is unbounded
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def fit_weights(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
     def loss(factors: np.ndarray) -> tuple[float, np.ndarray]:
         probabilities = softmax(mean_logits(logits, factors), axis=1)
         error = probabilities.copy()
-        error[rows, labels] -= 1  # the gradient of the loss by the blended logits
+        error[rows, labels] -= 1  # the gradient of the loss with respect to the blended logits
         gradient = np.einsum("nc,nmc->m", error, logits) / len(labels)
         return image_losses(probabilities, labels).mean(), gradient
 

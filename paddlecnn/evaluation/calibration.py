@@ -4,11 +4,11 @@
 
 A network trained to convergence is overconfident, and log loss penalises each confident error without bound.
 T > 1 makes every probability less extreme; the clip keeps each one at least eps away from 0, which limits the loss
-of an error to -log eps. Both keep the most probable class: a clip is refused from the size on at which several
-classes could share the largest probability.
+of an error to -log eps. Both keep the most probable class: a clip is refused if it is so large that several classes
+could share the largest probability.
 
-scikit-learn has a temperature of its own only from 1.8 on and no clip, so the two are fitted together here by
-minimising the log loss; a test compares the temperature with scikit-learn's if it has one.
+scikit-learn has a temperature only from 1.8 on and no clip, so the two are fitted together here by minimising the log
+loss; a test compares the temperature with scikit-learn's if it has one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from paddlecnn.randomness import random_seed
 
 KAGGLE_EPS = 1e-15  # Kaggle clips probabilities to this distance from 0 and 1 before it takes logarithms
 TEMPERATURES = (0.1, 20.0)
-SMALLEST_CLIP, COARSE = 1e-6, 13  # of the search: its lower end, and the number of clips to begin with
+SMALLEST_CLIP, COARSE = 1e-6, 13  # of the search: its lower end, and the number of clips in its coarse part
 PARTS = 5  # of the cross-fit
 FEWEST = 2 * PARTS  # images to calibrate on
 
@@ -98,7 +98,7 @@ def worst_loss(eps: float, classes: int) -> float:
 
 
 def probability_columns(classes: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """A column name for the probability of each class: its name, or p(NAME) if another column is called so."""
+    """A column name for the probability of each class: its name, or p(NAME) if another column has that name."""
     return [f"p({name})" if name in taken else name for name in classes]
 
 
@@ -148,7 +148,7 @@ def cross_fitted(
 ) -> tuple[np.ndarray, float]:
     """Probabilities [N, C], each image's from a fit on the other parts, and the smallest clip of the fits.
 
-    parts: the number of each image's part, int [N], as of the folds of a cross-validation; five at random if not given
+    parts: the number of each image's part, int [N], e.g. its fold in a cross-validation; five random parts if not given
     Raises DataError if there are too few images to be divided.
     """
     if len(labels) < FEWEST:
@@ -175,8 +175,8 @@ def reliability_bins(said: np.ndarray, truth: np.ndarray, bins: int = 10) -> tup
     """Mean probability, share of true cases and number of images of `bins` bins of equal numbers of images.
 
     said: [N] predicted probabilities; truth: [N], 1 or 0. The images are divided by rank, so that a network that is
-    certain of nearly everything still has all its bins. Images with equal probabilities share their truth, so that
-    their order does not matter.
+    certain of nearly everything still fills all its bins. Images with equal probabilities get their mean truth, so
+    that their order does not matter.
     """
     _, group, size = np.unique(said, return_inverse=True, return_counts=True)
     truth = (np.bincount(group, truth) / size)[group]
@@ -187,9 +187,9 @@ def reliability_bins(said: np.ndarray, truth: np.ndarray, bins: int = 10) -> tup
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """The mean distance of confidence and accuracy over bins of equal numbers of images; [N, C], [N].
+    """The mean distance between confidence and accuracy over bins of equal numbers of images; [N, C], [N].
 
-    Guo et al. 2017 take bins of equal widths, most of which a certain network leaves nearly empty.
+    Guo et al. 2017 take bins of equal widths, most of which a confident network leaves nearly empty.
     """
     correct = probabilities.argmax(axis=1) == labels
     said, share, count = reliability_bins(probabilities.max(axis=1), correct, bins)

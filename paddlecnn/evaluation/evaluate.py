@@ -39,12 +39,12 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """The figures of `report` for a split of a run's data, kept in the run's folder.
 
-    Writes predictions_SPLIT.csv and evaluation_SPLIT.json, with `ending` in their names, and appends a line to
+    Writes predictions_SPLIT.csv and evaluation_SPLIT.json, whose names include `ending`, and appends a line to
     evaluations.jsonl, which records how often the test data were used.
 
     module: the file with the run's own networks or data sets, if it was trained with one
     data_changed: evaluate even if the data are not those that the run was trained with
-    engine, precision: other ones than the run was trained with
+    engine, precision: used in place of those that the run was trained with
     tta: the views of each image, as in `prediction_views`
     Raises DataError for a split without labels, and for changed data.
     """
@@ -79,9 +79,9 @@ def evaluate_run(
 
 
 def ending(figures: Mapping[str, Any]) -> str:
-    """The end of the names of the files with these figures; empty for those that stand for the run.
+    """The end of the names of the files with these figures; empty for the figures that represent the run.
 
-    They are of the best checkpoint, by the run's own engine, on the central crop; no other figures replace them.
+    Those are of the best checkpoint, by the run's own engine, on the central crop; no other figures replace them.
     """
     checkpoint = "" if figures["checkpoint"] == "best" else f"_{figures['checkpoint']}"
     engine = engine_suffix(figures["engine"], figures["precision"]) if figures["by_another_engine"] else ""
@@ -89,7 +89,7 @@ def ending(figures: Mapping[str, Any]) -> str:
 
 
 def engine_suffix(name: str, precision: str) -> str:
-    """The part of a file's name for another engine than the run's."""
+    """The part of a file's name for an engine other than the run's."""
     return f"_{name}_{precision}"
 
 
@@ -116,13 +116,13 @@ def stored_predictions(
 ) -> tuple[dict[str, Any], Predictions] | None:
     """The figures and predictions that `evaluate_run` wrote for the best checkpoint; None without current ones.
 
-    data_changed: accept those of other data than the run was trained with
+    data_changed: accept those of data other than the run was trained with
     """
     try:
         figures = json.loads((run.path / f"evaluation_{split}.json").read_text(encoding="utf-8"))
         if (figures["epoch"], figures["step"]) != (state.epoch, state.step):
             return None
-        if figures["checkpoint"] != "best":  # of version 0.2: it may be of the same step, with other weights
+        if figures["checkpoint"] != "best":  # written by version 0.2: perhaps the same step, but other weights
             return None
         if figures.get("data_changed") and not data_changed:
             return None
@@ -135,7 +135,7 @@ def stored_predictions(
 def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
     """The content of a file of `write_predictions`. Raises OSError, ValueError or KeyError if it is not one.
 
-    The logits are the logarithms of the stored probabilities: equal to the network's but for a constant per image.
+    The logits are the logarithms of the stored probabilities: equal to the network's up to a constant per image.
     """
     table = pd.read_csv(path, dtype={0: str, 1: str, 2: str}, keep_default_na=False)
     places = {name: place for place, name in enumerate(classes)}
@@ -175,7 +175,7 @@ def as_text(figures: dict[str, Any]) -> str:
 
 
 def seeds_as_text(figures: Mapping[str, dict[str, Any]]) -> str:
-    """A line for each of several seeds, by the name of its folder, then their mean and standard deviation."""
+    """One line per seed, with the name of its folder, then the seeds' mean and standard deviation."""
     numbers = {name: (one["top1"], one["loss"], one["log_loss"]) for name, one in figures.items()}
     rows = [["", "epoch", "images", "top-1", "loss", "log loss"]]
     rows += [[name, str(figures[name]["epoch"]), f"{figures[name]['n']:,}", *shown(*numbers[name])] for name in figures]

@@ -1,6 +1,6 @@
-"""Export of a run: a Paddle inference program, an ONNX file, or the weights alone. The formats: exported.py.
+"""Export of a run: a Paddle inference program, an ONNX file, or the weights alone. exported.py describes the formats.
 
-Each is written aside, compared with the run's network if asked, and then renamed into place.
+Each is written aside, compared with the run's network if requested, and then renamed into place.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMES: dict[Form, str] = {"paddle": "paddle", "onnx": "model.onnx", "safetensors
 TOLERANCES: dict[Form, float] = {"paddle": 1e-5, "onnx": 1e-4, "safetensors": 1e-5}
 CHECKED_IMAGES = 8
 OPSET = 17  # of ONNX; paddle2onnx raises it if an operator of the network needs a later one
-LARGEST_ONNX = (2 << 30) - (16 << 20)  # a protobuf ends at 2 GiB; some room for the graph
+LARGEST_ONNX = (2 << 30) - (16 << 20)  # a protobuf is limited to 2 GiB; this leaves room for the graph
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def export_run(
     """Write the network of a run's checkpoint, in float32, with its class names and preprocessing.
 
     target: a folder for `paddle`, a file for the others; None: RUN/export/
-    check: compare with the run's network on images of its data before anything appears in `target`
+    check: compare with the run's network on images of its data before anything appears at `target`
     Raises ExportError if `target` exists, the network cannot be converted, or the check fails.
     """
     target = target or run.path / "export" / NAMES[form]
     if form != "paddle" and target.suffix.lower() != f".{form}":
-        raise ExportError(f"{target}: must end in .{form}, by which `paddlecnn predict` knows what it is")
+        raise ExportError(f"{target}: must end in .{form}, so that `paddlecnn predict` recognises it")
     if target.exists():
         raise ExportError(f"{target}: already exists; remove it, or choose another place with --out")
     if form == "onnx":
@@ -89,14 +89,14 @@ def export_run(
             difference = largest_difference(expected, logits_of(open_exported(path, form, module).model, images))
             if not difference <= TOLERANCES[form]:
                 raise ExportError(
-                    f"{target}: not written; its logits differ from the run's by {difference:.2g}, and "
-                    f"{TOLERANCES[form]:g} is allowed; use another --format, and please report this"
+                    f"{target}: not written; its logits differ from the run's by {difference:.2g}, more than the "
+                    f"{TOLERANCES[form]:g} allowed; use another --format, and please report this"
                 )
     return Export(target, difference)
 
 
 def images_to_check(run: LoadedRun) -> np.ndarray:
-    """Network inputs, float32 [n, 3, S, S], of images from all over the validation data, or else the training data."""
+    """Network inputs, float32 [n, 3, S, S], of images spread over the validation data, or else the training data."""
     splits = open_dataset(run.config.data, run.config.seed)
     dataset = splits.val if len(splits.val) else filter_readable(splits.train)[0]
     positions = np.linspace(0, len(dataset) - 1, min(CHECKED_IMAGES, len(dataset)), dtype=int)
@@ -164,8 +164,8 @@ def save_program(model: nn.Layer, folder: Path, manifest: Manifest) -> None:
     except Exception as error:  # Paddle's tracer fails in many ways on code that it cannot follow
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise ExportError(
-            f"{manifest.model.name}: cannot be traced by Paddle ({lines[-1][:200]}); a forward without branches on "
-            "values can, and --format safetensors needs no trace"
+            f"{manifest.model.name}: cannot be traced by Paddle ({lines[-1][:200]}); avoid branches on values in its "
+            "forward, or use --format safetensors, which needs no trace"
         ) from None
 
 

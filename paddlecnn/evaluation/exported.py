@@ -1,4 +1,4 @@
-"""An exported network, opened for prediction: everything that it needs lies in the file or folder.
+"""An exported network, opened for prediction: the file or folder contains everything that it needs.
 
 FOLDER/               a Paddle inference program: inference.json, inference.pdiparams, paddlecnn.json (manifest)
 NAME.onnx             an ONNX model; the manifest is its metadata entry `paddlecnn`
@@ -43,7 +43,7 @@ class Manifest(RunIdentity):
 
 
 class ExportedNetwork(nn.Layer):
-    """Images [N, 3, S, S] to logits [N, C] by another library."""
+    """Images [N, 3, S, S] to logits [N, C], computed by another library."""
 
     def __init__(self, compute: Callable[[np.ndarray], np.ndarray], name: str) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ExportedNetwork(nn.Layer):
 
 
 def form_of(path: Path) -> Form | None:
-    """The format of an exported network, by the file's ending or the folder's manifest; None if it is none."""
+    """The format of an exported network, by the file's suffix or the folder's manifest; None for anything else."""
     if (path / MANIFEST).is_file():
         return "paddle"
     forms: dict[str, Form] = {".onnx": "onnx", ".safetensors": "safetensors"}
@@ -69,7 +69,7 @@ def open_exported(path: Path, form: Form, module: str | None = None) -> Classifi
     """
     try:
         with open(path / MANIFEST if form == "paddle" else path, "rb"):
-            pass  # a file that is missing or may not be read is an error of its own
+            pass  # a file that is missing or may not be read has an error of its own
         if form == "safetensors":
             manifest, network = open_safetensors(path, module)
         else:
@@ -78,7 +78,7 @@ def open_exported(path: Path, form: Form, module: str | None = None) -> Classifi
         raise
     except ValidationError as error:
         raise WeightsError(
-            f"{path}: no manifest of paddlecnn in it ({first_problem(error)}); "
+            f"{path}: contains no manifest of paddlecnn ({first_problem(error)}); "
             "`paddlecnn export RUN` writes files that contain classes and preprocessing"
         ) from None
     except Exception as error:  # a damaged file can fail in any way that its reader can
@@ -102,7 +102,7 @@ def open_paddle(folder: Path) -> tuple[Manifest, nn.Layer]:
     if paddle.get_device().startswith("gpu"):
         config.enable_use_gpu(256, int(paddle.get_device().partition(":")[2]))  # MiB to begin with
     else:
-        if hasattr(config, "disable_mkldnn"):  # on by default since 3.0, with open faults (Paddle issues 77340, 79749)
+        if hasattr(config, "disable_mkldnn"):  # on by default since 3.0, with open bugs (Paddle issues 77340, 79749)
             config.disable_mkldnn()
         config.set_cpu_math_library_num_threads(compute_threads())
     predictor = inference.create_predictor(config)

@@ -1,4 +1,4 @@
-"""Grad-CAM: the parts of an image that speak for a class.
+"""Grad-CAM: the parts of an image that support a class.
 
 Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
 """
@@ -25,16 +25,16 @@ def grad_cam(model: nn.Layer, images: paddle.Tensor, classes: Sequence[int] | np
 
     A are the feature maps of the last convolution, after its ReLU; y_c is the logit of the class. The sum is enlarged
     to the size of the image and divided by its maximum. It is as coarse as A: 13x13 in AlexNet, 14x14 in VGG at 224
-    pixels, 2x2 in VGG at 32. It is 0 everywhere if no feature map speaks for the class.
+    pixels, 2x2 in VGG at 32. It is 0 everywhere if no feature map supports the class.
 
-    images: network inputs [n, 3, S, S]; model: returned in the mode in which it came, its gradients untouched
+    images: network inputs [n, 3, S, S]; model: returned to its previous mode, with its gradients untouched
     Raises ModelError for a network without a convolution.
     """
     kept: list[paddle.Tensor] = []
 
     def keep(layer: nn.Layer, inputs: Any, output: paddle.Tensor) -> paddle.Tensor:
         maps = output.detach()
-        maps.stop_gradient = False  # also where the weights before it are frozen
+        maps.stop_gradient = False  # even if the weights before it are frozen
         kept[:] = [maps]
         return maps
 

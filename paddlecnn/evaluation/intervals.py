@@ -1,8 +1,8 @@
 """95 % confidence intervals for an accuracy and for a mean log loss.
 
-They describe the luck in the choice of images, for a predictor that these images did not influence. Where something
-was fitted, the values come from a cross-fit. Where the epoch of a run was selected on the same validation images, no
-interval accounts for it: whoever prints one says so (RunDir.reservations).
+They describe the randomness in the choice of images, for a predictor that these images did not influence. Where
+something was fitted, the values come from a cross-fit. Where the epoch of a run was selected on the same validation
+images, no interval accounts for it, and any output that prints one says so (RunDir.reservations).
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def log_loss_estimate(losses: np.ndarray, worst: float, seed: int) -> Estimate:
 def paired_seeds_estimate(differences: Sequence[float], step: float) -> Estimate:
     """The mean of differences between pairs of trainings, two or more, with Student's t interval.
 
-    step: that in which an accuracy is measured, 1/n for n images
+    step: the step in which an accuracy is measured, 1/n for n images
 
-    It describes the luck of the seeds, that is of the initial weights, the order of the images and their split. Few
-    seeds often differ by the same number of images, which does not show that there is no luck. So the variance is at
-    least that of rounding two accuracies to the step, 2 * step**2 / 12 (Sheppard).
+    It describes the randomness of the seeds, that is of the initial weights, the order of the images and their split. A
+    few seeds often differ by the same number of images, which does not show that there is no randomness. So the
+    variance is at least that of rounding two accuracies to the step, 2 * step**2 / 12 (Sheppard).
     """
     values = np.asarray(differences)
     variance = max(values.var(ddof=1), step**2 / 6)
@@ -87,14 +87,14 @@ def paired_seeds_estimate(differences: Sequence[float], step: float) -> Estimate
 
 
 def paired_images_estimate(differences: Sequence[Mapping[str, int]]) -> Estimate:
-    """The difference of two accuracies on the same images, with an interval for the luck in the choice of images.
+    """The difference of two accuracies on the same images, with an interval for the randomness in the choice of images.
 
     differences: for each pair of networks, from an image's id to 1 (only the second is right), -1 (only the first) or
         0. Images of several pairs count once: the variance is that of sums over the pairs (cluster-robust).
 
     The interval is that of Agresti and Min, "Simple improved confidence intervals for comparing matched proportions",
     Statistics in Medicine 24, 2005: normal, after half an image is added to each cell of the 2x2 table. So it has a
-    width where the two networks agree on every image.
+    width even if the two networks agree on every image.
     """
     sums: dict[str, list[int]] = {}
     for pair in differences:

@@ -24,7 +24,7 @@ class LoadedRun:
     model: paddle.nn.Layer
     state: RunState
     engine: Engine
-    by_another_engine: bool  # than the one that predicts for this run unless another is named
+    by_another_engine: bool  # not the one that predicts for this run by default
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def load_run(
     """The model of a run's checkpoint, `best` or `last`.
 
     module: the file with the run's own networks or data sets, if it was trained with one
-    engine, precision: other ones than the run was trained with; see onednn/engine.py
+    engine, precision: used in place of those that the run was trained with; see onednn/engine.py
     Raises CheckpointError for a damaged checkpoint, ModuleError for a missing or different module, DeviceError for an
     engine or precision that is impossible here.
     """

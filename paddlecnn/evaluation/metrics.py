@@ -59,13 +59,13 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
 
 
 def report(logits: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that `paddlecnn eval` reports of a split, as plain values.
+    """Everything that `paddlecnn eval` reports for a split, as plain values.
 
     Keys: n, loss, log_loss, top1, top5 (None with five classes or fewer), per_class (precision, recall, f1, support),
     confusion (rows: labels, columns: predictions). log_loss clips probabilities at 1e-15, as Kaggle does; the other
     metrics are scikit-learn's.
     """
-    # Slow to import, and validation during training does without.
+    # Slow to import, and not needed by validation during training.
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
     every = np.arange(len(classes))

@@ -36,15 +36,15 @@ def evaluate_folds(
 ) -> dict[str, Any]:
     """The table of a cross-validation whose runs are trained, kept as out_of_fold.json and out_of_fold.csv.
 
-    By another engine than that of the runs the files are out_of_fold_ENGINE_PRECISION.json and .csv, with several views
-    of each image out_of_fold_TTA.json and .csv.
+    With an engine other than the runs' own, the files are out_of_fold_ENGINE_PRECISION.json and .csv; with several
+    views of each image, out_of_fold_TTA.json and .csv.
 
-    `folds` has a row for each fold, `all` the one of all images: n, accuracy, log_loss as trained and calibrated, each
-    with its 95 % interval. An image is calibrated by a fit on the other folds; with fewer images than can be calibrated
-    on, the calibrated figures are those as trained, which `notes` says.
+    `folds` has one row per fold, `all` is the row of all images: n, accuracy, log_loss as trained and calibrated, each
+    with its 95 % interval. An image is calibrated by a fit on the other folds; with too few images to calibrate on, the
+    calibrated figures are those as trained, and `notes` says so.
 
     data_changed: evaluate even if the data are not those that the runs were trained with
-    engine, precision: other ones than the runs were trained with
+    engine, precision: used in place of those that the runs were trained with
     tta: the views of each image, as in `prediction_views`
     """
     validations, epochs, changed, engines = [], [], [], []
@@ -56,7 +56,7 @@ def evaluate_folds(
         epochs.append(run.state.epoch)
         engines.append(engine_suffix(run.engine.name, run.engine.precision) if run.by_another_engine else "")
     merged = merge(validations)
-    assert merged.labels is not None  # they were trained on
+    assert merged.labels is not None  # the images were trained on
     assert merged.parts is not None  # folds have no image in common
     seed = job.config.seed
     notes = [*reservations(job.runs), *changed]
@@ -73,27 +73,27 @@ def evaluate_folds(
     everything = scores(merged, calibrated, worst, seed, np.arange(len(merged.ids)))
     table = {"tta": tta, "folds": rows, "all": everything, "notes": notes, "data_changed": bool(changed)}
     if distributed.rank() == 0:
-        # Probabilities as logits, which is what predictions consist of.
-        path = predictions_path(job, tta, max(engines))  # all have the same, but for runs that changed their engine
+        # Predictions consist of logits: here the logarithms of the calibrated probabilities.
+        path = predictions_path(job, tta, max(engines))  # all the same, except if runs changed their engine
         write_predictions(path, dataclasses.replace(merged, logits=np.log(calibrated)))
         write_json(path.with_suffix(".json"), table)
     return table
 
 
 def predictions_path(job: FoldJob, tta: str, engine: str = "") -> Path:
-    """The file with the calibrated predictions of a job; the table lies beside it as .json."""
+    """The file with the calibrated predictions of a job; the table is beside it as .json."""
     return job.path / f"out_of_fold{engine}{suffix(tta)}.csv"
 
 
 def measured_views(job: FoldJob) -> list[str]:
-    """The kinds of views (`--tta`) that `evaluate_folds` measured a job with; the central crop, none, is the first."""
+    """The kinds of views (`--tta`) that `evaluate_folds` measured a job with; `none`, the central crop, comes first."""
     return [tta for tta in TEST_VIEWS if tta == "none" or predictions_path(job, tta).exists()]
 
 
 def stored_folds(job: FoldJob, tta: str = "none") -> tuple[dict[str, Any], Predictions]:
     """The table and the calibrated predictions that `evaluate_folds` kept.
 
-    Raises RunError if the job is not finished, was trained further since, or was measured on other data than its own.
+    Raises RunError if the job is not finished, has been trained further since, or was measured on other data.
     """
     best = [run.load_state("best") for run in job.runs]
     path = predictions_path(job, tta)
@@ -102,7 +102,7 @@ def stored_folds(job: FoldJob, tta: str = "none") -> tuple[dict[str, Any], Predi
         if [row["epoch"] for row in table["folds"]] != [state.epoch for state in best]:
             raise ValueError("its folds were trained further")
         if table.get("data_changed"):
-            raise ValueError("they are of other data than the job's, by --data-changed")
+            raise ValueError("they are of data other than the job's (--data-changed)")
         return table, read_predictions(path, best[0].classes)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error

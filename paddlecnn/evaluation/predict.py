@@ -75,7 +75,7 @@ def published_classifier(
 ) -> Classifier:
     """A registered network with published ImageNet weights.
 
-    Raises WeightsError if a layer is missing in the file, if its number of classes is not 1000, or if its
+    Raises WeightsError if a layer is missing from the file, if its number of classes is not 1000, or if its
     preprocessing is unknown: each would yield plausible but wrong predictions.
     """
     model = create_model(name, num_classes=1000)
@@ -151,10 +151,10 @@ def seen_part(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
 
 
 def pixels_of(image: ImageLike) -> np.ndarray:
-    """An image as uint8 [H, W, 3] in RGB. Raises DataError if it cannot be read or has another form."""
+    """An image as uint8 [H, W, 3] in RGB. Raises DataError if it cannot be read or has another format."""
     if isinstance(image, (str, Path)):
         if Path(image).is_dir():
-            raise DataError(f"{image}: is a folder; name the images in it, in the order of the answers")
+            raise DataError(f"{image}: is a folder; name the images in it, in the order of the results")
         require_there(Path(image))
         return read_image(image)
     if isinstance(image, Image.Image):
@@ -170,7 +170,7 @@ def pixels_of(image: ImageLike) -> np.ndarray:
 
 
 def require_there(path: Path) -> None:
-    """Raise DataError, with what may be wrong with its name, for a path with nothing there."""
+    """Raise DataError for a path that does not exist, with a hint at what may be wrong with its name."""
     if os.path.lexists(path):
         return
     name = str(path)
@@ -178,9 +178,9 @@ def require_there(path: Path) -> None:
     if name == "-":
         advice = "images are read from files, not from stdin"
     elif re.match(r"\w+:/", name):
-        advice = "an address is not read; download the image first"
+        advice = "a URL is not read; download the image first"
     elif any(character in name for character in "*?["):
-        advice = "leave out quotes around a pattern, which the shell replaces by the files that it fits"
+        advice = "leave out the quotes around a pattern, so that the shell expands it"
     raise DataError(f"{path}: no such file; {advice}")
 
 
@@ -193,7 +193,7 @@ def most_probable(classes: Sequence[str], probabilities: np.ndarray, topk: int) 
 def image_files(paths: Iterable[Path]) -> list[Path]:
     """The paths, each folder replaced by the images in it and below, without hidden ones.
 
-    Raises DataError for a folder without images and for a path with nothing there.
+    Raises DataError for a folder without images and for a path that does not exist.
     """
     found: list[Path] = []
     for path in paths:
@@ -211,7 +211,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
 class Predictions:
     """The logits of a data set: ids [N], classes [C], logits [N, C] float64, labels [N] int64 or None if unknown.
 
-    parts: where each image was predicted by one run of several, the number of that run, int64 [N]
+    parts: if each image was predicted by one of several runs, the number of that run, int64 [N]
     """
 
     ids: Sequence[str]
@@ -257,7 +257,7 @@ def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) 
 
     Otherwise images that the run was trained on could be evaluated as validation or test images.
 
-    data_changed: the user knows; log a warning instead, and return the reservation about the figures
+    data_changed: the user knows; log a warning instead, and return it as a caveat about the figures
     """
     trained = run.state.data
     if splits.val.fingerprint != trained.val:

@@ -30,9 +30,9 @@ def blend_files(
 ) -> WrittenSubmission:
     """Blend submissions of probabilities, and write the blend.
 
-    Weights, temperature and clip are fitted on the validation images that all members predicted, as kept beside each
-    file. With weights given, files from elsewhere can be blended too; their expected score is unknown. Raises
-    SubmissionError if the files do not belong together, or if the blend would replace one of them.
+    Weights, temperature and clip are fitted on the validation images that all members predicted, read from the folder
+    beside each file. With weights given, files from elsewhere can be blended too; their expected score is unknown.
+    Raises SubmissionError if the files do not belong together, or if the blend would replace one of them.
     """
     places = {file.resolve() for file in files}
     if len(files) < 2 or len(places) < len(files):
@@ -41,7 +41,7 @@ def blend_files(
         raise SubmissionError(f"--weights: {len(settings.weights)} weights for {len(files)} files")
     path = out or files[0].parent / "blend.csv"
     if path.resolve() in places:
-        raise SubmissionError(f"{path}: is one of the files to blend; name another one for the blend with --out")
+        raise SubmissionError(f"{path}: is one of the files to blend; choose another file for the blend with --out")
     check_writable(path)
     entries = [entry_of(file) for file in files]
     competition = competition_of_all(entries, slug)
@@ -49,7 +49,7 @@ def blend_files(
     validation = stack_validation(files, entries, competition.positive)
     if validation is None and settings.weights is None:
         raise SubmissionError(
-            "--blend: no validation image in common is kept beside the files in their present version, so no "
+            "--blend: the folders beside the files hold no common validation image for their present versions, so no "
             "weights can be fitted; give --weights, or use `--folds RUN RUN ...` for the runs of a "
             "cross-validation"
         )
@@ -62,16 +62,16 @@ def blend_files(
 
 
 def entry_of(file: Path) -> Entry | None:
-    """The ledger's entry of a file, or None for one from elsewhere. Raises SubmissionError if there is no such file."""
+    """The ledger's entry of a file; None for a file from elsewhere. Raises SubmissionError if it does not exist."""
     if not file.is_file():
         raise SubmissionError(f"{file}: no such file")
     return Ledger(file.parent).find(file)
 
 
 def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Competition:
-    """The one competition of all files; if they are of a data set without one, the form of Redux, not to be uploaded.
+    """The one competition of all files; for a data set without one, the format of Redux, not to be uploaded.
 
-    Raises SubmissionError if they differ, if they are not for `slug`, and for class names.
+    Raises SubmissionError if the files are for different competitions or not for `slug`, or contain class names.
     """
     known = [entry for entry in entries if entry is not None]
     slugs = {entry.competition for entry in known}
@@ -79,14 +79,14 @@ def competition_of_all(entries: Sequence[Entry | None], slug: str | None) -> Com
     if len(slugs) > 1:
         raise SubmissionError(f"--blend: the files are for different competitions ({names})")
     if slug is not None and slugs not in (set(), {slug}):
-        raise SubmissionError(f"--competition {slug}: that of the files is {names}; leave it out")
+        raise SubmissionError(f"--competition {slug}: the competition of the files is {names}; leave the option out")
     if slugs == {""}:
         competition = not_uploaded(REDUX) if {entry.metric for entry in known} == {REDUX.metric} else PLAIN
     else:
         competition = competition_named(slugs.pop() if slugs else slug or REDUX.slug)
     if competition.label != "probability":
         raise SubmissionError(
-            f"--blend: the files contain class names, not probabilities; only those for {REDUX.slug} "
+            f"--blend: the files contain class names, not probabilities; only submissions to {REDUX.slug} "
             "can be blended. `--folds RUN RUN ...` averages the runs themselves"
         )
     return competition
@@ -105,8 +105,8 @@ def stack_target(files: Sequence[Path], competition: Competition) -> Images:
 def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], positive: str) -> Labelled | None:
     """The members' validation probabilities as logits [N, M, 2], for the images that all of them predicted.
 
-    None if there is no such image, or if beside a file there is no validation or that of another version of it. Raises
-    SubmissionError for a damaged one, and for an image with two labels.
+    None if there is no such image, or if the validation table beside a file is missing or belongs to another version
+    of it. Raises SubmissionError if a table is damaged, and if an image has two labels.
     """
     tables = []
     for file, entry in zip(files, entries, strict=True):
@@ -134,18 +134,18 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
 
 
 def read_validation(file: Path, entry: Entry, positive: str) -> pd.DataFrame | None:
-    """The table of `validation_table` that is kept beside a file, by id; None if it is absent or of another version.
+    """The table of `validation_table` beside a file, by id; None if it is missing or belongs to another version.
 
     Raises SubmissionError if it is damaged.
     """
     path = file.with_suffix("") / "calibration.json"
     try:
-        written_with = json.loads(path.read_text(encoding="utf-8")).get("sha256", entry.sha256)  # 0.1 kept none
+        written_with = json.loads(path.read_text(encoding="utf-8")).get("sha256", entry.sha256)  # 0.1 wrote none
         path = path.with_name("validation.csv")
         types = {"id": str, "label": str, positive: np.float64}
         table = pd.read_csv(path, dtype=types, keep_default_na=False).set_index("id")
         if "label" not in table or not table[positive].between(0, 1).all() or not table.index.is_unique:
-            raise ValueError("a label or a probability is missing, or an id is there twice")
+            raise ValueError("a label or a probability is missing, or an id is duplicated")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, AttributeError) as error:
@@ -155,7 +155,7 @@ def read_validation(file: Path, entry: Entry, positive: str) -> pd.DataFrame | N
 
 
 def blended_origin(files: Sequence[Path], entries: Sequence[Entry | None]) -> dict[str, str]:
-    """The origin of a blend, as columns of the ledger; the members are separated by ;."""
+    """The origin of a blend, as columns of the ledger; members are separated by semicolons."""
     known = [entry or Entry(file=file.name, sha256="") for file, entry in zip(files, entries, strict=True)]
     return {
         "runs": ";".join(str(file) for file in files),

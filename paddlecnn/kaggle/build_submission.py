@@ -36,18 +36,18 @@ from paddlecnn.reporting.figures import clip_figure, reliability_figure
 
 @dataclass(frozen=True)
 class Settings:
-    """A temperature above 0, a clip from 0 to below 1/2, weights with sum 1. None is fitted on validation images."""
+    """A temperature above 0, a clip in [0, 1/2), weights with sum 1. Those that are None are fitted on validation."""
 
     temperature: float | None = None
     eps: float | None = None
     weights: tuple[float, ...] | None = None
 
     def free(self, members: int) -> bool:
-        """Whether anything is to be fitted."""
+        """Whether anything has to be fitted."""
         return None in (self.temperature, self.eps) or (self.weights is None and members > 1)
 
     def fit(self, logits: np.ndarray, labels: np.ndarray) -> Blend:
-        """Fit what is not given on logits [N, M, C] and labels [N]."""
+        """Fit the settings that are None on logits [N, M, C] and labels [N]."""
         return fit_blend(logits, labels, self.weights, self.temperature, self.eps)
 
 
@@ -61,7 +61,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Labelled(Images):
-    """Images with their labels [N], and their folds [N] if they are of a cross-validation."""
+    """Images with their labels [N] and, in a cross-validation, their folds [N]."""
 
     labels: np.ndarray
     folds: np.ndarray | None = None
@@ -79,12 +79,12 @@ class SubmissionInputs:
     origin: dict[str, str]  # columns of the ledger: runs, checkpoint, config_hash, git_commit
     seed: int = 0
     calibrated_members: bool = False  # the members were calibrated on the validation images
-    notes: tuple[str, ...] = ()  # reservations about the validation images
+    notes: tuple[str, ...] = ()  # caveats about the validation images
 
 
 @dataclass(frozen=True)
 class ExpectedScore:
-    """The metric of the competition as estimated on validation images."""
+    """The competition's metric, estimated on validation images."""
 
     images: int
     before: Estimate  # of the members' unweighted mean
@@ -101,11 +101,11 @@ class WrittenSubmission:
     competition: Competition
     blend: Blend
     expected: ExpectedScore | None
-    cross_fitted: bool = False  # everything that was fitted on the validation images is in the cross-fit
+    cross_fitted: bool = False  # the cross-fit covers everything that was fitted on the validation images
     notes: tuple[str, ...] = ()
 
     def report(self) -> list[str]:
-        """Lines for the user: the file, the expected score, the calibration, and what limits them."""
+        """Lines for the user: the file, the expected score, the calibration, and caveats about them."""
         lines = [f"{self.path}: {self.rows:,} rows{f' for {self.competition.slug}' if self.competition.slug else ''}"]
         if self.expected is None:
             return [*lines, f"{self.blend}; expected score unknown: no validation images in common"]
@@ -144,9 +144,9 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
 
 
 def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blend, ExpectedScore | None]:
-    """The blend to submit and its expected score; None without validation images.
+    """The blend to submit and its expected score, which is None without validation images.
 
-    If the metric is accuracy nothing is fitted: temperature and clip do not change the most probable class.
+    If the metric is accuracy, nothing is fitted: temperature and clip do not change the most probable class.
     """
     members, classes = inputs.target.logits.shape[1:]
     plain = plain_mean(members)
@@ -170,12 +170,12 @@ def fit_and_estimate(inputs: SubmissionInputs, settings: Settings) -> tuple[Blen
 
 
 def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> list[str]:
-    """Reservations about the expected score and the fit, one per line."""
+    """Caveats about the expected score and the fit, one per line."""
     notes = [*inputs.notes]
     if inputs.competition.metric == "accuracy":
         return notes
     if inputs.calibrated_members:
-        notes.append("the members were calibrated on the same images; only the blend of them is cross-fitted")
+        notes.append("the members were calibrated on the same images; only their blend is cross-fitted")
     if settings.temperature is None and blend.calibration.temperature_at_bound:
         low, high = TEMPERATURES
         notes.append(
@@ -206,7 +206,7 @@ def write_evidence(
 ) -> None:
     """Write the folder beside the CSV. Its probabilities are those of the fit that the CSV was written with.
 
-    sha256: of the CSV, by which a blend knows that the folder is of the same version
+    sha256: of the CSV; a later blend uses it to check that the folder belongs to the same version
     """
     folder = written.path.with_suffix("")
     folder.mkdir(exist_ok=True)

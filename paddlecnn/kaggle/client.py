@@ -3,7 +3,7 @@
 `import kaggle` logs in at once: without credentials it prints help, it creates a folder in the home directory, and with
 VERBOSE=1 in the environment it prints every request including the credentials. So it is imported inside
 `ask_kaggle`, its output is discarded, and every error it raises becomes one line. Its requests have no time limits;
-here they have.
+this module sets them.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ LOGIN_HELP = (
 )
 TOKEN_FILES = (Path("~/.kaggle/access_token"), Path("~/.kaggle/access_token.txt"))
 
-SILENCE = "PADDLECNN_KAGGLE_TIMEOUT"  # environment variable: seconds without a byte before a request is given up
+SILENCE = "PADDLECNN_KAGGLE_TIMEOUT"  # environment variable: seconds without a byte before a request is abandoned
 DEFAULT_SILENCE = 60.0
-CALL_FACTOR = 5  # a whole call may take this many times as long
-SLOWEST = 10_000  # bytes per second; a download that is slower is given up
+CALL_FACTOR = 5  # a whole call may take this many times the limit of one silence
+SLOWEST = 10_000  # bytes per second; a slower download is abandoned
 
 T = TypeVar("T")
 
 
 def ask_kaggle(competition: str, question: Callable[[Any], T], seconds: float | None = None) -> T:
-    """The answer of `question`, which gets Kaggle's client, logged in, and asks about one competition.
+    """Return the answer of `question`, which is given Kaggle's logged-in client and asks about one competition.
 
     seconds: the limit of the whole call; five times the limit of one silence if not given
     Whatever the client raises becomes a UserError or, if Kaggle or the network is at fault, a ServiceError. Raises
@@ -64,9 +64,9 @@ def ask_kaggle(competition: str, question: Callable[[Any], T], seconds: float | 
             f"Kaggle cannot be reached ({type(error).__name__}): check the network and the proxy "
             "settings, then run this again; a download is resumed where it stopped"
         ) from None
-    except Exception as error:  # the client indexes and converts what Kaggle sends without checks
+    except Exception as error:  # the client indexes and converts Kaggle's answers without checks
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-            raise  # of the disk
+            raise  # a disk error
         logger.debug("Kaggle's client failed", exc_info=error)
         raise ServiceError(
             f"Kaggle sent something that its client does not understand ({type(error).__name__}); run this again later"
@@ -103,8 +103,10 @@ def time_limit_per_request(seconds: float) -> Iterator[None]:
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
-    """The function's result. Raises ServiceError after so many seconds; a server that sends a byte now and then
-    would otherwise never meet the limit of a read. The thread that waits for it ends with the process.
+    """Return the function's result, or raise ServiceError after `seconds`.
+
+    Without this limit, a server that sends a byte now and then would never exceed the limit of a read. The thread
+    that waits for it ends with the process.
     """
     outcome: Future[T] = Future()
 
@@ -126,11 +128,11 @@ def within(seconds: float, function: Callable[[], T]) -> T:
 
 
 def log_in(output: io.StringIO) -> Any:
-    """Kaggle's client with credentials that it has found and, as far as it can check, found valid.
+    """Kaggle's client, with credentials that are valid as far as it can check.
 
     output: receives the client's messages, which contain the reason for a failed login
     """
-    for verbose in ("VERBOSE", "VERBOSE_OUTPUT"):  # makes the client print headers, with the credentials
+    for verbose in ("VERBOSE", "VERBOSE_OUTPUT"):  # makes the client print headers, including the credentials
         os.environ.pop(verbose, None)
     try:
         import kaggle
@@ -140,7 +142,7 @@ def log_in(output: io.StringIO) -> Any:
     except SystemExit:
         raise AccessError(f"Kaggle: {reason_for_no_login(output.getvalue())}; {LOGIN_HELP}") from None
     except OSError as error:
-        if error.filename is None:  # of requests, whose errors are OSErrors too
+        if error.filename is None:  # an error of requests, which is an OSError too
             raise
         raise AccessError(
             f"{error.filename}: Kaggle's client cannot create its folder here ({error.strerror}); "
@@ -166,7 +168,7 @@ def config_file() -> Path:
 
 
 def reason_for_no_login(output: str) -> str:
-    """The reason why the client found no login: none there, or a token that Kaggle does not know (any more)."""
+    """The reason for a failed login: no credentials, an invalid or expired token, or an expired login."""
     if os.environ.get("KAGGLE_API_TOKEN") or any(file.expanduser().is_file() for file in TOKEN_FILES):
         return "the API token is not valid or has expired"
     if "Invalid credentials" in output:
@@ -180,18 +182,18 @@ def readable_by_others(path: Path) -> bool:
 
 
 def explain(response: Any, competition: str) -> UserError:
-    """The error for an HTTP status of Kaggle. It never quotes an address, which may be signed."""
+    """The error for an HTTP status from Kaggle. It never quotes a URL, which may be signed."""
     if response is None:  # compared with None because a Response with a status of 400 or more is false
         return ServiceError("Kaggle's answer was cut off; run this again")
     code = response.status_code
     if code >= 500:
-        return ServiceError(f"Kaggle answered {code}: it has a problem of its own; run this again later")
+        return ServiceError(f"Kaggle answered {code}: a problem on its side; run this again later")
     seconds = response.headers.get("Retry-After", "")
     wait = f"in {int(seconds)} s" if seconds.isdigit() else "in a while"
     rules = f"Open {SITE}/c/{competition}/rules, accept, and run this again."
     reasons = {
         401: f"it does not accept these credentials; {LOGIN_HELP}",
-        403: f"the rules of {competition} are not accepted yet. {rules}",
+        403: f"the rules of {competition} have not been accepted yet. {rules}",
         404: f"there is no competition {competition}; look for its name at {SITE}/competitions",
         429: f"your quota of requests is used up; run this again {wait}",
     }
@@ -199,7 +201,7 @@ def explain(response: Any, competition: str) -> UserError:
 
 
 def message_in(response: Any) -> str:
-    """The message in an answer of Kaggle, as one short line without addresses."""
+    """The message in an answer from Kaggle, as one short line without URLs."""
     try:
         message = str(response.json().get("message", ""))
     except (ValueError, AttributeError):

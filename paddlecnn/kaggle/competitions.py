@@ -1,4 +1,4 @@
-"""The form of each data set's submission, as a table. Nothing here connects to Kaggle."""
+"""The submission format of each data set, as a table. Nothing here connects to Kaggle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paddlecnn.evaluation.intervals import Estimate
 
 @dataclass(frozen=True)
 class Competition:
-    """The form of a submission: two columns, id and label.
+    """The format of a submission: two columns, id and label.
 
     `label` is the content of the second column: the probability of the class `positive`, the name of the predicted
     class, or 1 where `positive` is predicted and 0 elsewhere.
@@ -30,7 +30,7 @@ class Competition:
     reference_scores: tuple[tuple[float, str], ...] = ()  # (score, its meaning), best first
 
     def reached(self, score: float) -> str:
-        """The best reference score that a score, lower being better, is not behind."""
+        """The best reference score that `score` reaches; lower is better."""
         return next((f"{meaning} ({line:g})" for line, meaning in self.reference_scores if score <= line), "none")
 
     def standing(self, score: Estimate) -> list[str]:
@@ -48,7 +48,7 @@ REDUX = Competition(
     label="probability",
     positive="dog",
     sample="sample_submission.csv",
-    # Medal lines and median by the rule of MLE-bench from the leaderboard; from its published list, not recomputed.
+    # Medal thresholds and median of the leaderboard by MLE-bench's rule, from its published list, not recomputed.
     reference_scores=(
         (0.03882, "gold medal"),
         (0.05038, "silver medal"),
@@ -71,14 +71,14 @@ OF_DATA_SET = {"dogs_vs_cats": REDUX, "kaggle_cifar10": CIFAR10}
 def competition_of(data: DataConfig) -> Competition:
     """The competition of a data set; PLAIN if it has none.
 
-    A test part that the split's folder names is not the competition's: its predictions cannot be uploaded.
+    A test part listed in the split's folder is not the competition's, so its predictions cannot be uploaded.
     """
     known = OF_DATA_SET.get(data.name, PLAIN)
     return not_uploaded(known) if names_test(data.split) else known
 
 
 def not_uploaded(competition: Competition) -> Competition:
-    """The same form of a submission, for images that are not those of the competition."""
+    """The same submission format, for images that are not those of the competition."""
     return dataclasses.replace(competition, slug="", sample="")
 
 

@@ -1,4 +1,4 @@
-"""The bundle of a competition from Kaggle: complete, or not there under its name."""
+"""A competition's bundle from Kaggle: complete, or not present under its name."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from paddlecnn.errors import ServiceError
 from paddlecnn.files import require_space, sync
 from paddlecnn.kaggle.client import CALL_FACTOR, SLOWEST, ask_kaggle, silence_limit
 
-MAX_PAGES = 1000  # of the list of files
+MAX_PAGES = 1000  # in the list of files
 
 
 def download_competition(competition: str, dest: Path) -> Path:
     """Download a competition's bundle and return the path of `dest`/<competition>.zip.
 
     A complete bundle that is already there is kept. The bytes arrive in a folder `dest`/.<competition>.partial, from
-    which an interrupted download is resumed; the bundle gets its name after its size and the sizes of the files in it
-    were checked.
+    which an interrupted download is resumed; the bundle gets its name after the sizes of the files in it have been
+    checked.
 
     Raises AccessError (credentials, rules, name, quota), DataError (disk full) or ServiceError.
     """
@@ -59,7 +59,7 @@ def file_sizes(api: Any, competition: str) -> dict[str, int]:
 
 
 def check_bundle(bundle: Path, sizes: dict[str, int]) -> None:
-    """Raise ServiceError, and remove the bundle, if it is no zip file or its files have other sizes than listed."""
+    """Raise ServiceError, and remove the bundle, if it is not a zip file or its file sizes differ from `sizes`."""
     try:
         with zipfile.ZipFile(bundle) as archive:
             found = {member.filename: member.file_size for member in archive.infolist()}
@@ -71,4 +71,4 @@ def check_bundle(bundle: Path, sizes: dict[str, int]) -> None:
         problem = "it is not a zip file"
     if problem:
         bundle.unlink(missing_ok=True)
-        raise ServiceError(f"{bundle.name}: what Kaggle sent is not the bundle: {problem}; run this again")
+        raise ServiceError(f"{bundle.name}: Kaggle did not send the bundle: {problem}; run this again")

@@ -32,14 +32,14 @@ class Grade:
 
 
 def grade(submission: Path, answers: Path) -> Grade:
-    """The grade of a CSV of probabilities (id, label) by a CSV of labels (id, label = 1 or 0).
+    """Grade a CSV of probabilities (id, label) against a CSV of labels (id, label = 1 or 0).
 
     Raises SubmissionError for files that cannot be read or compared.
     """
     table, truth = read_submission(submission), read_submission(answers)
     if not {"id", "label"} <= set(truth.columns) or not truth["label"].isin([0, 1]).all():
         raise SubmissionError(
-            f"{answers}: not a table of answers; expected the columns id and label, 0 or 1 in the latter"
+            f"{answers}: not a table of answers; expected the columns id and label, with labels 0 or 1"
         )
     check_rows(str(answers), truth["id"], truth["id"].duplicated(), "duplicate id")
     check_submission(table, REDUX, str(submission))
@@ -47,5 +47,5 @@ def grade(submission: Path, answers: Path) -> Grade:
     own = np.where(truth["label"] == 1, positive, 1 - positive)
     losses = -np.log(np.clip(own, SKLEARN_EPS, 1 - SKLEARN_EPS))
     surest = np.minimum(positive, 1 - positive).min()
-    worst = float(-np.log(max(surest, SKLEARN_EPS)))  # what an image would cost if the surest answer were wrong
+    worst = float(-np.log(max(surest, SKLEARN_EPS)))  # the loss of an image if the surest answer were wrong
     return Grade(log_loss_estimate(losses, worst, seed=0), len(losses))

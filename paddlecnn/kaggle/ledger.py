@@ -34,7 +34,7 @@ class Entry:
     git_commit: str = ""
     calibration: str = ""
     metric: str = ""
-    expected: str = ""  # the metric on validation, cross-fitted
+    expected: str = ""  # the metric on validation images, cross-fitted
     low: str = ""  # its 95 % confidence interval
     high: str = ""
     status: str = ""  # uploaded, scored or refused
@@ -48,7 +48,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Entry))
 
 
 class Ledger:
-    """The ledger of one folder. Every change reads, changes and renames under a lock, so that none is lost."""
+    """The ledger of one folder. Every change reads and replaces the file under a lock, so that none is lost."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -88,7 +88,7 @@ class Ledger:
             entries.append(entry)
 
     def replace(self, old: Entry | None, new: Entry) -> None:
-        """Replace `old` by `new`, or append `new` if `old` is not there."""
+        """Replace `old` with `new`, or append `new` if `old` is not there."""
         with self.changed() as entries:
             if old in entries:
                 entries[entries.index(old)] = new
@@ -108,7 +108,7 @@ class Ledger:
 
 
 def now() -> str:
-    """The time in UTC to the second, as 2026-11-22T07:56:00Z."""
+    """The time in UTC to the second, e.g. 2026-11-22T07:56:00Z."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -25,8 +25,8 @@ def submission_table(
 ) -> pd.DataFrame:
     """The table for a competition.
 
-    probabilities: [N, C], columns in the order of `classes`. The ids are the data set's own; for a
-    competition on Kaggle the number in them is the id (`test/12.jpg` is 12).
+    ids: the data set's own; for a competition on Kaggle the file's stem becomes the id (`test/12.jpg` is 12)
+    probabilities: [N, C], columns in the order of `classes`
     """
     if competition.label != "name" and competition.positive not in classes:
         raise SubmissionError(
@@ -57,7 +57,7 @@ def in_order_of(table: pd.DataFrame, expected: Sequence[str], where: str) -> pd.
     if unexpected := have - want:
         raise SubmissionError(
             f"the submission has {counted(len(unexpected), 'id')} outside the {len(want):,} of {where} "
-            f"({first_of(unexpected)}); is it of the same images?"
+            f"({first_of(unexpected)}); does it predict the same images?"
         )
     return table.set_index("id").loc[list(expected)].reset_index()
 
@@ -79,7 +79,7 @@ def check_submission(
     if list(table.columns) != COLUMNS:
         raise SubmissionError(f"{where}: the columns are {','.join(map(str, table.columns))}; they must be id,label")
     if table.empty:
-        raise SubmissionError(f"{where}: there is no row")
+        raise SubmissionError(f"{where}: there are no rows")
     ids = table["id"].astype(str)
     check_rows(where, ids, ids.duplicated(), "duplicate id")
     check_rows(where, ids, table["id"].isna() | (ids == ""), "the id is empty")
@@ -132,11 +132,11 @@ def check_writable(path: Path) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise SubmissionError unless the ledger knows a file as one that was not uploaded: it can be made again."""
+    """Raise SubmissionError unless the ledger lists the file as not uploaded, so that it can be written again."""
     ledger = Ledger(path.parent)
     known = ledger.find(path)
     if known is None or known.ref:
-        reason = f"was uploaded as number {known.ref}" if known else f"{ledger.path} does not know it"
+        reason = f"was uploaded as number {known.ref}" if known else f"{ledger.path} does not list it"
         raise SubmissionError(f"--out {path}: would be replaced, and {reason}; name another file, or move it away")
 
 
@@ -148,7 +148,7 @@ def read_submission(path: Path) -> pd.DataFrame:
 
 
 def parse_submission(source: Path | IO[bytes], where: str) -> pd.DataFrame:
-    """The table in a file; an empty label or nan is a missing one, everything else is kept as it is."""
+    """The table in a file; an empty label or nan counts as missing, everything else is kept as it is."""
     try:
         return pd.read_csv(source, dtype={"id": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]})
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -159,8 +159,8 @@ def parse_submission(source: Path | IO[bytes], where: str) -> pd.DataFrame:
 def sample_ids(root: Path, competition: Competition) -> list[str] | None:
     """The ids of the competition's sample submission, in its order; None if there is none.
 
-    Looked for in the data folder, in the competition's folder in it, and in the bundle zip. Raises SubmissionError or
-    DataError for a damaged one.
+    It is looked for in the data folder, in the competition's folder inside it, and in the bundle. Raises
+    SubmissionError or DataError if it is damaged.
     """
     if not competition.sample:
         return None
@@ -178,7 +178,7 @@ def sample_ids(root: Path, competition: Competition) -> list[str] | None:
 def ids_of_sample(table: pd.DataFrame, where: str) -> list[str]:
     if list(table.columns) != COLUMNS:
         raise SubmissionError(
-            f"{where}: the columns are {','.join(map(str, table.columns))}, and those of a sample submission id,label; "
-            "get the competition's data again"
+            f"{where}: the columns are {','.join(map(str, table.columns))}; those of a sample submission are id,label; "
+            "download the competition's data again"
         )
     return table["id"].tolist()

@@ -1,4 +1,4 @@
-"""From one trained run, or from the runs of a cross-validation, to a submission file."""
+"""A submission file from one trained run, or from the runs of a cross-validation."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def submit_runs(
 ) -> WrittenSubmission:
     """Predict a split with each run's best checkpoint, average the logits, and write a submission.
 
-    The calibration is fitted on the runs' validation images, predicted in the same way: for one run those of
-    its own validation part, for the runs of a cross-validation the out-of-fold predictions.
+    The calibration is fitted on the runs' validation images, predicted in the same way: one run's own validation
+    part, or the out-of-fold predictions of a cross-validation.
 
     out: the CSV; submissions/FAMILY-RUN.csv if not given
     tta: views at test time: none, flip, shift, crops or scales
     slug: Kaggle's name of the competition; the data set's own if not given
     module: the file with the runs' own networks or data sets, if they were trained with one
     data_changed: predict even if the data are not those that the runs were trained with
-    engine, precision: other ones than the runs were trained with
+    engine, precision: used in place of those that the runs were trained with
     Raises a UserError if the runs cannot be combined or the submission breaks a rule.
     """
     path = out or default_path(runs)
@@ -59,7 +59,7 @@ def submit_runs(
     competition = competition_named(slug) if slug else competition_of(config.data)
     settings = settings or Settings()
     check_settings(settings, competition)
-    if split == "val":  # no competition asks for it: the data set's own ids, and never uploaded
+    if split == "val":  # no competition asks for it: it keeps the data set's ids and is never uploaded
         competition = not_uploaded(competition)
     expected_ids = sample_ids(Path(config.data.root), competition)
     targets, validations, origins, changed = [], [], [], []
@@ -94,28 +94,28 @@ def check_same_kind(runs: Sequence[RunDir]) -> None:
     places = [run.path.resolve() for run in runs]
     twice = [run.path for run, place in zip(runs, places, strict=True) if places.count(place) > 1]
     if twice:
-        raise SubmissionError(f"--folds: {twice[-1]} is given more than once; it would count double")
+        raise SubmissionError(f"--folds: {twice[-1]} is given more than once; it would count twice")
 
 
 def check_settings(settings: Settings, competition: Competition) -> None:
-    """Raise SubmissionError for a setting that changes no most probable class, where nothing else counts."""
+    """Raise SubmissionError for a temperature or clip if the metric is accuracy: they do not change it."""
     for option, value in (("--temperature", settings.temperature), ("--clip", settings.eps)):
         if competition.metric == "accuracy" and value is not None:
             raise SubmissionError(f"{option}: has no effect where the metric is accuracy; leave it out")
 
 
 def check_same_content(known: dict[tuple[str, str], bytes], part: str, dataset: Dataset | None, run: RunDir) -> None:
-    """Raise SubmissionError for an id that is of another image in a run before; its logits would be averaged.
+    """Raise SubmissionError for an id that names another image in an earlier run; their logits would be averaged.
 
     known: the content hashes of the images of all runs by part and id; those of `dataset` are added
     """
-    if dataset is None:  # whoever predicts it says that there is none
+    if dataset is None:  # predict_split reports that there is none
         return
     for name, content in zip(dataset.ids, dataset.content_hashes, strict=True):
         if known.setdefault((part, name), content) != content:
             raise SubmissionError(
-                f"{run.path}: {name} in {run.config.data.root} is another image than in the runs before; use runs of "
-                "the same data"
+                f"{run.path}: {name} in {run.config.data.root} is not the same image as in the earlier runs; use "
+                "runs of the same data"
             )
 
 
@@ -158,7 +158,10 @@ def origin(run: LoadedRun, tta: str) -> dict[str, str]:
 
 
 def default_path(runs: Sequence[RunDir]) -> Path:
-    """submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22: a run, or all folds or seeds."""
+    """The default CSV of a run, or of all folds or seeds.
+
+    It is submissions/alexnet_lrn-2026-11-22.csv for runs/cifar10/alexnet_lrn/2026-11-22.
+    """
     run = runs[0].path
     if len(runs) > 1 and (is_job(run.parent) or all(one.path in seeds_in(run.parent) for one in runs)):
         run = run.parent

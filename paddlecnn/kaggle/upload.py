@@ -1,4 +1,4 @@
-"""Upload a submission to Kaggle, check that it was accepted, wait for its score. Needs no Paddle."""
+"""Upload a submission to Kaggle, check that it was accepted, and wait for its score. Needs no Paddle."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from paddlecnn.kaggle.competitions import COMPETITIONS, REDUX, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
 from paddlecnn.kaggle.submission import check_submission, read_submission
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two questions for the score
-SHORTEST_CALL = 10.0  # seconds that logging in, sending and one question may take, however short the wait
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two requests for the score
+SHORTEST_CALL = 10.0  # seconds that logging in, sending and one request may take, however short the wait
 
 
 def upload(
@@ -28,7 +28,7 @@ def upload(
     slug: the competition; without it the one in the ledger, or Redux for a file that the ledger does not contain
     seconds: the limit for the upload
     Raises SubmissionError if the file breaks the competition's rules, or if the same content was uploaded before and
-    not `again`; AccessError; ServiceError if Kaggle did not accept it.
+    `again` is not set; AccessError; ServiceError if Kaggle did not accept it.
     """
     table = read_submission(path)
     ledger = Ledger(path.parent)
@@ -72,8 +72,8 @@ def wait_for_score(path: Path, seconds: float, started: float | None = None) -> 
     """Ask for the score of a file's last upload until it is there, and record it in the ledger.
 
     started: the time.monotonic() from which the seconds count; now if not given
-    A question that fails is repeated. Raises SubmissionError if Kaggle refuses the file or it was never uploaded,
-    ServiceError if there is no score after so many seconds.
+    A request that fails is repeated. Raises SubmissionError if Kaggle refuses the file or it was never uploaded,
+    ServiceError if there is no score after `seconds`.
     """
     ledger = Ledger(path.parent)
     entry = ledger.find(path)
@@ -103,7 +103,7 @@ def wait_for_score(path: Path, seconds: float, started: float | None = None) -> 
 
 
 def look_up(entry: Entry, seconds: float) -> tuple[Entry, str]:
-    """The entry with Kaggle's present answer, and the reason if Kaggle refused the file."""
+    """The entry with Kaggle's current answer, and the reason if Kaggle refused the file."""
     found = ask_kaggle(entry.competition, lambda api: find_submission(api, entry), seconds)
     if found is None or found.status.name == "PENDING":
         return entry, ""

@@ -16,7 +16,7 @@ from paddle import nn
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from paddlecnn.errors import ModelError, brief, did_you_mean
+from paddlecnn.errors import ModelError, brief, did_you_mean, user_code
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
@@ -98,14 +98,25 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
     if num_classes is not None:
         options = {"num_classes": num_classes, **options}
     arguments = {key: checked(name, key, value, entry.signature) for key, value in options.items()}
-    if entry.variant is None:
-        check_complete(name, entry.signature, arguments)
-    network = entry.build(**arguments)
-    if entry.variant is None:
-        complete(network, name, entry.signature, options)
-    else:
+    if entry.variant is not None:
+        network = entry.build(**arguments)
         network.name = name
+        return network
+    check_complete(name, entry.signature, arguments)
+    with user_code(name, ModelError):
+        network = entry.build(**arguments)
+    complete(network, name, entry.signature, options)
     return network
+
+
+def check_forward(network: nn.Layer, size: int | None) -> None:
+    """Run a user's network on one image of `size`. Raises ModelError if it fails or returns no logits."""
+    training = network.training
+    network.eval()
+    with user_code(f"{network.name}: forward fails on an image of {size}", ModelError), paddle.no_grad():
+        network(paddle.zeros([1, 3, size, size]))
+    if training:
+        network.train()
 
 
 def is_published(name: str) -> bool:
@@ -177,7 +188,7 @@ def complete(network: Any, name: str, factory: Callable[..., Any], options: Mapp
         raise ModelError(f"{name}: returned {type(network).__name__}, not a paddle.nn.Layer")
     defaults = {p.name: p.default for p in inspect.signature(factory).parameters.values() if p.default is not p.empty}
     for attribute, value in {**defaults, **options, "name": name}.items():
-        if attribute in ("name", "num_classes", "input_size") and not hasattr(network, attribute):
+        if attribute in ("name", "num_classes", "input_size") and getattr(network, attribute, None) is None:
             setattr(network, attribute, value)
     if not hasattr(network, "input_size"):
         network.input_size = None

@@ -17,7 +17,7 @@ from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.summary import first_tensor
 from paddlecnn.onednn import run_by_paddle
 
-MAPS = 12  # feature maps shown of a layer
+MAPS = 12  # feature maps shown per layer
 SIDE = 64  # pixels of a feature map
 GAP = 2  # pixels between pictures
 
@@ -62,7 +62,7 @@ def record(model: nn.Layer, images: np.ndarray, kind: type | None = None) -> lis
 
 
 def first_filters(model: nn.Layer, channels: str | None) -> np.ndarray | None:
-    """The kernels of the first convolution that sees the image as one picture, uint8 [H, W, 4].
+    """The kernels of the first convolution with three input channels, uint8 [H, W, 4].
 
     Each kernel is scaled by its largest weight; grey is 0. AlexNet's 96 are 6 rows of 16, as in the paper's figure 3.
     None for a network without such a convolution. channels: "bgr" if the network's input has that order
@@ -83,7 +83,7 @@ def enlarged(tile: np.ndarray, factor: int) -> np.ndarray:
 
 
 def grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures uint8 [h, w, 3] of one size in rows, on a transparent ground: uint8 [H, W, 4]."""
+    """Pictures uint8 [h, w, 3] of one size in rows, on a transparent background: uint8 [H, W, 4]."""
     height, width = tiles[0].shape[:2]
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
@@ -107,7 +107,7 @@ def overlaid(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 class FeatureMaps:
     """The strongest feature maps of one layer for one image."""
 
-    name: str  # conv1, relu1: the layers since the row before
+    name: str  # conv1, relu1: the layers since the previous row
     shape: tuple[int, ...]  # [C, H, W]
     picture: np.ndarray  # uint8 [H, W, 4]
     active: float  # share of outputs that are not 0
@@ -133,7 +133,7 @@ def feature_maps(outputs: Sequence[LayerOutput]) -> list[FeatureMaps]:
 
 
 def coloured(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """A map [H, W] in the colours of viridis, which reach from `low` to `high`; uint8 [SIDE, SIDE, 3]."""
+    """A map [H, W] in the colours of viridis, which span `low` to `high`; uint8 [SIDE, SIDE, 3]."""
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1).astype(np.float32)
     shrinks = max(values.shape) > SIDE
     resized = cv2.resize(scaled, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)

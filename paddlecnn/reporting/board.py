@@ -60,7 +60,7 @@ def pictures(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def worst_images(evidence: Evidence) -> Figure:
-    """The validation images whose label the network gives the least probability."""
+    """The validation images to whose labels the network gives the lowest probabilities."""
     own = evidence.own
     positions = np.argsort(own, kind="stable")[:WORST]
     classes = [shortened(name, CAPTION) for name in evidence.loaded.classes]
@@ -79,10 +79,10 @@ def drawn(figure: Figure) -> np.ndarray:
 
 
 def write_graph(run: LoadedRun, module: str | None) -> None:
-    """Let VisualDL translate the network's program. A network that it cannot translate has no graph, and a warning.
+    """Let VisualDL translate the network's program. If it cannot, there is a warning and no graph.
 
-    VisualDL 2.5 reads programs of the old form only, which Paddle 3 writes if a flag is set before it is imported. That
-    needs a process of its own.
+    VisualDL 2.5 reads only programs in the old format, which Paddle 3 writes if a flag is set before it is imported.
+    That needs a process of its own.
     """
     model, needed = run.state.model, module if run.state.module else None
     network = json.dumps([model.name, model.num_classes, model.options, run.preprocess.size, needed])

@@ -1,4 +1,4 @@
-"""Several runs side by side: what differs in their configs, in their accuracy, time and size, and how surely."""
+"""Several runs side by side: how their configs, accuracy, time and size differ, and with what certainty."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from paddlecnn.reporting.result_files import NOT_THE_EXPERIMENT
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.run_dir import RunDir, reservations
 
-NAMED = 3  # further settings that an answer names at most
+NAMED = 3  # at most as many further settings are named in an answer
 
 
 @dataclass(frozen=True)
 class Row:
-    """The runs of one config, which differ in their seed alone."""
+    """The runs of one config, which differ only in their seed."""
 
     settings: dict[str, Any]  # of the config, by key path
     members: tuple[Member, ...]
@@ -66,7 +66,7 @@ class Row:
 
     @cached_property
     def parameters(self) -> int:
-        """Trained numbers, as the weight file has them."""
+        """The number of trained parameters in the weight file."""
         _, folder = self.members[0].runs[0].read_checkpoint("best", Path)
         with safe_open(folder / "model.safetensors", "numpy") as file:
             names = [name for name in file.keys() if not name.endswith(("_mean", "_variance"))]  # noqa: SIM118 (no dict)
@@ -115,7 +115,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows beside the first, the reference."""
+    """Rows compared with the first, the reference."""
 
     rows: tuple[Row, ...]
     names: tuple[str, ...]  # what sets each row apart
@@ -130,12 +130,12 @@ class Comparison:
         return reservations(runs, "test" if self.split == "test" else "val")
 
     def answer(self, number: int) -> str:
-        """In a sentence or two, what a row buys over the reference."""
+        """In a sentence or two, what a row gains over the reference."""
         row, reference, difference = self.rows[number], self.rows[0], self.differences[number]
         apart = [str(after.seed) for before, after in equal_seeds(reference, row) if not same_images(before, after)]
         if difference is None:
             reason = (
-                f"was measured on other {self.split} images than {self.names[0]}"
+                f"was measured on {self.split} images other than those of {self.names[0]}"
                 if apart
                 else f"has no run with a seed of {self.names[0]}"
             )
@@ -151,7 +151,7 @@ class Comparison:
             verdict = "it is better" if low > 0 else "it is worse" if high < 0 else "which of them is better"
             text += f": these runs {'show that' if low > 0 or high < 0 else 'do not show'} {verdict}."
         else:
-            text += " in a single run; more seeds would show whether that is luck."
+            text += " in a single run; more seeds would show whether that is chance."
         ratio = row.parameters / reference.parameters
         size = "as many parameters" if ratio == 1 else f"{ratio:.2f} times the parameters"
         times = row.seconds / max(reference.seconds, 1e-9)
@@ -173,10 +173,10 @@ class Comparison:
 
 
 def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = False) -> Comparison:
-    """Compare runs: each name is a run or a cross-validation, as the commands take it, or a folder with some in it.
+    """Compare runs: each name is a run or a cross-validation, as in the commands, or a folder with some in it.
 
     evaluate: predict the images of runs whose predictions are not stored, as `evaluate_run` does
-    Runs that differ in their seed alone are one row; the first row is the reference. Raises RunError for a folder
+    Runs that differ only in their seed are one row; the first row is the reference. Raises RunError for a folder
     without a finished epoch, for runs of different data, for a second run of a config and seed, and for a single run.
     """
     members: dict[Path, Member] = {}
@@ -204,7 +204,7 @@ def compare_runs(names: Sequence[str], split: str = "val", evaluate: bool = Fals
 def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
     """The rows in the order of their first runs.
 
-    Raises RunError for different data sets or classes, and for a second run of a config and seed: it is no other seed.
+    Raises RunError for different data sets or classes, and for a second run of the same config and seed.
     """
     groups: dict[str, list[Member]] = {}
     for member in members:
@@ -212,7 +212,7 @@ def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
         if (member.best.data.name, member.best.classes) != (first.data.name, first.classes):
             raise RunError(
                 f"{member.source.path}: its data are {member.best.data.name} with {len(member.best.classes)} classes, "
-                f"and those of {members[0].source.path} are {first.data.name} with {len(first.classes)}; compare runs "
+                f"but those of {members[0].source.path} are {first.data.name} with {len(first.classes)}; compare runs "
                 "of the same data"
             )
         group = groups.setdefault(repr(settings_of(member.source)), [])
@@ -235,7 +235,7 @@ def settings_of(source: RunDir | FoldJob) -> dict[str, Any]:
     config = source.config
     options = default_options(config.model.name) | config.model.options
     complete = config.model_copy(update={"model": config.model.model_copy(update={"options": options})})
-    is_folder = config.data.name == "folder"  # its root is the data, not a place where they may lie
+    is_folder = config.data.name == "folder"  # its root identifies the data, not only their place
     kept = {
         key: value
         for key, value in flat(complete.model_dump(mode="json")).items()
@@ -265,7 +265,7 @@ def beside_the_network(keys: Sequence[str]) -> list[str]:
 
 
 def setting(row: Row, key: str) -> str:
-    """A key and its value as in a config; the network needs no key."""
+    """A key and its value as in a config; the network is shown without its key."""
     value = row.settings.get(key)
     text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
     return text if key == "model.name" else f"{key.rpartition('.')[2]}={text}"

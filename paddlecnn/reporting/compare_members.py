@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Member:
-    """One run, or all folds of a cross-validation: its figures, and what was stored of its predictions."""
+    """One run, or all folds of a cross-validation: its figures and its stored predictions."""
 
     source: RunDir | FoldJob
     runs: list[RunDir]  # the run, or that of each fold
@@ -64,7 +64,7 @@ class Member:
 
 
 def found_under(name: str) -> Iterator[tuple[RunDir | FoldJob, bool]]:
-    """The runs and cross-validations under a name, and whether the name is that of one."""
+    """The runs and cross-validations under a name, and whether the name is that of a single one."""
     folder = find_path(name)
     is_named = is_job(folder) or not folder.is_dir() or (folder / "config.yaml").is_file()
     found = [folder] if is_named else [path.parent for path in begun_in(folder)]
@@ -75,7 +75,7 @@ def found_under(name: str) -> Iterator[tuple[RunDir | FoldJob, bool]]:
 
 
 def read_member(source: RunDir | FoldJob, split: str, is_named: bool, evaluate: bool) -> Member | None:
-    """The figures to compare; None, with a warning, for a run of a folder that has not finished them."""
+    """The figures to compare; None, with a warning, for a run found in a folder that does not have them yet."""
     try:
         return read_job(source, split) if isinstance(source, FoldJob) else read_run(source, split, evaluate)
     except RunError as error:
@@ -86,10 +86,10 @@ def read_member(source: RunDir | FoldJob, split: str, is_named: bool, evaluate: 
 
 
 def read_job(job: FoldJob, split: str) -> Member:
-    """A cross-validation with its figures out of fold."""
+    """A cross-validation with its out-of-fold figures."""
     if split == "test":
         raise RunError(
-            f"{job.path}: is a cross-validation, measured out of fold; name one of its runs for --split test"
+            f"{job.path}: is a cross-validation, measured out of fold; name one of its runs with --split test"
         )
     table, predictions = stored_folds(job)
     figures, runs = table["all"], job.runs

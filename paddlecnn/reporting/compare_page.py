@@ -16,7 +16,7 @@ from paddlecnn.reporting.fonts import fonts_for
 from paddlecnn.reporting.page import write_page
 from paddlecnn.reporting.theme import MUTED, SERIES, drawing, svg
 
-DASHES = ("-", "--", ":", "-.")  # a second round of the colours has another dash
+DASHES = ("-", "--", ":", "-.")  # each further round of the colours has another dash
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
@@ -65,7 +65,7 @@ def row_values(comparison: Comparison, number: int) -> dict[str, Any]:
 
 
 def curves_figure(rows: Sequence[Row], names: Sequence[str], quantity: str) -> Figure:
-    """Validation over the epochs: the mean of each row's seeds, in a band from the lowest to the highest."""
+    """Validation over the epochs: the mean of each row's seeds, with a band from the lowest to the highest."""
     with drawing(3.4, fonts_for(names)[0]) as (figure, axes):
         for number, (row, name) in enumerate(zip(rows, names, strict=True)):
             histories = [one.curve(quantity) for one in row.members]

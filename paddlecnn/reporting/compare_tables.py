@@ -13,7 +13,7 @@ from paddlecnn.text_tables import text_table
 
 
 def as_records(comparison: Comparison) -> list[dict[str, Any]]:
-    """Plain values, one record a row, for CSV and JSON. Accuracies and differences are shares of 1."""
+    """Plain values, one record per row, for CSV and JSON. Accuracies and differences are shares of 1."""
     return [
         {
             "name": name,
@@ -51,7 +51,7 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_text(comparison: Comparison) -> str:
-    """A table and an answer for each row but the reference."""
+    """A table, and an answer for each row except the reference."""
     rows = [["", "runs", "top-1", "deviation", "difference", "95 % interval", "time", "images/s", "parameters"]]
     for name, row, change in zip(comparison.names, comparison.rows, comparison.differences, strict=True):
         estimate = change.estimate if change else None

@@ -1,6 +1,6 @@
-"""A page where one drops an image and sees its class, the probabilities and what the network looked at.
+"""A page where you drop an image and see its class, the probabilities and what the network looked at.
 
-Gradio serves it to this machine alone. Its telemetry, its sharing and all that its pages load from elsewhere are off.
+Gradio serves it to this machine only. Its telemetry, its sharing and everything its pages load from elsewhere are off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEPT_SECONDS = 600  # an upload; all are deleted at the end
 def start_demo(classifier: Classifier, title: str, uploads: Path, port: int | None = None) -> Any:
     """Start the server and return Gradio's Blocks, whose `local_url` is the page and whose `close` ends it.
 
-    uploads: a folder for the images that are dropped; port: None for a free one
+    uploads: a folder for the dropped images; port: None for a free one
     Raises UserError without the extra `demo`, RunError if the port is taken.
     """
     require_extra("demo", "gradio")
@@ -56,7 +56,7 @@ def start_demo(classifier: Classifier, title: str, uploads: Path, port: int | No
 
 
 def build_page(classifier: Classifier, title: str) -> Any:
-    """A place for a file; probabilities, the part of the image that the network sees, and Grad-CAM."""
+    """A field for a file; the probabilities, the part of the image that the network sees, and Grad-CAM."""
     import gradio
 
     device = paddle.get_device()
@@ -78,6 +78,6 @@ def build_page(classifier: Classifier, title: str) -> Any:
         with gradio.Row():
             top = gradio.Label(label="Probabilities", num_top_classes=SHOWN_CLASSES)
             seen = gradio.Image(label="What the network sees", interactive=False, format="png", buttons=[])
-            heat = gradio.Image(label="What speaks for this class", interactive=False, format="png", buttons=[])
+            heat = gradio.Image(label="What supports this class", interactive=False, format="png", buttons=[])
         file.change(classify, file, [top, seen, heat], api_visibility="private")
     return page

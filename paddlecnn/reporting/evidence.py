@@ -1,4 +1,4 @@
-"""All that the report of a run is made from: network, history, predictions and images."""
+"""Everything that the report of a run is made from: network, history, predictions and images."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class Evidence:
 
 
 def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> Evidence:
-    """Load the run, and predict its validation images unless that was done."""
+    """Load the run, and predict its validation images unless that has been done."""
     runtime.choose_device(device)
     loaded = load_run(run, "best", module)
     if loaded.state.best is not None and not loaded.state.best.n:
-        raise RunError(f"{run.path}: was trained without validation images, from which a report is made")
-    # What is stored need not be of the data that are there now.
+        raise RunError(f"{run.path}: was trained without validation images, which a report needs")
+    # Stored predictions need not be of the data that are there now.
     stored = None if data_changed else stored_predictions(run, "val", loaded.state)
     if stored is None:
         logger.info("%s: predicting the validation images", run.path)

@@ -1,4 +1,4 @@
-"""Experiments: the runs of the files of results (result_files.py) that differ in the seed alone."""
+"""Experiments: the runs in the result files (result_files.py) that differ only in the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paddlecnn.reporting.result_files import Accuracy, Machine, OutOfFold, Resul
 
 @dataclass(frozen=True)
 class Experiment:
-    """The runs of one config that differ in the seed alone."""
+    """The runs of one config that differ only in the seed."""
 
     runs: tuple[Training, ...]
     machines: tuple[Machine, ...]
@@ -77,7 +77,7 @@ def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
 def one_per_config(
     experiments: list[Experiment], scores: Callable[[Experiment], list[Accuracy]] = lambda one: one.tested
 ) -> dict[str, Experiment]:
-    """The experiment that stands for each config, by name: not the best one, but that of most seeds, then epochs; none
+    """The experiment that represents each config, by name: not the best, but the one with most seeds, then epochs; none
     with notes on what makes its figures optimistic."""
     usable = [one for one in experiments if scores(one) and not any(run.notes for run in one.runs)]
     ordered = sorted(usable, key=lambda one: (len(scores(one)), one.first.epochs))
@@ -90,7 +90,7 @@ def cross_validations(files: Sequence[ResultFile]) -> list[tuple[OutOfFold, Mach
 
 
 def folds_per_config(files: Sequence[ResultFile], tta: str) -> dict[str, tuple[OutOfFold, Machine]]:
-    """The cross-validation that stands for each config, by name: not the best one, but that of most images, then of the
+    """The cross-validation that represents each config, by name: not the best, but the one on most images, then the
     longest training, measured with `tta` or else with one view."""
     ordered = sorted(
         cross_validations(files),
@@ -106,7 +106,7 @@ def scores_by_views(runs: Sequence[dict[str, Accuracy]]) -> dict[str, list[Accur
 
 
 def spread(seeds: Sequence[Accuracy]) -> tuple[float, float, float]:
-    """The mean and its ends: a standard deviation over seeds away; the interval of a single one."""
+    """The mean and its ends: one standard deviation over seeds away, or the interval of a single seed."""
     if len(seeds) == 1:
         return seeds[0].top1, seeds[0].low, seeds[0].high
     mean, deviation = fmean(one.top1 for one in seeds), stdev(one.top1 for one in seeds)
@@ -114,13 +114,13 @@ def spread(seeds: Sequence[Accuracy]) -> tuple[float, float, float]:
 
 
 def mean_accuracy(seeds: Sequence[Accuracy]) -> str:
-    """The same as text."""
+    """The values of `spread` as text."""
     mean, low, high = spread(seeds)
     return f"{mean:.2%} ({low:.2%} to {high:.2%})" if len(seeds) == 1 else f"{mean:.2%} ± {high - mean:.2%}"
 
 
 def lrn_pairs(experiments: list[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:
-    """(without, with): experiments that are equal but for the local response normalisation of their network."""
+    """(without, with): experiments that are equal except for the local response normalisation of their network."""
     for one in experiments:
         for other in experiments:
             if other.first.model == f"{one.first.model}_lrn" and without_model(one) == without_model(other):

@@ -1,4 +1,4 @@
-"""One image explained: the most probable classes, and what speaks for the first of them."""
+"""One image explained: the most probable classes, and what supports the first of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from paddlecnn.reporting.activations import enlarged, overlaid
 from paddlecnn.reporting.figures import explanation_figure
 
 SHOWN_CLASSES = 5
-SIDE = 256  # least side in pixels of a picture
+SIDE = 256  # smallest side of a picture, in pixels
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Explanation:
 
 
 def explain(classifier: Classifier, image: ImageLike) -> Explanation:
-    """Classify an image and mark what speaks for the most probable class.
+    """Classify an image and mark what supports the most probable class.
 
     Raises DataError for an image that cannot be read, ModelError for an exported program, which has no gradients.
     """
     if isinstance(classifier.model, ExportedNetwork):
         raise ModelError(
-            f"{classifier.model.name}: an exported program has no gradients to explain by; "
+            f"{classifier.model.name}: an exported program has no gradients to explain it with; "
             "name the run, or export it with --format safetensors"
         )
     seen = seen_part(pixels_of(image), classifier.preprocess)

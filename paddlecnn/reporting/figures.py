@@ -18,7 +18,7 @@ from paddlecnn.evaluation.intervals import Estimate
 from paddlecnn.reporting.fonts import drawable, fonts_for, labels_of
 from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, drawing, style
 
-if TYPE_CHECKING:  # these bring Paddle with them, which an upload does without
+if TYPE_CHECKING:  # these import Paddle, which an upload does without
     from paddlecnn.reporting.activations import Suppression
     from paddlecnn.runs.state import EpochRecord
     from paddlecnn.training.find_lr import RangeTest
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # these bring Paddle with them, which an upload does without
 ON_COLOUR = "#fdfdfd"  # text on an opaque cell, in both themes
 LONGEST = 40  # characters of a class name in a figure
 SHOWN_CURVES = 12  # in one figure
-FEW_CLASSES = 25  # up to here each cell of a confusion matrix shows its count
+FEW_CLASSES = 25  # with at most as many, each cell of a confusion matrix shows its count
 
 
 def confusion_figure(
@@ -113,7 +113,7 @@ def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: flo
         if chosen > 0:
             axes.axvline(chosen, color=MUTED, linestyle="--", linewidth=1, label=f"chosen: {chosen:.3g}")
         axes.set_ylim(0.95 * lowest, 1.15 * top)
-        axes.set(xscale="log", xlabel="clip: least distance of a probability from 0 and 1", ylabel="log loss, nats")
+        axes.set(xscale="log", xlabel="clip: smallest distance of a probability from 0 and 1", ylabel="log loss, nats")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.legend()
         set_title(figure, title)
@@ -260,7 +260,7 @@ def explanation_figure(pixels: np.ndarray, heat: np.ndarray, top: Sequence[tuple
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:
-    """A class name cut to what a figure has room for."""
+    """A class name cut to the length that a figure has room for."""
     return name if len(name) <= longest else f"{name[: longest - 3]}..."
 
 

@@ -16,7 +16,7 @@ INVISIBLE = ("Cc", "Cf", "Mn", "Zs")  # control and format characters, combining
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of classes in a figure, the fonts that draw them, and which classes are numbers."""
+    """The labels of classes in a figure, the fonts that draw them, and the classes shown as numbers."""
 
     texts: tuple[str, ...]
     fonts: tuple[str, ...]
@@ -25,7 +25,7 @@ class Labels:
     @property
     def note(self) -> str:
         """The meaning of the numbers; empty if there are none."""
-        return "numbers: places of classes in the run, whose names no installed font can show" if self.numbered else ""
+        return "numbers: positions in the run of classes whose names no font can show" if self.numbered else ""
 
 
 def labels_of(classes: Sequence[str]) -> Labels:
@@ -37,7 +37,7 @@ def labels_of(classes: Sequence[str]) -> Labels:
 
 
 def drawable(text: str) -> str:
-    """A text other than a name: each character that no installed font has is a question mark."""
+    """A text other than a name: each character that no installed font has becomes a question mark."""
     missing = fonts_for([text])[1]
     return "".join("?" if character in missing else character for character in text)
 

@@ -24,10 +24,10 @@ def write_job_report(job: FoldJob, standing: Callable[[Estimate], list[str]]) ->
 
     standing: what a log loss would reach in the job's competition, in lines
 
-    Raises RunError if the job is not finished, or was not measured since it was trained.
+    Raises RunError if the job is not finished, or has not been measured since it was trained.
     """
     table, predictions = stored_folds(job)
-    assert predictions.labels is not None  # they were trained on
+    assert predictions.labels is not None  # the images were trained on
     views = {tta: stored_folds(job, tta)[0]["all"] for tta in measured_views(job)[1:]}
     histories = [run.load_state("last") for run in job.runs]
     figures = report(predictions.logits, predictions.labels, predictions.classes)

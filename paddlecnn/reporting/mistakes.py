@@ -13,7 +13,7 @@ from paddlecnn.reporting.evidence import Evidence
 from paddlecnn.reporting.page import data_uri
 
 MISTAKES = 8  # images in each of the two groups
-PICTURE = 144  # least side in pixels of a picture in the page
+PICTURE = 144  # smallest side of a picture in the page, in pixels
 
 
 def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
@@ -35,14 +35,14 @@ def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -
 
 
 def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The most certain wrong predictions, and of the other images those with the largest loss, with Grad-CAM."""
+    """The most confident wrong predictions, and of the other images those with the largest loss, with Grad-CAM."""
     confidence, own = evidence.probabilities.max(axis=1), evidence.own
     wrong = np.flatnonzero(evidence.predicted != evidence.labels)
     certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     others = np.setdiff1d(np.arange(len(own)), certain)
     hardest = others[np.argsort(own[others], kind="stable")][:MISTAKES]
     groups = []
-    for name, positions in (("Most certain mistakes", certain), ("Largest losses among the others", hardest)):
+    for name, positions in (("Most confident mistakes", certain), ("Largest losses among the others", hardest)):
         if len(positions):
             heats = heat_maps(evidence, positions)
             groups.append((name, [picture(evidence, *pair) for pair in zip(positions, heats, strict=True)]))
@@ -50,7 +50,7 @@ def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def heat_maps(evidence: Evidence, positions: np.ndarray) -> list[np.ndarray | None]:
-    """Grad-CAM of the predicted class for each image; None for all if the last convolution's maps show no place."""
+    """Grad-CAM of the predicted class for each image; None for all if the last maps are too small to show a place."""
     maps = [layer.output_shape[1:] for layer in evidence.summary.layers if layer.kind == "Conv"]
     if not maps or min(maps[-1]) < 2:
         return [None] * len(positions)

@@ -47,7 +47,7 @@ def templates() -> Environment:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """0.77231 as `77.2 %`; the space does not break."""
+    """0.77231 as `77.2 %`, with a space that does not break."""
     return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
@@ -72,7 +72,7 @@ def plain(value: Any) -> str:
 
 
 def data_uri(pixels: np.ndarray, format: str = "PNG") -> str:
-    """Pixels uint8 [H, W, 3 or 4] as the address of an image inside the page; JPEG for photographs."""
+    """Pixels uint8 [H, W, 3 or 4] as the data URI of an image inside the page; JPEG for photographs."""
     file = io.BytesIO()
     options: dict[str, Any] = {"quality": 85} if format == "JPEG" else {"optimize": True}
     Image.fromarray(pixels).save(file, format, **options)

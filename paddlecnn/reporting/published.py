@@ -1,4 +1,4 @@
-"""Published accuracies to set ours beside, each with its source: published.json."""
+"""Published accuracies to compare ours with, each with its source: published.json."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def published_results() -> tuple[Published, ...]:
 
 
 def published_for(data: str, model: str) -> list[Published]:
-    """The published accuracies for a data set and a network; none if no source that can be named has one."""
+    """The published accuracies for a data set and a network; none if there is none with a source."""
     return [one for one in published_results() if one.data == data and fnmatchcase(model, one.models)]

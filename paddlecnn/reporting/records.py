@@ -1,4 +1,4 @@
-"""The figures of finished runs and cross-validations, in the form of result_files.py."""
+"""The figures of finished runs and cross-validations, in the format of result_files.py."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
 
 
 def folds_record(job: FoldJob, config: Path | None = None) -> list[dict[str, Any]]:
-    """The content of a file for a finished cross-validation, a result for each `--tta` that it was measured with.
+    """The content of a file for a finished cross-validation, one result per `--tta` that it was measured with.
 
     Raises RunError, too, if it has not been measured out of fold since it was trained; see `training_record`.
     """
@@ -95,7 +95,7 @@ def graded_record(
             f"{kept}: not the evidence of a submission ({error}); write one with `paddlecnn submit`"
         ) from None
     if hashes != [one.state.config_hash for one in checkpoints]:
-        raise RunError(f"{submission}: is not a submission of {source.path}; its configs are other ones")
+        raise RunError(f"{submission}: is not a submission of {source.path}; its configs differ")
     if sha256 != file_digest(submission):
         raise RunError(f"{submission}: changed since it was written; write it again with `paddlecnn submit`")
     record = Graded(
@@ -120,7 +120,7 @@ def finished(run: RunDir) -> Checkpoint:
 
 
 def trained(source: RunDir | FoldJob, config: Path | None, checkpoint: Checkpoint) -> dict[str, Any]:
-    """The values of `Trained` but for the time."""
+    """The values of `Trained` except the time."""
     config_file, changed = origin_of(source, config or config_on_the_command_line(source.read_environment()))
     names = [name for name in checkpoint.model if not name.endswith(("._mean", "._variance"))]
     return {
@@ -151,7 +151,7 @@ def feature_seconds(source: RunDir | FoldJob) -> list[float]:
 
 
 def machine_of(run: RunDir) -> Machine:
-    """Where and with which versions a run was trained."""
+    """The machine and the versions that a run was trained with."""
     environment = run.read_environment()
     return Machine(
         cpu=environment.get("device_name") or cpu_of_this_machine(environment),
@@ -179,7 +179,7 @@ def scores_by_views(run: RunDir, split: str) -> dict[str, Accuracy]:
 def evaluated(run: RunDir, split: str, tta: str) -> Accuracy | None:
     """The figures of the run's last evaluation; None if there was none.
 
-    Raises RunError for a damaged file, for figures of other data than the run's, and of a former checkpoint.
+    Raises RunError for a damaged file, and for figures of data other than the run's or of an earlier checkpoint.
     """
     path = run.path / f"evaluation_{split}{suffix(tta)}.json"
     if not path.exists():
@@ -194,17 +194,17 @@ def evaluated(run: RunDir, split: str, tta: str) -> Accuracy | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: damaged ({error}); {again}") from None
     if changed:
-        raise RunError(f"{path}: measured on other data than the run's (--data-changed); {again}")
+        raise RunError(f"{path}: measured on data other than the run's (--data-changed); {again}")
     epoch = run.load_state(checkpoint).epoch
     if accuracy.epoch != epoch:
         raise RunError(
-            f"{path}: measured in epoch {accuracy.epoch}, and checkpoint {checkpoint} is of {epoch}; {again}"
+            f"{path}: measured in epoch {accuracy.epoch}, but checkpoint {checkpoint} is of {epoch}; {again}"
         )
     return accuracy
 
 
 def evaluations(run: RunDir) -> Iterator[dict[str, Any]]:
-    """The lines of evaluations.jsonl. Raises RunError for a damaged one."""
+    """The lines of evaluations.jsonl. Raises RunError for a damaged line."""
     path = run.path / "evaluations.jsonl"
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], 1):
         try:

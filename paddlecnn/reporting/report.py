@@ -1,4 +1,4 @@
-"""report.html: one file in which a run explains itself."""
+"""report.html: one file that explains a run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_report(
 ) -> Path:
     """Write RUN/report.html, for the best epoch, and return its path.
 
-    Validation images are predicted unless `evaluate_run` has stored their predictions already. Without the images the
+    Validation images are predicted unless `evaluate_run` has already stored their predictions. Without the images, the
     sections that show some are left out; the page and a warning say so.
 
     module: the file with the run's own networks or data sets, if it was trained with one

@@ -1,7 +1,7 @@
-"""Files of results: their forms and how they are read. docs/results.md is generated from such files alone.
+"""Result files: their format and how they are read. docs/results.md is generated from such files alone.
 
-A file is a list: the machine, then what was measured on it. `paddlecnn benchmark --json` writes speeds in this form,
-records.py what finished runs have reached.
+A file is a list: the machine, then what was measured on it. `paddlecnn benchmark --json` writes speeds in this format,
+records.py the figures of finished runs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Part(BaseModel):
 
 
 class Machine(Part):
-    """Where and with which versions was measured."""
+    """The machine and the versions of a measurement."""
 
     cpu: str | None
     cores: int | None = None
@@ -81,14 +81,14 @@ class Trained(Part):
     parameters: int
     data: str
     seconds: float  # of training, all sessions and folds together
-    feature_seconds: float | None = None  # before it: the outputs of frozen layers that no earlier run had computed
+    feature_seconds: float | None = None  # before that: the outputs of frozen layers that no earlier run had computed
     config: dict[str, Any]
     lineage: dict[str, str] = {}  # what the weights depend on beside it: `RunDir.lineage`
 
     @field_validator("changed")
     @classmethod
     def lengths_are_numbers(cls, changed: dict[str, tuple[Any, Any]] | None) -> dict[str, tuple[Any, Any]] | None:
-        """The label tells from them whether a run was shortened."""
+        """The label shows by them whether a run was shortened."""
         if not all(isinstance(value, int) and value > 0 for value in (changed or {}).get("train.epochs", ())):
             raise ValueError("train.epochs: not two numbers of epochs")
         return changed
@@ -101,20 +101,20 @@ class Trained(Part):
 
     @property
     def changes(self) -> list[str]:
-        """The differences from the config file, as `-o` takes it, the number of epochs and the engine apart; then those
-        from a plain training."""
+        """The differences from the config file, as `-o` takes it, except the number of epochs and the engine; then the
+        lineage."""
         changed = {key: after for key, (_, after) in (self.changed or {}).items() if key not in SHOWN_ELSEWHERE}
         plain = [f"{key}={as_typed(value)}" for key, value in changed.items()]
         return plain + [f"{name}: {what}" for name, what in self.lineage.items()]
 
     @property
     def label(self) -> str:
-        """The name, with what tells it from the others of its config file."""
+        """The name, and the differences from the others of its config file."""
         return ", ".join([self.name, *self.changes])
 
 
 def as_typed(value: Any) -> str:
-    """A value as one writes it in YAML."""
+    """A value as written in YAML."""
     return f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
@@ -134,8 +134,8 @@ class Training(Trained):
 
     @property
     def experiment(self) -> str:
-        """A hash of the config without the seed and without what does not change a result, and of the lineage: equal
-        for its seeds."""
+        """A hash of the lineage and of the config without the seed and the keys that do not change a result: equal for
+        all its seeds."""
         kept = {key: value for key, value in flat(self.config).items() if not key.startswith(NOT_THE_EXPERIMENT)}
         return hashlib.sha256(json.dumps(kept | self.lineage, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -155,7 +155,7 @@ class OutOfFold(Trained):
 
     @property
     def label(self) -> str:
-        """The name, with what tells it from the others of its config file, and the views if there are several."""
+        """The name, the differences from the others of its config file, and the views if there are several."""
         return super().label + ("" if self.tta == "none" else f", {self.tta} at test time")
 
 
@@ -166,7 +166,7 @@ class Graded(Trained):
     answers: str  # the name of the file of labels
     n: int
     checkpoint: str  # what was predicted with: epoch, views
-    expected: Estimate  # the log loss that the validation images promised, before the labels were seen
+    expected: Estimate  # the log loss estimated from the validation images, before the labels were seen
     found: Estimate
 
 
@@ -183,7 +183,7 @@ class Transfer(Part):
     uncached: float
     ratio: float
     ratio_of_fastest: float | None = None  # cached by the fastest engine measured until then, against `uncached`
-    peak_anonymous_mib: float | None = None  # of the process with the cache, mapped files apart
+    peak_anonymous_mib: float | None = None  # of the process with the cache, without mapped files
     fill: float | None  # views per second while the cache was filled
     cached_loss: float  # of the first epoch
     uncached_loss: float
@@ -198,7 +198,7 @@ class Speed(Part):
 
 
 class Growth(Part):
-    """The figures of `paddlecnn benchmark growth`: the speed of each contender at each value of what grows."""
+    """The figures of `paddlecnn benchmark growth`: the speed of each contender at each growing value."""
 
     what: Literal["growth"]
     grows: str

@@ -1,4 +1,4 @@
-"""Which figures docs/results.md has, and from what each is drawn; the file of a figure keeps a digest of that."""
+"""The figures of docs/results.md and the numbers that each is drawn from, of which its file keeps a digest."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def drawings(folder: Path) -> dict[Path, Drawing]:
 
 
 def time_drawings(experiments: list[Experiment], files: list[ResultFile]) -> dict[str, Drawing]:
-    """Accuracy against training time for each data set: on test images or, where nothing was measured on these, out of
-    fold and on validation images that selected no epoch. Of each config one, and one view of each image; none that has
-    only begun."""
+    """Accuracy against training time for each data set: on test images or, if nothing was measured on these, out of
+    fold and on validation images that selected no epoch. One experiment per config, with one view of each image; none
+    that has only begun."""
     experiments = [one for one in experiments if one.share >= SMALLEST_SHARE]
     on_test = [
         Point(one.first.data, f"{name}, {one.epochs} epochs", median(one.minutes), [score.top1 for score in one.tested])
@@ -115,10 +115,10 @@ def save_drawing(drawing: Drawing, path: Path) -> None:
 
 
 def is_saved(drawing: Drawing, path: Path) -> bool:
-    """Whether the file is drawn from the same."""
+    """Whether the file was drawn from the same numbers."""
     return digest(drawing).encode() in path.read_bytes()
 
 
 def digest(drawing: Drawing) -> str:
-    """A hash of the figure's name and of all that it shows."""
+    """A hash of the figure's name and of everything that it shows."""
     return hashlib.sha256(f"{drawing.func.__name__}{drawing.args}".encode()).hexdigest()

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from paddlecnn.reporting.theme import SERIES, drawing
 
-MARKERS = "osD^v"  # one more each time the colours begin again
+MARKERS = "osD^v"  # the next one each time the colours start again
 OURS = "ours: standard deviation over seeds, or 95 % interval of a single one"
 
 
@@ -42,7 +42,7 @@ def accuracy_time(points: Sequence[tuple[str, float, Sequence[float]]], name: st
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        figure.legend(loc="outside lower left")  # below: the points leave no place for long names
+        figure.legend(loc="outside lower left")  # below: the points leave no room for long names
     return figure
 
 

@@ -87,7 +87,8 @@ class Progress(Record):
     step: Count = 0
     step_in_epoch: Count = 0
     best: BestEpoch | None = None
-    epochs_since_best: Count = 0
+    epochs_since_best: Count = 0  # since validation last improved by more than early_stop.min_delta ...
+    improved: Scores | None = None  # ... and its scores then
     averaged: Count = 0  # epochs in the average of train.swa
     finished: bool = False
     since_log: RunningMean = Field(default_factory=RunningMean)
@@ -99,15 +100,18 @@ class Progress(Record):
     def end_epoch(self, record: EpochRecord, monitor: Literal["top1", "loss", "last"], min_delta: float) -> bool:
         """Count a finished epoch; True if it is the best so far, or if nothing selects an epoch.
 
-        `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`.
+        `epochs_since_best` counts the epochs since validation last improved by more than `min_delta`; small steps add
+        up until they exceed it.
         """
         self.epoch += 1
         self.history.append(record)
         scores = record.val or Scores(n=0, loss=record.train.loss, top1=record.train.top1)
         gain = improvement(scores, self.best, monitor)
+        self.epochs_since_best += 1
+        if improvement(scores, self.improved or self.best, monitor) > min_delta:
+            self.improved, self.epochs_since_best = scores, 0
         if gain > 0:
             self.best = BestEpoch(epoch=self.epoch, step=self.step, **scores.model_dump())
-        self.epochs_since_best = 0 if gain > min_delta else self.epochs_since_best + 1
         self.step_in_epoch = 0
         self.since_log, self.this_epoch = RunningMean(), RunningMean()
         return gain > 0

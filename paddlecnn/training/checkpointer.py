@@ -23,7 +23,7 @@ from paddlecnn.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
-# Keys that change where or how fast a run computes, but not its result.
+# Keys that change where or how fast a run computes, but not its result; `is_neutral` knows two exceptions.
 MAY_CHANGE = (
     "data.root",
     "data.workers",
@@ -34,7 +34,15 @@ MAY_CHANGE = (
     "model.module",
     "model.weights_dir",
 )
-EXTENDABLE = ("train.epochs", "train.early_stop", "optim.schedule", "train.engine", "train.precision")
+EXTENDABLE = (
+    "train.epochs",
+    "train.early_stop",
+    "optim.schedule",
+    "train.engine",
+    "train.precision",
+    "train.feature_cache",
+    "data.cache",
+)
 
 
 class StopRequest:
@@ -161,8 +169,17 @@ def list_differences(run: Config, now: Config, extend: Sequence[str]) -> str:
     return "; ".join(
         f"{key} ({old!r} in the run, {new!r} now)"
         for key, old, new in differences(run, now)
-        if not key.startswith((*MAY_CHANGE, *extend)) and (key, new) != ("train.engine", "auto")
+        if not key.startswith(tuple(extend)) and not is_neutral(key, old, new, now)
     )
+
+
+def is_neutral(key: str, old: object, new: object, config: Config) -> bool:
+    """Whether a change of this key leaves the result of the run as it is."""
+    if key == "data.cache":  # it has squares, and random_resized_crop then cuts from these instead of the whole image
+        return not config.data.augment.random_resized_crop or None not in (old, new)
+    if key == "train.feature_cache":  # cached features are rounded to float16
+        return config.model.freeze == "none" or "off" not in (old, new)
+    return key.startswith(MAY_CHANGE) or (key, new) == ("train.engine", "auto")
 
 
 def check_same_setup(run: RunDir, saved: RunState, setup: TrainingSetup, extend: Sequence[str]) -> None:

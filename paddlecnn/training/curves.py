@@ -80,6 +80,8 @@ class CurveWriter:
     def add_training_images(self, loader: Loader) -> None:
         """Add a grid of the first training images after augmentation, without mixup and CutMix."""
         own = loader.plan(0, 0).own[:SHOWN_IMAGES]
+        if not len(own):  # this process has no share of a first batch that is smaller than the number of processes
+            return
         plan = Plan(own, own, None, None)  # type: ignore[arg-type]  # the loader is not checked for None
         pixels = Loader.read(loader, plan, 0)  # even if `loader` reads cached features
         self.writer.add_image_matrix("training/augmented_images", pixels.transpose(0, 2, 3, 1), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import paddle
 from paddle.optimizer import lr as schedules
 
 from paddlecnn.config import Config, Constant, Cosine, Custom, Exponential, MultiStep, OneCycle, OptimConfig, Step
-from paddlecnn.errors import ConfigError, did_you_mean
+from paddlecnn.errors import ConfigError, did_you_mean, user_code
 from paddlecnn.runs.checkpoint import Arrays
 from paddlecnn.training.momentum import BlockedMomentum, scale_gradients
 
@@ -74,7 +75,8 @@ def factor_by_step(
             return lambda step: spec.gamma ** (step / steps_per_epoch)
         case Custom():
             function, epochs = custom_schedule(spec.function), total / steps_per_epoch
-            return lambda step: function(step / steps_per_epoch, epochs)
+            # A schedule is also asked for the rate after the last step, which no step uses.
+            return lambda step: function(min(step, total - 1) / steps_per_epoch, epochs)
 
 
 ScheduleFunction = Callable[[float, float], float]
@@ -91,13 +93,22 @@ def register_schedule(function: ScheduleFunction) -> ScheduleFunction:
 
 
 def custom_schedule(name: str) -> ScheduleFunction:
-    """A registered schedule. Raises ConfigError for an unknown name."""
+    """A registered schedule, whose factors are checked. Raises ConfigError for an unknown name."""
     if name not in CUSTOM_SCHEDULES:
         raise ConfigError(
             f"optim.schedule.function: {name} is not registered by model.module"
             f"{did_you_mean(name, CUSTOM_SCHEDULES) if CUSTOM_SCHEDULES else ''}"
         )
-    return CUSTOM_SCHEDULES[name]
+
+    def checked(epoch: float, epochs: float) -> float:
+        call = f"optim.schedule.function: {name}({epoch:g}, {epochs:g})"
+        with user_code(call, ConfigError):
+            factor = float(CUSTOM_SCHEDULES[name](epoch, epochs))
+        if not 0 <= factor < math.inf:
+            raise ConfigError(f"{call}: returned {factor:g}; a factor on the learning rate is finite and at least 0")
+        return factor
+
+    return checked
 
 
 def build_optimizer(

@@ -23,6 +23,7 @@ from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
+from paddlecnn.models.registry import check_forward, is_published
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
@@ -113,6 +114,8 @@ def build_training(
     if engine.name == "paddle":
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
+    if not is_published(config.model.name):
+        check_forward(model, preprocess.size)
     if hasattr(model, "initialise_from") and not start and not config.model.weights:
         first = splits.train.subset(np.arange(min(FIRST_IMAGES, len(splits.train))))
         model.initialise_from(next(Loader(first, preprocess, len(first)).epoch(0)).images)

@@ -123,7 +123,9 @@ class TrainState:
             self.scaler.update()
         else:
             self.optimizer.step()
-        self.model.clear_gradients()  # including those with a rate of 0, which the optimizer does not have
+        # Including those with a rate of 0, which the optimizer does not have. To None, not to zeros: a parameter that
+        # the next batch does not reach is then left alone, as after a resume.
+        self.model.clear_gradients(set_to_zero=False)
         self.schedule.step()
         if self.average is not None and self.config.train.ema:
             self.move_average(self.average, self.config.train.ema)

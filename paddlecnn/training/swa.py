@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import paddle
 
 from paddlecnn import distributed
@@ -20,8 +22,10 @@ def average_epoch(state: TrainState, train: Loader) -> None:
     progress, config = state.progress, state.config.train
     if config.swa is None:
         return
-    if progress.epoch + 1 <= config.swa * config.epochs:
-        state.average, progress.averaged = None, 0  # of a shorter run that was extended: its epochs do not count here
+    before = progress.epoch - math.floor(config.swa * config.epochs)  # epochs that belong in the mean so far
+    if progress.averaged > max(before, 0):  # a shorter run that was extended averaged earlier ones, too
+        state.average, progress.averaged = None, 0
+    if before < 0:
         return
     if state.average is None:
         state.average = copy_of(state.model)

@@ -64,8 +64,8 @@ def test_an_unknown_command_is_one_line():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--epochs", "3"], "--epochs: is no option but a key of the config; write -o train.epochs=3"),
-        (["train", "--lr=0.1", "-c", "x"], "--lr: is no option but a key of the config; write -o optim.lr=0.1"),
+        (["train", "--epochs", "3"], "--epochs: is not an option but a key of the config; write -o train.epochs=3"),
+        (["train", "--lr=0.1", "-c", "x"], "--lr: is not an option but a key of the config; write -o optim.lr=0.1"),
         (["train", "--dryrun"], "--dryrun: no such option; did you mean --dry-run?"),
         (["eval", "RUN", "--split", "tst"], "argument --split: invalid choice: 'tst'; did you mean test?"),
         (["eval", "RUN", "more"], "more: one argument too many"),

@@ -73,7 +73,9 @@ def test_a_truncated_archive_leaves_nothing(tmp_path, name):
 def test_a_bomb_is_refused_before_anything_is_written(tmp_path, name):
     """The header of a bomb states its size, which exceeds the room."""
     MAKERS[name](tmp_path / name)
-    with pytest.raises(DataError, match=r"unpacks to .* MiB by its headers and 0 MiB are free; refused, nothing was"):
+    with pytest.raises(
+        DataError, match=r"unpacks to .* MiB according to its headers, but 0 MiB are free; refused, nothing was"
+    ):
         extract(tmp_path / name, tmp_path / "out", room=2000)
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
 
@@ -84,7 +86,7 @@ def test_a_zip_that_announces_more_than_the_disk_has(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("zeros.bin", b"0" * 100)
         archive.filelist[0].file_size = 1 << 50
-    with pytest.raises(DataError, match=r"unpacks to 1,073,741,824 MiB by its headers"):
+    with pytest.raises(DataError, match=r"unpacks to 1,073,741,824 MiB according to its headers"):
         extract(path, tmp_path / "out")
 
 
@@ -155,7 +157,7 @@ def test_two_members_with_one_name_are_refused(tmp_path):
 
 def test_a_file_that_is_not_an_archive_is_named(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"<html>please log in</html>")
-    with pytest.raises(DataError, match=r"x.zip: neither a zip, nor a tar, nor a 7z"):
+    with pytest.raises(DataError, match=r"x.zip: not a zip, tar or 7z"):
         extract(tmp_path / "x.zip", tmp_path / "out")
     with pytest.raises(DataError, match=r"y.zip: cannot be read"):
         extract(tmp_path / "y.zip", tmp_path / "out")

@@ -49,7 +49,9 @@ def test_cifar100_has_fine_and_coarse_labels(cifar100_folder, labels, classes):
 
 
 def test_labels_that_a_data_set_does_not_have_are_refused():
-    with pytest.raises(ConfigError, match=r"data.labels: coarse: digits has no superclasses, only cifar100 has; leave"):
+    with pytest.raises(
+        ConfigError, match=r"data.labels: coarse: digits has no superclasses, only cifar100 does; leave"
+    ):
         opened("digits", "data", labels="coarse")
 
 

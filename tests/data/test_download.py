@@ -122,7 +122,7 @@ def test_a_source_beside_an_installed_data_set_is_said_to_be_unused_or_to_be_mis
     assert tool(*install, dogs_bundle) == 0
     capsys.readouterr()
     assert tool(*install, dogs_bundle) == 0
-    assert f"{dogs_bundle}: is not used, because {tmp_path / 'data'}" in capsys.readouterr().out
+    assert f"{dogs_bundle}: not used, because {tmp_path / 'data'}" in capsys.readouterr().out
     assert tool(*install, tmp_path / "nope.zip") == 2
     assert f"{tmp_path / 'nope.zip'}: no such file" in capsys.readouterr().err
 

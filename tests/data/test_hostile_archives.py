@@ -207,7 +207,7 @@ def test_a_sound_archive_of_other_content_is_not_ready(tmp_path, make, message, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sample_submission.csv": b""}, "lists 0 test images and 5 are there"),
+        ({"sample_submission.csv": b""}, "lists 0 test images, but 5 are there"),
         ({"sample_submission.csv": b"id,label\n" + b"".join(b"%d,0.5\n" % i for i in range(1, 8))}, "(6 is missing)"),
         ({"test.zip": zipped({"test/readme.txt": b""})}, "it contains no test images"),
         ({"train.zip": zipped({"train/readme.txt": b""})}, "no Dogs vs. Cats in"),
@@ -327,7 +327,7 @@ def test_a_tar_that_announces_terabytes_is_refused_at_its_header(tmp_path):
     info = tarfile.TarInfo("x")
     info.size = 1 << 40
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)))
-    with pytest.raises(DataError, match=r"x.tar.gz: unpacks to more than 16 GiB by its headers; refused"):
+    with pytest.raises(DataError, match=r"x.tar.gz: unpacks to more than 16 GiB according to its headers; refused"):
         extract(tmp_path / "x.tar.gz", tmp_path / "out")
 
 

@@ -101,7 +101,7 @@ def test_orientation_in_xmp_turns_a_file_as_it_turns_a_pil_image():
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_a_tiff_without_a_defined_white_is_refused(dtype):
     data = saved(Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8).astype(dtype)), "TIFF")
-    message = r"x.tif: pixels with a sign, of 32 bits or in floating point have no defined white; fix or remove it"
+    message = r"x.tif: signed, 32-bit or floating-point pixels have no defined white; fix or remove it"
     with pytest.raises(DataError, match=message):
         decode_image(data, "x.tif")
 

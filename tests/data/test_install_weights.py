@@ -116,7 +116,7 @@ def test_another_file_from_disk_is_named_without_advice_to_remove_it(published, 
     assert tool(*install) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"{other}: is not vgg16_weights.npz of frossard_vgg16 (")
-    assert error.endswith("; choose vgg16_weights.npz of www.cs.toronto.edu/~frossard/post/vgg16\n")
+    assert error.endswith("; choose vgg16_weights.npz from www.cs.toronto.edu/~frossard/post/vgg16\n")
     assert list(cache.iterdir()) == []
     np.savez(cache / "vgg16_weights.npz", conv1_1_W=np.ones((3, 3, 3, 64), np.float32))
     assert tool("download", "weights", "frossard_vgg16", "--dest", cache) == 0
@@ -145,7 +145,7 @@ def test_a_file_that_was_not_checked_is_never_given_a_sum(published, content, to
     own.write_bytes(b"someone's own")
     install = ("download", "weights", "bvlc_alexnet", "--dest", cache)
     assert tool(*install, "--from", source) == 2
-    assert f"{own}: is another file than {source}, and has no SHA-256 beside it" in capsys.readouterr().err
+    assert f"{own}: differs from {source} and has no SHA-256 beside it" in capsys.readouterr().err
     assert tool(*install) == 2
     assert f"{own}: damaged or not a .npy file" in capsys.readouterr().err
     assert own.read_bytes() == b"someone's own"

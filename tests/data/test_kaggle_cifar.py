@@ -99,7 +99,7 @@ def test_missing_data_says_how_to_get_it(tmp_path):
     ("labels", "message"),
     [
         ("id,label\n1,lion\n", r"trainLabels.csv, line 2: label lion is not one of airplane"),
-        ("id,label\n1,cat\n2,dog\n1,ship\n", r"trainLabels.csv, line 4: a second line for image 1; download it again"),
+        ("id,label\n1,cat\n2,dog\n1,ship\n", r"trainLabels.csv, line 4: duplicate line for image 1; download it again"),
         ("id,label\n1,cat\n", r"train.7z: image 2 has no line in trainLabels.csv \(29 such images\)"),
     ],
 )

@@ -54,7 +54,9 @@ def test_a_crop_that_has_no_room_is_a_warning(caplog):
         assert not caplog.messages
         Loader(made(), resolve(Preprocess(size=40), SMALL), 7, augment=augment)
     (message,) = caplog.messages
-    assert message.startswith("data.augment.crop: crops nothing from an image of 40 pixels for an input of as many; ")
+    assert message.startswith(
+        "data.augment.crop: has no effect, because the image and the input are both of 40 pixels; "
+    )
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)

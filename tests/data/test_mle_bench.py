@@ -83,7 +83,7 @@ def test_only_an_unmodified_split_is_replaced_and_it_says_how_it_was_made(tool, 
     lines = (split / "test.csv").read_text().splitlines(keepends=True)
     (split / "test.csv").write_text("".join(lines[:-1]))
     assert tool(*command) == 2
-    assert f"{split / 'test.csv'}: would be replaced, and is not as" in capsys.readouterr().err
+    assert f"{split / 'test.csv'}: would be replaced, but is not as" in capsys.readouterr().err
     (split / "test.csv").write_text("".join(lines))
     assert tool(*command[:3], *command[4:]) == 0  # without --mle-bench: its own test part goes with the split
     assert sorted(path.name for path in split.iterdir()) == ["split.json", "train.txt", "val.txt"]
@@ -205,7 +205,7 @@ def test_a_test_part_edited_by_hand_is_checked(tool, config, split, tmp_path, ca
 
 def test_another_data_set_has_no_such_split(tool, config, tmp_path, capsys):
     assert tool("split", "-c", config, "-o", "data.name=digits", "--mle-bench", "--out", tmp_path / "x") == 2
-    assert "--mle-bench: is a split of dogs_vs_cats" in capsys.readouterr().err
+    assert "--mle-bench: a split of dogs_vs_cats" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 

@@ -146,7 +146,7 @@ def test_images_left_out_are_counted(tree, caplog):
     (tree / "loose.jpg").write_bytes(encoded(photo(1)))
     (tree / "readme.txt").write_text("cats and dogs")
     assert len(open_parts(DataConfig(name="folder", root=str(tree))).train) == 24
-    assert "tree: 2 images left out, beside the class folders or of another suffix than .jpg" in caplog.text
+    assert "tree: 2 images left out, beside the class folders or with a suffix other than .jpg" in caplog.text
     assert caplog.text.endswith(", such as loose.jpg\n")
 
 

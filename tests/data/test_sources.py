@@ -64,6 +64,24 @@ def test_a_wrong_registration_is_refused(registry):
         open_dataset(DataConfig(name="colours"), 0)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((4, 32, 32, 3), np.float32)}, "images of type float32 and shape [4, 32, 32, 3] for 4 ids"),
+        ({"images": np.zeros((4, 32, 32), np.uint8)}, "expected uint8 [N, height, width, 3], RGB from 0 to 255"),
+        ({"images": np.zeros((3, 32, 32, 3), np.uint8)}, "shape [3, 32, 32, 3] for 4 ids"),
+        ({"labels": np.array([0.5, 1, 0, 1])}, "labels of type float64; expected integers from 0 to 1"),
+        ({"labels": np.array([0, 1, 2, 1])}, "label 2 of c; expected 0 to 1, a position in the 2 classes"),
+        ({"labels": np.array([0, -1, 1, 1])}, "label -1 of b; expected 0 to 1"),
+    ],
+)
+def test_arrays_that_are_no_images_or_labels_are_refused(change, message):
+    arrays = {"labels": np.array([0, 1, 0, 1]), "images": np.zeros((4, 32, 32, 3), np.uint8)} | change
+    with pytest.raises(DataError) as caught:
+        ArrayDataset("colours", ("warm", "cold"), list("abcd"), **arrays)
+    assert message in str(caught.value)
+
+
 def test_a_training_part_without_labels_is_refused(registry):
     images = np.stack([photo(i, (32, 32)) for i in range(4)])
     register_source(

@@ -102,7 +102,7 @@ def test_the_tool_replaces_only_its_own_split(tool, tree, tmp_path, capsys):
         capsys.readouterr()
         assert tool(*split, "seed=3") == 2
         (error,) = capsys.readouterr().err.splitlines()
-        assert error.startswith(f"{folder / name}: would be replaced, and is not as `paddlecnn split` wrote it; ")
+        assert error.startswith(f"{folder / name}: would be replaced, but is not as `paddlecnn split` wrote it; ")
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
         (folder / name).unlink()
     (folder / "split.json").unlink()  # what is left was not written by the command as far as anyone can tell
@@ -161,7 +161,7 @@ def test_a_bad_line_is_named(tmp_path, train, val, message):
 
 def test_a_split_that_no_longer_fits_is_refused(tmp_path):
     write_split(tmp_path, MIXED, split_by_fraction(MIXED, 0.2, 0), {"seed": 0})
-    with pytest.raises(DataError, match=r"split.json: made for other images"):
+    with pytest.raises(DataError, match=r"split.json: made for images other than"):
         read_split(tmp_path, dataset([0] * 101 + [1] * 39 + [2] * 21))
     (tmp_path / "val.txt").write_text("pic 1.png 0\n")
     with pytest.raises(DataError, match=r"val.txt: changed since split.json was written"):

@@ -236,9 +236,9 @@ def test_the_thousand_names():
         (["--model", "vgg17", "--weights", "none.pth", "a.png"], "did you mean"),
         (["a.png"], "at least one image"),
         (["run", "none.png"], "none.png: no such file; name an image or a folder of images"),
-        (["run", "*.png"], "*.png: no such file; leave out quotes around a pattern"),
+        (["run", "*.png"], "*.png: no such file; leave out the quotes around a pattern"),
         (["run", "-"], "-: no such file; images are read from files"),
-        (["run", "https://here/a.png"], "no such file; an address is not read; download the image first"),
+        (["run", "https://here/a.png"], "no such file; a URL is not read; download the image first"),
         (["run", "a.png", "--topk", "0"], "--topk takes 1 or more"),
     ],
 )

@@ -118,7 +118,7 @@ def test_a_blend_is_better_than_its_members_and_as_good_as_it_says(tmp_path):
     assert made.expected.after.low < true_loss(made.path) < made.expected.after.high
     assert made.blend.weights == pytest.approx((0.5, 0.5), abs=0.15)
     report = "\n".join(made.report())
-    assert "the members were calibrated on the same images; only the blend of them is cross-fitted" in report
+    assert "the members were calibrated on the same images; only their blend is cross-fitted" in report
     assert not any(line.endswith(", cross-fitted") for line in made.report())
     assert Ledger(tmp_path).find(made.path).runs == f"{files[0]};{files[1]}"
     again = blend_files([made.path, files[0]], Settings(weights=(0.9, 0.1)), tmp_path / "again.csv")
@@ -129,7 +129,7 @@ def test_files_from_elsewhere_are_blended_with_given_weights_only(tmp_path):
     for name, label in (("a", 0.2), ("b", 0.8)):
         (tmp_path / f"{name}.csv").write_text(f"id,label\n1,{label}\n2,0.5\n")
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
-    with pytest.raises(SubmissionError, match=r"no validation image in common .* give --weights"):
+    with pytest.raises(SubmissionError, match=r"no common validation image .* give --weights"):
         blend_files(files, Settings())
     made = blend_files(files, read_settings("auto", "auto", "2,2"))
     assert made.expected is None
@@ -168,7 +168,7 @@ def test_the_validation_of_another_version_of_a_member_is_not_mistaken_for_its_o
     write_candidate(candidate("another"), Settings(), files[1])
     assert blend_files(files, Settings()).expected is not None
     files[1].write_bytes(content)  # the uploaded version is put back, the evidence stays that of the other
-    with pytest.raises(SubmissionError, match="no validation image in common is kept beside the files"):
+    with pytest.raises(SubmissionError, match="the folders beside the files hold no common validation image"):
         blend_files(files, Settings())
     assert blend_files(files, Settings(weights=(0.5, 0.5))).expected is None
 
@@ -195,7 +195,7 @@ def test_a_blend_does_not_replace_one_of_its_files(tool, tmp_path, monkeypatch, 
     blend = ("submit", "--blend", tmp_path / "blend.csv", "d.csv", "--weights", "1,1")
     for options, name in (((), "blend.csv"), (("--out", "d.csv"), "d.csv"), (("--out", "link.csv"), "link.csv")):
         assert tool(*blend, *options) == 2
-        assert f"{name}: is one of the files to blend; name another one for the blend with --out" in (
+        assert f"{name}: is one of the files to blend; choose another file for the blend with --out" in (
             capsys.readouterr().err
         )
     assert tool("submit", "--blend", "d.csv", "link.csv", "--weights", "1,1") == 2
@@ -241,7 +241,9 @@ def test_probabilities_of_images_that_are_not_the_competitions_blend_to_a_file_t
     assert (entry.competition, entry.metric) == ("", "log_loss")
     with pytest.raises(SubmissionError, match="--competition NAME uploads it anyway"):
         upload(made.path)
-    with pytest.raises(SubmissionError, match=f"--competition {REDUX.slug}: that of the files is none on Kaggle"):
+    with pytest.raises(
+        SubmissionError, match=f"--competition {REDUX.slug}: the competition of the files is none on Kaggle"
+    ):
         blend_files(files, Settings(), slug=REDUX.slug)
     files.append(write_candidate(candidate("c"), Settings(), tmp_path / "c.csv").path)
     with pytest.raises(SubmissionError, match=rf"different competitions \(none on Kaggle, {REDUX.slug}\)"):

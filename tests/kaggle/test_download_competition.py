@@ -99,7 +99,7 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
             "rules",
             {},
             2,
-            f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+            f"Kaggle answered 403: the rules of {REDUX} have not been accepted yet. Open "
             f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again.",
         ),
         (
@@ -110,7 +110,7 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
             "https://www.kaggle.com/competitions",
         ),
         ("quota", {}, 2, "Kaggle answered 429: your quota of requests is used up; run this again in a while"),
-        ("in trouble", {}, 3, "Kaggle answered 503: it has a problem of its own; run this again later"),
+        ("in trouble", {}, 3, "Kaggle answered 503: a problem on its side; run this again later"),
         (
             "no network",
             {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
@@ -125,12 +125,7 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
             "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
             "download is resumed where it stopped",
         ),
-        (
-            "another bundle",
-            {},
-            3,
-            f"{REDUX}.zip: what Kaggle sent is not the bundle: it is not a zip file; run this again",
-        ),
+        ("another bundle", {}, 3, f"{REDUX}.zip: Kaggle did not send the bundle: it is not a zip file; run this again"),
     ],
 )
 def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path, fault, environment, code, message):

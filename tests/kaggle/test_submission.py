@@ -75,7 +75,7 @@ def test_a_broken_rule_is_named_with_its_row(broken, message):
 def test_columns_and_rows_must_be_there():
     with pytest.raises(SubmissionError, match="the columns are label,id; they must be id,label"):
         check_submission(table()[["label", "id"]], REDUX, "x.csv")
-    with pytest.raises(SubmissionError, match="there is no row"):
+    with pytest.raises(SubmissionError, match="there are no rows"):
         check_submission(table().iloc[:0], REDUX, "x.csv")
 
 
@@ -120,7 +120,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_predicted(
 def test_a_file_that_may_be_the_only_copy_is_not_replaced(tmp_path):
     path, ledger = tmp_path / "x.csv", Ledger(tmp_path)
     path.write_text("my only copy")
-    with pytest.raises(SubmissionError, match=r"x\.csv: would be replaced, and .*ledger\.csv does not know it; name"):
+    with pytest.raises(SubmissionError, match=r"x\.csv: would be replaced, and .*ledger\.csv does not list it; name"):
         check_writable(path)
     made = Entry("x.csv", file_digest(path))
     ledger.add(made)
@@ -170,7 +170,7 @@ def test_the_sample_submission_is_found_beside_the_data_and_inside_the_bundle(tm
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"Id,Label\n1,0.5\n", "the columns are Id,Label, and those of a sample submission id,label; get"),
+        (b"Id,Label\n1,0.5\n", "the columns are Id,Label; those of a sample submission are id,label; download"),
         (b"", "cannot be read as a CSV"),
     ],
     ids=["columns", "empty"],

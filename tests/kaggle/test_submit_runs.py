@@ -91,7 +91,7 @@ def test_the_validation_part_can_be_written_too(tool, folds, tmp_path):
         (["RUN", "--temperature", "5"], "--temperature: has no effect where the metric is accuracy; leave it out"),
         (["RUN", "--clip", "none"], "--clip: has no effect where the metric is accuracy; leave it out"),
         (["RUN", "--device", "tpu"], "--device tpu: not a device"),
-        (["--folds", "RUN", "RUN"], "is given more than once; it would count double"),
+        (["--folds", "RUN", "RUN"], "is given more than once; it would count twice"),
         (["RUN", "--upload", "--wait", "nan"], "--wait nan: must be a number from 0 to"),
         (["RUN", "--upload", "--wait", "-1"], "--wait -1: must be a number from 0 to"),
         (["RUN", "--wait"], "--wait: has no effect on a new submission without --upload"),
@@ -182,7 +182,7 @@ def test_runs_that_call_different_images_by_one_name_are_not_averaged(tool, phot
     assert tool("submit", "--folds", *runs, "--out", tmp_path / "x.csv") == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert f"{part}/" in error
-    assert error.endswith(f"in {second} is another image than in the runs before; use runs of the same data")
+    assert error.endswith(f"in {second} is not the same image as in the earlier runs; use runs of the same data")
     assert not (tmp_path / "x.csv").exists()
 
 
@@ -197,7 +197,7 @@ def test_a_file_in_the_ledger_is_rewritten_and_no_other_is_replaced(tool, folds,
     out.write_text("my only copy")
     assert tool("submit", folds[0], "--out", out) == 2
     assert (
-        f"--out {out}: would be replaced, and {tmp_path / 'ledger.csv'} does not know it; " in capsys.readouterr().err
+        f"--out {out}: would be replaced, and {tmp_path / 'ledger.csv'} does not list it; " in capsys.readouterr().err
     )
     assert out.read_text() == "my only copy"
     out.unlink()
@@ -221,4 +221,4 @@ def test_a_wrong_sample_submission_is_found_before_anything_is_predicted(tool, p
     redux = "dogs-vs-cats-redux-kernels-edition"
     assert tool("submit", run, "--competition", redux, "--out", tmp_path / "x.csv") == 2
     (error,) = capsys.readouterr().err.splitlines()
-    assert error.startswith(f"{root / 'sample_submission.csv'}: the columns are Id,Label, and those of a sample")
+    assert error.startswith(f"{root / 'sample_submission.csv'}: the columns are Id,Label; those of a sample")

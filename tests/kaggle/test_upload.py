@@ -82,17 +82,17 @@ def test_a_closed_pipe_does_not_end_the_upload(kaggle, write, tmp_path):
 @pytest.mark.parametrize(
     ("faults", "code", "message"),
     [
-        ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
+        ({"StartSubmissionUpload": [500]}, 3, "Kaggle answered 500: a problem on its side; run this again later"),
         (
             {"upload": [500]},
             3,
             "submissions/a.csv: Kaggle did not accept it (Could not submit to competition); run this again",
         ),
-        ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: it has a problem of its own; run this again later"),
+        ({"CreateSubmission": [500]}, 3, "Kaggle answered 500: a problem on its side; run this again later"),
         (
             {"CreateSubmission": [403]},
             2,
-            f"Kaggle answered 403: the rules of {REDUX} are not accepted yet. Open "
+            f"Kaggle answered 403: the rules of {REDUX} have not been accepted yet. Open "
             f"https://www.kaggle.com/c/{REDUX}/rules, accept, and run this again.",
         ),
         (

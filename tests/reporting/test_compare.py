@@ -205,7 +205,7 @@ def test_runs_are_paired_on_the_same_images_alone(tool, folders, tmp_path, capsy
     for seed in range(2):
         pc.train(load_config(CONFIG, {"seed": seed, **change}), run=tmp_path / "other" / str(seed))
     assert tool("compare", folders[0], tmp_path / "other", "--json", tmp_path / "table.json") == 0
-    assert "was measured on other validation images than" in capsys.readouterr().out
+    assert "was measured on validation images other than those of" in capsys.readouterr().out
     _, record = json.loads((tmp_path / "table.json").read_text())
     assert (record["difference"], record["pairs"], record["low_over_images"]) == (None, None, None)
 
@@ -221,7 +221,7 @@ def test_test_images_may_be_shared_by_runs_with_other_validation_images(tool, fo
     assert tool("compare", run, tmp_path / "fraction", "--split", "test") == 0
     assert "of the test images correctly" in capsys.readouterr().out
     assert tool("compare", run, tmp_path / "limit", "--split", "test") == 0
-    assert "was measured on other test images than" in capsys.readouterr().out
+    assert "was measured on test images other than those of" in capsys.readouterr().out
 
 
 def test_the_answer_names_the_seeds_that_are_not_paired(tool, tmp_path, capsys):

@@ -66,7 +66,7 @@ def test_explain_takes_one_image(tool, run, digit, tmp_path, capsys, count):
     for number in range(count):
         shutil.copy(digit, folder / f"{number}.png")
     assert tool("predict", run, folder, "--explain", tmp_path / "out.png") == 2
-    assert ("explains one image, and 2" if count else "without images") in capsys.readouterr().err
+    assert ("explains one image, but 2" if count else "without images") in capsys.readouterr().err
     assert not (tmp_path / "out.png").exists()
 
 

@@ -6,12 +6,15 @@ import importlib.util
 import os
 import py_compile
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import paddlecnn as pc
+from helpers.runs import weights_sha
+from helpers.signals import interrupt_after
 from paddlecnn.errors import ModuleError
 
 NETWORK = """
@@ -127,6 +130,83 @@ def test_a_module_that_does_not_work_is_one_line(tool, work, capsys, text, messa
     assert tool("train", "-c", "own.yaml", "--run", "run", "-o", f"model.name={name}") == 2
     assert message in capsys.readouterr().err
     assert not Path("run").exists()
+
+
+SCHEDULE = """
+import paddlecnn as pc
+
+@pc.register_schedule
+def own(epoch, epochs):
+    BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "schedule", "message"),
+    [
+        ("raise RuntimeError('no')", None, "flat_net: RuntimeError: no (my_nets.py, line 13)"),
+        ("return nn.Linear(5, num_classes)", None, "flat_net: forward fails on an image of 32: "),
+        (None, "return 1 / 0", "own(0, 1): ZeroDivisionError: division by zero (my_nets.py, line "),
+        (None, "return None", "own(0, 1): TypeError: "),
+        (None, "return -0.5", "own(0, 1): returned -0.5; a factor on the learning rate is finite and at least 0"),
+        (None, "return float('nan')", "own(0, 1): returned nan; a factor"),
+    ],
+)
+def test_an_error_in_a_users_function_is_one_line_that_names_it(tool, work, capsys, network, schedule, message):
+    text = Path("my_nets.py").read_text()
+    if network:
+        text = text.replace("return nn.Sequential(", f"{network}\n    return nn.Sequential(")
+    if schedule:
+        text += SCHEDULE.replace("BODY", schedule)
+    Path("my_nets.py").write_text(text)
+    options = ["-o", "optim.schedule={name: custom, function: own}"] if schedule else []
+    assert tool("train", "-c", "own.yaml", "--run", "run", *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not Path("run").exists()
+
+
+def test_a_schedule_may_be_a_table_with_an_entry_per_epoch(tool, work):
+    text = Path("my_nets.py").read_text() + SCHEDULE.replace("BODY", "return [1, 0.1][int(epoch)]")
+    Path("my_nets.py").write_text(text)
+    options = ["-o", "optim.schedule={name: custom, function: own}", "-o", "train.epochs=2"]
+    assert tool("train", "-c", "own.yaml", "--run", "run", *options) == 0
+
+
+BRANCHES = """
+import paddle
+import paddlecnn as pc
+
+
+class Branches(paddle.nn.Layer):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.first, self.extra = paddle.nn.Linear(3 * 32 * 32, 16), paddle.nn.Linear(16, 16)
+        self.last = paddle.nn.Linear(16, num_classes)
+
+    def forward(self, images):
+        hidden = paddle.nn.functional.relu(self.first(images.flatten(1)))
+        skip = self.training and paddle.rand([1]).item() < 0.7
+        return self.last(hidden if skip else hidden + self.extra(hidden))
+
+
+@pc.register_model
+def flat_net(num_classes, width):
+    return Branches(num_classes)
+"""
+
+
+def test_a_network_whose_layers_do_not_all_run_in_each_step_resumes_to_the_same_weights(tool, work):
+    """A layer that a batch does not reach keeps its weights, in a resumed run as in an uninterrupted one."""
+    Path("my_nets.py").write_text(BRANCHES)
+    options = ["-o", "optim.name=momentum", "-o", "train.epochs=3"]
+    assert tool("train", "-c", "own.yaml", "--run", "whole", *options) == 0
+    thread = interrupt_after(Path("cut"), 3, signal.SIGINT)
+    stops = ["-o", "train.log_every=1", "-o", "train.checkpoint.every_steps=1"]
+    assert tool("train", "-c", "own.yaml", "--run", "cut", *options, *stops) == 130
+    thread.join()
+    assert tool("train", "-c", "own.yaml", "--run", "cut", "--resume", *options, *stops) == 0
+    assert weights_sha(Path("cut")) == weights_sha(Path("whole"))
 
 
 def test_a_dotted_name_works_too(tool, work, monkeypatch):

@@ -159,7 +159,7 @@ def test_a_cache_that_cannot_serve_is_refused_if_named_and_left_out_if_not(tool,
     assert tool("train", "-c", config, "--run", tmp_path / "a", *anywhere) == 2
     assert "only flip, and crop with crop_places, leave a fixed number of views" in capsys.readouterr().err
     assert tool("train", "-c", config, "--run", tmp_path / "b", "-o", "model.freeze=none") == 2
-    assert "no layers are frozen in front of all others" in capsys.readouterr().err
+    assert "no layers are frozen before all others" in capsys.readouterr().err
     assert tool("train", "-c", config, "--run", tmp_path / "c", "-o", "model.freeze=pol3") == 2
     assert "vgg11_cifar has no layer 'pol3'; did you mean pool3" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)

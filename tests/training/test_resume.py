@@ -161,6 +161,15 @@ def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
     assert (whole / "config.yaml").read_bytes() == before
 
 
+def test_a_cache_that_changes_the_images_is_no_matter_of_speed(tool, tiny, tmp_path, capsys):
+    run, crop = tmp_path / "run", ["-o", "data.augment.random_resized_crop={}"]
+    assert tool("train", "-c", tiny, "--run", run, *crop, "-o", "train.epochs=1") == 0
+    cache = f"data.cache={tmp_path / 'cache'}"
+    assert tool("train", "--resume", run, "-o", cache, "--extend", "train.epochs=2") == 2
+    assert "the config differs from the run's in data.cache (None in the run, " in capsys.readouterr().err
+    assert tool("train", "--resume", run, "--extend", cache, "--extend", "train.epochs=2") == 0
+
+
 def test_a_run_is_extended_on_purpose(tool, tiny, whole):
     assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "train.epochs=4") == 0
     assert load_checkpoint(whole / "checkpoints/last").state.epoch == 4

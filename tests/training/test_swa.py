@@ -106,6 +106,16 @@ def test_an_extended_run_averages_the_epochs_that_count_in_its_new_length(tool, 
     assert [record.val for record in states[0].history] == [record.val for record in states[1].history]
 
 
+def test_an_extended_run_drops_an_average_with_epochs_that_no_longer_count(tool, tiny, tmp_path):
+    run = tmp_path / "run"
+    assert tool("train", "-c", tiny, "--run", run, *options(epochs=4, swa=0.5)) == 0  # averages epochs 3 and 4
+    assert tool("train", "--resume", run, "--extend", "train.epochs=6") == 0
+    assert load_checkpoint(run / "checkpoints/last").state.averaged == 2
+    fifth, sixth = weights(run, "step-00000040", raw=True), weights(run, "last", raw=True)
+    for name, average in weights(run, "last").items():
+        np.testing.assert_allclose(average, (fifth[name] + sixth[name]) / 2, rtol=1e-5, atol=1e-7)
+
+
 def test_two_averages_are_refused(tool, tiny, tmp_path, capsys):
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", *options(swa=0.5, ema=0.9)) == 2
     assert "train.swa: the other average of the weights, train.ema, is set" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from PIL import Image
 from helpers.images import encoded, photo
 from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn.runs.checkpoint import load_checkpoint
+from paddlecnn.runs.state import EpochRecord, Means, Progress, Scores
 from paddlecnn.runtime import denormals_are_zero
 
 
@@ -125,6 +126,17 @@ def test_early_stopping_ends_the_run(tool, tiny, tmp_path):
     state = load_checkpoint(run / "checkpoints/last").state
     assert (state.epoch, state.finished, state.best.epoch) == (3, True, 1)
     assert tool("train", "-c", tiny, "--run", run, *frozen, "--resume") == 0
+
+
+def test_small_improvements_add_up_for_early_stopping():
+    """One of 0.001 in each epoch is none of 0.002, but two of them are."""
+    progress, stopped = Progress(), []
+    for epoch in range(1, 7):
+        scores = Scores(n=100, loss=1 - 0.001 * epoch, top1=0.5)
+        record = EpochRecord(epoch=epoch, step=epoch, train=Means(loss=1, top1=0.5), val=scores)
+        assert progress.end_epoch(record, "loss", 0.0015)
+        stopped.append(progress.epochs_since_best)
+    assert stopped == [0, 1, 0, 1, 0, 1]
 
 
 def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, capsys):
@@ -276,7 +288,7 @@ def test_seeds_do_not_train_inside_a_plain_run(tool, tiny, whole, capsys):
         (["--extend", "train.epochs=9"], "--extend: changes the length of an existing run; add --resume"),
         (["--module", "nets.py"], "--module nets.py: is for --resume RUN without -c"),
         (["--module", "nets.py", "--resume"], "--module nets.py: is for --resume RUN without -c"),
-        (["--resume", "other"], "--resume other names a folder already; leave one of them out"),
+        (["--resume", "other"], "--resume other already names a folder; leave one of them out"),
         (["--resume", "--extend", "train.epochs", "--seeds", "2"], "--extend train.epochs: not of the form"),
         (["--resume", "--extend", "train.epochs=x", "--seeds", "2"], "--extend train.epochs=x: train.epochs: input"),
     ],

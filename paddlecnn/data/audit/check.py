@@ -1,4 +1,4 @@
-"""A check of everything about a data set that can be wrong. Nothing is changed."""
+"""Check everything about a data set that can be wrong. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from paddlecnn.data.splits import names_test
 from paddlecnn.errors import DataError
 from paddlecnn.text_tables import counted
 
-TINY = 32  # pixels: a short side below it
-RARE = 0.1  # of the largest class: a class with fewer images
+TINY = 32  # pixels; a shorter side is reported
+RARE = 0.1  # share of the largest class; a class with fewer images is reported
 USUAL_MODES = ("RGB", "L")
 
 
@@ -67,7 +67,7 @@ def check(config: Config, figures: Path) -> Report:
         return report
     unofficial_files = SOURCES[config.data.name].unofficial_files
     if unofficial_files and (wrong := unofficial_files(config.data)):
-        report.error(f"{len(wrong)} files are not the published ones, by their MD5", wrong)
+        report.error(f"{len(wrong)} files do not have their published MD5", wrong)
     for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
         if part is not None:
             check_part(report, name, part, config, figures)
@@ -79,7 +79,7 @@ def check(config: Config, figures: Path) -> Report:
 
 
 def check_part(report: Report, name: str, part: Dataset, config: Config, figures: Path) -> None:
-    """Counts, every image, balance, duplicates and figures of one part."""
+    """Check the counts, every image, the balance and duplicates of one part, and draw its figures."""
     stated = SOURCES[config.data.name].counts
     if name in stated and len(part) != stated[name]:
         report.error(f"{name} has {len(part):,} images; the publisher states {stated[name]:,}")
@@ -97,7 +97,7 @@ def check_part(report: Report, name: str, part: Dataset, config: Config, figures
 
 
 def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo]) -> None:
-    """Unreadable images are errors; unusual ones are warnings, since they are read nevertheless."""
+    """Unreadable images are errors; unusual ones are warnings, since they can be read."""
 
     def warn(text: str, found: list[int]) -> None:
         if found:
@@ -108,11 +108,11 @@ def check_images(report: Report, name: str, part: Dataset, infos: list[ImageInfo
         report.error(f"{name}: {counted(len(faults), 'image')} cannot be read", faults)
     sound = [(i, info) for i, info in enumerate(infos) if info.fault is None]
     for mode in sorted({info.mode for _, info in sound} - set(USUAL_MODES)):
-        warn(f"in {mode}, not RGB; to be converted", [i for i, info in sound if info.mode == mode])
+        warn(f"in {mode}, not RGB; will be converted", [i for i, info in sound if info.mode == mode])
     for kind in sorted({info.wrong_suffix for _, info in sound if info.wrong_suffix}):
         found = [i for i, info in sound if info.wrong_suffix == kind]
-        warn(f"of {kind} under another suffix; to be read by content", found)
-    warn("rotated by EXIF; to be read upright", [i for i, info in sound if info.rotated])
+        warn(f"in {kind} format under another suffix; will be read by content", found)
+    warn("rotated by EXIF; will be read upright", [i for i, info in sound if info.rotated])
     warn(f"with a side below {TINY} pixels", [i for i, info in sound if min(info.width, info.height) < TINY])
 
 
@@ -127,7 +127,7 @@ def check_balance(report: Report, name: str, part: Dataset) -> None:
 
 
 def check_duplicates(report: Report, name: str, part: Dataset, infos: list[ImageInfo]) -> None:
-    """Exact duplicates, which are errors under two labels, and near duplicates."""
+    """Exact duplicates, which are errors if their labels differ, and near duplicates."""
     readable = [i for i, info in enumerate(infos) if info.fault is None]
     content = [part.content_hashes[i] for i in readable]
     for group in exact_duplicates(content):
@@ -157,7 +157,7 @@ def check_leaks(
 
 
 def check_split(report: Report, config: Config) -> None:
-    """The config's split."""
+    """Check the config's split: its sizes, and images that are in two of its parts."""
     try:
         splits = open_dataset(config.data, config.seed)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Duplicate images: the same bytes, or the same picture in other bytes."""
+"""Duplicate images: the same bytes, or the same picture in different bytes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import defaultdict
 
 import numpy as np
 
-SIMILAR = 0.998  # least correlation of two thumbnails of one picture
+SIMILAR = 0.998  # smallest correlation of two thumbnails of one picture
 CLOSE = 3.0  # largest mean difference of two such thumbnails, in grey levels
 BLOCK = 1024  # rows compared at a time
-MAX_IMAGES = 100_000  # the comparison grows with the square
+MAX_IMAGES = 100_000  # the comparison grows with the square of the number
 
 
 def exact_duplicates(content: list[bytes]) -> list[list[int]]:

@@ -17,7 +17,7 @@ TILE, GAP = 96, 34  # pixels: an image, and the space below it for two lines
 
 
 def contact_sheet(dataset: Dataset, positions: np.ndarray, path: Path, seed: int = 0) -> None:
-    """60 random images of `positions` with label and id, as a PNG."""
+    """Up to 60 random images of `positions` with label and id, as a PNG."""
     from matplotlib.figure import Figure
 
     chosen = np.sort(generator(seed, "contact sheet").permutation(positions)[: ROWS * COLUMNS])

@@ -1,4 +1,4 @@
-"""Inspection of every image of a data set: its properties, for `check-data`, and whether it can be read at all."""
+"""Inspect every image of a data set: its properties, for `check-data`, and whether it can be read at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageInfo:
     width: int = 0
     height: int = 0
     mode: str = "RGB"  # Pillow's name: RGB, L, CMYK, P, RGBA, I;16 ...
-    wrong_suffix: str | None = None  # the true format of a file whose name has the suffix of another
+    wrong_suffix: str | None = None  # the true format of a file whose suffix belongs to another one
     rotated: bool = False  # by EXIF
     thumbnail: np.ndarray | None = None  # uint8 [10, 10], grey
 
@@ -51,7 +51,7 @@ def inspect(dataset: Dataset, position: int) -> ImageInfo:
     except DataError as error:
         return ImageInfo(fault=str(error))
     with open_image(data, name) as image:
-        found = "JPEG" if image.format == "MPO" else image.format  # a JPEG with further pictures behind it
+        found = "JPEG" if image.format == "MPO" else image.format  # a JPEG followed by further pictures
         expected = FORMAT_OF.get(os.path.splitext(name)[1].lower(), found)
         return ImageInfo(
             width=pixels.shape[1],
@@ -72,7 +72,7 @@ def thumbnail_of(pixels: np.ndarray) -> np.ndarray:
 def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     """The readable images of a training part, and the (id, reason) of each image that is left out.
 
-    Every file is read and its beginning and end are checked: 4 seconds for 25,000 photographs in the disk's cache.
+    Every file is read and its beginning and end are checked: 4 seconds for 25,000 photographs in the disk cache.
     Only suspicious files are decoded. Raises DataError if no image is left.
     """
     if not isinstance(dataset, FileDataset):
@@ -91,5 +91,5 @@ def read_fault(dataset: FileDataset, position: int) -> str | None:
     """The reason why an image cannot be read; None if it seems readable."""
     try:
         return fault_of(dataset.stored_bytes(position), dataset.path(position))
-    except DataError as error:  # of the storage
+    except DataError as error:  # raised by the storage
         return str(error)

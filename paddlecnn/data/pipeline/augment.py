@@ -17,8 +17,8 @@ from paddlecnn.data.pipeline.transforms import crop, resize_image, square
 from paddlecnn.data.pipeline.views import crop_places
 from paddlecnn.randomness import generator
 
-# Of the covariance of ImageNet's RGB pixels, scale 0..1; the vectors are columns. AlexNet, section 4.1, describes the
-# method and gives no values: these, and their names, are those of facebook/fb.resnet.torch.
+# For the covariance of ImageNet's RGB pixels, scale 0..1; the vectors are columns. AlexNet, section 4.1, describes the
+# method but gives no values: these and their names are from facebook/fb.resnet.torch.
 PCA_EIGENVALUES = np.array([0.2175, 0.0188, 0.0045])
 PCA_EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 GREY = np.array([0.299, 0.587, 0.114], np.float32)[None, :, None, None]  # luma of RGB, ITU-R BT.601
@@ -55,7 +55,7 @@ def training_pixels(
 ) -> np.ndarray:
     """The training images at these positions, augmented: uint8 [n, 3, S, S]."""
     if augment.random_resized_crop is not None:
-        if augment.crop or augment.pad:  # a part of the random crop
+        if augment.crop or augment.pad:  # the resized crop is taken from the random crop
             crops = random_crops(read_squares(positions), positions, draws, augment, spec.size).transpose(0, 2, 3, 1)
             read_image = dict(zip(positions.tolist(), crops, strict=True)).__getitem__
         images = random_resized_crops(positions, draws, augment.random_resized_crop, spec.size, read_image)
@@ -88,7 +88,7 @@ def random_crops(
 
 
 def mirrored_in(draws: EpochRandom, positions: np.ndarray, alternating: bool) -> np.ndarray:
-    """bool [n]: which images are mirrored in this epoch; alternating: the half of the first epoch, then the other."""
+    """bool [n]: which images are mirrored in this epoch; alternating: the first epoch's half and the rest in turn."""
     if not alternating:
         return draws("flip", positions, 1)[0] < 0.5
     first = uniforms(draws.seed, "flip", 0, draws.count, 1)[0, positions] < 0.5
@@ -101,7 +101,7 @@ def place_numbers(positions: np.ndarray, draws: EpochRandom, augment: Augment) -
 
 
 def view_numbers(positions: np.ndarray, draws: EpochRandom, augment: Augment, views: int) -> np.ndarray:
-    """int64 [n]: which of `training_views` each image is seen in: what `training_pixels` would cut out."""
+    """int64 [n]: the number of each image's view in `training_views`, the one that `training_pixels` would cut out."""
     places = views // 2 if augment.flip else views
     numbers = place_numbers(positions, draws, augment) if places > 1 else np.zeros(len(positions), np.int64)
     return numbers + places * mirrored_in(draws, positions, augment.flip == "alternating") if augment.flip else numbers
@@ -132,7 +132,7 @@ def random_resized_crops(
 
 
 def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> np.ndarray:
-    """Brightness, then contrast, then saturation, each times a factor between 1 - x and 1 + x.
+    """Multiply brightness, then contrast, then saturation, each by a factor between 1 - x and 1 + x.
 
     images  uint8 [n, 3, S, S]
     draws   float64 [3, n]
@@ -149,10 +149,10 @@ def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> 
 def lighting_noise(images: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
     """Add to every pixel the same multiple of the principal components of colour (AlexNet, section 4.1).
 
-    `[p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T`, p the eigenvectors, l the eigenvalues, each a normal of mean 0 and the given
-    deviation.
+    `[p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T`: p are the eigenvectors, l the eigenvalues, and each a is drawn from a normal
+    distribution with mean 0 and the given deviation.
     images  uint8 [n, 3, S, S]
-    draws   float64 [4, n], made normal by Box and Muller's transform
+    draws   float64 [4, n], made normal by the Box-Muller transform
     """
     radius = deviation * np.sqrt(-2 * np.log1p(-draws[[0, 0, 1]]))
     angle = 2 * np.pi * draws[[2, 2, 3]]

@@ -1,6 +1,6 @@
-"""Resized images in one memory-mapped file, so that a JPEG is decoded once and not in every epoch.
+"""Resized images in one memory-mapped file, so that a JPEG is decoded once instead of in every epoch.
 
-A file is named by a hash of the images and of their processing; other data or another size is another file.
+A file is named after a hash of the images and of their processing; other data or another size gives another file.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from paddlecnn.data.storage.array_file import array_file
 from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runtime import usable_cores
 
-VERSION = "1"  # of decoding and resizing: increase it when their pixels change
+VERSION = "2"  # of decoding and resizing: increase it when their pixels change
 CHUNK = 64  # images that a thread resizes at a time
 
 
 def cached(dataset: Dataset, side: int, folder: str | Path) -> ArrayDataset:
     """The data set with its images as central squares of `side`, from a file in `folder`, written if missing.
 
-    Raises DataError if an image cannot be read or the disk has no room; no file is left then.
+    Raises DataError if an image cannot be read or the disk has no room; then no file is left.
     """
     key = hashlib.sha256(f"{VERSION}:{side}:{dataset.fingerprint}".encode()).hexdigest()[:16]
     path = Path(folder) / f"{dataset.name.replace(' ', '-')}-{side}px-{key}.npy"
     images = array_file(path, (len(dataset), side, side, 3), lambda file: write_squares(dataset, side, file))
     result = ArrayDataset(dataset.name, dataset.classes, dataset.ids, dataset.labels, images)
-    result.content_hashes = dataset.content_hashes  # of the original images
+    result.content_hashes = dataset.content_hashes  # those of the original images
     return result
 
 

@@ -1,8 +1,8 @@
 """The outputs of a network's frozen layers, computed once for each view of each image and kept on disk.
 
 A frozen prefix is a function from images to features. Its rows are kept in float16 (a relative error of at most 2**-11,
-or 5e-4), in a folder named by a hash of the layers, their weights, the preprocessing, the precision and (except in
-float32) the engine; within it each row is named by the image's content and the view. So all runs, folds and splits with
+or 5e-4), in a folder named after a hash of the layers, their weights, the preprocessing, the precision and (except in
+float32) the engine; in it, each row's key is the image's content and the view. So all runs, folds and splits with
 the same frozen layers share one folder, and an image is computed once, whatever data set it comes from.
 """
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = "1"  # of decoding, resizing and computing: increase it when the numbers change
-AUTO_FOLDER = "cache/features"  # of train.feature_cache: auto, below the working folder
+VERSION = "2"  # of decoding, resizing and computing: increase it when the numbers change
+AUTO_FOLDER = "cache/features"  # for train.feature_cache: auto, below the working folder
 BATCH = 32  # views computed together; the last batch is filled up, so that all have one shape
 
 Unit = tuple[Dataset, int, View]  # one row to compute
@@ -66,17 +66,18 @@ class FrozenFeatures:
         return len(units) * self.store.row_bytes
 
     def compute(self, units: Sequence[Unit], stop: Callable[[], bool] = bool) -> None:
-        """Compute and keep the rows of `missing` units. A killed process loses the current batch; the next one
-        continues from there.
+        """Compute and keep the rows of `missing` units.
 
-        stop: asked after each batch whether to end early
+        A killed process loses the current batch; the next one continues from there.
+
+        stop: called after each batch; True ends the computation early
         Raises DataError if an image cannot be read, if the disk has no room, and for features beyond float16.
         """
         if not units:
             return
         with self.store.writing():
             keys = [key_of(*unit) for unit in units]
-            units = [units[i] for i in self.store.missing(keys)]  # others may have been computed during a wait
+            units = [units[i] for i in self.store.missing(keys)]  # another process may have computed some
             size = self.bytes_of(units)
             require_space(self.store.folder, size, "choose another train.feature_cache")
             amount = f"{len(units):,} views to compute, {size / 2**30:.2f} GiB"
@@ -119,7 +120,7 @@ class FrozenFeatures:
         return rows
 
     def places(self, dataset: Dataset, views: Sequence[View]) -> np.ndarray:
-        """int64 [images, views]: the numbers of the rows, all computed before."""
+        """int64 [images, views]: the numbers of the rows, all of which must exist."""
         keys = [key_of(dataset, i, view) for i in range(len(dataset)) for view in views]
         return self.store.places_of(keys).reshape(len(dataset), len(views))
 
@@ -127,11 +128,11 @@ class FrozenFeatures:
 class FeatureLoader(Loader):
     """A loader whose batches are features of views of the images in place of their pixels.
 
-    In training an image is seen in the view that the same (seed, epoch, position) would cut out of its pixels.
+    In training, an image is seen in the view that the same (seed, epoch, position) would cut out of its pixels.
     """
 
     def __init__(self, loader: Loader, features: FrozenFeatures):
-        """The same images in the same order as of `loader`, which only flips and crops at fixed places."""
+        """The same images in the same order as `loader`, which may only flip, and crop at fixed places."""
         vars(self).update(vars(loader), workers=0)
         self.features = features
         choice = None if self.augment is None else training_views(self.augment, self.preprocess)
@@ -157,12 +158,12 @@ class FeatureLoader(Loader):
 
 
 def key_of(dataset: Dataset, position: int, view: View) -> bytes:
-    """The name of a row: the image's content and the view."""
+    """The key of a row: the image's content and the view."""
     return dataset.content_hashes[position] + view.packed
 
 
 def fingerprint(layers: paddle.nn.Layer, preprocess: Preprocess, engine: Engine) -> str:
-    """A hash of everything but the image and the view that a row depends on.
+    """A hash of everything that a row depends on except the image and the view.
 
     In float32 the engine is left out: the two agree to a relative 1e-5 (tests/real/test_weights.py), far less than
     float16's rounding of 5e-4, so they share their rows. In other precisions they differ by 1e-2, and share none.
@@ -181,19 +182,19 @@ def fingerprint(layers: paddle.nn.Layer, preprocess: Preprocess, engine: Engine)
 def frozen_features(
     model: paddle.nn.Layer, config: Config, preprocess: Preprocess, engine: Engine, *, training: bool
 ) -> tuple[paddle.nn.Layer, FrozenFeatures | None]:
-    """The layers that run in each step, and the cache that they read: the whole model and None where nothing is cached.
+    """The layers that run in each step, and the cache that they read; the whole model and None if nothing is cached.
 
     training: the views must be those of the config's augmentation
-    Raises ConfigError where the config names a cache and the frozen layers or the augmentation allow none.
+    Raises ConfigError if the config names a cache and the frozen layers or the augmentation allow none.
     """
     where = config.train.feature_cache
     divided = None if where == "off" else divide(model)
-    problem = "" if divided else f"model.freeze: {config.model.freeze}: no layers are frozen in front of all others"
+    problem = "" if divided else f"model.freeze: {config.model.freeze}: no layers are frozen before all others"
     if divided and training and training_views(config.data.augment, preprocess) is None:
         problem = "data.augment: only flip, and crop with crop_places, leave a fixed number of views of each image"
     if divided is None or problem:
         if where not in ("auto", "off"):
-            raise ConfigError(f"train.feature_cache: {where}: nothing to keep; {problem}")
+            raise ConfigError(f"train.feature_cache: {where}: nothing to cache; {problem}")
         if divided:
             logger.info("the frozen layers run in every epoch; %s", problem)
         return model, None

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's share of this process."""
+    """This process's share of one step."""
 
     images: paddle.Tensor  # float32 [n, 3, S, S]
     labels: paddle.Tensor | None  # int64 [n]; None if the data set has none
@@ -51,7 +51,7 @@ class Plan:
     """The positions of one step for one process."""
 
     own: np.ndarray  # the images of the batch
-    needed: np.ndarray  # the images to read: the same, or with the partners of a mix, sorted
+    needed: np.ndarray  # the images to read: the same, or, sorted, with the partners of a mix
     partners: np.ndarray | None  # the image mixed into each of `own`
     mix: Mix | None
 
@@ -67,10 +67,10 @@ class Loader:
     augment: Augment | None = None  # None for evaluation
     seed: int = 0
     shuffle: bool = False
-    workers: int = 0  # threads that read files; images in memory are faster without them and ignore it
+    workers: int = 0  # threads that read files; images in memory are faster without threads and ignore this
     shard: tuple[int, int] = (0, 1)  # (rank, number of processes): this process's part of each batch
     cache: str | None = None  # folder for the resized images of files in one memory-mapped file
-    view: View | None = None  # what evaluation sees of an image; None: the central crop
+    view: View | None = None  # the part of an image that evaluation sees; None: the central crop
 
     def __post_init__(self) -> None:
         self.view = self.view or centre(self.preprocess.resize, self.preprocess.size)
@@ -88,8 +88,8 @@ class Loader:
             )
         if self.augment and self.augment.crop and not self.augment.pad and self.view.resize == self.preprocess.size:
             logger.warning(
-                "data.augment.crop: crops nothing from an image of %d pixels for an input of as many; set "
-                "data.preprocess.resize above it, or data.augment.pad",
+                "data.augment.crop: has no effect, because the image and the input are both of %d pixels; set "
+                "data.preprocess.resize above that, or data.augment.pad",
                 self.preprocess.size,
             )
 

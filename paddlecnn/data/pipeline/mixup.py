@@ -12,7 +12,7 @@ from paddlecnn.randomness import generator
 
 @dataclass(frozen=True)
 class Mix:
-    """How one batch is mixed: the partners, the share, and the box."""
+    """The mix of one batch: the partners, the share, and the box."""
 
     partners: np.ndarray  # int [n], each image's partner in the whole batch
     share: float  # of the image itself; the partner has the rest

@@ -1,6 +1,6 @@
 """Batches prepared by threads while the previous training step runs.
 
-Threads and not processes: decoding, resizing and NumPy's copies release the interpreter lock, so that threads share
+Threads rather than processes: decoding, resizing and NumPy's copies release the interpreter lock, so that threads share
 the work as well as processes do; and processes started with `fork` deadlock now and then, because a lock that one of
 Paddle's threads holds at that moment is never released in the child.
 """

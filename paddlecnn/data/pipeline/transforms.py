@@ -4,7 +4,7 @@
 
 R is `resize`, the side of the central square after the short side was resized to R; S is `size`, the network's
 input. Evaluation takes the central crop, training a random one (augment.py). The crops are the paper's (AlexNet,
-section 2 and 4.1) with R = 256 and S = 224; it subtracts a mean image where `normalise` takes one of each channel.
+sections 2 and 4.1) with R = 256 and S = 224; it subtracts a mean image where `normalise` uses a mean per channel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from paddlecnn.errors import ConfigError
 if TYPE_CHECKING:
     import paddle
 
-MAX_RATIO = 8  # of an image's sides; what is longer is cut before it is resized, since only the centre is used
+MAX_RATIO = 8  # of an image's sides; a longer image is cut before it is resized, since only the centre is used
 MAX_REDUCTION = 16  # by blurring, whose cost grows with the reduction; more is averaged in blocks first
 
 
@@ -32,7 +32,7 @@ def resolve(preprocess: Preprocess, *fallbacks: Preprocess) -> Preprocess:
     """A spec with every key filled, each from the first spec that has it.
 
     `resize` follows the spec that gives `size`, and equals it if unset there. A mean or deviation from a spec with
-    another channel order or scale is converted. Raises ConfigError if the result is not possible.
+    another channel order or scale is converted. Raises ConfigError if the result is not valid.
     """
     sources = [preprocess, *fallbacks]
     spec: dict[str, Any] = {key: first(sources, key) for key in ("size", "channels", "scale")}
@@ -60,7 +60,7 @@ def converted(sources: list[Preprocess], key: str, channels: str, scale: float) 
     """The first mean or std that is set, in the given channel order and scale."""
     at = next((i for i, source in enumerate(sources) if getattr(source, key) is not None), len(sources) - 1)
     values = list(first(sources[at:], key))
-    # A source without order or scale has those of the sources after it, or of the result.
+    # A source without order or scale takes those of the sources after it, or of the result.
     its_channels = next((s.channels for s in sources[at:] if s.channels), channels) if at else channels
     its_scale = next((s.scale for s in sources[at:] if s.scale), scale) if at else scale
     if its_channels != channels:
@@ -144,7 +144,7 @@ def normalise(images: np.ndarray, spec: Preprocess) -> np.ndarray:
 
 
 def to_input(images: np.ndarray, spec: Preprocess) -> paddle.Tensor:
-    """`normalise`, with the result on Paddle's current device, identical to the bit on each.
+    """`normalise`, with the result on Paddle's current device, bit-identical on each.
 
     A GPU receives the bytes and does the arithmetic. On a CPU, NumPy is 25 times as fast as Paddle's broadcasting,
     and Paddle takes over the array without a copy.

@@ -21,12 +21,12 @@ class View:
     resize: int
     top: int
     left: int
-    mirrored: bool = False  # left and right, after the crop
-    pad: int = 0  # pixels of the image's reflection around it; top and left are counted from their corner
+    mirrored: bool = False  # left to right, after the crop
+    pad: int = 0  # pixels of the image's reflection around it; top and left are counted from the padded corner
 
     @property
     def packed(self) -> bytes:
-        """Eight bytes."""
+        """The view as eight bytes."""
         return PACKED.pack(self.resize, self.top, self.left, 2 * self.pad + self.mirrored)
 
     def cut(self, squares: np.ndarray, size: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def crop_places(count: int, room: int) -> list[tuple[int, int]]:
 
 
 def training_views(augment: Augment, spec: Preprocess) -> list[View] | None:
-    """All views that training chooses from, in the order of `augment.view_numbers`; None if they are not countable."""
+    """All views that training chooses from, in the order of `augment.view_numbers`; None if the set is not fixed."""
     plain = Augment(crop=augment.crop, crop_places=augment.crop_places, flip=augment.flip, pad_mode=augment.pad_mode)
     room = spec.resize - spec.size
     if augment != plain or (augment.crop and room and not augment.crop_places):
@@ -78,7 +78,7 @@ def prediction_views(kind: str, spec: Preprocess) -> dict[View, float]:
     """The views whose weighted mean of logits is an image's prediction, by the kind of test-time augmentation.
 
     none    the central crop
-    flip    and its mirror image
+    flip    the central crop and its mirror image
     shift   the same, with half of the weight on both moved by one pixel diagonally, up-left and down-right
             (Jordan 2024)
     crops   four corners and the centre, each also mirrored (AlexNet, section 4.1), of an image whose side is 8/7 of
@@ -96,7 +96,7 @@ def prediction_views(kind: str, spec: Preprocess) -> dict[View, float]:
         views = [centre(round(size * sevenths / 7), size) for sevenths in (7, 8, 9)]
     else:
         views = [middle]
-    views = list(dict.fromkeys(views))  # with a pixel of room the centre is also a corner: it counts once
+    views = list(dict.fromkeys(views))  # with one pixel of room the centre is also a corner; it counts once
     weights = dict.fromkeys(both_ways(views), 0.5 / len(views))
     if kind == "shift":
         moved = [replace(middle, top=middle.top + 1 - by, left=middle.left + 1 - by, pad=1) for by in (-1, 1)]

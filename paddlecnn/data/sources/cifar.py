@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the official python batches or their tar.gz, in place.
 
 The batches are pickles. They are read by an unpickler that can build NumPy arrays and nothing else, so an untrusted
-file cannot run code. Batches with the published MD5 are official; a folder of other batches in the same form is read
-with a warning.
+file cannot run code. Batches with the published MD5 are official; a folder of other batches in the same format is
+read with a warning.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ CIFAR100 = Edition(
     mirrors=tuple(f"{place}/cifar-100-python.tar.gz" for place in MIRRORS),
 )
 
-# In the order of the labels, in the official batches.meta and in the competition.
+# In the order of the labels, both in the official batches.meta and in the competition.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 EDITIONS = {edition.name: edition for edition in (CIFAR10, CIFAR100)}
 
@@ -112,7 +112,7 @@ def load(config: DataConfig) -> PublishedSplits:
     (test,) = (read_batch(edition, read, name, label_key, len(classes), "test") for name in edition.test)
     if not is_official:
         logger.warning(
-            "%s: not the official batches of %s, by their MD5; they are read nevertheless", config.root, edition.name
+            "%s: not the official batches of %s, by their MD5; reading them anyway", config.root, edition.name
         )
     return PublishedSplits(join(edition.name, classes, train), join(f"{edition.name} test", classes, [test]))
 
@@ -121,7 +121,7 @@ Read = Callable[[str], tuple[bytes, str]]  # a file's name to its bytes and its 
 
 
 def open_source(edition: Edition, root: Path) -> Read:
-    """How to read the edition's files below `root`."""
+    """The reader of the edition's files below `root`."""
     if (root / edition.folder).is_dir():
         return folder_reader(root / edition.folder)
     if root.is_dir() and (root.name == edition.folder or any((root / name).exists() for name in edition.train)):
@@ -141,9 +141,9 @@ def folder_reader(folder: Path) -> Read:
 
 
 def archive_reader(archive: Path, edition: Edition) -> Read:
-    """Reads from a tar.gz, unpacked once into memory (180 MB); members other than the edition's are ignored."""
+    """The reader of a tar.gz, unpacked once into memory (180 MB); members other than the edition's are ignored."""
     wanted = {f"{edition.folder}/{name}" for name in edition.md5}
-    advice = f"get it again by: paddlecnn download {edition.name} --dest {archive.parent}"
+    advice = f"get it again with: paddlecnn download {edition.name} --dest {archive.parent}"
     with damage_named(archive, "not a complete tar.gz", advice), opened_tar(archive) as tar:
         files = {
             member.name: content_of(tar, member).read(MAX_FILE)
@@ -203,7 +203,7 @@ CifarBatch = tuple[list[str], np.ndarray, np.ndarray]  # one file: ids, labels i
 
 
 def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classes: int, prefix: str) -> CifarBatch:
-    """One batch file, checked: form and label range."""
+    """One batch file, its format and label range checked."""
     data, source = read(name)
     batch = safe_unpickle(data, source)
     rows, labels = batch.get(b"data"), batch.get(label_key)
@@ -215,9 +215,9 @@ def read_batch(edition: Edition, read: Read, name: str, label_key: bytes, classe
     if outside:
         raise DataError(
             f"{source}: label {labels[outside[0]]} of image {outside[0]} is outside the range "
-            f"0 to {classes - 1} ({len(outside)} such); the file is damaged"
+            f"0 to {classes - 1} ({len(outside)} such labels); the file is damaged"
         )
-    images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # a view: batches are made fastest from separate planes
+    images = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # a view: batches are fastest from separate planes
     return [f"{prefix}/{i}" for i in range(len(images))], np.array(labels, np.int64), images
 
 
@@ -240,7 +240,7 @@ def join(name: str, classes: tuple[str, ...], batches: list[CifarBatch]) -> Arra
 
 
 def safe_unpickle(data: bytes, source: str) -> dict[Any, Any]:
-    """The dict in a CIFAR file, of which nothing is executed. Raises DataError."""
+    """The dict in a CIFAR file, read without executing anything in it. Raises DataError."""
     try:
         value = unpickle(data, encoding="bytes")
     except RefusedName as error:

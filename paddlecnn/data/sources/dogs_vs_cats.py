@@ -1,6 +1,6 @@
 """Dogs vs. Cats (Kaggle): 25,000 photographs `cat.N.jpg` and `dog.N.jpg` to train on, 12,500 `N.jpg` to predict.
 
-Two editions of the competition have the same images: Redux (test.zip, log loss) and that of 2013 (test1.zip).
+Two editions of the competition have the same images: Redux (test.zip, log loss) and the one of 2013 (test1.zip).
 Each is read in place, without unpacking: as the bundle zip, as the inner zips, or as folders.
 """
 

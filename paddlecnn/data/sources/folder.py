@@ -3,8 +3,8 @@
     ROOT/cats/1.jpg  ROOT/dogs/2.jpg                        one part, split here
     ROOT/train/cats/1.jpg  ROOT/val/...  ROOT/test/...      the parts as they are; val and test may be missing
 
-Classes are the folders' names in alphabetical order. `test` may contain images without class folders: they have
-no labels then. Images beside class folders and those of other formats are left out, with a warning.
+Classes are the folders' names in alphabetical order. `test` may contain images without class folders, which then
+have no labels. Images beside class folders and those in other formats are left out, with a warning.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def labelled(root: Path, part: str, classes: tuple[str, ...]) -> FileDataset:
-    """The images of a part whose folders are classes; every class must have some in training."""
+    """The images of a part whose folders are classes; every class folder must contain some."""
     folder = root / part
     images: list[tuple[str, int]] = []
     beside = sorted(path.name for path in folder.iterdir() if path.is_file())
@@ -95,7 +95,7 @@ def image_names(folder: Path) -> list[str]:
 
 
 def divided_names(folder: Path) -> tuple[list[str], list[str]]:
-    """The image files below a folder that are read, by their suffix, and those of other formats."""
+    """The image files below a folder, by their suffix: those that are read, and those in other formats."""
     names = [name for name in FolderStorage(folder).names() if is_image(name)]
     return [name for name in names if is_read(name)], [name for name in names if not is_read(name)]
 
@@ -111,6 +111,6 @@ def is_image(name: str) -> bool:
 def report_left_out(folder: Path, names: Sequence[str]) -> None:
     if names:
         logger.warning(
-            "%s: %s left out, beside the class folders or of another suffix than %s, such as %s",
+            "%s: %s left out, beside the class folders or with a suffix other than %s, such as %s",
             *(folder, counted(len(names), "image"), ", ".join(SUFFIXES), names[0]),
         )

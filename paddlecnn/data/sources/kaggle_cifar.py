@@ -4,8 +4,8 @@
     test.7z   300,000 images, of which Kaggle scores 10,000; no labels
 
 The archives are solid: an image can only be reached through those before it. So the first use of a part decodes its
-archive in one pass into a memory-mapped array file, kept in `data.cache` if that is set, else nameless and
-temporary. Only one block is in memory at a time. Unpacked folders are read too.
+archive in one pass into a memory-mapped array file, kept in `data.cache` if that is set, otherwise
+unnamed and temporary. Only one block is in memory at a time. Unpacked folders are read too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ IMAGE_NAME = re.compile(r"(?:.*/)?(\d{1,9})\.png", re.IGNORECASE)
 
 
 def load(config: DataConfig) -> PublishedSplits:
-    """The competition's data below config.root: the bundle zip, a folder with the 7z archives, or unpacked.
+    """The competition's data below config.root: the bundle zip, or a folder with the 7z archives or unpacked parts.
 
     Ids are the competition's numbers. The test part has no labels; it is None if it is not on disk.
     """
@@ -75,7 +75,7 @@ class Place:
 
 
 def places(root: Path) -> Iterator[Place]:
-    """Each is opened when it is asked for, since the first may suffice."""
+    """The places that exist, each opened only when it is reached, since the first may suffice."""
     candidates = [root, root / COMPETITION, root / f"{COMPETITION}.zip"]
     return (Place(path) for path in candidates if path.is_dir() or (path.suffix == ".zip" and path.is_file()))
 
@@ -90,7 +90,7 @@ def read_labels(store: FileStorage) -> dict[str, int]:
             if image is None or label not in CLASSES:
                 raise DataError(f"{source}, line {number}: label {label} is not one of {', '.join(CLASSES)}")
             if image in labels:
-                raise DataError(f"{source}, line {number}: a second line for image {image}; download it again")
+                raise DataError(f"{source}, line {number}: duplicate line for image {image}; download it again")
             labels[image] = CLASSES.index(label)
     except csv.Error as error:
         raise DataError(f"{source}: not a CSV file ({error}); download it again") from None
@@ -116,7 +116,7 @@ def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int]
 
 
 def numbered(names: list[str]) -> tuple[list[str], list[str]]:
-    """Ids, increasing, and the names they belong to."""
+    """The ids in increasing order, and the names they belong to."""
     found = sorted((int(match[1]), name) for name in names if (match := IMAGE_NAME.fullmatch(name)))
     return [str(number) for number, _ in found], [name for _, name in found]
 
@@ -131,7 +131,7 @@ def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.
 
 
 class PackedDataset(ArrayDataset):
-    """The images of a 7z archive, decoded at first use: a run without a test never decodes the test part."""
+    """The images of a 7z archive, decoded at first use: a run that never tests never decodes the test part."""
 
     PER_IMAGE = ("members", "images")
 
@@ -148,8 +148,11 @@ class PackedDataset(ArrayDataset):
         Dataset.__init__(self, name, CLASSES, ids, labels)
         self.archive, self.source, self.members, self.cache = archive, source, members, cache
 
+    def __post_init__(self) -> None:
+        Dataset.__post_init__(self)  # without the check of the pixels, which would decode them
+
     @cached_property
-    def images(self) -> np.ndarray:  # type: ignore[override]  # made at its first use
+    def images(self) -> np.ndarray:  # type: ignore[override]  # made at first use
         """uint8 [N, 32, 32, 3], memory-mapped."""
         size = self.archive.stat().st_size if isinstance(self.archive, Path) else self.archive.size
         key = hashlib.sha256(repr((self.source, size, self.members)).encode()).hexdigest()

@@ -5,7 +5,7 @@ links, devices, duplicate names, a file that is also a folder, names too long fo
 announce more than the disk has room for. While unpacking, a member that yields more bytes than announced is refused.
 One set of rules serves the three formats; for tar it is stricter than tarfile's `filter="data"`, which admits links.
 The files go to a hidden folder beside the target, which is renamed at the end: a killed extraction is never taken
-for a complete one, and the next one clears it away.
+for a complete one, and the next one removes it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def extract(archive: Path, dest: Path, room: int | None = None) -> None:
     """Unpack `archive` into the new folder `dest`.
 
     room  bytes that may be used; None: the free space of the disk
-    Raises DataError if the archive is damaged or refused; `dest` does not exist then.
+    Raises DataError if the archive is damaged or refused; `dest` then does not exist.
     """
     if dest.exists():
         raise DataError(f"{dest}: already exists; remove it first, or choose another folder")
@@ -60,7 +60,7 @@ def unpack_into(archive: Path, folder: Path, room: int | None = None) -> None:
 
 
 def unpacked_size(archive: Path) -> int:
-    """Bytes that the archive unpacks to, by its headers."""
+    """The bytes that the archive unpacks to, according to its headers."""
     list_members, _ = reader_of(archive)
     with damage_named(archive):
         return sum(member.size for member in list_members(archive))
@@ -81,8 +81,8 @@ def refuse_unsafe(archive: Path, members: list[Member], room: int) -> None:
     needed = sum(member.size + PADDING for member in members)
     if needed > room:
         raise DataError(
-            f"{archive}: unpacks to {needed / 2**20:,.0f} MiB by its headers and {room / 2**20:,.0f} MiB "
-            "are free; refused, nothing was unpacked"
+            f"{archive}: unpacks to {needed / 2**20:,.0f} MiB according to its headers, but "
+            f"{room / 2**20:,.0f} MiB are free; refused, nothing was unpacked"
         )
 
 
@@ -122,7 +122,7 @@ def leaves_folder(name: str) -> bool:
 
 
 class Target:
-    """A new file being written. The readers of all three formats give at most the bytes that the archive announced."""
+    """A new file being written. The readers of all three formats yield at most the bytes that the archive announced."""
 
     def __init__(self, path: Path, bar: ProgressBar):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def tar_members(archive: Path) -> list[Member]:
             total += info.size
             if total > MAX_TAR:  # the next header is only reached by decompressing all of it
                 raise DataError(
-                    f"{archive}: unpacks to more than {MAX_TAR / 2**30:,.0f} GiB by its headers; refused, "
+                    f"{archive}: unpacks to more than {MAX_TAR / 2**30:,.0f} GiB according to its headers; refused, "
                     "nothing was unpacked"
                 )
     return members
@@ -223,7 +223,7 @@ def unpack_tar(archive: Path, open_target: OpenTarget) -> None:
 
 
 def reader_of(archive: Path) -> tuple[Callable[[Path], list[Member]], Callable[[Path, OpenTarget], None]]:
-    """How to list and how to unpack an archive, by its first bytes and not by its name."""
+    """The functions that list and unpack an archive, chosen by its first bytes; a plain tar is known by its name."""
     try:
         with open_regular(archive) as file:
             head = file.read(6)
@@ -235,4 +235,4 @@ def reader_of(archive: Path) -> tuple[Callable[[Path], list[Member]], Callable[[
         return zip_members, unpack_zip
     if head[:2] == GZIP or archive.name.endswith(".tar"):
         return tar_members, unpack_tar
-    raise DataError(f"{archive}: neither a zip, nor a tar, nor a 7z; get it again")
+    raise DataError(f"{archive}: not a zip, tar or 7z; get it again")

@@ -1,7 +1,7 @@
 """A memory-mapped array file that one process writes and all processes read.
 
-It is written aside, under a lock, and renamed: a kill leaves no file under the name, and of several processes one
-writes and the others wait.
+It is written under another name and a lock, then renamed: a kill leaves no incomplete file under its name, and of
+several processes one writes and the others wait.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def array_file(path: Path, shape: tuple[int, ...], write: Callable[[BinaryIO], N
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # released by the system when a process dies
         if not path.exists():
-            for leftover in path.parent.glob(f".{path.name}.*.part"):  # of a killed process: the lock is ours
+            for leftover in path.parent.glob(f".{path.name}.*.part"):  # left by a killed process: the lock is ours
                 leftover.unlink()
-            # Checked first: a full disk under a memory map kills the process.
+            # Checked first, before anything is decoded.
             require_space(path.parent, int(np.prod(shape, dtype=object)), "choose another data.cache")
             with written_aside(path) as aside, open(aside, "wb") as file:
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -1,4 +1,4 @@
-"""Download a published file from its mirrors: resumed, and checked by its checksum."""
+"""Download a published file from its mirrors, resuming a broken download and verifying the checksum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = 1 << 16  # bytes; at most this many are lost when a connection breaks
 
 
 def download(urls: Sequence[str], target: Path, checksum: Checksum | None) -> None:
-    """Get a file from the first mirror that serves it whole.
+    """Get a file from the first mirror that serves it completely.
 
     A broken download is kept as `target`.part and resumed the next time. Raises ServiceError if no mirror serves
     the file, DataError if it does not have the published checksum.
@@ -40,7 +40,7 @@ def download(urls: Sequence[str], target: Path, checksum: Checksum | None) -> No
     try:
         check_digest(part, checksum)
     except DataError:
-        part.unlink()  # it would be resumed and never become right
+        part.unlink()  # it would be resumed and stay wrong
         raise
     sync(part)
     part.replace(target)
@@ -81,7 +81,7 @@ def check_digest(file: Path, published: Checksum | None, advice: str = "remove i
 
 
 def reason_of(error: requests.RequestException) -> str:
-    """A short reason without the address, which the message names already."""
+    """A short reason without the URL, which the message already names."""
     if error.response is not None:
         return f"{error.response.status_code} {error.response.reason}"
     return {

@@ -56,7 +56,7 @@ class FolderStorage:
         return str(self.root / member)
 
     def names(self) -> list[str]:
-        """Raises DataError for a folder that cannot be listed, and for a link to one: nothing is passed over."""
+        """Raises DataError for a folder that cannot be listed, and for a link to one: nothing is skipped."""
         names = []
         for folder, folders, files in os.walk(self.root, onerror=refuse_unlisted):
             folders[:] = [name for name in folders if not name.startswith(".")]
@@ -77,7 +77,7 @@ class ZipStorage:
     """Files in a zip, or in a zip that is a member (`inner`) of a zip.
 
     An inner zip that is stored uncompressed, as in Kaggle's bundles, is read in place. A compressed one is unpacked
-    into a nameless temporary file, which the system removes with the process. Both are read by position, so that
+    into an unnamed temporary file, which the system removes when the process ends. Both are read by position, so that
     worker processes can share the open file.
     """
 
@@ -107,7 +107,7 @@ class ZipStorage:
                 name_and_extra = sum(struct.unpack("<HH", header[26:30]))
                 return FileSlice(self.file, info.header_offset + 30 + name_and_extra, info.file_size, name)
             require_space(Path(tempfile.gettempdir()), info.file_size, "set TMPDIR to a folder on another disk")
-            unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the data set)
+            unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the data set)
             with self.zip.open(info) as member:
                 shutil.copyfileobj(member, unpacked, CHUNK)
             unpacked.flush()
@@ -118,7 +118,7 @@ class ZipStorage:
             info = self.zip.getinfo(member)
             if info.file_size > MAX_FILE:
                 raise DataError(
-                    f"{self.describe(member)}: {info.file_size:,} bytes by its header, more than the limit "
+                    f"{self.describe(member)}: {info.file_size:,} bytes according to its header, more than the limit "
                     f"of {MAX_FILE:,}; {ADVICE}"
                 )
             return self.zip.read(info)  # checks the CRC
@@ -131,7 +131,7 @@ class ZipStorage:
 
 
 class FileSlice(io.RawIOBase):
-    """A part of a file, as a file with a position of its own."""
+    """A part of a file, as a file with its own position."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int, name: str = ""):
         super().__init__()
@@ -164,9 +164,9 @@ class FileSlice(io.RawIOBase):
 
 @contextmanager
 def damage_named(name: object, verdict: str = "damaged or truncated", advice: str = "get it again") -> Iterator[None]:
-    """Turn whatever the archive libraries raise for a damaged archive into a DataError that names it.
+    """Turn any exception of the archive libraries for a damaged archive into a DataError that names it.
 
-    A damaged header can break their parsers in any way, so every exception counts, except errors of the disk.
+    A damaged header can break their parsers in any way, so every exception counts, except disk errors.
     """
     try:
         yield

@@ -27,7 +27,7 @@ FORMAT_OF = {
     ".pgm": "PPM",
 }
 SUFFIXES = tuple(FORMAT_OF)
-# Of images that are not read: other names for these formats, what cameras and phones write, what programs draw.
+# Images that are not read: other names for these formats, and the formats of cameras, phones and drawing programs.
 OTHER_SUFFIXES = (
     ".jfif", ".jpe", ".jp2", ".jxl", ".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw",
     ".tga", ".psd", ".svg", ".pnm", ".pbm",
@@ -38,7 +38,7 @@ MAX_PIXELS = 1 << 26  # 64 megapixels: 192 MiB as RGB
 JPEG_BEGIN, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
-cv2.setNumThreads(0)  # one image is too small to share; threads that read one batch each are the parallelism
+cv2.setNumThreads(0)  # one image is too small to divide among threads; instead, each thread reads a batch of its own
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -54,9 +54,9 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     in one of FORMATS, are incomplete, have no defined white, or exceed MAX_SIDE or MAX_PIXELS.
 
     Ordinary complete JPEGs are decoded by OpenCV, everything else by Pillow. Both give the same pixels
-    (libjpeg-turbo), OpenCV 1.4 times as fast; but OpenCV fills up a truncated JPEG, and Pillow refuses it, so only
-    a file that ends with a JPEG's end marker goes to OpenCV. Nor does OpenCV read the orientation in XMP: Pillow alone
-    turns images.
+    (libjpeg-turbo), OpenCV 1.4 times as fast; but OpenCV fills in a truncated JPEG, which Pillow refuses, so only a
+    file that ends with a JPEG's end marker goes to OpenCV. OpenCV does not read the orientation in XMP either, so
+    images that are not upright go to Pillow.
     """
     if not data:
         raise DataError(f"{name}: empty (0 bytes); {ADVICE}")
@@ -91,22 +91,22 @@ def open_image(data: bytes, name: str) -> Image.Image:
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise DataError(
             f"{name}: {width:,}x{height:,} pixels; at most {MAX_SIDE:,} on a side and {MAX_PIXELS:,} in "
-            f"all are read; {ADVICE}"
+            f"total are read; {ADVICE}"
         )
     if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):  # 16-bit grey of a PPM is I, too
-        raise DataError(f"{name}: pixels with a sign, of 32 bits or in floating point have no defined white; {ADVICE}")
+        raise DataError(f"{name}: signed, 32-bit or floating-point pixels have no defined white; {ADVICE}")
     return image
 
 
 def is_upright(image: Image.Image) -> bool:
-    """Whether neither EXIF nor XMP, as Pillow reads them, turns the image."""
+    """Whether neither EXIF nor XMP, as Pillow reads them, rotates or mirrors the image."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF, which is as good as none
+        warnings.simplefilter("ignore", UserWarning)  # about damaged EXIF, which counts as none
         return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image in 8-bit RGB."""
+    """Convert any Pillow image to 8-bit RGB."""
     if image.mode.startswith("I"):
         # Pillow's own conversion of 16-bit grey to 8 clips at 255 instead of dividing.
         grey = (np.asarray(image).astype(np.float64) / 257).clip(0, 255).astype(np.uint8)
@@ -121,7 +121,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def fault_of(data: bytes, name: str) -> str | None:
     """The reason why `decode_image` would refuse these bytes; None if it would not.
 
-    A file with a valid header that ends as its format ends is taken as complete and not decoded.
+    A file with a valid header and its format's end marker is taken as complete and not decoded.
     """
     if looks_complete(data, name):
         return None
@@ -133,7 +133,7 @@ def fault_of(data: bytes, name: str) -> str | None:
 
 
 def looks_complete(data: bytes, name: str) -> bool:
-    """Whether a JPEG or PNG begins and ends as such. False is no verdict."""
+    """Whether a JPEG or PNG begins and ends as such. False does not mean that it is incomplete."""
     is_jpeg = data.startswith(JPEG_BEGIN) and data.endswith(JPEG_END)
     is_png = data.startswith(PNG_BEGIN) and data.endswith(PNG_END)
     if not is_jpeg and not is_png:

@@ -1,10 +1,10 @@
-"""Rows of float16 numbers on disk, each under a key and with a checksum; appended in blocks, read by a memory map.
+"""Rows of float16 numbers on disk, each with a key and a checksum; appended in blocks, read through a memory map.
 
-    rows    the numbers, one row after the other
+    rows    the numbers, one row after another
     index   for each appended block: number of rows and its CRC-32, then key and CRC-32 of each row, then a CRC-32
 
 The rows of a block are on disk before its entries are written. A kill thus leaves at most rows without entries, or a
-last block that is cut short; the next writer removes both and continues with the same bytes.
+truncated last block; the next writer removes both and continues with the same bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHECKSUM = struct.Struct("<I")
 
 
 class RowStore:
-    """The rows in a folder, each of shape `row_shape`. Several processes may read, one at a time may append."""
+    """The rows in a folder, each of shape `row_shape`. Several processes may read, and one at a time may append."""
 
     def __init__(self, folder: Path, row_shape: Sequence[int]):
         self.folder = folder
@@ -73,7 +73,7 @@ class RowStore:
         return np.concatenate(blocks), offset
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
-        """The positions in `keys` of those that have no row, each key once."""
+        """The positions in `keys` of the keys that have no row, each key once."""
         seen = set(self.places)
         return [i for i, key in enumerate(keys) if not (key in seen or seen.add(key))]  # type: ignore[func-returns-value]
 
@@ -84,8 +84,8 @@ class RowStore:
     def read(self, places: np.ndarray) -> np.ndarray:
         """float16 [n, *row_shape]. Each row's checksum is compared when this process first reads it.
 
-        Raises DataError for a damaged row. What was read is released from the map: it stays in the system's cache,
-        but does not count as memory of this process.
+        Raises DataError for a damaged row. Pages that were read are released from the map: they stay in the system's
+        cache, but do not count as this process's memory.
         """
         if self.rows is None:
             return np.empty((0, *self.row_shape), np.float16)
@@ -100,7 +100,7 @@ class RowStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the only writer, with the unfinished end of a killed one removed; the others wait."""
+        """Become the only writer, after removing the unfinished end left by a killed one; other writers wait."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path("lock")):  # released by the system when a process dies
             self.load()

@@ -14,11 +14,11 @@ SIGNATURE = b"7z\xbc\xaf\x27\x1c"
 
 
 class Member(NamedTuple):
-    """An archive's header of one of its entries."""
+    """An archive's header for one of its entries."""
 
     name: str
     size: int  # bytes
-    kind: str  # file, folder, or whatever else it is
+    kind: str  # file, folder, or another kind, in words
 
 
 class Sink(Protocol):

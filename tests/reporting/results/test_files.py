@@ -155,14 +155,14 @@ def test_figures_of_a_former_checkpoint_or_of_other_data_are_refused(project, ad
     if json.loads((run / "checkpoints/best/state.json").read_text())["epoch"] == 1:
         path.write_text(json.dumps(figures | {"checkpoint": "last"}))
     assert add(NETWORKS[0], 0) == 2
-    assert f"{path}: measured in epoch 1, and checkpoint" in capsys.readouterr().err
+    assert f"{path}: measured in epoch 1, but checkpoint" in capsys.readouterr().err
     path.rename(run / "evaluation_test_flip.json")
     assert add(NETWORKS[0], 0) == 2
     assert f"run `paddlecnn eval {run} --split test --tta flip` again" in capsys.readouterr().err
     (run / "evaluation_test_flip.json").unlink()
     path.write_text(json.dumps(figures | {"data_changed": True}))
     assert add(NETWORKS[0], 0) == 2
-    assert f"{path}: measured on other data than the run's" in capsys.readouterr().err
+    assert f"{path}: measured on data other than the run's" in capsys.readouterr().err
 
 
 def test_a_torn_record_of_evaluations_is_named(project, add, capsys):

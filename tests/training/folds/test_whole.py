@@ -219,7 +219,7 @@ def test_a_job_of_the_competition_names_the_medal_it_would_reach(tool, tmp_path,
         ("train -c CONFIG --all-folds --run JOB", "already exists; continue it with --resume"),
         ("train -c CONFIG --init-from JOB", "contains several runs; name one of them"),
         ("train --resume JOB -o optim.lr=1", "the config differs from the run's in optim.lr"),
-        ("eval JOB --split test", "is a cross-validation, measured out of fold; name one of its runs, as "),
+        ("eval JOB --split test", "is a cross-validation, measured out of fold; name one of its runs, e.g. "),
         ("eval UNFINISHED", "fold-2: not trained yet; continue the job with `paddlecnn train --resume "),
         (
             "compare JOB UNMEASURED",
@@ -251,4 +251,4 @@ def test_figures_of_other_data_are_not_the_jobs(tool, job, tmp_path, capsys):
     (copy / "out_of_fold.json").write_text(json.dumps(table | {"data_changed": True}))
     for command in (["compare", copy, job], ["report", copy]):
         assert tool(*command) == 2
-        assert "of other data than the job's, by --data-changed); run `paddlecnn eval" in capsys.readouterr().err
+        assert "of data other than the job's (--data-changed)); run `paddlecnn eval" in capsys.readouterr().err
