@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlecnn.data.splits import TEST_FILE
 from paddlecnn.errors import CheckpointError, RunError
 from paddlecnn.files import only_process
 from paddlecnn.runs.checkpoint import NAMED, Checkpoint, Loaded, load_checkpoint, load_named, load_state
@@ -158,7 +157,7 @@ class RunDir(ConfigDir):
     def splits_test_off(self) -> bool:
         """Whether data.split takes the test images from the training part: it has a test.csv, or may have had one."""
         split = self.config.data.split
-        return split is not None and ((Path(split) / TEST_FILE).exists() or not Path(split).exists())
+        return split is not None and ((Path(split) / "test.csv").exists() or not Path(split).exists())
 
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability per class."""
