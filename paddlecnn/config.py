@@ -354,12 +354,7 @@ class Config(Section):
     train: TrainConfig
 
     @model_validator(mode="after")
-    def early_stop_has_validation(self) -> Config:
-        if self.train.early_stop and not self.data.validates:
-            raise ValueError(
-                "train.early_stop: needs validation images, and data.val_fraction is 0; leave it out (it is unused "
-                "where the data have a val/ of their own)"
-            )
+    def early_stop_selects(self) -> Config:
         if self.train.early_stop and self.train.monitor == "last":
             raise ValueError("train.early_stop: selects an epoch on validation, and train.monitor: last does not")
         return self

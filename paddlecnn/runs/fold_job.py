@@ -42,6 +42,11 @@ class FoldJob(ConfigDir):
             )
         return [RunDir(fold, self.data_root) for fold in self.folds]
 
+    @property
+    def lineage(self) -> dict[str, str]:
+        """The same for all its runs, as in `RunDir`."""
+        return self.runs[0].lineage
+
 
 def is_job(path: Path) -> bool:
     """Whether a folder is that of a cross-validation."""

@@ -100,6 +100,11 @@ def build_training(
     engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
     module = load_module(config.model.module, module) if config.model.module else None
     splits = open_dataset(config.data, config.seed)
+    if config.train.early_stop and not len(splits.val):
+        raise ConfigError(
+            "train.early_stop: needs validation images, and data.val_fraction is 0; set it above 0, or leave "
+            "train.early_stop out"
+        )
     readable, excluded = filter_readable(splits.train)
     report_excluded(excluded)
     excluded += excluded_by(config.data.exclude)

@@ -129,14 +129,14 @@ def resume_run(
         saved = checkpoint.state if checkpoint else None
         setup = setup_to_resume(config, run, checkpoint, extend)
         # All epochs are done, or early stopping ended the run and stays in force.
-        if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
+        if saved and (saved.epoch >= config.train.epochs or (run.is_finished(saved) and not extend)):
             text = "%s: already finished, after %s; --extend train.epochs=N (in Python: extend=) continues it"
             logger.info(text, run.path, counted(saved.epoch, "epoch"))
             complete(run, saved)  # what a kill after the last checkpoint left undone
             return finished(run, saved)
         state = prepared(setup, checkpoint, run)
         if extend and distributed.rank() == 0:
-            run.replace_config(config)
+            run.replace_config(config, extend, saved.step if saved else 0)
         return train_to_the_end(setup, run, state, device, profile, on_epoch, saved.metrics if saved else None)
 
 
@@ -183,13 +183,6 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
         environment["seeds"] = list(seeds)
     if source:
         environment["init_from"] = record_for(source, setup.identity.data)
-        if environment["init_from"]["trained_on_other_images"]:
-            logger.warning(
-                "%s was trained on other images of %s, perhaps on validation images of this run: its scores may be "
-                "optimistic; a run with the same seed and split has the same training images",
-                source.record["run"],
-                setup.config.data.name,
-            )
     if distributed.rank() == 0:
         RunDir.create(path, setup.config, environment, source.checkpoint if source else None)
     distributed.wait_for_all()
