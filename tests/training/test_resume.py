@@ -170,7 +170,7 @@ def test_an_extension_stopped_before_its_first_checkpoint_is_not_finished(tool, 
     shutil.copytree(whole, straight)
     assert tool("train", "--resume", straight, "--extend", "train.epochs=5") == 0
     process = training("--resume", whole, "--extend", "train.epochs=5")
-    while "epochs: 5" not in (whole / "config.yaml").read_text():  # written when the extension begins
+    while "extensions" not in json.loads((whole / "environment.json").read_text()):  # written when it begins
         assert process.poll() is None
         time.sleep(0.001)
     process.kill()
