@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from paddlecnn import config as schema
+from paddlecnn.field_comments import field_comments
 
 DOCS = Path(__file__).parent
 UNBOUNDED = 10**9  # larger bounds in the schema only keep products finite; the page omits them
@@ -73,21 +74,6 @@ def key_table(path: str, section: type[BaseModel]) -> str:
         cells = (f"`{prefix}{name}`", describe(field.annotation, field.metadata), default_of(field), meaning)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows, ""])
-
-
-def field_comments(section: type[BaseModel]) -> dict[str, str]:
-    """The source comment of each field, including inherited ones: after it on the same line, or in the lines above."""
-    found, above = {}, []
-    classes = [one for one in reversed(section.__mro__) if one.__module__ == section.__module__]
-    for line in "".join(map(inspect.getsource, classes)).splitlines():
-        if comment := re.fullmatch(r"    # (.*)", line):
-            above.append(comment[1])
-            continue
-        if field := re.match(r"    (\w+): ", line):
-            behind = re.search(r"  # (?!noqa)(.*)$", line)
-            found[field[1]] = " ".join([*above, *([behind[1]] if behind else [])])
-        above = []
-    return found
 
 
 def alternatives(annotation: Any) -> list[Any]:
@@ -169,7 +155,7 @@ def default_of(field: FieldInfo) -> str:
 
 FOUNDATION = (
     "config", "configfile", "files", "randomness", "runtime", "errors", "distributed", "gpu", "progress_bar",
-    "text_tables",
+    "text_tables", "field_comments",
 )  # fmt: skip
 FOUNDATION_NAME = "foundation"
 BOX, GAP, ROW = (104, 32), 28, 76  # pixels: a box, between two boxes, from row to row

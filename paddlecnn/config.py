@@ -44,7 +44,10 @@ class Preprocess(Section):
     """
 
     size: Pixels | None = None  # side of the square input, in pixels
-    resize: Pixels | None = None  # length of the short side before the centre crop; null: to `size` itself
+    resize: Pixels | None = None  # side of the square from which the input is cut; null: `size` itself
+    # How an image becomes a square of `resize`. crop (or null): the short side is resized, the long one cut at both
+    # ends; squeeze: both sides are resized, so the whole image is seen, with its proportions changed.
+    fit: Literal["crop", "squeeze"] | None = None
     channels: Literal["rgb", "bgr"] | None = None  # order of the input channels
     scale: PositiveFloat | None = None  # pixels 0..255 are divided by this: 255 gives 0..1, 1 leaves 0..255
     mean: Triple | None = None  # subtracted after scaling, one per channel, in the order of `channels`
@@ -72,6 +75,15 @@ class RandomResizedCrop(Section):
     ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 4 / 3)  # width over height
 
 
+class Affine(Section):
+    """A random rotation, zoom, shear and shift of the input around its centre; `pad_mode` fills what it uncovers."""
+
+    rotate: NonNegative = 0.0  # largest angle to either side, in degrees
+    zoom: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)  # range of the enlargement; below 1 the image shrinks
+    shear: Annotated[Float, Field(ge=0, lt=90)] = 0.0  # largest slant of the vertical lines to either side, in degrees
+    shift: Fraction = 0.0  # largest shift in each direction, as a share of the side
+
+
 class Augment(Section):
     """Random changes of the training images. All are off by default."""
 
@@ -81,14 +93,16 @@ class Augment(Section):
     crop_places: Annotated[Count, Field(le=64)] = 0
     # Pixels added around the resized image before such a crop; a value above 0 implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
-    pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding shows
-    # With crop, the range from which the short side of each image is drawn before the crop, in pixels, in place of
+    pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding and the surroundings of `affine` show
+    # With crop, the range from which the side of each image's square is drawn before the crop, in pixels, in place of
     # preprocess.resize (VGG, section 3.1: 256 to 512); both ends count.
     scale: tuple[Pixels, Pixels] | None = None
     # Mirror left and right with probability 1/2; alternating: a random half in the first epoch, the other half in the
     # next, and so on (Jordan 2024), so that two epochs show both forms of each image.
     flip: Bool | Literal["alternating"] = False
+    vertical_flip: Bool = False  # mirror top and bottom with probability 1/2
     random_resized_crop: RandomResizedCrop | None = None
+    affine: Affine | None = None
     color_jitter: ColorJitter | None = None
     pca_noise: NonNegative = 0.0  # standard deviation of the paper's lighting noise (AlexNet, section 4.1: 0.1)
     cutout: Count = 0  # side of a square of the mean colour at a random place, in pixels (DeVries and Taylor 2017)

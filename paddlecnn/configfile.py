@@ -9,6 +9,7 @@ import json
 import re
 import types
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -18,21 +19,45 @@ from pydantic import BaseModel, ValidationError
 from paddlecnn.config import Config
 from paddlecnn.errors import ConfigError, brief
 
-# Names that users of other libraries will type.
-KNOWN_AS = {
-    "learning_rate": "lr",
-    "base_lr": "lr",
-    "wd": "weight_decay",
-    "l2": "weight_decay",
-    "bs": "batch_size",
-    "num_epochs": "epochs",
-    "lr_scheduler": "schedule",
-    "scheduler": "schedule",
-    "optimizer": "optim",
-    "dataset": "data",
-    "arch": "model",
-    "num_workers": "workers",
-    "pretrained": "weights",
+# What users of other libraries write for a key, in snake case.
+OTHER_NAMES = {
+    "optim": "optimizer",
+    "optim.lr": "learning_rate base_lr init_lr max_lr lr0",
+    "optim.lr_scale": "layer_decay discriminative_lr backbone_lr lr_mult",
+    "optim.weight_decay": "wd l2 l2_reg regularizer",
+    "optim.schedule": "lr_scheduler scheduler lr_schedule",
+    "optim.clip_norm": "clip_grad clip_grad_norm grad_clip gradient_clip_val max_grad_norm clipnorm",
+    "train.epochs": "num_epochs max_epochs n_epochs",
+    "train.batch_size": "bs per_device_train_batch_size",
+    "train.accumulate": "gradient_accumulation gradient_accumulation_steps grad_accum_steps accumulate_grad_batches",
+    "train.early_stop.patience": "early_stopping early_stop_patience early_stopping_patience",
+    "train.ema": "ema_decay model_ema",
+    "train.precision": "fp16 bf16 mixed_precision use_amp",
+    "data": "dataset",
+    "data.root": "data_dir data_path dataset_root image_root",
+    "data.val_fraction": "val_split validation_split valid_pct val_size val_ratio",
+    "data.workers": "num_workers",
+    "data.preprocess.size": "image_size img_size input_size imgsz image_shape",
+    "data.augment.affine": "random_affine",
+    "data.augment.affine.rotate": "rotation rotation_range random_rotation degrees",
+    "data.augment.affine.shear": "shear_range",
+    "data.augment.affine.shift": "width_shift_range height_shift_range translate",
+    "data.augment.affine.zoom": "zoom_range random_zoom",
+    "data.augment.crop": "random_crop",
+    "data.augment.cutout": "random_erasing reprob",
+    "data.augment.flip": "horizontal_flip random_horizontal_flip hflip random_flip",
+    "data.augment.vertical_flip": "random_vertical_flip vflip",
+    "model.name": "arch architecture backbone",
+    "model.options.dropout": "dropout drop_rate drop dropout_rate",
+    "model.weights": "pretrained pretrain checkpoint_path",
+    "seed": "random_seed random_state manual_seed",
+}
+KNOWN_AS = {word: key for key, words in OTHER_NAMES.items() for word in words.split()} | {
+    "num_classes": "the number of classes follows from the data",
+    "nesterov": "write optim.name: nesterov",
+    "warmup_epochs": "write optim.schedule.warmup, in epochs; schedule onecycle has warmup_fraction",
+    "device": "the device is an option of the commands, --device",
+    "output_dir": "the folder of a run is an option of train, --run DIR",
 }
 # Keys that had other names in version 0.1, most of them in optim.schedule.
 RENAMED = {
@@ -46,6 +71,14 @@ RENAMED = {
 }
 
 
+# Keys younger than the config hash: while they are unset, a config has the hash that it had before.
+UNHASHED_IF_UNSET = (
+    "data.preprocess.fit",
+    "data.augment.affine",
+    "data.augment.scale",
+    "data.augment.vertical_flip",
+    "train.class_weights",
+)
 LARGEST_CONFIG = 1 << 20  # bytes
 PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -247,13 +280,15 @@ def describe(errors: Sequence[Any], tree: dict[str, Any]) -> tuple[str, str]:
     if item["type"] == "value_error":
         return key, item["msg"].removeprefix("Value error, ")
     if item["type"] in ("model_type", "model_attributes_type"):
-        return key, f"input should be a section of keys, not {brief(value)}"
+        first_key = next(iter(sections_at(path, tree)[0].model_fields))
+        example = "..." if value is None or isinstance(value, (bool, list)) else brief(value)
+        return key, f"input should be a section of keys such as {{{first_key}: {example}}}, not {brief(value)}"
     first, *others = [other for other in errors if path_of(other, tree) == path]  # one for each type that the key takes
     message = " or ".join([first["msg"], *(other["msg"].removeprefix("Input should be ") for other in others)])
     choices = [
         word for one in (first, *others) for word in re.findall(r"'([^']+)'", one.get("ctx", {}).get("expected", ""))
     ]
-    near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value.lower(), choices, n=1) if isinstance(value, str) else []
     found = "" if ", not " in message else f", not {brief(value)}"
     return key, f"{message[0].lower()}{message[1:]}{found}{f'; did you mean {near[0]}?' if near else ''}"
 
@@ -290,7 +325,8 @@ def sections_at(path: Sequence[str], tree: dict[str, Any]) -> list[type[BaseMode
         node = node[part]
     if len(options) == 1:
         return options
-    return [kind for kind in options if node.get("name") in get_args(kind.model_fields["name"].annotation)] or options
+    name = node.get("name") if isinstance(node, dict) else None
+    return [kind for kind in options if name in get_args(kind.model_fields["name"].annotation)] or options
 
 
 def suggest(path: Sequence[str], tree: dict[str, Any]) -> str:
@@ -299,13 +335,21 @@ def suggest(path: Sequence[str], tree: dict[str, Any]) -> str:
     here = sorted({name for option in sections_at(section, tree) for name in option.model_fields})
     if RENAMED.get(word) in here:
         return f"; it is now called {'.'.join([*section, RENAMED[word]])}"
-    near = [KNOWN_AS[word]] if KNOWN_AS.get(word) in here else difflib.get_close_matches(word, here, n=1, cutoff=0.6)
-    if near:
+    word = snake_case(word)
+    if advice := KNOWN_AS.get(word, ""):
+        return f"; {advice}" if " " in advice else f"; did you mean {advice}?"
+    if near := difflib.get_close_matches(word, here, n=1, cutoff=0.6):
         return f"; did you mean {'.'.join([*section, near[0]])}?"
-    for key in key_paths(Config):
-        if key.rpartition(".")[2] in (word, KNOWN_AS.get(word)):
-            return f"; did you mean {key}?"
-    return f"; valid here: {', '.join(here)}"
+    same_name = [key for key in key_paths(Config) if key.rpartition(".")[2] == word]
+    elsewhere = min(
+        same_name, key=lambda key: not key.startswith(".".join(section)), default=None
+    )  # here, if it can be
+    return f"; did you mean {elsewhere}?" if elsewhere else f"; valid here: {', '.join(here)}"
+
+
+def snake_case(word: str) -> str:
+    """random_horizontal_flip for RandomHorizontalFlip, weight_decay for weight-decay."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).replace("-", "_").lower()
 
 
 def key_paths(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -323,14 +367,13 @@ def to_yaml(config: Config) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """A short hash that differs if the resolved configs differ.
-
-    Keys that were added later count only if they are set, so a config without them keeps its hash.
-    """
+    """A short hash that differs if the resolved configs differ."""
     tree = config.model_dump(mode="json")
-    for section, key in ((tree["data"]["augment"], "scale"), (tree["train"], "class_weights")):
-        if section[key] is None:
-            del section[key]
+    for key in UNHASHED_IF_UNSET:
+        *sections, last = key.split(".")
+        section = reduce(dict.__getitem__, sections, tree)
+        if not section[last]:
+            del section[last]
     text = json.dumps(tree, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

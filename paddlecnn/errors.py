@@ -111,9 +111,9 @@ def require_extra(extra: str, *modules: str) -> None:
 
 def did_you_mean(word: str, valid: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean train?` for the valid word nearest in spelling; all valid words if none is near."""
-    valid = list(valid)
-    near = difflib.get_close_matches(word, valid, n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(valid)}"
+    lower = {one.lower(): one for one in valid}
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=cutoff)
+    return f"; did you mean {lower[near[0]]}?" if near else f"; valid: {', '.join(lower.values())}"
 
 
 def first_problem(error: ValidationError) -> str:

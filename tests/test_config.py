@@ -1,8 +1,11 @@
 """A config that does not fit is one line: file, key path, the nearest valid name; exit code 2."""
 
+import re
+
 import pytest
 
-from paddlecnn.configfile import PATHS, config_hash, load_config, to_yaml
+from paddlecnn.config import Config
+from paddlecnn.configfile import KNOWN_AS, PATHS, config_hash, key_paths, load_config, to_yaml
 from paddlecnn.errors import ConfigError
 
 GOOD = """
@@ -115,7 +118,11 @@ def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
             "data.preprocess.mean=[1, 2]",
             "data.preprocess.mean: list should have at least 3 items after validation, not 2",
         ),
-        ("train=3", "train: input should be a section of keys, not 3"),
+        ("optim.name=AdamW", "not 'AdamW'; did you mean adamw?"),
+        ("train=3", "train: input should be a section of keys such as {epochs: 3}, not 3"),
+        ("train.early_stop=5", "train.early_stop: input should be a section of keys such as {patience: 5}, not 5"),
+        ("optim.schedule=cosine", "a section of keys such as {name: 'cosine'}, not 'cosine'"),
+        ("data.augment.random_resized_crop=true", "a section of keys such as {scale: ...}, not True"),
         ("data.folds=3", None),
         ("data.fold=3", "data: fold 3: is one of data.folds, which is not set; set it, or leave fold out"),
         ("data.augment.scale=[256, 512]", "data.augment: scale: needs crop: true, and no crop_places, pad or random_"),
@@ -140,6 +147,42 @@ def test_a_bad_override_names_the_override_the_key_and_what_would_be_right(good,
     assert message in str(error.value)
     assert str(error.value).startswith((f"-o {override}", str(good)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("word", KNOWN_AS)
+def test_a_name_of_another_library_gets_the_key_or_what_to_do(good, word):
+    for section in ("data", "model", "optim", "train"):
+        with pytest.raises(ConfigError) as error:
+            load_config(good, [f"{section}.{word}=1"])
+        key = re.search(r": unknown key; did you mean (\S+)\?$", str(error.value))
+        assert key or str(error.value).endswith(f"unknown key; {KNOWN_AS[word]}")
+        assert not key or key[1] in key_paths(Config) or key[1].startswith("model.options.")
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("data.augment.random_erasing=0.25", "data.augment.cutout"),
+        ("data.augment.RandomHorizontalFlip=0.5", "data.augment.flip"),
+        ("data.augment.RandomResizedCrop=1", "data.augment.random_resized_crop"),
+        ("data.augment.brightness=0.4", "data.augment.color_jitter.brightness"),
+        ("data.img_size=224", "data.preprocess.size"),
+        ("data.val_split=0.2", "data.val_fraction"),
+        ("optim.layer_decay=0.7", "optim.lr_scale"),
+        ("optim.weight-decay=0.1", "optim.weight_decay"),
+        ("train.gradient_accumulation_steps=2", "train.accumulate"),
+        ("train.momentum=0.9", "optim.momentum"),
+        ("train.early_stopping=3", "train.early_stop.patience"),
+        ("train.patience=3", "train.early_stop.patience"),
+        ("pretrained=true", "model.weights"),
+        ("model.drop_rate=0.2", "model.options.dropout"),
+        ("random_state=1", "seed"),
+        ("train.seed=1", "seed"),
+    ],
+)
+def test_a_key_of_another_section_or_library_gets_its_place(good, override, key):
+    with pytest.raises(ConfigError, match=f"unknown key; did you mean {re.escape(key)}\\?$"):
+        load_config(good, [override])
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from paddlecnn.config import Config, Plateau
 from paddlecnn.configfile import to_yaml
+from paddlecnn.files import save_png
 from paddlecnn.models.summary import summarize
 from paddlecnn.models.summary_tables import layer_table
+from paddlecnn.reporting.figures import pictures_figure
+from paddlecnn.training.curves import first_images
 from paddlecnn.training.memory import SLOTS
 from paddlecnn.training.optim import build_schedule
 from paddlecnn.training.setup import TrainingSetup
@@ -17,8 +21,13 @@ from paddlecnn.training.setup import TrainingSetup
 SHOWN_EPOCHS = 10
 
 
-def dry_run_report(setup: TrainingSetup, device: str) -> str:
-    """Images, steps, memory, learning rate and preprocessing first; then the layers, and all keys last."""
+def dry_run_report(setup: TrainingSetup, device: str, images_at: Path | None = None) -> str:
+    """Images, steps, memory, learning rate and preprocessing first; then the layers, and all keys last.
+
+    images_at: the PNG for the first training images
+    """
+    if images_at is not None:
+        show_images(setup, images_at)
     config, steps = setup.config, len(setup.train)
     summary = summarize(setup.model, setup.preprocess.size, config.model.name)
     splits = {name: part for name in ("train", "val", "test") if (part := getattr(setup.splits, name)) is not None}
@@ -40,9 +49,17 @@ def dry_run_report(setup: TrainingSetup, device: str) -> str:
             "",
             to_yaml(config).rstrip(),
             "",
-            "nothing was trained or written (--dry-run)",
+            f"nothing was trained or written{f' but {images_at}' if images_at else ''} (--dry-run)",
         ]
     )
+
+
+def show_images(setup: TrainingSetup, target: Path) -> None:
+    """The first training images as augmented, each with its class, as a PNG."""
+    positions, pixels = first_images(setup.train)
+    dataset = setup.train.dataset
+    assert dataset.labels is not None
+    save_png(pictures_figure(list(pixels), [dataset.classes[label] for label in dataset.labels[positions]]), target)
 
 
 def frozen_layers(setup: TrainingSetup) -> list[str]:

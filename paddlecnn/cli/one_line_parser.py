@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from paddlecnn.config import Config
-from paddlecnn.configfile import key_paths
+from paddlecnn.configfile import KNOWN_AS, key_paths, snake_case
 from paddlecnn.errors import UserError, did_you_mean
 
 
@@ -34,10 +34,14 @@ class OneLineParser(argparse.ArgumentParser):
     def describe_unknown(self, words: Sequence[str]) -> str:
         """The message about the first of the words that no argument takes."""
         option, given, value = words[0].partition("=")
-        if not option.startswith("-"):
-            return f"{words[0]}: one argument too many"
         options = [name for name in self._option_string_actions if name.startswith("--")]
-        if "--override" in options and (keys := keys_called(option.lstrip("-").replace("-", "_"))):
+        if not option.startswith("-"):
+            hint = f"; a config is named by -c {words[0]}" if "--config" in options and is_yaml(words[0]) else ""
+            return f"{words[0]}: one argument too many{hint}"
+        keys = keys_called(snake_case(option.lstrip("-"))) if "--override" in options else []
+        if keys and " " in keys[0]:
+            return f"{option}: no such option; {keys[0]}"
+        if keys:
             value = value if given else words[1] if len(words) > 1 else "VALUE"
             advice = " or ".join(f"-o {key}={value}" for key in keys)
             return f"{option}: is not an option but a key of the config; write {advice}"
@@ -50,6 +54,12 @@ class OneLineParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(named, f"invalid choice: {value!r}{did_you_mean(value, action.choices)}")
 
 
+def is_yaml(word: str) -> bool:
+    return word.endswith((".yaml", ".yml"))
+
+
 def keys_called(name: str) -> list[str]:
-    """The keys of a config whose last part is `name`, each once: the schedules have some in common."""
-    return list(dict.fromkeys(key for key in key_paths(Config) if key.rpartition(".")[2] == name))
+    """The keys of a config whose last part is `name`, each once (the schedules have some in common), or what KNOWN_AS
+    says of it."""
+    keys = list(dict.fromkeys(key for key in key_paths(Config) if key.rpartition(".")[2] == name))
+    return keys or [KNOWN_AS[name]] if keys or name in KNOWN_AS else []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from paddlecnn.arguments import positive
 from paddlecnn.cli.common import add_device_argument, config_parser
+from paddlecnn.cli.targets import check_target
 from paddlecnn.config import Config
 from paddlecnn.configfile import load_config, load_run_config
 from paddlecnn.errors import ConfigError, UserError
@@ -44,11 +45,17 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--seeds", type=int, metavar="N", help="train with N seeds; report mean and deviation")
     result.add_argument("--profile", type=positive, metavar="N", help="measure the time of N steps, phase by phase")
     result.add_argument("--dry-run", action="store_true", help="report what would be trained, and stop")
+    text = "with --dry-run: write the first training images, as augmented, with their classes"
+    result.add_argument("--images", type=Path, metavar="PNG", help=text)
     return result
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    if args.images:
+        if not args.dry_run:
+            raise ConfigError(f"--images {args.images}: is for --dry-run; a run shows its images in VisualDL")
+        check_target(args.images, "--images", ".png")
     sources = find_sources(args.init_from, bool(args.resume), args.all_folds)
     try:
         config, path = config_and_path(args)
@@ -88,7 +95,7 @@ def plan(args: argparse.Namespace, config: Config, path: Path, sources: list[Run
         path = seed_folders(config, path, args.seeds, resume)[0]
     source = sources[0] if sources else None
     setup = planned_run(config, path, resume=resume and path.exists(), extend=extend, init_from=source)
-    return [], dry_run_report(setup, device)
+    return [], dry_run_report(setup, device, args.images)
 
 
 def train(args: argparse.Namespace, config: Config, path: Path, sources: list[RunDir]) -> tuple[list[RunDir], str]:

@@ -45,13 +45,13 @@ def register_source(name: str, load: Load, preprocess: Preprocess) -> None:
     """Make a data set available as `data.name: NAME`.
 
     load        takes the `data` section of a config and returns PublishedSplits of ArrayDataset or FileDataset
-    preprocess  its own preprocessing, for keys that neither the config nor weights set; all but `resize` required
+    preprocess  its own preprocessing, for keys that neither the config nor weights set; `resize` and `fit` are optional
     Raises ConfigError for the name of a built-in data set and for an incomplete preprocessing. A name registered
     before is replaced, so that a notebook cell can be run again.
     """
     if name in BUILT_IN:
         raise ConfigError(f"register_source: {name} is a built-in data set; choose another name")
-    missing = [key for key, value in preprocess if value is None and key != "resize"]
+    missing = [key for key, value in preprocess if value is None and key not in ("resize", "fit")]
     if missing:
         raise ConfigError(f"register_source: {name}: preprocess.{missing[0]} is missing")
     SOURCES[name] = Source(load, preprocess)

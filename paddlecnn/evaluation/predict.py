@@ -147,7 +147,7 @@ def input_of(classifier: Classifier | LoadedRun, image: ImageLike) -> np.ndarray
 
 def seen_part(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
     """The part of an image uint8 [H, W, 3] that a network sees, uint8 [3, S, S]."""
-    return centre_crop(square(pixels, spec.resize)[None], spec.size)[0]
+    return centre_crop(square(pixels, spec.resize, spec.fit)[None], spec.size)[0]
 
 
 def pixels_of(image: ImageLike) -> np.ndarray:

@@ -48,10 +48,12 @@ class AlexNetConfig:
     """The settings of one AlexNet. The defaults are the paper's, with the two towers joined and no normalisation."""
 
     num_classes: Units = 1000
-    input_size: Pixels = 227  # not the paper's 224: 11x11 with stride 4 gives its 55x55 from 227
+    # Side of the square image; not the paper's 224: 11x11 with stride 4 gives its 55x55 from 227.
+    input_size: Pixels = 227
     widths: tuple[Units, Units, Units, Units, Units] = (96, 256, 384, 384, 256)  # channels of conv 1 to 5, section 3.5
     stem: tuple[Side, Side, Padding] = (11, 4, 0)  # conv1: kernel, stride, padding; "same" pads as TensorFlow does
-    pools: tuple[Pool, Pool, Pool] = ((3, 2), (3, 2), (3, 2))  # after conv 1, 2, 5: overlapping, section 3.4
+    # Kernel and stride of the pools after conv 1, 2 and 5, null for none; the paper's overlap, section 3.4.
+    pools: tuple[Pool, Pool, Pool] = ((3, 2), (3, 2), (3, 2))
     ceil_pools: bool = False  # a pool's last window may hang over the edge, as in Paddle v2 and Caffe
     # lrn: after ReLU 1 and 2, over all channels, as in the formula of section 3.3; on the paper's two GPUs, which
     # exchange nothing there (section 3.2), its window ended at the border of a tower. batch: before ReLU 1 to 5

@@ -32,10 +32,10 @@ class LeNetConfig:
     """The settings of one baseline. The defaults are LeNet-5's (figure 2 of the paper)."""
 
     num_classes: Units = 10
-    input_size: Pixels = 32
+    input_size: Pixels = 32  # side of the square image
     widths: Annotated[tuple[Units, ...], Field(min_length=1, max_length=8)] = (6, 16)  # channels of C1 and C3
     hidden: Hidden = (120, 84)  # units of C5, which sees the whole map, and of F6
-    dropout: Dropout = 0.0
+    dropout: Dropout = 0.0  # on the outputs of the hidden layers
 
 
 class LeNet(ConvClassifier):

@@ -91,8 +91,11 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
         if name in FORMER:
             raise ModelError(f"{name}: no longer a separate network; use {FORMER[name]}")
         lower = {known.lower(): known for known in NETWORKS}
-        near = [lower[word] for word in difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3)]
-        advice = f"did you mean {' or '.join(near)}?" if near else "`paddlecnn summary --list` lists them all"
+        # A cutoff at which resnet50 is not lenet5.
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), lower, n=3, cutoff=0.75)
+        near = " or ".join(lower[word] for word in close)
+        families = "there are AlexNet, VGG, LeNet-5 and a simple CNN; `paddlecnn summary --list` lists them all"
+        advice = f"did you mean {near}?" if near else families
         raise ModelError(f"{name}: no such model; {advice}")
     entry = NETWORKS[name]
     if num_classes is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from paddlecnn.models.registry import NETWORKS
+from paddlecnn.field_comments import field_comments
+from paddlecnn.models.registry import NETWORKS, default_options
 from paddlecnn.models.summary import LayerCost, Summary, summarize_by_name
 from paddlecnn.text_tables import text_table
 
@@ -123,13 +125,34 @@ the network was published on. `python tools/summary.py NAME` shows a network lay
 
 LRN is local response normalisation. One multiply-add is a multiplication with its addition, for the forward pass of one
 image (`paddlecnn/models/summary.py` says what counts). [deviations.md](deviations.md) compares each network with its
-paper. `model.options` of a config sets any field but `num_classes` of `AlexNetConfig`, `VGGConfig`, `FastVGGConfig` or
-`LeNetConfig` (`paddlecnn/models/alexnet.py`, `vgg.py`, `vgg_fast.py`, `lenet.py`), for example `{{norm: batch}}` for
-AlexNet with batch normalisation or `{{dropout: 0.3}}`."""
+paper.
+
+## Options
+`model.options` of a config and the keywords of `pc.create_model` change a network: `{{norm: batch}}` gives AlexNet
+batch normalisation, `{{dropout: 0.3}}` another dropout. The defaults are those of one network of a family; the others
+of the family set the numbers that their row above names (`VARIANTS` in the family's file).
+
+{options}"""
+FAMILIES = {"AlexNet": "alexnet", "VGG": "vgg16", "`vgg_fast`": "vgg_fast", "LeNet-5 and `simple_cnn`": "lenet5"}
+
+
+def options_tables() -> str:
+    """For each family the options of its networks: default and meaning, the comment in the source."""
+    parts = []
+    for title, name in FAMILIES.items():
+        config = NETWORKS[name].signature
+        comments = field_comments(config)
+        lines = [
+            f"| `{field}` | `{json.dumps(default).strip(chr(34))}` | {comments[field]} |"
+            for field, default in default_options(name).items()
+        ]
+        head = f"### {title}\nDefaults of `{name}`; `{config.__name__}` in `{config.__module__.replace('.', '/')}.py`."
+        parts.append("\n".join([head, "", "| option | default | meaning |", "|---|---|---|", *lines]))
+    return "\n\n".join(parts)
 
 
 def models_page() -> str:
-    """docs/models.md: input, classes, parameters, multiply-adds and source of each of the package's networks."""
+    """docs/models.md: input, classes, parameters, multiply-adds and source of each network; options of each family."""
     rows = ["| name | | input | classes | parameters | multiply-adds | source |", "|---|---|---|---|---|---|---|"]
     for name, network in NETWORKS.items():
         if network.variant is not None:
@@ -139,4 +162,4 @@ def models_page() -> str:
                 f"{network.variant.config.num_classes:,} | {summary.parameters:,} | "
                 f"{short(summary.multiply_adds)} | {network.variant.source} |"
             )
-    return MODELS_PAGE.format(table="\n".join(rows))
+    return MODELS_PAGE.format(table="\n".join(rows), options=options_tables())

@@ -44,13 +44,15 @@ INITIALISERS = {  # weights, weights of the output layer
 class VGGConfig:
     """The settings of one VGG. The defaults are configuration D, commonly called VGG16."""
 
-    depth: Depth = "D"  # the column of table 1
+    depth: Depth = "D"  # the column of table 1: A, A-LRN, B, C, D or E
     batch_norm: bool = False  # between each convolution and its ReLU
     num_classes: Units = 1000
-    input_size: Annotated[int, Field(ge=32, le=1 << 14)] = 224  # the five pools reduce 224 to 7x7 and 32 to 1x1
+    # Side of the square image; the five pools reduce 224 to 7x7 and 32 to 1x1.
+    input_size: Annotated[int, Field(ge=32, le=1 << 14)] = 224
     hidden: Hidden = (4096, 4096)  # units of fc6 and fc7
     dropout: Dropout = 0.5  # on the outputs of fc6 and fc7, section 3.1
-    init: Literal["he", "glorot", "paper"] = "he"  # INITIALISERS; biases are 0
+    # Of the weights: he, He et al. 2015; glorot, Glorot and Bengio 2010; paper, N(0, 0.1), section 3.1. Biases are 0.
+    init: Literal["he", "glorot", "paper"] = "he"
     pooled: bool = False  # not in the paper: the classifier sees statistics of each map (MapStatistics)
 
 

@@ -29,9 +29,9 @@ class FastVGGConfig:
     """The settings of the network. The defaults are those of airbench94."""
 
     num_classes: Units = 10
-    input_size: Annotated[Pixels, Field(ge=25)] = 32  # the last pool needs a map of 3x3
+    input_size: Annotated[Pixels, Field(ge=25)] = 32  # side of the square image; the last pool needs a map of 3x3
     widths: tuple[Units, Units, Units] = (64, 256, 256)  # channels of the three blocks
-    logit_scale: Annotated[float, Field(gt=0, le=1e3)] = 1 / 9
+    logit_scale: Annotated[float, Field(gt=0, le=1e3)] = 1 / 9  # factor on the logits
 
 
 class FastVGG(ConvClassifier):

@@ -21,7 +21,7 @@ from paddlecnn.errors import ROOT, DataError
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.reporting.activations import first_filters
 from paddlecnn.reporting.evidence import Evidence, gather
-from paddlecnn.reporting.figures import class_curves_figure, confusion_figure, mistakes_figure, shortened
+from paddlecnn.reporting.figures import class_curves_figure, confusion_figure, pictures_figure, shortened
 from paddlecnn.reporting.report import calibrated, calibration_figure
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.curves import appending
@@ -68,7 +68,7 @@ def worst_images(evidence: Evidence) -> Figure:
         f"{classes[evidence.labels[one]]} ({own[one]:.1%}),\npredicted {classes[evidence.predicted[one]]}"
         for one in positions
     ]
-    return mistakes_figure([evidence.pixels(one).transpose(1, 2, 0) for one in positions], captions)
+    return pictures_figure([evidence.pixels(one).transpose(1, 2, 0) for one in positions], captions)
 
 
 def drawn(figure: Figure) -> np.ndarray:

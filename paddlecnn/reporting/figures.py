@@ -224,7 +224,7 @@ def class_curves_figure(probabilities: np.ndarray, labels: np.ndarray, classes: 
     return figure
 
 
-def mistakes_figure(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
+def pictures_figure(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
     """Images uint8 [S, S, 3] with a caption below each, four in a row."""
     rows = -(-len(pictures) // 4)
     with style(fonts_for(captions)[0]):

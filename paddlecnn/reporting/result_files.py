@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from paddlecnn.configfile import flat, load_run_config
+from paddlecnn.configfile import UNHASHED_IF_UNSET, flat, load_run_config
 from paddlecnn.errors import ConfigError, UserError, first_problem
 from paddlecnn.evaluation.intervals import Estimate
 from paddlecnn.runs.state import EpochRecord
@@ -132,10 +132,13 @@ class Training(Trained):
     def experiment(self) -> str:
         """A hash of the config without the seed and the keys that do not change a result: equal for all its seeds.
 
-        A key that is null counts as one that an earlier version did not have.
+        An unset key counts as one that an earlier version did not have.
         """
-        settings = {key: value for key, value in flat(self.config).items() if value is not None}
-        kept = {key: value for key, value in settings.items() if not key.startswith(NOT_THE_EXPERIMENT)}
+        kept = {
+            key: value
+            for key, value in flat(self.config).items()
+            if not key.startswith(NOT_THE_EXPERIMENT) and value is not None and (value or key not in UNHASHED_IF_UNSET)
+        }
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -166,10 +166,10 @@ class RunIdentity(Record):
     @field_validator("preprocess")
     @classmethod
     def preprocess_is_complete(cls, preprocess: Preprocess) -> Preprocess:
-        missing = [key for key, value in preprocess if value is None]
+        missing = [key for key, value in preprocess if value is None and key != "fit"]
         if missing:
             raise ValueError(f"{missing[0]} is missing")
-        return preprocess
+        return preprocess.model_copy(update={"fit": preprocess.fit or "crop"})  # no other one in version 0.2
 
 
 class LogPosition(Record):

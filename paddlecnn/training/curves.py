@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import paddle
 from visualdl import LogWriter
 from visualdl.proto.record_pb2 import Record
@@ -79,12 +80,9 @@ class CurveWriter:
 
     def add_training_images(self, loader: Loader) -> None:
         """Add a grid of the first training images after augmentation, without mixup and CutMix."""
-        own = loader.plan(0, 0).own[:SHOWN_IMAGES]
-        if not len(own):  # this process has no share of a first batch that is smaller than the number of processes
-            return
-        plan = Plan(own, own, None, None)  # type: ignore[arg-type]  # the loader is not checked for None
-        pixels = Loader.read(loader, plan, 0)  # even if `loader` reads cached features
-        self.writer.add_image_matrix("training/augmented_images", pixels.transpose(0, 2, 3, 1), 0)
+        positions, pixels = first_images(loader)
+        if len(positions):  # none where a first batch is smaller than the number of processes
+            self.writer.add_image_matrix("training/augmented_images", pixels, 0)
 
     def flush(self) -> None:
         """Hand everything to the operating system: from here on a kill loses nothing."""
@@ -92,6 +90,16 @@ class CurveWriter:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def first_images(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of an epoch as they are after augmentation, without mixup and CutMix.
+
+    Returns their positions int64 [n], in the data set, and their pixels uint8 [n, S, S, 3].
+    """
+    own = loader.plan(0, 0).own[:SHOWN_IMAGES]
+    plan = Plan(own, own, None, None)  # type: ignore[arg-type]  # the loader is not checked for None
+    return own, Loader.read(loader, plan, 0).transpose(0, 2, 3, 1)  # even if `loader` reads cached features
 
 
 def appending(folder: Path) -> LogWriter:

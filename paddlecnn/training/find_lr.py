@@ -18,6 +18,8 @@ from paddlecnn import runtime
 from paddlecnn.config import Config, Constant
 from paddlecnn.errors import ConfigError
 from paddlecnn.progress_bar import ProgressBar
+from paddlecnn.runs.run_dir import RunDir
+from paddlecnn.training.init_from import read_source
 from paddlecnn.training.memory import out_of_memory_explained
 from paddlecnn.training.optim import build_optimizer
 from paddlecnn.training.setup import TrainingSetup, build_training
@@ -51,10 +53,16 @@ class RangeTest:
 
 
 def find_lr(
-    config: Config, start: float = 1e-6, end: float = 10.0, steps: int = 100, device: str = "auto"
+    config: Config,
+    start: float = 1e-6,
+    end: float = 10.0,
+    steps: int = 100,
+    device: str = "auto",
+    init_from: RunDir | None = None,
 ) -> RangeTest:
     """Train a fresh network of the config for at most `steps` steps with rates from `start` to `end`.
 
+    init_from: start from this run's best weights in place of fresh ones, as training with it would
     All of the config is used except its rate and schedule; only its caches are written, data.cache and
     train.feature_cache. Raises ConfigError for impossible bounds, and for a first rate at which the loss is not finite.
     """
@@ -64,7 +72,8 @@ def find_lr(
         raise ConfigError(f"--steps {steps}: at least 10 are needed for a curve")
     runtime.choose_device(device)
     optim = config.optim.model_copy(update={"lr": start, "schedule": Constant()})
-    setup = build_training(config.model_copy(update={"optim": optim}))
+    source = read_source(init_from).checkpoint if init_from else None
+    setup = build_training(config.model_copy(update={"optim": optim}), start=source)
     setup.engine.report()
     with out_of_memory_explained(setup):
         test = range_test(setup, start, (end / start) ** (1 / (steps - 1)), steps)

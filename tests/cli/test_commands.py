@@ -66,6 +66,12 @@ def test_an_unknown_command_is_one_line():
     [
         (["train", "--epochs", "3"], "--epochs: is not an option but a key of the config; write -o train.epochs=3"),
         (["train", "--lr=0.1", "-c", "x"], "--lr: is not an option but a key of the config; write -o optim.lr=0.1"),
+        (
+            ["train", "--image-size", "64"],
+            "--image-size: is not an option but a key of the config; write -o data.preprocess.size=64",
+        ),
+        (["train", "--num_classes=2"], "--num_classes: no such option; the number of classes follows from the data"),
+        (["train", "a.yaml"], "a.yaml: one argument too many; a config is named by -c a.yaml"),
         (["train", "--dryrun"], "--dryrun: no such option; did you mean --dry-run?"),
         (["eval", "RUN", "--split", "tst"], "argument --split: invalid choice: 'tst'; did you mean test?"),
         (["eval", "RUN", "more"], "more: one argument too many"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import affine_transform
 
 from helpers.images import photo
-from paddlecnn.config import Augment, ColorJitter, RandomResizedCrop
+from paddlecnn.config import Affine, Augment, ColorJitter, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import defaults
-from paddlecnn.data.pipeline.augment import EpochRandom, training_pixels
+from paddlecnn.data.pipeline.augment import EpochRandom, affine_maps, training_pixels, warp
 from paddlecnn.data.pipeline.mixup import cut_box, draw_mix, soft_labels
 from paddlecnn.data.pipeline.transforms import square
 
@@ -23,6 +24,8 @@ AUGMENTS = {
     "jitter": Augment(color_jitter=ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)),
     "lighting": Augment(pca_noise=0.1),
     "cutout": Augment(cutout=8),
+    "affine": Augment(affine=Affine(rotate=20, zoom=(0.8, 1.2), shear=10, shift=0.1)),
+    "upside down": Augment(vertical_flip=True),
 }
 
 
@@ -129,6 +132,49 @@ def test_scale_jitter_of_one_side_is_a_random_crop():
     assert np.array_equal(
         changed(Augment(crop=True, scale=(36, 36)), images=images), changed(Augment(crop=True), images=resized)
     )
+
+
+def test_an_affine_map_without_ranges_changes_nothing():
+    assert np.array_equal(changed(Augment(affine=Affine())), IMAGES)
+
+
+def test_a_quarter_turn_is_exact_and_other_maps_agree_with_scipy():
+    size, ranges = 32, Affine(rotate=90, zoom=(0.5, 1.5), shear=20, shift=0.25)
+    quarter = IMAGES[:1].transpose(0, 3, 1, 2).copy()
+    warp(quarter, affine_maps(np.array([[1.0], [0.5], [0.5], [0.5], [0.5]]), ranges, size), "zeros")
+    assert np.array_equal(quarter[0].transpose(1, 2, 0), np.rot90(IMAGES[0], -1))  # y points down: clockwise
+    draws = np.random.default_rng(0).random((5, 20))
+    images = IMAGES[:20].transpose(0, 3, 1, 2).copy()
+    warp(images, affine_maps(draws, ranges, size), "reflect")
+    for number, result in enumerate(images):
+        turn, zoom, slant, right, down = draws[:, number]
+        angle, slant = np.radians(90 * (2 * turn - 1)), np.tan(np.radians(20 * (2 * slant - 1)))
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        back = np.linalg.inv(rotation @ np.array([[1, slant], [0, 1]]) * (0.5 + zoom))[::-1, ::-1]  # of (y, x)
+        centre, shift = np.full(2, 15.5), 8 * (2 * np.array([down, right]) - 1)
+        for plane, source in zip(result, IMAGES[number].transpose(2, 0, 1).astype(float), strict=True):
+            expected = affine_transform(source, back, centre - back @ (centre + shift), order=1, mode="mirror")
+            assert np.abs(plane - expected).mean() < 1  # OpenCV rounds places to 1/32 of a pixel
+            assert np.abs(plane - expected).max() < 8
+
+
+def test_an_affine_map_keeps_to_its_ranges_and_uncovers_black_or_the_reflection():
+    white = np.full((200, 32, 32, 3), 255, np.uint8)
+    shifted = changed(Augment(affine=Affine(shift=0.25)), images=white)
+    black = (shifted == 0).all(axis=3)
+    columns, rows = black.all(axis=1).sum(axis=1), black.all(axis=2).sum(axis=1)
+    assert max(columns.max(), rows.max()) == 7  # less than a quarter of 32 pixels, and the last one is grey
+    assert min(columns.max(), rows.max()) >= 6
+    assert np.array_equal(changed(Augment(affine=Affine(shift=0.25), pad_mode="reflect"), images=white), white)
+    larger = changed(Augment(affine=Affine(zoom=(1.5, 2.0))), images=white)
+    assert np.array_equal(larger, white)
+
+
+def test_half_the_images_are_upside_down():
+    result = changed(Augment(vertical_flip=True))
+    turned = [np.array_equal(a, b[::-1]) for a, b in zip(result, IMAGES, strict=True)]
+    assert 70 < sum(turned) < 130
+    assert np.array_equal(result[~np.array(turned)], IMAGES[~np.array(turned)])
 
 
 def test_brightness_contrast_and_saturation():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.images import opened, photo
-from paddlecnn.config import Augment, ColorJitter, DataConfig, Preprocess, RandomResizedCrop
+from paddlecnn.config import Affine, Augment, ColorJitter, DataConfig, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset
 from paddlecnn.data.datasets import defaults, open_dataset, open_parts
 from paddlecnn.data.pipeline.loader import Loader
@@ -25,6 +25,7 @@ AUGMENTS = {
     "mixup": Augment(mixup=0.4),
     "cutmix": Augment(cutmix=1.0),
     "scale": Augment(crop=True, scale=(36, 48), flip=True),
+    "affine": Augment(affine=Affine(rotate=20, zoom=(0.8, 1.2)), vertical_flip=True, crop=True),
     "resized crop": Augment(random_resized_crop=RandomResizedCrop(), flip=True),
 }
 

@@ -37,9 +37,10 @@ def test_an_unknown_name_gets_the_nearest(name, near):
         create_model(name)
 
 
-def test_a_name_like_no_other_gets_the_list():
-    with pytest.raises(ModelError, match="paddlecnn summary --list"):
-        create_model("inception")
+@pytest.mark.parametrize("name", ["inception_v3", "resnet50", "googlenet", "mobilenet_v2"])
+def test_a_network_of_another_family_gets_the_families(name):
+    with pytest.raises(ModelError, match=f"{name}: no such model; there are AlexNet, VGG, .*paddlecnn summary --list"):
+        create_model(name)
 
 
 @pytest.mark.parametrize(

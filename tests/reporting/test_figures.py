@@ -12,7 +12,7 @@ from matplotlib.font_manager import fontManager
 
 from paddlecnn.evaluation.calibration import expected_calibration_error, reliability_bins
 from paddlecnn.files import save_png
-from paddlecnn.reporting.figures import confusion_figure, explanation_figure, mistakes_figure, reliability_figure
+from paddlecnn.reporting.figures import confusion_figure, explanation_figure, pictures_figure, reliability_figure
 from paddlecnn.reporting.fonts import labels_of
 from paddlecnn.reporting.theme import svg
 
@@ -70,7 +70,7 @@ def test_no_text_becomes_boxes_without_a_font(tmp_path):
     figures = {
         "confusion": confusion_figure([[1, 2], [0, 3]], ["cat", "dog"], f"run {UNKNOWN}"),
         "reliability": reliability_figure(probabilities, probabilities, truth, UNKNOWN, f"share of {UNKNOWN}", UNKNOWN),
-        "mistakes": mistakes_figure([picture], [f"{UNKNOWN} 90 %"]),
+        "mistakes": pictures_figure([picture], [f"{UNKNOWN} 90 %"]),
         "explanation": explanation_figure(picture, picture, [(UNKNOWN, 0.9), ("cat", 0.1)], f"{UNKNOWN}.png"),
     }
     with warnings.catch_warnings():

@@ -69,6 +69,15 @@ def test_the_same_config_gives_the_same_curve(tool, capsys, config):
     assert curves[0] == curves[1]
 
 
+def test_from_a_run_the_test_begins_at_the_loss_of_its_weights(tool, capsys, config, tmp_path):
+    run = tmp_path / "run"
+    schedule = ["-o", "optim.schedule.name=constant", "-o", "optim.schedule.warmup=0", "-o", "optim.lr=0.02"]
+    assert tool("train", "-c", config, "--run", run, *schedule, "-o", "train.epochs=6") == 0
+    capsys.readouterr()
+    fresh, going_on = (result(tool, capsys, config, "--steps", 12, *more) for more in ([], ["--init-from", run]))
+    assert going_on["losses"][0] < 0.7 * fresh["losses"][0]
+
+
 def test_a_rate_that_was_not_tested_is_not_suggested(tool, capsys, config):
     found = result(tool, capsys, config, "--start", "0.05", "--end", "1e3")
     assert found["rates"][found["smoothed"].index(min(found["smoothed"]))] < 0.5
@@ -104,6 +113,7 @@ def test_a_loss_that_is_not_finite_at_the_start_is_one_line(tool, capsys, config
         (["--start", "0"], "above 0"),
         (["--steps", "3"], "at least 10"),
         (["-o", "model.name=lenet6"], "no such model"),
+        (["--init-from", "absent"], "absent: "),
         (["--out", "small.yaml"], "--out small.yaml: must be the name of a file that ends in .png"),
     ],
 )

@@ -196,6 +196,19 @@ def test_a_dry_run_shows_everything_and_writes_nothing(tool, tiny, tmp_path, cap
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_shows_the_first_training_images(tool, tiny, tmp_path, capsys):
+    sheets = []
+    for number, change in enumerate(("seed=0", "seed=0", "data.augment.flip=true", "seed=1")):
+        target = tmp_path / f"{number}.png"
+        assert tool("train", "-c", tiny, "--dry-run", "--images", target, "-o", change) == 0
+        assert capsys.readouterr().out.endswith(f"nothing was trained or written but {target} (--dry-run)\n")
+        sheets.append(target.read_bytes())
+    assert sheets[0] == sheets[1]
+    assert len(set(sheets)) == 3
+    assert tool("train", "-c", tiny, "--images", tmp_path / "x.png") == 2
+    assert "x.png: is for --dry-run; a run shows its images in VisualDL" in capsys.readouterr().err
+
+
 def test_a_dry_run_fills_no_cache(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for number in range(12):

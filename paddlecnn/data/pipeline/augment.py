@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
-from paddlecnn.config import Augment, ColorJitter, Preprocess, RandomResizedCrop
+from paddlecnn.config import Affine, Augment, ColorJitter, Preprocess, RandomResizedCrop
 from paddlecnn.data.base import ArrayDataset, Dataset
 from paddlecnn.data.pipeline.transforms import crop, resize_image, square
 from paddlecnn.data.pipeline.views import crop_places
@@ -60,9 +61,14 @@ def training_pixels(
             read_image = dict(zip(positions.tolist(), crops, strict=True)).__getitem__
         images = random_resized_crops(positions, draws, augment.random_resized_crop, spec.size, read_image)
     elif augment.scale is not None:
-        images = scaled_crops(positions, draws, augment.scale, spec.size, read_image)
+        images = scaled_crops(positions, draws, augment.scale, spec, read_image)
     else:
         images = random_crops(read_squares(positions), positions, draws, augment, spec.size)
+    if augment.affine is not None:
+        warp(images, affine_maps(draws("affine", positions, 5), augment.affine, spec.size), augment.pad_mode)
+    if augment.vertical_flip:
+        upside_down = draws("vertical flip", positions, 1)[0] < 0.5
+        images[upside_down] = images[upside_down, :, ::-1]
     if augment.flip:
         mirrored = mirrored_in(draws, positions, augment.flip == "alternating")
         images[mirrored] = images[mirrored, :, :, ::-1]
@@ -134,20 +140,44 @@ def random_resized_crops(
 
 
 def scaled_crops(
-    positions: np.ndarray, draws: EpochRandom, scale: tuple[int, int], size: int, read_image: ReadImage
+    positions: np.ndarray, draws: EpochRandom, scale: tuple[int, int], spec: Preprocess, read_image: ReadImage
 ) -> np.ndarray:
-    """Scale jittering (VGG, section 3.1): a random crop [3, size, size] of the central square of each image.
+    """Scale jittering (VGG, section 3.1): a random crop [3, S, S] of each image's square, S being the input's side.
 
     The side of the square is a whole number of pixels, uniform in `scale`, both ends included.
     """
+    size = spec.size
     result = np.empty((len(positions), 3, size, size), np.uint8)
     sides = scale[0] + (draws("scale", positions, 1)[0] * (scale[1] - scale[0] + 1)).astype(np.int64)
     corners = (draws("crop", positions, 2) * (sides - size + 1)).astype(np.int64)
     places = zip(positions, sides.tolist(), *corners.tolist(), strict=True)
     for row, (position, side, top, left) in enumerate(places):
-        part = square(read_image(position), side)[top : top + size, left : left + size]
+        part = square(read_image(position), side, spec.fit)[top : top + size, left : left + size]
         result[row] = part.transpose(2, 0, 1)
     return result
+
+
+def affine_maps(draws: np.ndarray, ranges: Affine, size: int) -> np.ndarray:
+    """float64 [n, 2, 3]: where each image's pixel (x, y) goes: A (p - c) + c + s, A = rotation x shear x zoom.
+
+    draws  float64 [5, n], uniform: angle, zoom, shear, and the shift s in x and y; c is the centre
+    """
+    signs = 2 * draws - 1
+    angle, slant = np.radians(signs[0] * ranges.rotate), np.tan(np.radians(signs[2] * ranges.shear))
+    zoom = ranges.zoom[0] + draws[1] * (ranges.zoom[1] - ranges.zoom[0])
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = zoom * np.array([[cos, cos * slant - sin], [sin, sin * slant + cos]])
+    centre = np.full(2, (size - 1) / 2)
+    moved = centre[:, None] - np.einsum("ijn,j->in", matrix, centre) + signs[3:] * ranges.shift * size
+    return np.concatenate([matrix, moved[:, None]], axis=1).transpose(2, 0, 1)
+
+
+def warp(images: np.ndarray, maps: np.ndarray, pad_mode: str) -> None:
+    """Move the pixels of each image uint8 [3, S, S] by its map [2, 3], bilinear, in place."""
+    border = cv2.BORDER_REFLECT_101 if pad_mode == "reflect" else cv2.BORDER_CONSTANT
+    for image, matrix in zip(images, maps, strict=True):
+        pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+        image[:] = cv2.warpAffine(pixels, matrix, pixels.shape[:2], borderMode=border).transpose(2, 0, 1)
 
 
 def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> np.ndarray:
@@ -205,8 +235,8 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def resized_reader(dataset: Dataset, side: int) -> ReadSquares:
+def resized_reader(dataset: Dataset, side: int, fit: str | None) -> ReadSquares:
     """A function that reads images of a data set as uint8 [n, side, side, 3]; arrays of that size are only indexed."""
     if isinstance(dataset, ArrayDataset) and dataset.images.shape[1:3] == (side, side):
         return dataset.rows
-    return lambda positions: np.stack([square(dataset.image(i), side) for i in positions])
+    return lambda positions: np.stack([square(dataset.image(i), side, fit) for i in positions])

@@ -23,25 +23,27 @@ VERSION = "2"  # of decoding and resizing: increase it when their pixels change
 CHUNK = 64  # images that a thread resizes at a time
 
 
-def cached(dataset: Dataset, side: int, folder: str | Path) -> ArrayDataset:
-    """The data set with its images as central squares of `side`, from a file in `folder`, written if missing.
+def cached(dataset: Dataset, side: int, folder: str | Path, fit: str | None = None) -> ArrayDataset:
+    """The data set with its images as squares of `side`, from a file in `folder`, written if missing.
 
+    fit: as in `transforms.square`
     Raises DataError if an image cannot be read or the disk has no room; then no file is left.
     """
-    key = hashlib.sha256(f"{VERSION}:{side}:{dataset.fingerprint}".encode()).hexdigest()[:16]
+    form = f"{side} squeezed" if fit == "squeeze" else str(side)
+    key = hashlib.sha256(f"{VERSION}:{form}:{dataset.fingerprint}".encode()).hexdigest()[:16]
     path = Path(folder) / f"{dataset.name.replace(' ', '-')}-{side}px-{key}.npy"
-    images = array_file(path, (len(dataset), side, side, 3), lambda file: write_squares(dataset, side, file))
+    images = array_file(path, (len(dataset), side, side, 3), lambda file: write_squares(dataset, side, fit, file))
     result = ArrayDataset(dataset.name, dataset.classes, dataset.ids, dataset.labels, images)
     result.content_hashes = dataset.content_hashes  # those of the original images
     return result
 
 
-def write_squares(dataset: Dataset, side: int, file: BinaryIO) -> None:
+def write_squares(dataset: Dataset, side: int, fit: str | None, file: BinaryIO) -> None:
     """Append all images, resized, in order. Threads share the work: OpenCV computes outside the interpreter lock."""
     chunks = [range(i, min(i + CHUNK, len(dataset))) for i in range(0, len(dataset), CHUNK)]
 
     def resized(chunk: range) -> np.ndarray:
-        return np.stack([square(dataset.image(i), side) for i in chunk])
+        return np.stack([square(dataset.image(i), side, fit) for i in chunk])
 
     with (
         closing(map_ahead(resized, chunks, usable_cores())) as results,

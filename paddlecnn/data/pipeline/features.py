@@ -101,7 +101,9 @@ class FrozenFeatures:
         views = []
         for (dataset, position, _), group in itertools.groupby(block, key=lambda unit: (unit[0], unit[1], 0)):
             image = dataset.image(position)
-            views += [view.cut(square(image, view.resize)[None], self.size) for _, _, view in group]
+            views += [
+                view.cut(square(image, view.resize, self.preprocess.fit)[None], self.size) for _, _, view in group
+            ]
         return np.concatenate(views + [views[-1]] * (BATCH - len(views)))
 
     def rows_of(self, pixels: np.ndarray) -> np.ndarray:
@@ -170,7 +172,8 @@ def fingerprint(layers: paddle.nn.Layer, preprocess: Preprocess, engine: Engine)
     """
     kind = "float32" if engine.precision == "float32" else f"{engine.precision} {engine.name}"
     digest = hashlib.sha256(f"{VERSION} {kind}".encode())
-    digest.update(preprocess.model_dump_json(exclude={"resize"}).encode())
+    unhashed = {"resize"} if preprocess.fit == "squeeze" else {"resize", "fit"}  # crop was the only one before
+    digest.update(preprocess.model_dump_json(exclude=unhashed).encode())
     for layer in layers.children():
         digest.update(f"{layer!r} {getattr(layer, 'window', '')!r}".encode())
     for name, value in layers.state_dict().items():

@@ -75,8 +75,8 @@ class Loader:
     def __post_init__(self) -> None:
         self.view = self.view or centre(self.preprocess.resize, self.preprocess.size)
         if self.cache is not None and not isinstance(self.dataset, ArrayDataset):
-            self.dataset = cached(self.dataset, self.view.resize, self.cache)
-        self.read_squares = resized_reader(self.dataset, self.view.resize)
+            self.dataset = cached(self.dataset, self.view.resize, self.cache, self.preprocess.fit)
+        self.read_squares = resized_reader(self.dataset, self.view.resize, self.preprocess.fit)
         self.workers = 0 if self.is_in_memory else self.workers
         if self.augment and self.augment.cutout > self.preprocess.size:
             raise ConfigError(

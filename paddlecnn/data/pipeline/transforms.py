@@ -2,9 +2,10 @@
 
     file --read_image--> uint8 [H, W, 3] --square--> uint8 [R, R, 3] --crop--> uint8 [3, S, S] --normalise--> float32
 
-R is `resize`, the side of the central square after the short side was resized to R; S is `size`, the network's
-input. Evaluation takes the central crop, training a random one (augment.py). The crops are the paper's (AlexNet,
-sections 2 and 4.1) with R = 256 and S = 224; it subtracts a mean image where `normalise` uses a mean per channel.
+R is `resize`, the side of the square that `fit` makes of the image: its centre, after the short side was resized to R,
+or all of it, both sides resized. S is `size`, the network's input. Evaluation takes the central crop, training a random
+one (augment.py). The crops are the paper's (AlexNet, sections 2 and 4.1) with R = 256 and S = 224; it subtracts a mean
+image where `normalise` uses a mean per channel.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def resolve(preprocess: Preprocess, *fallbacks: Preprocess) -> Preprocess:
     """
     sources = [preprocess, *fallbacks]
     spec: dict[str, Any] = {key: first(sources, key) for key in ("size", "channels", "scale")}
+    spec["fit"] = next((source.fit for source in sources if source.fit), "crop")
     spec["resize"] = preprocess.resize or next(s for s in sources if s.size is not None).resize or spec["size"]
     for key in ("mean", "std"):
         spec[key] = converted(sources, key, spec["channels"], spec["scale"])
@@ -68,11 +70,16 @@ def converted(sources: list[Preprocess], key: str, channels: str, scale: float) 
     return [value * its_scale / scale for value in values] if its_scale != scale else values
 
 
-def square(image: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [H, W, 3] to [side, side, 3]: the short side is resized to `side`, then the centre is cut out."""
+def square(image: np.ndarray, side: int, fit: str | None = None) -> np.ndarray:
+    """uint8 [H, W, 3] to [side, side, 3]: the short side is resized to `side`, then the centre is cut out.
+
+    fit: with "squeeze" both sides are resized to `side` and nothing is cut (data.preprocess.fit)
+    """
     height, width = image.shape[:2]
     if (height, width) == (side, side):
         return image
+    if fit == "squeeze":
+        return resize_image(image, side, side)
     short = min(height, width)
     if max(height, width) > MAX_RATIO * short:
         height, width = (min(length, MAX_RATIO * short) for length in (height, width))
@@ -179,4 +186,4 @@ def factor_and_shift(spec: Preprocess) -> tuple[np.ndarray, np.ndarray]:
 def preprocess_image(image: np.ndarray | str | Path, spec: Preprocess) -> np.ndarray:
     """A file or uint8 [H, W, 3] RGB pixels to the network's input, float32 [3, S, S], as in evaluation."""
     pixels = image if isinstance(image, np.ndarray) else read_image(image)
-    return normalise(centre_crop(square(pixels, spec.resize)[None], spec.size), spec)[0]
+    return normalise(centre_crop(square(pixels, spec.resize, spec.fit)[None], spec.size), spec)[0]

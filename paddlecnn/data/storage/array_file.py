@@ -24,7 +24,7 @@ def array_file(path: Path, shape: tuple[int, ...], write: Callable[[BinaryIO], N
         if not path.exists():
             for leftover in path.parent.glob(f".{path.name}.*.part"):  # left by a killed process: the lock is ours
                 leftover.unlink()
-            # Checked first: a full disk under a memory map kills the process.
+            # Checked first, before anything is decoded.
             require_space(path.parent, int(np.prod(shape, dtype=object)), "choose another data.cache")
             with written_aside(path) as aside, open(aside, "wb") as file:
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}

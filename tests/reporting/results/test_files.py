@@ -44,6 +44,7 @@ def test_seeds_of_an_earlier_version_which_lacked_a_key_are_of_the_same_experime
     machine, record = json.loads(path.read_text())
     assert record["config"]["train"].pop("class_weights") is None
     assert record["config"]["data"]["augment"].pop("scale") is None
+    assert record["config"]["data"]["augment"].pop("vertical_flip") is False
     path.write_text(json.dumps([machine, record]))
     assert add(NETWORKS[0], 1) == 0
     [row] = rows("docs/results.md", f"[{NETWORKS[0]}]")
