@@ -10,7 +10,12 @@ from mkdocs.structure.files import File, Files
 
 # The modules that a reader of the reference looks for; the rest is found from the sources.
 REFERENCE = {
-    "The Python interface": ["paddlecnn.api"],
+    "The Python interface": [
+        "paddlecnn.api.training",
+        "paddlecnn.api.runs",
+        "paddlecnn.api.networks",
+        "paddlecnn.api.find_lr",
+    ],
     "Networks": [
         "paddlecnn.models.alexnet",
         "paddlecnn.models.vgg",

@@ -20,17 +20,23 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "Folds",
+    "Pretrained",
+    "RateSearch",
     "Run",
+    "Seeds",
     "TrainingResult",
     "create_model",
+    "find_lr",
     "list_models",
     "load_folds",
+    "load_pretrained",
     "load_run",
     "register_model",
     "register_schedule",
     "register_source",
     "train",
     "train_folds",
+    "train_seeds",
 ]
 
 # Paddle reads these once, when it is first imported, so they are set before any module of the package can import it.

@@ -131,6 +131,9 @@ class DataConfig(Section):
 
     name: Annotated[str, Strict()]  # a name from docs/data.md, or one registered by `model.module`
     root: Place = "data"  # folder that holds the data; for `folder`, the tree itself
+    table: Place | None = None  # for `table`, from data.root on: the file with the labels, as train.csv ...
+    images: Place | None = None  # ... the folder of its images; null: data.root itself ...
+    test: Place | None = None  # ... and the images without labels: a folder, or a table that names some of `images`
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
     # Share of the training images kept for validation; unused where the data have a validation part of their own. 0:
     # all are trained on, and the last epoch counts as the best.
@@ -138,6 +141,7 @@ class DataConfig(Section):
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
     split: Place | None = None  # folder with train.txt, val.txt (with folds: images of both) and optional test.csv
+    exclude: Place | None = None  # text file with an id per line: images left out of training and validation
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
@@ -350,12 +354,7 @@ class Config(Section):
     train: TrainConfig
 
     @model_validator(mode="after")
-    def early_stop_has_validation(self) -> Config:
-        if self.train.early_stop and not self.data.validates:
-            raise ValueError(
-                "train.early_stop: needs validation images, and data.val_fraction is 0; leave it out (it is unused "
-                "where the data have a val/ of their own)"
-            )
+    def early_stop_selects(self) -> Config:
         if self.train.early_stop and self.train.monitor == "last":
             raise ValueError("train.early_stop: selects an epoch on validation, and train.monitor: last does not")
         return self

@@ -73,6 +73,10 @@ RENAMED = {
 
 # Keys younger than the config hash: while they are unset, a config has the hash that it had before.
 UNHASHED_IF_UNSET = (
+    "data.table",
+    "data.images",
+    "data.test",
+    "data.exclude",
     "data.preprocess.fit",
     "data.augment.affine",
     "data.augment.scale",
@@ -80,7 +84,10 @@ UNHASHED_IF_UNSET = (
     "train.class_weights",
 )
 LARGEST_CONFIG = 1 << 20  # bytes
-PATHS = ("data.root", "data.cache", "data.split", "model.weights", "model.weights_dir", "train.feature_cache")
+PATHS = (
+    "data.root", "data.cache", "data.split", "data.exclude",
+    "model.weights", "model.weights_dir", "train.feature_cache",
+)  # fmt: skip
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 

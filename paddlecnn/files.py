@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -158,7 +159,14 @@ def save_png(figure: Figure, target: Path, dpi: int = 100) -> None:
     """Write a matplotlib figure as PNG, atomically. Needs no display: the figure is not one of pyplot's."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(target) as aside:
-        figure.savefig(aside, dpi=dpi, format="png")
+        aside.write_bytes(png_of(figure, dpi))
+
+
+def png_of(figure: Figure, dpi: int = 100) -> bytes:
+    """The PNG of a matplotlib figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, format="png")
+    return buffer.getvalue()
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

@@ -48,17 +48,32 @@ def usable_cores() -> int:
 
 
 def load_paddle() -> ModuleType:
-    """Import Paddle without its start-up notices.
+    """Import Paddle without its start-up notices and without its handler of the root logger.
 
     They warn about OMP_NUM_THREADS above 1, which is set here on purpose, and about ccache, which only
     matters to those who compile operators. Errors still come through.
     """
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    with warnings.catch_warnings(), root_logger_unchanged(), contextlib.redirect_stderr(io.StringIO()):
         warnings.filterwarnings("ignore", message="No ccache found")
         import paddle
     # Repeated at each training step with batch normalisation, about its usual behaviour.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
     return paddle
+
+
+@contextlib.contextmanager
+def root_logger_unchanged() -> Iterator[None]:
+    """A context that leaves the root logger as it was: Paddle's import sets its level and adds a handler.
+
+    That handler writes to the stderr of the import, here a buffer, and makes a later logging.basicConfig do nothing.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def choose_device(wanted: str) -> str:

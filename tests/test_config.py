@@ -244,7 +244,5 @@ def test_a_bad_config_ends_the_tool_with_exit_code_2_and_writes_nothing(tool, go
 
 def test_a_fault_between_two_sections_is_named_without_a_key(good):
     with pytest.raises(ConfigError) as error:
-        load_config(good, ["train.early_stop={patience: 2}", "data.val_fraction=0"])
-    assert str(error.value).startswith(
-        f"{good}: train.early_stop: needs validation images, and data.val_fraction is 0; leave it out (it is"
-    )
+        load_config(good, ["train.early_stop={patience: 2}", "train.monitor=last"])
+    assert str(error.value).startswith(f"{good}: train.early_stop: selects an epoch on validation, and")

@@ -14,12 +14,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from tqdm import tqdm
-
 from paddlecnn.cli.one_line_parser import OneLineParser
 from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.configfile import load_config
 from paddlecnn.errors import UserError, not_installed
+from paddlecnn.messages import discard_stdout, show_messages
 from paddlecnn.runtime import load_paddle
 
 EXIT_USER, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
@@ -109,44 +108,12 @@ def add_engine_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help=text)
 
 
-class MessageHandler(logging.Handler):
-    """Writes the library's messages above a progress bar: information to stdout, warnings to stderr.
-
-    If the reader of stdout is gone (`paddlecnn train ... | head -1`), the command continues without it.
-    """
-
-    def __init__(self, on_stdout: bool) -> None:
-        super().__init__()
-        self.on_stdout = on_stdout
-
-    def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stdout if self.on_stdout and record.levelno < logging.WARNING else sys.stderr
-        try:
-            tqdm.write(self.format(record), file=stream)
-            stream.flush()
-        except BrokenPipeError:
-            discard_stdout()
-
-
-def show_messages(level: int, on_stdout: bool) -> None:
-    """Show the library's messages from `level` on, in place of an earlier call's setting."""
-    logger = logging.getLogger("paddlecnn")
-    others = [handler for handler in logger.handlers if not isinstance(handler, MessageHandler)]
-    logger.handlers = [*others, MessageHandler(on_stdout)]
-    logger.setLevel(level)
-
-
 def show(text: object) -> None:
     """Print a result that is followed by more work, which continues even if the reader of the output has gone."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
         discard_stdout()
-
-
-def discard_stdout() -> None:
-    """Discard all further output: its reader is gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(main: Callable[[], int]) -> None:

@@ -39,19 +39,10 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.training.find_lr import RULE, find_lr
 
     found = find_lr(config, args.start, args.end, args.steps, args.device, sources[0] if sources else None)
-    title = f"Range test of {config.model.name} on {config.data.name} with {config.optim.name}"
-    save_png(range_test_figure(found, title), out, dpi=120)
+    save_png(range_test_figure(found, config), out, dpi=120)
     if args.json:
         print(json.dumps({**asdict(found), "suggestion": found.suggestion, "rule": RULE}))
         return 0
-    ending = "then it diverged" if found.diverged else "it did not diverge; a larger --end shows more"
-    print(
-        f"{len(found.rates)} steps, rates {found.rates[0]:.3g} to {found.rates[-1]:.3g}: the smoothed loss went from "
-        f"{found.smoothed[0]:.4g} to {min(found.smoothed):.4g} at rate {found.lowest:.2g}; {ending}"
-    )
-    if found.suggestion:
-        print(f"suggested: optim.lr={found.suggestion:.2g} ({RULE})")
-    else:
-        print(f"no suggestion: {RULE} is less than the first rate; a smaller --start shows more")
+    print(found)
     print(out)
     return 0

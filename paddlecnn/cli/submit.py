@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = args.target
     if args.blend or args.folds or path.suffix != ".csv":
         written = write(args)
-        show("\n".join(written.report()))
+        show(written)
         path = written.path
     elif not path.exists():
         raise SubmissionError(f"{path}: no such file; write one with `paddlecnn submit RUN`")

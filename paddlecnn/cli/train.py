@@ -107,18 +107,17 @@ def train(args: argparse.Namespace, config: Config, path: Path, sources: list[Ru
         "extend": [item.partition("=")[0] for item in args.extend],
         "device": args.device,
         "profile": args.profile or 0,
+        "again": shlex.join(["--resume", str(path), *as_options("--extend", args.extend)]),
     }
     if args.all_folds:
         from paddlecnn.evaluation.out_of_fold import as_text
         from paddlecnn.training.folds import train_folds
 
-        again = ["--resume", str(path), *as_options("--extend", args.extend)]
-        table = train_folds(config, path, init_from=sources, again=shlex.join(again), **options)
+        table = train_folds(config, path, init_from=sources, **options)
         return FoldJob(path).runs, f"{path}\n{as_text(table)}"
     source = sources[0] if sources else None
     if args.seeds is not None:
-        again = ["--resume", str(path), *as_options("--extend", args.extend)]
-        finished, scores = train_seeds(config, path, args.seeds, init_from=source, again=shlex.join(again), **options)
+        finished, scores = train_seeds(config, path, args.seeds, init_from=source, **options)
         return [one.run for one in finished], f"{path}\n{seeds_as_text(finished, scores)}"
     one = train_run(config, path, init_from=source, **options)
     return [one.run], f"{path}\nbest epoch {one.best.epoch}: val {one.best}"

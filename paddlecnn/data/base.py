@@ -71,6 +71,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        labels = "" if self.labels is not None else ", no labels"
+        return f"{type(self).__name__}({self.name!r}: {len(self):,} images, {len(self.classes):,} classes{labels})"
+
     def image(self, position: int) -> np.ndarray:
         """uint8 [H, W, 3], RGB. Raises DataError if the image cannot be read."""
         raise NotImplementedError

@@ -11,7 +11,8 @@ import numpy as np
 
 from paddlecnn.config import DataConfig, Preprocess
 from paddlecnn.data.base import Dataset, PublishedSplits, Splits
-from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar
+from paddlecnn.data.exclusion import leave_out
+from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar, table
 from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
 
@@ -37,6 +38,7 @@ SOURCES: dict[str, Source] = {
     "kaggle_cifar10": Source(kaggle_cifar.load, kaggle_cifar.PREPROCESS, kaggle_cifar.COUNTS),
     "dogs_vs_cats": Source(dogs_vs_cats.load, dogs_vs_cats.PREPROCESS, dogs_vs_cats.COUNTS),
     "folder": Source(folder.load, folder.PREPROCESS),
+    "table": Source(table.load, table.PREPROCESS),
 }
 BUILT_IN = frozenset(SOURCES)
 
@@ -67,9 +69,12 @@ def open_dataset(config: DataConfig, seed: int) -> Splits:
 
     The training part is split by config.split (a folder) or config.folds, which leave a published validation part
     unused; with both, the images of the folder are divided into folds. Otherwise a published validation part is used,
-    or, without one, config.val_fraction. The folder may also name the test part. Nothing is written. Raises DataError.
+    or, without one, config.val_fraction. The folder may also name the test part. Images that config.exclude names are
+    then left out. Nothing is written. Raises DataError.
     """
     parts = split_parts(open_parts(config), config, seed)
+    if config.exclude is not None:
+        parts = leave_out(parts, Path(config.exclude))
     test = parts.test and sample(parts.test, config.limit, seed)
     return Splits(sample(parts.train, config.limit, seed), sample(parts.val, config.limit, seed), test)
 
@@ -80,6 +85,10 @@ def open_parts(config: DataConfig) -> PublishedSplits:
         raise ConfigError(f"data.name: unknown data set {config.name!r}{did_you_mean(config.name, SOURCES)}")
     if config.labels == "coarse" and config.name in BUILT_IN - {"cifar100"}:
         raise ConfigError(f"data.labels: coarse: {config.name} has no superclasses, only cifar100 does; leave it out")
+    if config.name in BUILT_IN - {"table"}:
+        for key in ("table", "images", "test"):
+            if getattr(config, key) is not None:
+                raise ConfigError(f"data.{key}: is for data.name table, not {config.name}; leave it out")
     parts = SOURCES[config.name].load(config)
     if not isinstance(parts, PublishedSplits):
         raise DataError(

@@ -58,7 +58,7 @@ def evaluate_run(
             f"{loaded.config.data.name}: its {split} images have no published labels; "
             "`paddlecnn submit` writes the predictions that Kaggle scores"
         )
-    notes = [*(run.reservations(checkpoint == "best") if split == "val" else ()), *changed]
+    notes = [*run.reservations(checkpoint == "best", split), *changed]
     figures = {
         "split": split,
         "checkpoint": checkpoint,

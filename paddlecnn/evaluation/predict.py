@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import numpy as np
 import paddle
+import pandas as pd
 from PIL import Image, ImageOps
+from scipy.special import softmax
 from tqdm import tqdm
 
 from paddlecnn import distributed
@@ -23,11 +25,12 @@ from paddlecnn.data.base import Splits
 from paddlecnn.data.datasets import require_classes
 from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
-from paddlecnn.data.pipeline.transforms import centre_crop, preprocess_image, resolve, square
-from paddlecnn.data.pipeline.views import prediction_views
+from paddlecnn.data.pipeline.transforms import centre_crop, normalise, resolve, square
+from paddlecnn.data.pipeline.views import View, prediction_views
 from paddlecnn.data.sources.folder import image_names
 from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
 from paddlecnn.errors import DataError, WeightsError, WeightsMismatch
+from paddlecnn.evaluation.calibration import probability_columns
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.metrics import predict_logits
 from paddlecnn.models import create_model, freeze
@@ -55,19 +58,24 @@ class Classifier:
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """The most probable classes of an image file with their probabilities, or the reason why it cannot be read."""
+    """The logits [C] of an image file, or the reason why it cannot be read."""
 
     path: str
-    top: list[tuple[str, float]]
+    classes: tuple[str, ...]
+    logits: np.ndarray | None
     error: str | None = None
 
-    def __str__(self) -> str:
-        return f"{self.path}: " + ", ".join(f"{name} {probability:.2f}" for name, probability in self.top)
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The most probable classes with their probabilities; none if the file cannot be read."""
+        return [] if self.logits is None else most_probable(self.classes, softmax(self.logits), count)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_text(self, count: int) -> str:
+        return f"{self.path}: " + ", ".join(f"{name} {probability:.2f}" for name, probability in self.top(count))
+
+    def as_json(self, count: int) -> dict[str, Any]:
         if self.error:
             return {"path": self.path, "error": self.error}
-        return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top]}
+        return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top(count)]}
 
 
 def published_classifier(
@@ -103,46 +111,101 @@ def published_classifier(
     )
 
 
-def probabilities_of(classifier: Classifier | LoadedRun, images: Sequence[ImageLike]) -> np.ndarray:
-    """The probability of each class, float32 [N, C].
+def predict_images(
+    classifiers: Iterable[Classifier | LoadedRun], images: Sequence[ImageLike], tta: str = "none"
+) -> Predictions:
+    """The mean of the logits of one or several networks; the ids are the images' numbers.
 
     images: paths, PIL images, or uint8 arrays [H, W, 3] in RGB
-    Raises DataError for the first image that cannot be read.
+    tta: the views of each image, as in `prediction_views`
+    Raises DataError for the first image that cannot be read, and if the networks have different classes.
     """
-    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    rows = [forward(classifier, [input_of(classifier, image) for image in batch]) for batch in batches]
-    return np.concatenate(rows) if rows else np.zeros((0, len(classifier.classes)), np.float32)
+    ids = [str(number) for number in range(len(images))]
+    parts = []
+    for classifier in classifiers:
+        views = prediction_views(tta, classifier.preprocess)
+        logits = [np.zeros((0, len(classifier.classes)))]
+        for start in range(0, len(images), BATCH):
+            batch = [squares_of(image, views, classifier.preprocess.fit) for image in images[start : start + BATCH]]
+            logits.append(mean_over_views(classifier, batch, views))
+        parts.append(Predictions(ids, classifier.classes, np.concatenate(logits)))
+    return merge(parts)
 
 
-def predict_files(classifier: Classifier | LoadedRun, paths: Sequence[Path], topk: int) -> Iterator[FilePrediction]:
+def predict_files(
+    classifier: Classifier | LoadedRun, paths: Sequence[Path], tta: str = "none"
+) -> Iterator[FilePrediction]:
     """A prediction for each file, in order; an unreadable file does not stop the rest."""
+    views = prediction_views(tta, classifier.preprocess)
     with tqdm(total=len(paths), unit="image", disable=None, leave=False) as progress:
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
-            inputs, errors = {}, {}
+            squares, errors = {}, {}
             for path in batch:
                 try:
-                    inputs[path] = input_of(classifier, path)
+                    squares[path] = squares_of(path, views, classifier.preprocess.fit)
                 except DataError as error:
                     errors[path] = str(error)
-            rows = dict(zip(inputs, forward(classifier, list(inputs.values())) if inputs else (), strict=True))
+            rows = dict(zip(squares, mean_over_views(classifier, list(squares.values()), views), strict=True))
             for path in batch:
-                top = [] if path in errors else most_probable(classifier.classes, rows[path], topk)
-                yield FilePrediction(str(path), top, errors.get(path))
+                yield FilePrediction(str(path), classifier.classes, rows.get(path), errors.get(path))
             progress.update(len(batch))
 
 
-def forward(classifier: Classifier | LoadedRun, inputs: list[np.ndarray]) -> np.ndarray:
-    """Probabilities, float32 [N, C], of network inputs [3, S, S]."""
-    with paddle.no_grad():
-        with classifier.engine.autocast():
-            logits = classifier.model(paddle.to_tensor(np.stack(inputs)))
-        return paddle.nn.functional.softmax(logits.astype("float32")).numpy()
+def predict_files_by_mean(
+    classifiers: Iterable[Classifier], paths: Sequence[Path], tta: str = "none"
+) -> list[FilePrediction]:
+    """`predict_files` by several networks: the mean of their logits, as a submission of several runs takes it.
+
+    Of a generator only one network is in memory at a time. Raises DataError if they have different classes.
+    """
+    parts, unreadable = [], {}
+    for classifier in classifiers:
+        found = list(predict_files(classifier, paths, tta))
+        unreadable.update({one.path: one for one in found if one.error})
+        logits = {one.path: one.logits for one in found if one.logits is not None}
+        rows = np.array(list(logits.values())).reshape(-1, len(classifier.classes))
+        parts.append(Predictions(list(logits), classifier.classes, rows))
+    mean = merge(parts)
+    row_of = dict(zip(mean.ids, mean.logits, strict=True))
+    return [unreadable.get(path) or FilePrediction(path, mean.classes, row_of[path]) for path in map(str, paths)]
 
 
-def input_of(classifier: Classifier | LoadedRun, image: ImageLike) -> np.ndarray:
-    """The network's input, float32 [3, S, S]. Raises DataError if the image cannot be read."""
-    return preprocess_image(pixels_of(image), classifier.preprocess)
+def prediction_table(predictions: Sequence[FilePrediction]) -> pd.DataFrame:
+    """path, predicted, then the probability of each class; both missing for an image that cannot be read."""
+    classes = predictions[0].classes
+    logits = [np.full(len(classes), np.nan) if one.logits is None else one.logits for one in predictions]
+    predicted = [None if one.logits is None else classes[one.logits.argmax()] for one in predictions]
+    names = pd.DataFrame({"path": [one.path for one in predictions], "predicted": predicted})
+    header = probability_columns(classes, tuple(names.columns))
+    return pd.concat([names, pd.DataFrame(softmax(np.array(logits), axis=1), columns=header)], axis=1)
+
+
+def squares_of(image: ImageLike, views: Iterable[View], fit: str | None) -> dict[int, np.ndarray]:
+    """The square of an image (data.preprocess.fit), uint8 [R, R, 3], at each side R that the views are cut from.
+
+    Raises DataError if the image cannot be read.
+    """
+    pixels = pixels_of(image)
+    return {side: square(pixels, side, fit) for side in {view.resize for view in views}}
+
+
+def mean_over_views(
+    classifier: Classifier | LoadedRun, images: Sequence[dict[int, np.ndarray]], views: dict[View, float]
+) -> np.ndarray:
+    """The mean of the logits over weighted views, float64 [N, C], of images as `squares_of` gives them."""
+    total = np.zeros((len(images), len(classifier.classes)))
+    if images:
+        for view, weight in views.items():
+            pixels = view.cut(np.stack([squares[view.resize] for squares in images]), classifier.preprocess.size)
+            total += weight * forward(classifier, normalise(pixels, classifier.preprocess))
+    return total
+
+
+def forward(classifier: Classifier | LoadedRun, inputs: np.ndarray) -> np.ndarray:
+    """Logits, float32 [N, C], of network inputs [N, 3, S, S]."""
+    with paddle.no_grad(), classifier.engine.autocast():
+        return classifier.model(paddle.to_tensor(inputs)).astype("float32").numpy()
 
 
 def seen_part(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
@@ -271,7 +334,9 @@ def check_same_data(run: LoadedRun, splits: Splits, data_changed: bool = False) 
         "the data keys or seed of its config.yaml have changed since training"
     )
     if not data_changed:
-        raise DataError(f"{problem}; restore them, or pass --data-changed to use the images that are there now")
+        raise DataError(
+            f"{problem}; restore them, or use those that are there with --data-changed (in Python: data_changed=True)"
+        )
     warning = f"{problem}; images that the run was trained on may count as unseen"
     logger.warning("%s", warning)
     return [warning]

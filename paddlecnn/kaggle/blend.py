@@ -106,7 +106,7 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
     """The members' validation probabilities as logits [N, M, 2], for the images that all of them predicted.
 
     None if there is no such image, or if the validation table beside a file is missing or belongs to another version
-    of it. Raises SubmissionError if a table is damaged.
+    of it. Raises SubmissionError if a table is damaged, and if an image has two labels.
     """
     tables = []
     for file, entry in zip(files, entries, strict=True):
@@ -116,11 +116,20 @@ def stack_validation(files: Sequence[Path], entries: Sequence[Entry | None], pos
     common = functools.reduce(lambda left, right: left[left.isin(right)], (table.index for table in tables))
     if common.empty:
         return None
+    labels = [table.loc[common, "label"] == positive for table in tables]  # the others' name may differ
+    for file, other in zip(files, labels, strict=True):
+        if (wrong := other != labels[0]).any():
+            both = files[0], file
+            is_positive, is_not = both if labels[0][wrong].iloc[0] else both[::-1]
+            raise SubmissionError(
+                f"--blend: validation image {wrong.idxmax()} is {positive} beside {is_positive} but not beside "
+                f"{is_not}; blend submissions of the same data"
+            )
     columns = [table.loc[common, positive].to_numpy() for table in tables]
     return Labelled(
         common.tolist(),
         np.stack([two_class_logits(column) for column in columns], axis=1),
-        (tables[0].loc[common, "label"] == positive).to_numpy().astype(np.int64),
+        labels[0].to_numpy().astype(np.int64),
     )
 
 

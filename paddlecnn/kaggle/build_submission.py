@@ -92,7 +92,7 @@ class ExpectedScore:
     held_out: np.ndarray  # the probabilities behind `after`, [N, C]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WrittenSubmission:
     """A submission that was written."""
 
@@ -103,6 +103,9 @@ class WrittenSubmission:
     expected: ExpectedScore | None
     cross_fitted: bool = False  # the cross-fit covers everything that was fitted on the validation images
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(self.report())
 
     def report(self) -> list[str]:
         """Lines for the user: the file, the expected score, the calibration, and caveats about them."""

@@ -145,6 +145,11 @@ def checked(model: str, name: str, value: Any, signature: Callable[..., Any]) ->
     if name not in adapters:
         if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(signature).parameters.values()):
             return value
+        if name == "pretrained":  # as in paddle.vision and timm
+            raise ModelError(
+                f"{model}: unknown option pretrained; name the weights, as weights='paddle' in pc.create_model or "
+                "model.weights: paddle in a config (docs/weights.md lists more)"
+            )
         raise ModelError(f"{model}: unknown option {name}{did_you_mean(name, sorted(adapters))}")
     try:
         return adapters[name].validate_python(value)

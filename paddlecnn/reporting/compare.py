@@ -125,9 +125,9 @@ class Comparison:
 
     @cached_property
     def reservations(self) -> list[str]:
-        """The reasons why accuracies on validation images are optimistic; there are none on test images."""
-        members = [one for row in self.rows for one in row.members if self.split == "validation"]
-        return reservations(run for one in members for run in one.runs)
+        """The reasons why the accuracies are optimistic."""
+        runs = (run for row in self.rows for one in row.members for run in one.runs)
+        return reservations(runs, "test" if self.split == "test" else "val")
 
     def answer(self, number: int) -> str:
         """In a sentence or two, what a row gains over the reference."""
@@ -218,9 +218,11 @@ def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
         group = groups.setdefault(repr(settings_of(member.source)), [])
         for twin in group:
             if twin.seed == member.seed:
+                same = "so it is the same training again"
+                other = "but started from another seed of the same source, so it is no other seed"
                 raise RunError(
-                    f"{member.source.path}: has the config and the seed ({member.seed}) of {twin.source.path}, so it "
-                    "is the same training again; name one of them"
+                    f"{member.source.path}: has the config and the seed ({member.seed}) of {twin.source.path}, "
+                    f"{same if twin.started_from == member.started_from else other}; name one of them"
                 )
         group.append(member)
     ordered = (sorted(group, key=lambda one: one.seed) for group in groups.values())
@@ -228,17 +230,18 @@ def grouped(members: Sequence[Member]) -> tuple[Row, ...]:
 
 
 def settings_of(source: RunDir | FoldJob) -> dict[str, Any]:
-    """The keys that make an experiment, without the seed; a published network's options are complete."""
+    """The keys that make an experiment, without the seed; a published network's options are complete. Those of
+    `lineage` are not in the config, but change the weights as well."""
     config = source.config
     options = default_options(config.model.name) | config.model.options
     complete = config.model_copy(update={"model": config.model.model_copy(update={"options": options})})
-    is_folder = config.data.name == "folder"  # its root identifies the data, not only their place
+    is_folder = config.data.name in ("folder", "table")  # the root identifies the data, not only their place
     kept = {
         key: value
         for key, value in flat(complete.model_dump(mode="json")).items()
         if not key.startswith(NOT_THE_EXPERIMENT) or (is_folder and key == "data.root")
     }
-    return kept | {"data.fold": "all"} if isinstance(source, FoldJob) else kept
+    return kept | source.lineage | ({"data.fold": "all"} if isinstance(source, FoldJob) else {})
 
 
 def row_names(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[str]:

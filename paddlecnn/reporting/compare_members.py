@@ -40,6 +40,11 @@ class Member:
         return self.source.config.seed
 
     @property
+    def started_from(self) -> list[str]:
+        """The SHA-256 of the weights that each run started from (`--init-from`)."""
+        return [source["sha256"] for run in self.runs for source in run.sources[:1]]
+
+    @property
     def seconds(self) -> float:
         """Duration of the training, all folds together."""
         return sum(one.seconds for one in self.histories)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from paddlecnn import runtime
-from paddlecnn.config import Config
+from paddlecnn.config import Config, Preprocess
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.data.pipeline.transforms import normalise
@@ -28,20 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The files of a run and its validation images, read once for all sections."""
+class PredictedImages:
+    """Images that no training used, with their labels and predictions."""
 
-    loaded: LoadedRun
-    history: RunState  # of the last checkpoint, whose history is the longest
-    figures: dict[str, Any]  # of the validation images
     predictions: Predictions
-    images: Dataset | None  # the validation images, None if they are not there
-    missing: str  # the reason, if they are not there
-    environment: dict[str, Any]
-
-    @property
-    def config(self) -> Config:
-        return self.loaded.config
+    images: Dataset | None  # in the order of the predictions; None if they are not there
+    preprocess: Preprocess
 
     @property
     def labels(self) -> np.ndarray:
@@ -61,19 +53,34 @@ class Evidence:
         """The probability of each image's label."""
         return self.probabilities[range(len(self.labels)), self.labels]
 
+    def pixels(self, position: int) -> np.ndarray:
+        """The part of an image that the network sees, uint8 [3, S, S]."""
+        assert self.images is not None
+        return seen_part(self.images.image(position), self.preprocess)
+
+    def inputs(self, positions: np.ndarray) -> np.ndarray:
+        """Network inputs of images, float32 [n, 3, S, S]."""
+        return normalise(np.stack([self.pixels(position) for position in positions]), self.preprocess)
+
+
+@dataclass(frozen=True)
+class Evidence(PredictedImages):
+    """The files of a run and its validation images, read once for all sections."""
+
+    loaded: LoadedRun
+    history: RunState  # of the last checkpoint, whose history is the longest
+    figures: dict[str, Any]  # of the validation images
+    missing: str  # the reason, if the images are not there
+    environment: dict[str, Any]
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
     @cached_property
     def summary(self) -> Summary:
         with run_by_paddle(self.loaded.model):  # a network that is not the package's is run with hooks
             return summarize(self.loaded.model, self.loaded.preprocess.size, self.config.model.name)
-
-    def pixels(self, position: int) -> np.ndarray:
-        """The part of a validation image that the network sees, uint8 [3, S, S]."""
-        assert self.images is not None
-        return seen_part(self.images.image(position), self.loaded.preprocess)
-
-    def inputs(self, positions: np.ndarray) -> np.ndarray:
-        """Network inputs of validation images, float32 [n, 3, S, S]."""
-        return normalise(np.stack([self.pixels(position) for position in positions]), self.loaded.preprocess)
 
 
 def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> Evidence:
@@ -92,7 +99,9 @@ def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> 
     images, missing = validation_images(loaded, data_changed)
     if missing:
         logger.warning("%s: no pictures in the report: %s", run.path, missing)
-    return Evidence(loaded, run.load_state("last"), *stored, images, missing, run.read_environment())
+    figures, predictions = stored
+    history, environment = run.load_state("last"), run.read_environment()
+    return Evidence(predictions, images, loaded.preprocess, loaded, history, figures, missing, environment)
 
 
 def validation_images(loaded: LoadedRun, data_changed: bool) -> tuple[Dataset | None, str]:

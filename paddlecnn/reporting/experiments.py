@@ -77,8 +77,10 @@ def grouped(files: Sequence[ResultFile]) -> list[Experiment]:
 def one_per_config(
     experiments: list[Experiment], scores: Callable[[Experiment], list[Accuracy]] = lambda one: one.tested
 ) -> dict[str, Experiment]:
-    """The experiment that represents each config, by name: not the best, but the one with most seeds, then epochs."""
-    ordered = sorted(filter(scores, experiments), key=lambda one: (len(scores(one)), one.first.epochs))
+    """The experiment that represents each config, by name: not the best, but the one with most seeds, then epochs; none
+    with notes on what makes its figures optimistic."""
+    usable = [one for one in experiments if scores(one) and not any(run.notes for run in one.runs)]
+    ordered = sorted(usable, key=lambda one: (len(scores(one)), one.first.epochs))
     return {one.first.name: one for one in ordered}
 
 

@@ -19,6 +19,7 @@ from paddlecnn.reporting.fonts import drawable, fonts_for, labels_of
 from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, drawing, style
 
 if TYPE_CHECKING:  # these import Paddle, which an upload does without
+    from paddlecnn.config import Config
     from paddlecnn.reporting.activations import Suppression
     from paddlecnn.runs.state import EpochRecord
     from paddlecnn.training.find_lr import RangeTest
@@ -120,8 +121,8 @@ def clip_figure(clips: np.ndarray, losses: Mapping[str, np.ndarray], chosen: flo
     return figure
 
 
-def range_test_figure(test: RangeTest, title: str) -> Figure:
-    """The loss of a learning-rate range test against the rate, with the suggested rate."""
+def range_test_figure(test: RangeTest, config: Config) -> Figure:
+    """The loss of a learning-rate range test of a config against the rate, with the suggested rate."""
     low, high = min(test.losses), test.smoothed[0]
     with drawing(3.6) as (figure, axes):
         axes.plot(test.rates, test.losses, ".", color=MUTED, markersize=3, alpha=0.6, label="each batch")
@@ -131,7 +132,7 @@ def range_test_figure(test: RangeTest, title: str) -> Figure:
         margin = 0.1 * high + 0.3 * (high - low)  # a diverging loss leaves the figure
         axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, nats", ylim=(low - margin, high + margin))
         axes.legend(loc="upper left")
-        set_title(figure, title)
+        set_title(figure, f"Range test of {config.model.name} on {config.data.name} with {config.optim.name}")
     return figure
 
 

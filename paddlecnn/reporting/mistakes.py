@@ -9,24 +9,24 @@ import paddle
 
 from paddlecnn.evaluation.gradcam import grad_cam
 from paddlecnn.reporting.activations import enlarged, overlaid
-from paddlecnn.reporting.evidence import Evidence
+from paddlecnn.reporting.evidence import Evidence, PredictedImages
 from paddlecnn.reporting.page import data_uri
 
 MISTAKES = 8  # images in each of the two groups
 PICTURE = 144  # smallest side of a picture in the page, in pixels
 
 
-def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
-    """A validation image with its label and prediction, and with a heat map over a second copy if one is given."""
-    pixels = evidence.pixels(position).transpose(1, 2, 0)
+def picture(images: PredictedImages, position: int, heat: np.ndarray | None = None) -> dict[str, Any]:
+    """An image with its label and prediction, and with a heat map over a second copy if one is given."""
+    pixels = images.pixels(position).transpose(1, 2, 0)
     large = enlarged(pixels, max(1, -(-PICTURE // len(pixels))))
-    classes, row = evidence.loaded.classes, evidence.probabilities[position]
+    classes, row = images.predictions.classes, images.probabilities[position]
     shown = {
-        "id": evidence.predictions.ids[position],
-        "label": classes[evidence.labels[position]],
-        "predicted": classes[evidence.predicted[position]],
+        "id": images.predictions.ids[position],
+        "label": classes[images.labels[position]],
+        "predicted": classes[images.predicted[position]],
         "confidence": row.max(),
-        "own": row[evidence.labels[position]],
+        "own": row[images.labels[position]],
         "image": data_uri(large, "JPEG"),
     }
     if heat is not None:
@@ -35,18 +35,23 @@ def picture(evidence: Evidence, position: int, heat: np.ndarray | None = None) -
 
 
 def mistakes(evidence: Evidence) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The most confident wrong predictions, and of the other images those with the largest loss, with Grad-CAM."""
-    confidence, own = evidence.probabilities.max(axis=1), evidence.own
-    wrong = np.flatnonzero(evidence.predicted != evidence.labels)
+    """The images of `hardest`, with Grad-CAM."""
+    groups = []
+    for name, positions in hardest(evidence):
+        heats = heat_maps(evidence, positions)
+        groups.append((name, [picture(evidence, *pair) for pair in zip(positions, heats, strict=True)]))
+    return groups
+
+
+def hardest(images: PredictedImages) -> list[tuple[str, np.ndarray]]:
+    """Positions of the most confident wrong predictions, and of the other images those with the largest loss."""
+    confidence, own = images.probabilities.max(axis=1), images.own
+    wrong = np.flatnonzero(images.predicted != images.labels)
     certain = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     others = np.setdiff1d(np.arange(len(own)), certain)
-    hardest = others[np.argsort(own[others], kind="stable")][:MISTAKES]
-    groups = []
-    for name, positions in (("Most confident mistakes", certain), ("Largest losses among the others", hardest)):
-        if len(positions):
-            heats = heat_maps(evidence, positions)
-            groups.append((name, [picture(evidence, *pair) for pair in zip(positions, heats, strict=True)]))
-    return groups
+    unlikely = others[np.argsort(own[others], kind="stable")][:MISTAKES]
+    groups = ("Most confident mistakes", certain), ("Largest losses among the others", unlikely)
+    return [(name, positions) for name, positions in groups if len(positions)]
 
 
 def heat_maps(evidence: Evidence, positions: np.ndarray) -> list[np.ndarray | None]:

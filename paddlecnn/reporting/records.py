@@ -24,7 +24,7 @@ from paddlecnn.reporting.result_files import NOT_THE_EXPERIMENT, Accuracy, Grade
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.provenance import cpu_name
-from paddlecnn.runs.run_dir import RunDir, below_configs
+from paddlecnn.runs.run_dir import EPOCH_NOTE, RunDir, below_configs, reservations
 from paddlecnn.runs.state import Scores
 
 
@@ -37,6 +37,7 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
     checkpoint = finished(run)
     state = checkpoint.state
     speeds = [record.images_per_second for record in state.history if record.images_per_second is not None]
+    test = evaluated(run, "test", "none")
     training = Training(
         **trained(run, config, checkpoint),
         epochs=state.epoch,
@@ -44,10 +45,11 @@ def training_record(run: RunDir, config: Path | None = None) -> list[dict[str, A
         images_per_second=round(median(speeds), 1) if speeds else None,
         val=with_interval(state.best, state.best.epoch) if state.best and state.best.n else None,
         val_views=scores_by_views(run, "val"),
-        test=evaluated(run, "test", "none"),
+        test=test,
         test_views=scores_by_views(run, "test"),
         test_evaluations=sum(entry.get("split") == "test" for entry in evaluations(run)),
         history=state.history,
+        notes=notes(run, measured_test=test is not None),
     )
     return [machine_of(run).model_dump(mode="json"), training.model_dump(mode="json")]
 
@@ -112,7 +114,7 @@ def finished(run: RunDir) -> Checkpoint:
     """The last checkpoint of a run. Raises RunError if the run is not finished."""
     checkpoint, _ = run.load_checkpoint("last")
     state = checkpoint.state
-    if not state.finished or state.best is None:
+    if not run.is_finished(state) or state.best is None:
         raise RunError(f"{run.path}: not finished (epoch {state.epoch} of {run.config.train.epochs}); resume it first")
     return checkpoint
 
@@ -132,7 +134,14 @@ def trained(source: RunDir | FoldJob, config: Path | None, checkpoint: Checkpoin
         "parameters": sum(checkpoint.model[name].size for name in names),
         "data": checkpoint.state.data.name,
         "config": without_folders(source.config.model_dump(mode="json")),
+        "lineage": source.lineage,
     }
+
+
+def notes(run: RunDir, measured_test: bool) -> list[str]:
+    """The reservations about the scores of a run, without the one about its own selected epoch, which is shown."""
+    found = [*reservations([run]), *(reservations([run], "test") if measured_test else ())]
+    return [note for note in found if not (note == EPOCH_NOTE and run.is_selected)]
 
 
 def feature_seconds(source: RunDir | FoldJob) -> list[float]:

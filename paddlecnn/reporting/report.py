@@ -96,6 +96,7 @@ def outcome(evidence: Evidence) -> dict[str, Any]:
         "reservations": list(
             dict.fromkeys([*reservations([evidence.loaded.run]), *evidence.figures.get("reservations", ())])
         ),
+        "test_reservations": reservations([evidence.loaded.run], "test") if test else [],
         "published": published,
         "most_frequent": np.bincount(evidence.labels).max() / len(losses),
         "anchor_chart": svg(

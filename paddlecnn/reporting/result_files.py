@@ -83,6 +83,7 @@ class Trained(Part):
     seconds: float  # of training, all sessions and folds together
     feature_seconds: float | None = None  # before that: the outputs of frozen layers that no earlier run had computed
     config: dict[str, Any]
+    lineage: dict[str, str] = {}  # what the weights depend on beside it: `RunDir.lineage`
 
     @field_validator("changed")
     @classmethod
@@ -100,9 +101,11 @@ class Trained(Part):
 
     @property
     def changes(self) -> list[str]:
-        """The differences from the config file, as `-o` takes it, except the number of epochs and the engine."""
+        """The differences from the config file, as `-o` takes it, except the number of epochs and the engine; then the
+        lineage."""
         changed = {key: after for key, (_, after) in (self.changed or {}).items() if key not in SHOWN_ELSEWHERE}
-        return [f"{key}={as_typed(value)}" for key, value in changed.items()]
+        plain = [f"{key}={as_typed(value)}" for key, value in changed.items()]
+        return plain + [f"{name}: {what}" for name, what in self.lineage.items()]
 
     @property
     def label(self) -> str:
@@ -127,19 +130,15 @@ class Training(Trained):
     test_views: dict[str, Accuracy] = {}  # the same with several views of each image, by `--tta`
     test_evaluations: int  # how often the test data were used
     history: list[EpochRecord]
+    notes: list[str] = []  # what makes the figures optimistic, apart from an epoch that the run itself selected
 
     @property
     def experiment(self) -> str:
-        """A hash of the config without the seed and the keys that do not change a result: equal for all its seeds.
-
-        An unset key counts as one that an earlier version did not have.
-        """
-        kept = {
-            key: value
-            for key, value in flat(self.config).items()
-            if not key.startswith(NOT_THE_EXPERIMENT) and value is not None and (value or key not in UNHASHED_IF_UNSET)
-        }
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+        """A hash of the lineage and of the config without the seed and the keys that do not change a result: equal for
+        all its seeds. A key that an earlier version did not have counts only if it is set."""
+        settings = {key: value for key, value in flat(self.config).items() if value or key not in UNHASHED_IF_UNSET}
+        kept = {key: value for key, value in settings.items() if not key.startswith(NOT_THE_EXPERIMENT)}
+        return hashlib.sha256(json.dumps(kept | self.lineage, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class OutOfFold(Trained):

@@ -105,6 +105,7 @@ def training_rows(folder: Path, letters: Letters, experiment: Experiment) -> Ite
             "views": views,
             "test accuracy": mean_accuracy(scores) if scores else "not measured",
             **(validation(experiment) if views == "center" else validated(of_validation.get(views, []))),
+            "note": "; ".join(dict.fromkeys(note for run in runs for note in run.notes)),
             "minutes": minutes(experiment),
             "seconds of the fastest epoch": f"{experiment.fastest_epoch:,.1f}" if experiment.fastest_epoch else "",
             "machine": ", ".join(sorted({letters[described(machine)] for machine in experiment.machines})),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from paddlecnn.config import Config
-from paddlecnn.configfile import load_run_config, to_yaml
+from paddlecnn.configfile import differences, load_run_config, to_yaml
 from paddlecnn.errors import RunError
 from paddlecnn.files import folder_written_aside, write_json, write_text
 from paddlecnn.runs.checkpoint import Checkpoint, write_aside
@@ -32,7 +33,10 @@ class ConfigDir:
     def check_new(path: Path) -> None:
         """Raise RunError if the path exists already, except as an empty folder."""
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise RunError(f"{path}: already exists; continue it with --resume, or choose another folder with --run")
+            raise RunError(
+                f"{path}: already exists; continue it with --resume (in Python: resume=True), or choose "
+                "another folder with --run"
+            )
 
     @classmethod
     def create(
@@ -73,13 +77,21 @@ class ConfigDir:
         recorded = self.read_environment().get("config")
         return load_run_config(recorded) if isinstance(recorded, dict) else None
 
-    def replace_config(self, config: Config) -> None:
-        """Write the config of an extended run or cross-validation. The file keeps its time, that of the beginning."""
+    def replace_config(self, config: Config, extend: Sequence[str], step: int | None = None) -> None:
+        """Write the config of an extended run or cross-validation, and record the extension: the values before and
+        after of the keys in `extend`, and the step from which on they apply (each fold of a cross-validation records
+        its own). The file keeps its time, that of the beginning."""
+        known, before = self.read_environment(), self.recorded_config() or self.config
+        keys = tuple(extend)
+        changed = {key: [old, new] for key, old, new in differences(before, config) if key.startswith(keys)}
+        if changed:
+            known["extensions"] = [*known.get("extensions", ()), {"step": step, "changed": changed}]
         path = self.path / self.CONFIG
         times = path.stat()
         write_text(path, to_yaml(config))
+        self.__dict__.pop("config", None)  # read from now on
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        write_json(self.environment, self.read_environment() | {"config": config.model_dump(mode="json")})
+        write_json(self.environment, known | {"config": config.model_dump(mode="json")})
 
     def read_environment(self) -> dict[str, Any]:
         """The content of environment.json. Raises RunError if it is missing or damaged."""

@@ -37,9 +37,15 @@ class FoldJob(ConfigDir):
         missing = [fold for fold in self.folds if not fold.exists()]
         if missing:
             raise RunError(
-                f"{missing[0]}: not trained yet; continue the job with `paddlecnn train --resume {self.path}`"
+                f"{missing[0]}: not trained yet; continue the job with `paddlecnn train --resume "
+                f"{self.path}` (in Python: resume=True)"
             )
         return [RunDir(fold, self.data_root) for fold in self.folds]
+
+    @property
+    def lineage(self) -> dict[str, str]:
+        """The same for all its runs, as in `RunDir`."""
+        return self.runs[0].lineage
 
 
 def is_job(path: Path) -> bool:

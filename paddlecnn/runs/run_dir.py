@@ -17,6 +17,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from paddlecnn.errors import CheckpointError, RunError
 from paddlecnn.files import only_process
@@ -51,12 +52,21 @@ class RunDir(ConfigDir):
     @property
     def id(self) -> str | None:
         """A random identifier given to the run when it is created; None if environment.json does not have one."""
-        return self.read_environment().get("id") if self.environment.exists() else None
+        return self.recorded("id")
+
+    def recorded(self, key: str) -> Any:
+        """A value of environment.json; None without it."""
+        return self.read_environment().get(key) if self.environment.exists() else None
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Reserve the run for one training process; a kill releases it. Raises RunError if it is reserved already."""
         busy = RunError(f"{self.path}: another process is training this run; wait for it or stop it")
         return only_process(self.path / ".lock", busy)
+
+    def is_finished(self, state: RunState) -> bool:
+        """Whether the run ended with this checkpoint: its last one, and not the start of an extension."""
+        extensions = self.read_environment().get("extensions", ())
+        return state.finished and all(one["step"] != state.step for one in extensions)
 
     def load_checkpoint(self, name: str = "best") -> tuple[Checkpoint, Path]:
         """The checkpoint best or last, and its path.
@@ -106,27 +116,62 @@ class RunDir(ConfigDir):
         """Remove the weights of --init-from, which a run with a checkpoint of its own no longer needs."""
         shutil.rmtree(self.path / "initial", ignore_errors=True)
 
-    def reservations(self, selected: bool = True) -> Iterator[str]:
-        """The reasons why the run's validation scores are optimistic, in itself or in the run that it started from.
+    def reservations(self, selected: bool = True, split: str = "val") -> Iterator[str]:
+        """The reasons why the run's scores on a split are optimistic, in itself or in the runs that it started from.
 
         selected: whether the scores are those of the best epoch
         """
-        train = self.config.train
-        if selected and self.config.data.validates and train.monitor != "last" and train.epochs > 1:
-            yield EPOCH_NOTE
-        source = self.read_environment().get("init_from", {}) if self.environment.exists() else {}
-        yield from source.get("reservations", ())
-        if source.get("trained_on_other_images"):
-            yield f"{self.path} started from {source['run']}, which may have been trained on its validation images"
+        if split == "val":
+            if selected and self.is_selected:
+                yield EPOCH_NOTE
+            for source in self.sources:
+                yield from source["reservations"] if source.get("same_data", True) else ()
+        images = {"val": "validation", "test": "test"}[split]
+        for source in self.sources if split == "val" or self.splits_test_off else ():
+            if source["trained_on_other_images"]:
+                yield f"{self.path} started from {source['run']}, which may have been trained on its {images} images"
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether validation images, of the config's split or published, selected the epoch of checkpoint best."""
+        train, best = self.config.train, self.load_state("best").best
+        return train.monitor != "last" and train.epochs > 1 and best is not None and best.n > 0
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """The records of the run that this one started from, then of the one before that, and so on."""
+        source = self.recorded("init_from")
+        return [source, *source.get("ancestors", ())] if source else []
+
+    @property
+    def lineage(self) -> dict[str, str]:
+        """What the weights depend on beside the config and the seed: `init_from`, the experiment of the run that they
+        started from, and `extended`, the former values of keys that were changed during training."""
+        found = {}
+        if self.sources:
+            found["init_from"] = self.sources[0].get("experiment", f"config {self.sources[0]['config_hash']}")
+        former = [
+            f"{key} from {before} at step {extension['step']}"
+            for extension in self.recorded("extensions") or ()
+            for key, (before, _) in extension["changed"].items()
+            if extension["step"]  # otherwise the run is as if it had begun with them
+        ]
+        return found | ({"extended": ", ".join(former)} if former else {})
+
+    @property
+    def splits_test_off(self) -> bool:
+        """Whether data.split takes the test images from the training part: it has a test.csv, or may have had one."""
+        split = self.config.data.split
+        return split is not None and ((Path(split) / "test.csv").exists() or not Path(split).exists())
 
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability per class."""
         return self.path / f"predictions_{split}.csv"
 
 
-def reservations(runs: Iterable[RunDir]) -> list[str]:
-    """The reservations about the scores of several runs, each once."""
-    return list(dict.fromkeys(note for run in runs for note in run.reservations()))
+def reservations(runs: Iterable[RunDir], split: str = "val") -> list[str]:
+    """The reservations about the scores of several runs on a split, each once."""
+    return list(dict.fromkeys(note for run in runs for note in run.reservations(split=split)))
 
 
 def new_run_path(config_path: str | Path, root: str | Path = "runs") -> Path:

@@ -22,7 +22,13 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class Means(Record):
+class ReadOnly(Record):
+    """A record that is given to the user's code."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Means(ReadOnly):
     """Mean training loss and top-1 accuracy of an epoch."""
 
     loss: float
@@ -47,7 +53,7 @@ class RunningMean(Record):
         return Means(loss=self.loss / count, top1=self.correct / count)
 
 
-class Scores(Record):
+class Scores(ReadOnly):
     """The numbers that select an epoch."""
 
     n: Count
@@ -70,7 +76,7 @@ class BestEpoch(Scores):
     step: Count
 
 
-class EpochRecord(Record):
+class EpochRecord(ReadOnly):
     """One finished epoch."""
 
     epoch: Count

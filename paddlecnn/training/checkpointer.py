@@ -154,13 +154,13 @@ def check_same_config(run: ConfigDir, config: Config, extend: Sequence[str]) -> 
     if edited:
         raise RunError(
             f"{run.path}/{run.CONFIG}: edited since the run was trained, in {edited}; undo the change, extend the run "
-            "on purpose with --extend KEY=VALUE, or train a new run"
+            "on purpose with --extend KEY=VALUE (in Python: extend=), or train a new run"
         )
     differing = list_differences(run.config, config, extend)
     if differing:
         raise RunError(
-            f"{run.path}: the config differs from the run's in {differing}; resume with the "
-            "run's own config, extend the run on purpose with --extend KEY=VALUE, or train a new run"
+            f"{run.path}: the config differs from the run's in {differing}; resume with the run's own "
+            "config, extend the run on purpose with --extend KEY=VALUE (in Python: extend=), or train a new run"
         )
 
 
@@ -202,5 +202,5 @@ def check_same_setup(run: RunDir, saved: RunState, setup: TrainingSetup, extend:
         raise RunError(
             f"{run.path}: was trained by engine {saved.engine} in {saved.precision}, but here engine "
             f"{now.engine} in {now.precision} would continue it; change it on purpose with "
-            f"--extend train.engine={now.engine}"
+            f"--extend train.engine={now.engine} (in Python: extend=)"
         )

@@ -31,7 +31,7 @@ DIVERGED = 3.0  # the test ends when the smoothed loss exceeds this many times i
 RULE = "a tenth of the rate at which the smoothed loss is lowest"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RangeTest:
     """A finished range test; the lists have one value per step."""
 
@@ -39,6 +39,17 @@ class RangeTest:
     losses: list[float]  # mean loss of the step's batch, before the update with the step's rate
     smoothed: list[float]
     diverged: bool = False
+
+    def __repr__(self) -> str:
+        if self.suggestion is None:
+            advice = f"no suggestion: {RULE} is less than the first rate; a smaller --start shows more"
+        else:
+            advice = f"suggested: optim.lr={self.suggestion:.2g} ({RULE})"
+        ending = "then it diverged" if self.diverged else "it did not diverge; a larger --end shows more"
+        return (
+            f"{len(self.rates)} steps, rates {self.rates[0]:.3g} to {self.rates[-1]:.3g}: the smoothed loss went from "
+            f"{self.smoothed[0]:.4g} to {min(self.smoothed):.4g} at rate {self.lowest:.2g}; {ending}\n{advice}"
+        )
 
     @property
     def lowest(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 
 import paddle
 
@@ -19,13 +20,26 @@ from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.state import StepSums, TrainState
 from paddlecnn.training.swa import average_epoch
 
+OnEpoch = Callable[[EpochRecord], object]
+
 
 class LossNotFinite(UserError):
     """The loss became NaN or infinite; no checkpoint contains the result."""
 
 
-def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, checkpointer: Checkpointer) -> None:
-    """Train from the current progress to the end of the run."""
+def fit(
+    state: TrainState,
+    train: Loader,
+    val: Loader,
+    logger: MetricLogger,
+    checkpointer: Checkpointer,
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Train from the current progress to the end of the run.
+
+    on_epoch: called in each process with the record of an epoch, once its checkpoint is on disk: what it raises ends
+        the training with nothing lost
+    """
     progress, config = state.progress, state.config.train
     min_delta = config.early_stop.min_delta if config.early_stop else 0.0
     while not progress.finished:
@@ -53,6 +67,8 @@ def fit(state: TrainState, train: Loader, val: Loader, logger: MetricLogger, che
         logger.log_epoch(record, state.model)
         checkpointer.save(state, logger.position(), is_best)
         logger.report_epoch(record, is_best, time.perf_counter() - started)
+        if on_epoch:
+            on_epoch(record)
         if stopping and not progress.finished:
             raise stopped(state, checkpointer)
     state.profiler.finish()

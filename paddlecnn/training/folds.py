@@ -70,7 +70,7 @@ def train_folds(
             )
             gc.collect()  # free the fold's weights and optimizer before the next fold
     if extend and distributed.rank() == 0:
-        job.replace_config(config)
+        job.replace_config(config, extend)
     return evaluate_folds(FoldJob(path), config.model.module)
 
 

@@ -12,22 +12,28 @@ import numpy as np
 import paddle
 
 from paddlecnn.config import Preprocess
+from paddlecnn.configfile import config_hash
 from paddlecnn.errors import RunError, WeightsError
 from paddlecnn.files import file_digest
 from paddlecnn.models.weights.conversion import listed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, load_state
 from paddlecnn.runs.run_dir import RunDir, reservations
-from paddlecnn.runs.state import DataIdentity
+from paddlecnn.runs.state import DataIdentity, RunState
 
 logger = logging.getLogger(__name__)
 
 
+# Kaggle's competition has the training images of CIFAR-10 under other names.
+SAME_DATA = {"kaggle_cifar10": "cifar10"}
+
+
 @dataclass(frozen=True)
 class Source:
-    """The checkpoint `best` of the run that another one starts from, and what environment.json records about it."""
+    """The checkpoint `best` of the run that another one starts from, and what environment.json records about it and
+    about the runs before it."""
 
     checkpoint: Checkpoint
-    record: dict[str, Any]
+    records: list[dict[str, Any]]
 
 
 def read_source(run: RunDir) -> Source:
@@ -39,9 +45,19 @@ def read_source(run: RunDir) -> Source:
         "epoch": checkpoint.state.epoch,
         "config_hash": checkpoint.state.config_hash,
         "sha256": digest_of_best(run),
+        "experiment": described(run, checkpoint.state),
+        "data": checkpoint.state.data.model_dump(),
         "reservations": reservations([run]),
     }
-    return Source(dataclasses.replace(checkpoint, optimizer={}), record)
+    before = [one for one in run.sources if "data" in one]  # version 0.2 recorded no data
+    return Source(dataclasses.replace(checkpoint, optimizer={}), [record, *before])
+
+
+def described(run: RunDir, state: RunState) -> str:
+    """A run's network, data and config, and what its weights depend on beside them: equal for all seeds."""
+    config = run.config.model_copy(update={"seed": 0})
+    beside = [f"{name}: {what}" for name, what in run.lineage.items()]
+    return ", ".join([f"{state.model.name} on {state.data.name}", f"config {config_hash(config)}", *beside])
 
 
 def recorded_source(run: RunDir) -> RunDir | None:
@@ -104,18 +120,27 @@ def preprocess_for(model: paddle.nn.Layer, preprocess: Preprocess) -> Preprocess
 
 
 def record_for(source: Source, own: DataIdentity) -> dict[str, Any]:
-    """The record of the source in environment.json of a run on the data `own`.
+    """The record of the source in environment.json of a run on the data `own`; `ancestors` are the runs before it.
 
-    The source's reservations are about images of its own data set; they do not concern a run on another one.
+    Each has the fingerprints of its images, since a run on another data set in between forgets none that it started
+    with. Its reservations concern images of its own data set. A run with `trained_on_other_images` may have been
+    trained on validation or test images of this one.
     """
-    data = source.checkpoint.state.data
-    return {
-        **source.record,
-        "reservations": source.record["reservations"] if data.name == own.name else [],
-        "trained_on_other_images": trained_on_others(data, own),
-    }
+    first, *before = (judged(one, own) for one in source.records)
+    return first | {"ancestors": before}
 
 
-def trained_on_others(source: DataIdentity, own: DataIdentity) -> bool:
-    """Whether the source was trained on other images of the same data set, perhaps on validation images of this run."""
-    return source.name == own.name and source.train != own.train
+def judged(record: dict[str, Any], own: DataIdentity) -> dict[str, Any]:
+    """The record of a source, compared with the data of the run that starts from it; a warning if it saw others."""
+    data = DataIdentity.model_validate(record["data"])
+    same = SAME_DATA.get(data.name, data.name) == SAME_DATA.get(own.name, own.name)
+    others = same and data.train != own.train
+    if others:
+        logger.warning(
+            "%s was trained on other images of %s, perhaps on validation images of this run: its scores may be "
+            "optimistic; a run with the same seed and split has the same training images",
+            record["run"],
+            own.name,
+        )
+    record = {key: value for key, value in record.items() if key != "ancestors"}
+    return record | {"same_data": same, "trained_on_other_images": others}

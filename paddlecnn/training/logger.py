@@ -97,7 +97,7 @@ class MetricLogger:
         log.info("%s", line)
 
     def log_start(self, excluded: list[tuple[str, str]], augmented: Loader | None) -> None:
-        """Write excluded.csv, each excluded training image with the reason, and show some augmented images."""
+        """Write excluded.csv, each excluded image with the reason, and show some augmented images."""
         if not self.writes:
             return
         if excluded:

@@ -18,6 +18,7 @@ from paddlecnn.configfile import config_hash
 from paddlecnn.data.audit.inspection import filter_readable
 from paddlecnn.data.base import Splits
 from paddlecnn.data.datasets import defaults, open_dataset
+from paddlecnn.data.exclusion import excluded_ids
 from paddlecnn.data.pipeline.features import FeatureLoader, FrozenFeatures, Unit, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import resolve
@@ -50,7 +51,7 @@ class TrainingSetup:
     model: paddle.nn.Layer
     train: Loader
     val: Loader
-    excluded: list[tuple[str, str]]  # (id, reason) of each training image that cannot be read
+    excluded: list[tuple[str, str]]  # (id, reason) of each image that cannot be read or that data.exclude names
     engine: Engine
     module: ModuleIdentity | None
     trained: paddle.nn.Layer  # what a step runs: the model, or the layers of it that read cached features
@@ -99,8 +100,14 @@ def build_training(
     engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
     module = load_module(config.model.module, module) if config.model.module else None
     splits = open_dataset(config.data, config.seed)
+    if config.train.early_stop and not len(splits.val):
+        raise ConfigError(
+            "train.early_stop: needs validation images, and data.val_fraction is 0; set it above 0, or leave "
+            "train.early_stop out"
+        )
     readable, excluded = filter_readable(splits.train)
     report_excluded(excluded)
+    excluded += excluded_by(config.data.exclude)
     splits = dataclasses.replace(splits, train=readable)
     if isinstance(config.optim.schedule, Plateau) and not len(splits.val):
         raise ConfigError("optim.schedule: plateau needs validation images, and there are none; see data.val_fraction")
@@ -216,6 +223,17 @@ def report_large_batch(train: Loader) -> None:
             f"{train.batch_size:,}",
             f"{images:,}",
         )
+
+
+def excluded_by(file: str | None) -> list[tuple[str, str]]:
+    """The images that data.exclude names, with this as the reason."""
+    names = list(excluded_ids(Path(file))) if file else []
+    if names:
+        logger.info(
+            "data.exclude: %s: %s left out of training and validation, listed in the run's excluded.csv",
+            *(file, counted(len(names), "image")),
+        )
+    return [(name, f"named by data.exclude: {file}") for name in names]
 
 
 def report_excluded(excluded: list[tuple[str, str]]) -> None:

@@ -31,7 +31,7 @@ from paddlecnn.training.checkpointer import (
     checkpoint_to_resume,
     stop_on_signals,
 )
-from paddlecnn.training.fit import fit
+from paddlecnn.training.fit import OnEpoch, fit
 from paddlecnn.training.init_from import Source, read_source, record_for, recorded_source
 from paddlecnn.training.initial_scale import scale_fresh_layers
 from paddlecnn.training.logger import MetricLogger
@@ -62,6 +62,7 @@ def train_run(
     init_from: RunDir | None = None,
     again: str | None = None,
     seeds: Sequence[int] = (),
+    on_epoch: OnEpoch | None = None,
 ) -> FinishedRun:
     """Train `config` in the folder `path` to its end, or resume the run that is there.
 
@@ -70,6 +71,7 @@ def train_run(
     profile: the number of steps to measure
     again: the options that continue after a signal, if the run is part of a longer training
     seeds: those of the longer training that a new run is part of, for its record
+    on_epoch: see `fit`
     Raises a UserError for every error that a user can cause; an existing run is then unchanged.
     """
     device = runtime.choose_device(device)
@@ -77,10 +79,10 @@ def train_run(
     with runtime.denormals_flushed() if device == "cpu" else contextlib.nullcontext():
         try:
             if resume:
-                return resume_run(config, RunDir(path), device, extend, profile)
-            return start_run(config, path, device, init_from, profile, seeds)
+                return resume_run(config, RunDir(path), device, extend, profile, on_epoch)
+            return start_run(config, path, device, init_from, profile, seeds, on_epoch)
         except TrainingStopped as stopped:
-            stopped.args = (f"{stopped}; {again or f'--resume {path}'} continues from there",)
+            stopped.args = (f"{stopped}; {again or f'--resume {path}'} continues from there (in Python: resume=True)",)
             raise
 
 
@@ -100,7 +102,13 @@ def planned_run(
 
 
 def start_run(
-    config: Config, path: Path, device: str, init_from: RunDir | None, profile: int, seeds: Sequence[int]
+    config: Config,
+    path: Path,
+    device: str,
+    init_from: RunDir | None,
+    profile: int,
+    seeds: Sequence[int],
+    on_epoch: OnEpoch | None,
 ) -> FinishedRun:
     """Create a run and train it."""
     source = read_source(init_from) if init_from else None
@@ -108,10 +116,12 @@ def start_run(
     run = create_run(path, setup, device, source, seeds)
     with reserved(run), interruption_named(run):
         state = prepared(setup, run=run)
-        return train_to_the_end(setup, run, state, device, profile)
+        return train_to_the_end(setup, run, state, device, profile, on_epoch)
 
 
-def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], profile: int) -> FinishedRun:
+def resume_run(
+    config: Config, run: RunDir, device: str, extend: Sequence[str], profile: int, on_epoch: OnEpoch | None
+) -> FinishedRun:
     """Continue a run from its last checkpoint, or from its beginning if it has none yet."""
     check_same_config(run, config, extend)
     with reserved(run), interruption_named(run):
@@ -119,15 +129,15 @@ def resume_run(config: Config, run: RunDir, device: str, extend: Sequence[str], 
         saved = checkpoint.state if checkpoint else None
         setup = setup_to_resume(config, run, checkpoint, extend)
         # All epochs are done, or early stopping ended the run and stays in force.
-        if saved and (saved.epoch >= config.train.epochs or (saved.finished and not extend)):
-            text = "%s: already finished, after %s; --extend train.epochs=N continues it"
+        if saved and (saved.epoch >= config.train.epochs or (run.is_finished(saved) and not extend)):
+            text = "%s: already finished, after %s; --extend train.epochs=N (in Python: extend=) continues it"
             logger.info(text, run.path, counted(saved.epoch, "epoch"))
             complete(run, saved)  # what a kill after the last checkpoint left undone
             return finished(run, saved)
         state = prepared(setup, checkpoint, run)
         if extend and distributed.rank() == 0:
-            run.replace_config(config)
-        return train_to_the_end(setup, run, state, device, profile, saved.metrics if saved else None)
+            run.replace_config(config, extend, saved.step if saved else 0)
+        return train_to_the_end(setup, run, state, device, profile, on_epoch, saved.metrics if saved else None)
 
 
 def setup_to_resume(config: Config, run: RunDir, checkpoint: Checkpoint | None, extend: Sequence[str]) -> TrainingSetup:
@@ -173,13 +183,6 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
         environment["seeds"] = list(seeds)
     if source:
         environment["init_from"] = record_for(source, setup.identity.data)
-        if environment["init_from"]["trained_on_other_images"]:
-            logger.warning(
-                "%s was trained on other images of %s, perhaps on validation images of this run: its scores may be "
-                "optimistic; a run with the same seed and split has the same training images",
-                source.record["run"],
-                setup.config.data.name,
-            )
     if distributed.rank() == 0:
         RunDir.create(path, setup.config, environment, source.checkpoint if source else None)
     distributed.wait_for_all()
@@ -209,7 +212,13 @@ def prepared(setup: TrainingSetup, checkpoint: Checkpoint | None = None, run: Ru
 
 
 def train_to_the_end(
-    setup: TrainingSetup, run: RunDir, state: TrainState, device: str, profile: int, position: LogPosition | None = None
+    setup: TrainingSetup,
+    run: RunDir,
+    state: TrainState,
+    device: str,
+    profile: int,
+    on_epoch: OnEpoch | None,
+    position: LogPosition | None = None,
 ) -> FinishedRun:
     """Train from the current state. position: the end of metrics.csv at the checkpoint of a resumed run"""
     setup.engine.report()
@@ -220,7 +229,7 @@ def train_to_the_end(
     with contextlib.closing(metric_logger), stop_on_signals() as checkpointer.stop, out_of_memory_explained(setup):
         metric_logger.log_start(setup.excluded, None if state.progress.step else setup.train)
         state.profiler = StepProfiler(profile, run.path / "profile")
-        fit(state, setup.train, setup.val, metric_logger, checkpointer)
+        fit(state, setup.train, setup.val, metric_logger, checkpointer, on_epoch)
     if distributed.rank() == 0:
         write_json(run.environment, run.read_environment() | {"peak_memory_mib": peak_memory_mib(device)})
     complete(run, state.progress)

@@ -165,7 +165,7 @@ def test_an_unexpected_error_is_one_line_that_names_a_log_file(tmp_path):
         "from paddle import nn\nfrom paddlecnn.models import register\n\n\n@register\n"
         "class BrokenNet(nn.Layer):\n    def __init__(self, num_classes):\n        super().__init__()\n"
         "        self.fc = nn.Linear(2, num_classes)\n\n"
-        "    def forward(self, images):\n        return {}['lost']\n"
+        "    def forward(self, images):\n        return {}['lost'] if self.training else self.fc(images[:, 0, 0, :2])\n"
     )
     config = tmp_path / "broken.yaml"
     config.write_text(

@@ -112,28 +112,6 @@ def test_a_random_resized_crop_takes_parts_of_the_requested_size():
     assert np.ptp(result[:, 0, 0, 0]) > 100
 
 
-def test_scale_jitter_crops_the_image_resized_to_each_side_of_the_range():
-    """Each crop is a window of the square at one of the scales; all scales and many places occur."""
-    result = changed(Augment(crop=True, scale=(33, 35)), images=IMAGES[:1].repeat(200, axis=0))
-    windows = {
-        square(IMAGES[0], side)[top : top + 32, left : left + 32].tobytes(): (side, top, left)
-        for side in (33, 34, 35)
-        for top in range(side - 31)
-        for left in range(side - 31)
-    }
-    found = [windows[one.tobytes()] for one in result]
-    assert 50 < sum(side == 33 for side, _, _ in found) < 84
-    assert set(found) == set(windows.values())
-
-
-def test_scale_jitter_of_one_side_is_a_random_crop():
-    images = np.stack([photo(i, (60, 40)) for i in range(200)])
-    resized = np.stack([square(image, 36) for image in images])
-    assert np.array_equal(
-        changed(Augment(crop=True, scale=(36, 36)), images=images), changed(Augment(crop=True), images=resized)
-    )
-
-
 def test_an_affine_map_without_ranges_changes_nothing():
     assert np.array_equal(changed(Augment(affine=Affine())), IMAGES)
 
@@ -175,6 +153,28 @@ def test_half_the_images_are_upside_down():
     turned = [np.array_equal(a, b[::-1]) for a, b in zip(result, IMAGES, strict=True)]
     assert 70 < sum(turned) < 130
     assert np.array_equal(result[~np.array(turned)], IMAGES[~np.array(turned)])
+
+
+def test_scale_jitter_crops_the_image_resized_to_each_side_of_the_range():
+    """Each crop is a window of the square at one of the scales; all scales and many places occur."""
+    result = changed(Augment(crop=True, scale=(33, 35)), images=IMAGES[:1].repeat(200, axis=0))
+    windows = {
+        square(IMAGES[0], side)[top : top + 32, left : left + 32].tobytes(): (side, top, left)
+        for side in (33, 34, 35)
+        for top in range(side - 31)
+        for left in range(side - 31)
+    }
+    found = [windows[one.tobytes()] for one in result]
+    assert 50 < sum(side == 33 for side, _, _ in found) < 84
+    assert set(found) == set(windows.values())
+
+
+def test_scale_jitter_of_one_side_is_a_random_crop():
+    images = np.stack([photo(i, (60, 40)) for i in range(200)])
+    resized = np.stack([square(image, 36) for image in images])
+    assert np.array_equal(
+        changed(Augment(crop=True, scale=(36, 36)), images=images), changed(Augment(crop=True), images=resized)
+    )
 
 
 def test_brightness_contrast_and_saturation():

@@ -24,8 +24,8 @@ AUGMENTS = {
     "everything": EVERYTHING,
     "mixup": Augment(mixup=0.4),
     "cutmix": Augment(cutmix=1.0),
-    "scale": Augment(crop=True, scale=(36, 48), flip=True),
     "affine": Augment(affine=Affine(rotate=20, zoom=(0.8, 1.2)), vertical_flip=True, crop=True),
+    "scale": Augment(crop=True, scale=(36, 48), flip=True),
     "resized crop": Augment(random_resized_crop=RandomResizedCrop(), flip=True),
 }
 

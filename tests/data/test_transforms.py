@@ -94,7 +94,7 @@ def test_a_square_is_the_centre_of_any_image(shape):
 def test_prediction_sees_what_evaluation_sees(tmp_path):
     """From a file, from pixels, from a loader in memory and image by image: the same bytes."""
     pixels = np.stack([photo(i, (48, 48)) for i in range(5)])
-    dataset = ArrayDataset("made", ("a",), list("01234"), np.zeros(5), pixels)
+    dataset = ArrayDataset("made", ("a",), list("01234"), np.zeros(5, int), pixels)
     for spec in (Preprocess(size=40, resize=48), Preprocess(size=40), Preprocess(size=64, resize=72)):
         resolved = resolve(spec, IMAGENET)
         batch = next(Loader(dataset, resolved, 5).epoch(0)).images.numpy()

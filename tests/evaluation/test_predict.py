@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from helpers.weight_files import in_torchs_layout
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.load_run import load_run
-from paddlecnn.evaluation.predict import image_files, imagenet_classes, predict_files, probabilities_of
+from paddlecnn.evaluation.predict import image_files, imagenet_classes, predict_files, predict_images
 from paddlecnn.models import create_model
 from paddlecnn.runs.run_dir import RunDir
 
@@ -48,9 +49,9 @@ def answers(capsys, code, wanted_code=0):
 
 
 def probabilities(classifier, path):
-    (answer,) = predict_files(classifier, [path], topk=10)
+    (answer,) = predict_files(classifier, [path])
     assert answer.error is None
-    return dict(answer.top)
+    return dict(answer.top(10))
 
 
 def save_rotated(image, path):
@@ -81,13 +82,11 @@ def test_the_same_picture_gets_the_same_answer_in_every_form(run, tmp_path, colo
 def test_a_path_a_pil_image_and_an_array_have_the_same_probabilities(run, tmp_path, colours):
     classifier = load_run(RunDir(run))
     Image.fromarray(colours).save(tmp_path / "a.png")
-    found = probabilities_of(
-        classifier, [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(colours), colours] * 5
-    )
+    images = [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(colours), colours] * 5
+    found = predict_images([classifier], images).logits
     assert found.shape == (20, 10)
-    assert found == pytest.approx(np.tile(found[0], (20, 1)), abs=1e-6)
-    assert found.sum(axis=1) == pytest.approx(1)
-    assert probabilities_of(classifier, []).shape == (0, 10)
+    assert found == pytest.approx(np.tile(found[0], (20, 1)), abs=1e-5)
+    assert predict_images([classifier], []).logits.shape == (0, 10)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,7 @@ def test_a_path_a_pil_image_and_an_array_have_the_same_probabilities(run, tmp_pa
 )
 def test_what_is_not_an_image_is_named(run, image, message):
     with pytest.raises(DataError, match=message):
-        probabilities_of(load_run(RunDir(run)), [image])
+        predict_images([load_run(RunDir(run))], [image])
 
 
 def test_a_truncated_pil_image_is_an_error_of_the_data(run, tmp_path, colours):
@@ -111,7 +110,7 @@ def test_a_truncated_pil_image_is_an_error_of_the_data(run, tmp_path, colours):
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
     with Image.open(tmp_path / "a.png") as image, pytest.raises(DataError, match="cannot be decoded"):
-        probabilities_of(load_run(RunDir(run)), [image])
+        predict_images([load_run(RunDir(run))], [image])
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16"])
@@ -162,25 +161,18 @@ def test_more_images_than_a_batch(run, tmp_path, colours):
     for number in range(20):
         Image.fromarray(np.roll(colours, number, axis=1)).save(tmp_path / f"{number:02}.png")
     classifier = load_run(RunDir(run))
-    together = list(predict_files(classifier, image_files([tmp_path]), topk=3))
-    alone = [next(predict_files(classifier, [path], topk=3)) for path in sorted(tmp_path.glob("*.png"))]
+    together = list(predict_files(classifier, image_files([tmp_path])))
+    alone = [next(predict_files(classifier, [path])) for path in sorted(tmp_path.glob("*.png"))]
     assert [answer.path for answer in together] == [answer.path for answer in alone]
     for one, other in zip(together, alone, strict=True):
-        assert [name for name, _ in one.top] == [name for name, _ in other.top]
+        assert [name for name, _ in one.top(3)] == [name for name, _ in other.top(3)]
 
 
 def test_published_weights_answer_with_imagenets_names(tool, capsys, tmp_path, colours):
     paddle.seed(3)
     network = create_model("vgg11_cifar", num_classes=1000)
     network.classifier.fc8.bias.set_value(paddle.nn.functional.one_hot(paddle.to_tensor(281), 1000) * 20)
-    state = {}
-    for part in (network.features, network.classifier):
-        for index, (name, layer) in enumerate(part.named_children()):
-            for role, value in layer.state_dict().items():
-                array = value.numpy()
-                key = f"{'features' if part is network.features else 'classifier'}.{index}.{role}"
-                state[key] = np.ascontiguousarray(array.T if name.startswith("fc") and role == "weight" else array)
-    save_file(state, tmp_path / "weights.safetensors", metadata={"format": "pt"})
+    in_torchs_layout(tmp_path / "weights.safetensors", network)
     Image.fromarray(colours).save(tmp_path / "a.png")
     code = tool(
         "predict", "--model", "vgg11_cifar", "--weights", tmp_path / "weights.safetensors", tmp_path / "a.png", "--json"

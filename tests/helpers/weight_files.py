@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 from paddle import nn
+from safetensors.numpy import save_file
 
 from paddlecnn.models import create_model
 
@@ -116,3 +117,15 @@ def convolutions_of(name, path):
     layers = create_model(name, num_classes=2).features.named_children()
     convolutions = [(name, layer) for name, layer in layers if isinstance(layer, nn.Conv2D)]
     npz(path, {name: (layer.weight.numpy().transpose(2, 3, 1, 0), layer.bias.numpy()) for name, layer in convolutions})
+
+
+def in_torchs_layout(path, network):
+    """The weights of a network of this package as safetensors with PyTorch's names and order of axes."""
+    arrays = {}
+    for part in ("features", "classifier"):
+        for index, (name, layer) in enumerate(getattr(network, part).named_children()):
+            for role, value in layer.state_dict().items():
+                array = value.numpy()
+                is_matrix = name.startswith("fc") and role == "weight"
+                arrays[f"{part}.{index}.{role}"] = np.ascontiguousarray(array.T if is_matrix else array)
+    save_file(arrays, path, metadata={"format": "pt"})

@@ -173,6 +173,20 @@ def test_the_validation_of_another_version_of_a_member_is_not_mistaken_for_its_o
     assert blend_files(files, Settings(weights=(0.5, 0.5))).expected is None
 
 
+def test_members_with_different_labels_of_an_image_are_not_blended(tool, tmp_path, capsys):
+    files = [write_candidate(candidate(stem), Settings(), tmp_path / f"{stem}.csv").path for stem in "ab"]
+    path = tmp_path / "b" / "validation.csv"
+    table = pd.read_csv(path, dtype=str)
+    row = table.index[table["label"] == "cat"][0]
+    table.loc[row, "label"] = "dog"
+    table.to_csv(path, index=False)
+    assert tool("submit", "--blend", *files) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    name = table.loc[row, "id"]
+    assert f"--blend: validation image {name} is dog beside {files[1]} but not beside {files[0]}; " in error
+    assert not (tmp_path / "blend.csv").exists()
+
+
 def test_a_blend_does_not_replace_one_of_its_files(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, label in (("blend", 0.2), ("d", 0.8)):

@@ -15,7 +15,7 @@ from scipy.stats import norm, ttest_rel
 
 import paddlecnn as pc
 from helpers.images import write_levels
-from paddlecnn.configfile import load_config
+from paddlecnn.configfile import config_hash, load_config
 from paddlecnn.evaluation.evaluate import evaluate_run
 from paddlecnn.runs.run_dir import RunDir
 from paddlecnn.training.train import train_seeds
@@ -164,6 +164,40 @@ def test_a_second_run_of_a_config_and_seed_is_refused(tool, folders, tmp_path, c
         (error,) = capsys.readouterr().err.splitlines()
         assert "has the config and the seed (2) of" in error
         assert error.endswith("so it is the same training again; name one of them")
+
+
+def test_a_start_from_another_run_is_part_of_the_experiment(tool, folders, tmp_path, capsys):
+    """Seeds of a source are one experiment, as are the runs that start from them, but each seed counts once."""
+    source, scratch = folders[0], folders[1] / "seed-0"
+    for seed, start in ((0, 0), (1, 1), (0, 1)):
+        config = load_config(CONFIG, {"optim.lr": 0.05, "seed": seed})
+        pc.train(config, run=tmp_path / f"{seed}-{start}", init_from=source / f"seed-{start}")
+    tuned = [tmp_path / "0-0", tmp_path / "1-1"]
+    assert tool("compare", scratch, *tuned, "--json", tmp_path / "table.json") == 0
+    name = f"init_from=lenet5 on digits, config {config_hash(RunDir(source / 'seed-0').config)}"
+    assert name in capsys.readouterr().out
+    plain, both = json.loads((tmp_path / "table.json").read_text())
+    assert (plain["runs"], both["runs"]) == (1, 2)
+    assert (plain["init_from"], f"init_from={both['init_from']}") == (None, name)
+    assert tool("compare", *tuned, tmp_path / "0-1") == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "(0) of" in error
+    assert error.endswith("started from another seed of the same source, so it is no other seed; name one of them")
+
+
+def test_an_extended_run_is_no_run_of_the_final_length(tool, folders, tmp_path):
+    run = tmp_path / "run"
+    pc.train(load_config(CONFIG, {"optim.lr": 0.05, "train.epochs": 1}), run=run)
+    step = RunDir(run).load_state("last").step
+    assert tool("train", "--resume", run, "--extend", "train.epochs=2") == 0
+    assert tool("train", "--resume", run, "--extend", "train.epochs=2") == 0  # changes nothing
+    [extension] = json.loads((run / "environment.json").read_text())["extensions"]
+    assert extension == {"step": step, "changed": {"train.epochs": [1, 2]}}
+    assert tool("compare", folders[1] / "seed-0", run, "--json", tmp_path / "table.json") == 0
+    assert [row["extended"] for row in json.loads((tmp_path / "table.json").read_text())] == [
+        None,
+        f"train.epochs from 1 at step {step}",
+    ]
 
 
 @pytest.mark.parametrize("change", [{"data.val_fraction": 0.3}, {"data.limit": 180}, {"data.folds": 4}])

@@ -156,7 +156,8 @@ def test_a_list_freezes_those_layers_alone():
 
 def test_a_cache_that_cannot_serve_is_refused_if_named_and_left_out_if_not(tool, config, tmp_path, capsys, monkeypatch):
     anywhere = ["-o", "data.augment.crop_places=0"]
-    for options in (anywhere, [*anywhere, "-o", "data.augment.scale=[40, 64]"], ["-o", "data.augment.affine.rotate=9"]):
+    others = [anywhere, [*anywhere, "-o", "data.augment.scale=[40, 64]"], ["-o", "data.augment.affine={rotate: 9}"]]
+    for options in others:
         assert tool("train", "-c", config, "--run", tmp_path / "a", *options) == 2
         assert "only flip, and crop with crop_places, leave a fixed number of views" in capsys.readouterr().err
     assert tool("train", "-c", config, "--run", tmp_path / "b", "-o", "model.freeze=none") == 2

@@ -58,9 +58,13 @@ def test_training_continues_from_the_best_weights_and_names_their_run(tool, tiny
         "run": str(source),
         "epoch": best.state.epoch,
         "config_hash": best.state.config_hash,
+        "experiment": f"lenet5 on digits, config {best.state.config_hash}",
         "sha256": file_digest(source / "checkpoints" / "best" / "model.safetensors"),
+        "data": best.state.data.model_dump(),
         "reservations": ["the epoch was selected on the same images, so these figures are slightly optimistic"],
+        "same_data": True,
         "trained_on_other_images": False,
+        "ancestors": [],
     }
 
 
@@ -158,12 +162,59 @@ def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, s
     assert f"{run} started from {source}, which may have been trained on its validation" in capsys.readouterr().out
 
 
+def test_test_images_split_off_the_training_part_may_be_those_of_the_source(tool, tiny, tmp_path, capsys):
+    """The published test images are unseen by every source; those of a split's test.csv may be its training images."""
+    assert tool("split", "-c", tiny, "--out", tmp_path / "published") == 0
+    own = shutil.copytree(tmp_path / "published", tmp_path / "own")
+    first, *rest = (own / "train.txt").read_text().splitlines(keepends=True)
+    (own / "train.txt").write_text("".join(rest))
+    (own / "test.csv").write_text(f"id,path,label\n1,{first.replace(' ', ',')}")
+    (own / "split.json").unlink()
+    source = tmp_path / "source"
+    assert tool("train", "-c", tiny, "-o", "data.val_fraction=0", "--run", source) == 0
+    for split in ("published", "own"):
+        run, note = tmp_path / f"run_{split}", f"started from {source}, which may have been trained on its test images"
+        options = ["-o", f"data.split={tmp_path / split}", "--run", run, "--init-from", source]
+        assert tool("train", "-c", tiny, *options) == 0
+        capsys.readouterr()
+        assert tool("eval", run, "--split", "test") == 0
+        notes = [] if split == "published" else [f"{run} {note}"]
+        assert (note in capsys.readouterr().out) == bool(notes)
+        assert json.loads((run / "evaluation_test.json").read_text())["reservations"] == notes
+    assert tool("train", "-c", tiny, *options[:2], "-o", "seed=1", "--run", tmp_path / "scratch") == 0
+    assert tool("eval", tmp_path / "scratch", "--split", "test") == 0
+    assert tool("compare", run, tmp_path / "scratch", "--split", "test") == 0
+    assert f"{run} {note}" in capsys.readouterr().out
+    assert tool("report", run) == 0
+    assert f"Test images: {run} {note}." in (run / "report.html").read_text()
+
+
+def test_a_run_on_other_data_in_between_does_not_hide_what_the_first_was_trained_on(
+    tool, tiny, source, two_classes, tmp_path, capsys
+):
+    last = ["-o", "train.monitor=last", "-o", "train.epochs=1"]
+    assert tool("train", "-c", tiny, *two_classes, *last, "--run", tmp_path / "b", "--init-from", source) == 0
+    selected = "the epoch was selected on the same images"
+    for seed in (0, 1):  # of the source, and another one
+        run = tmp_path / f"c{seed}"
+        capsys.readouterr()
+        start = ["train", "-c", tiny, *last, "-o", f"seed={seed}", "--run", run, "--init-from", tmp_path / "b"]
+        assert tool(*start) == 0
+        assert ("perhaps on validation images of this run" in capsys.readouterr().err) == bool(seed)
+        assert tool("eval", run) == 0
+        said = capsys.readouterr().out
+        assert (f"{run} started from {source}, which may have been trained on its validation" in said) == bool(seed)
+        assert selected in said
+        [first] = json.loads((run / "environment.json").read_text())["init_from"]["ancestors"]
+        assert (first["run"], first["data"]["name"]) == (str(source), "digits")
+
+
 def test_the_selected_epoch_of_a_source_on_other_data_says_nothing_about_this_run(
     tool, tiny, source, two_classes, tmp_path, capsys
 ):
     run, other = tmp_path / "run", [*two_classes, "-o", "train.monitor=last"]
     assert tool("train", "-c", tiny, *other, "--run", run, "--init-from", source) == 0
-    assert json.loads((run / "environment.json").read_text())["init_from"]["reservations"] == []
+    assert json.loads((run / "environment.json").read_text())["init_from"]["same_data"] is False
     for options in ((), ("--checkpoint", "last")):
         capsys.readouterr()
         assert tool("eval", run, *options) == 0

@@ -9,12 +9,14 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 import safetensors.numpy
 from PIL import Image
 
 from helpers.images import write_levels
+from helpers.processes import training
 from helpers.runs import metrics_without_clock, weights_sha
 from helpers.signals import interrupt_after
 from paddlecnn.runs.checkpoint import FILES, SUMS, load_checkpoint
@@ -55,7 +57,8 @@ def test_an_interruption_before_the_first_step_names_the_run_and_how_it_starts(t
     options = ["-o", f"model.module={module}", "-o", "optim.schedule={name: custom, function: interrupted}"]
     assert tool("train", "-c", tiny, "--run", run, *options) == 130
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == f"interrupted; {run} is at its beginning; --resume {run} continues from there"
+    again = f"--resume {run} continues from there (in Python: resume=True)"
+    assert error == f"interrupted; {run} is at its beginning; {again}"
     assert tool("train", "--resume", run, "--module", module) == 0
     assert (run / "checkpoints" / "best").is_dir()
 
@@ -160,6 +163,23 @@ def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
     assert tool("train", "-c", tiny, "--run", whole, "--resume", "--extend", "optim.lr=0.5") == 2
     assert "--extend optim.lr: only train.epochs" in capsys.readouterr().err
     assert (whole / "config.yaml").read_bytes() == before
+
+
+def test_an_extension_stopped_before_its_first_checkpoint_is_not_finished(tool, tiny, whole, tmp_path, capsys):
+    straight = tmp_path / "straight"
+    shutil.copytree(whole, straight)
+    assert tool("train", "--resume", straight, "--extend", "train.epochs=5") == 0
+    process = training("--resume", whole, "--extend", "train.epochs=5")
+    while "epochs: 5" not in (whole / "config.yaml").read_text():  # written when the extension begins
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert load_checkpoint(whole / "checkpoints/last").state.epoch == 3
+    assert tool("results", tmp_path, "--add", whole, "--out", tmp_path / "x.json") == 2
+    assert "not finished (epoch 3 of 5); resume it first" in capsys.readouterr().err
+    assert tool("train", "--resume", whole) == 0
+    assert weights_sha(whole) == weights_sha(straight)
 
 
 def test_a_cache_that_changes_the_images_is_no_matter_of_speed(tool, tiny, tmp_path, capsys):

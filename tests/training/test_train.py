@@ -10,7 +10,9 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.images import encoded, photo
 from helpers.runs import curves, metrics_without_clock, weights_sha
@@ -101,6 +103,20 @@ def test_without_validation_images_the_last_epoch_counts(tool, tiny, tmp_path, c
     assert "best epoch 4" in capsys.readouterr().out
     assert tool("train", *options[:-1], tmp_path / "other", "-o", "train.early_stop={patience: 1}") == 2
     assert "train.early_stop: needs validation images" in capsys.readouterr().err
+
+
+def test_a_published_validation_part_selects_the_epoch_whatever_val_fraction_says(tool, tiny, tmp_path, capsys):
+    for number in range(36):
+        path = tmp_path / "images" / ("train", "train", "val")[number % 3] / ("dark", "light")[number % 2]
+        path.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((28, 28, 3), 40 + 150 * (number % 2) + number, np.uint8)).save(path / f"{number}.png")
+    options = ["-o", "data.name=folder", "-o", f"data.root={tmp_path / 'images'}", "-o", "data.val_fraction=0"]
+    options += ["-o", "optim.lr=1e-12", "-o", "train.early_stop={patience: 1}"]
+    assert tool("train", "-c", tiny, *options, "--run", tmp_path / "run") == 0
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last").state.epoch == 2
+    capsys.readouterr()
+    assert tool("eval", tmp_path / "run") == 0
+    assert "the epoch was selected on the same images" in capsys.readouterr().out
 
 
 def test_early_stopping_ends_the_run(tool, tiny, tmp_path):

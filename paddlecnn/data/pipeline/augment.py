@@ -139,24 +139,6 @@ def random_resized_crops(
     return result
 
 
-def scaled_crops(
-    positions: np.ndarray, draws: EpochRandom, scale: tuple[int, int], spec: Preprocess, read_image: ReadImage
-) -> np.ndarray:
-    """Scale jittering (VGG, section 3.1): a random crop [3, S, S] of each image's square, S being the input's side.
-
-    The side of the square is a whole number of pixels, uniform in `scale`, both ends included.
-    """
-    size = spec.size
-    result = np.empty((len(positions), 3, size, size), np.uint8)
-    sides = scale[0] + (draws("scale", positions, 1)[0] * (scale[1] - scale[0] + 1)).astype(np.int64)
-    corners = (draws("crop", positions, 2) * (sides - size + 1)).astype(np.int64)
-    places = zip(positions, sides.tolist(), *corners.tolist(), strict=True)
-    for row, (position, side, top, left) in enumerate(places):
-        part = square(read_image(position), side, spec.fit)[top : top + size, left : left + size]
-        result[row] = part.transpose(2, 0, 1)
-    return result
-
-
 def affine_maps(draws: np.ndarray, ranges: Affine, size: int) -> np.ndarray:
     """float64 [n, 2, 3]: where each image's pixel (x, y) goes: A (p - c) + c + s, A = rotation x shear x zoom.
 
@@ -178,6 +160,24 @@ def warp(images: np.ndarray, maps: np.ndarray, pad_mode: str) -> None:
     for image, matrix in zip(images, maps, strict=True):
         pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
         image[:] = cv2.warpAffine(pixels, matrix, pixels.shape[:2], borderMode=border).transpose(2, 0, 1)
+
+
+def scaled_crops(
+    positions: np.ndarray, draws: EpochRandom, scale: tuple[int, int], spec: Preprocess, read_image: ReadImage
+) -> np.ndarray:
+    """Scale jittering (VGG, section 3.1): a random crop [3, size, size] of the square of each image.
+
+    The side of the square is a whole number of pixels, uniform in `scale`, both ends included.
+    """
+    size = spec.size
+    result = np.empty((len(positions), 3, size, size), np.uint8)
+    sides = scale[0] + (draws("scale", positions, 1)[0] * (scale[1] - scale[0] + 1)).astype(np.int64)
+    corners = (draws("crop", positions, 2) * (sides - size + 1)).astype(np.int64)
+    places = zip(positions, sides.tolist(), *corners.tolist(), strict=True)
+    for row, (position, side, top, left) in enumerate(places):
+        part = square(read_image(position), side, spec.fit)[top : top + size, left : left + size]
+        result[row] = part.transpose(2, 0, 1)
+    return result
 
 
 def color_jitter(images: np.ndarray, draws: np.ndarray, jitter: ColorJitter) -> np.ndarray:

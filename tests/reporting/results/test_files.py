@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from helpers.results import NETWORKS, rows
-from paddlecnn.configfile import flat
+from paddlecnn import api
+from paddlecnn.configfile import flat, load_config
 from paddlecnn.files import file_digest
 
 
@@ -49,6 +50,24 @@ def test_seeds_of_an_earlier_version_which_lacked_a_key_are_of_the_same_experime
     assert add(NETWORKS[0], 1) == 0
     [row] = rows("docs/results.md", f"[{NETWORKS[0]}]")
     assert row["seeds"] == "2"
+
+
+def test_what_a_run_started_from_and_its_reservations_are_recorded_and_shown(project, add):
+    name = NETWORKS[0]
+    config = load_config(f"configs/{name}.yaml", ["train.epochs=1"])
+    api.train(config, run=f"runs/{name}-2", init_from=f"runs/{name}-1")  # of another seed: other training images
+    path, own = (Path(f"runs/{name}-{seed}/environment.json") for seed in (2, 0))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"command": json.loads(own.read_text())["command"]}))
+    assert [add(name, seed) for seed in (0, 1, 2)] == [0, 0, 0]  # not a second run of seed 0
+    record = json.loads(Path(f"docs/results/{name}_seed2.json").read_text())[1]
+    assert record["lineage"]["init_from"].startswith(f"{name} on digits, config ")
+    [note] = record["notes"]
+    assert note.startswith(f"runs/{name}-2 started from ")
+    assert note.endswith(f"/runs/{name}-1, which may have been trained on its validation images")
+    by_seeds = {row["seeds"]: row for row in rows("docs/results.md", "") if "seeds" in row}
+    plain, tuned = by_seeds["2"], by_seeds["1"]
+    assert (plain["note"], tuned["note"]) == ("", note)
+    assert f"init_from: {record['lineage']['init_from']}" in tuned["options"]
 
 
 def test_a_config_file_can_be_named(project, tool):

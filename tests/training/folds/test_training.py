@@ -55,7 +55,8 @@ def test_a_stopped_job_names_the_options_that_continue_it(config, tmp_path):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    assert process.communicate()[0].endswith(f" with a checkpoint; --resume {job} continues from there\n")
+    again = f"--resume {job} continues from there (in Python: resume=True)"
+    assert process.communicate()[0].endswith(f" with a checkpoint; {again}\n")
 
 
 def test_a_stopped_extension_of_a_job_names_the_options_that_continue_it(tool, trained, tmp_path, capsys):
