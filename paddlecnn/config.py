@@ -94,7 +94,7 @@ class Augment(Section):
     # Pixels added around the resized image before such a crop; a value above 0 implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
     pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding and the surroundings of `affine` show
-    # With crop, the range from which the short side of each image is drawn before the crop, in pixels, in place of
+    # With crop, the range from which the side of each image's square is drawn before the crop, in pixels, in place of
     # preprocess.resize (VGG, section 3.1: 256 to 512); both ends count.
     scale: tuple[Pixels, Pixels] | None = None
     # Mirror left and right with probability 1/2; alternating: a random half in the first epoch, the other half in the

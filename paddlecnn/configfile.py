@@ -347,7 +347,10 @@ def suggest(path: Sequence[str], tree: dict[str, Any]) -> str:
         return f"; {advice}" if " " in advice else f"; did you mean {advice}?"
     if near := difflib.get_close_matches(word, here, n=1, cutoff=0.6):
         return f"; did you mean {'.'.join([*section, near[0]])}?"
-    elsewhere = next((key for key in key_paths(Config) if key.rpartition(".")[2] == word), None)
+    same_name = [key for key in key_paths(Config) if key.rpartition(".")[2] == word]
+    elsewhere = min(
+        same_name, key=lambda key: not key.startswith(".".join(section)), default=None
+    )  # here, if it can be
     return f"; did you mean {elsewhere}?" if elsewhere else f"; valid here: {', '.join(here)}"
 
 
