@@ -136,7 +136,8 @@ class Training(Trained):
     def experiment(self) -> str:
         """A hash of the lineage and of the config without the seed and the keys that do not change a result: equal for
         all its seeds. A key that an earlier version did not have counts only if it is set."""
-        settings = {key: value for key, value in flat(self.config).items() if value or key not in UNHASHED_IF_UNSET}
+        known = flat(self.config).items()
+        settings = {key: value for key, value in known if value or (value is not None and key not in UNHASHED_IF_UNSET)}
         kept = {key: value for key, value in settings.items() if not key.startswith(NOT_THE_EXPERIMENT)}
         return hashlib.sha256(json.dumps(kept | self.lineage, sort_keys=True).encode()).hexdigest()[:12]
 
