@@ -154,8 +154,8 @@ def default_of(field: FieldInfo) -> str:
 # The picture of the imports
 
 FOUNDATION = (
-    "config", "configfile", "files", "randomness", "runtime", "errors", "distributed", "gpu", "messages",
-    "progress_bar", "text_tables", "field_comments",
+    "config", "config_errors", "configfile", "files", "randomness", "runtime", "errors", "distributed", "gpu",
+    "messages", "progress_bar", "text_tables", "field_comments",
 )  # fmt: skip
 FOUNDATION_NAME = "foundation"
 BOX, GAP, ROW = (104, 32), 28, 76  # pixels: a box, between two boxes, from row to row

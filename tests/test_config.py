@@ -5,7 +5,8 @@ import re
 import pytest
 
 from paddlecnn.config import Config
-from paddlecnn.configfile import KNOWN_AS, PATHS, config_hash, key_paths, load_config, to_yaml
+from paddlecnn.config_errors import KNOWN_AS, key_paths
+from paddlecnn.configfile import PATHS, config_hash, load_config, to_yaml
 from paddlecnn.errors import ConfigError
 
 GOOD = """

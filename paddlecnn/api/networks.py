@@ -18,7 +18,7 @@ from paddlecnn.config import TEST_VIEWS, Preprocess
 from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.evaluation.layer_output import layer_output
 from paddlecnn.evaluation.load_run import LoadedRun
-from paddlecnn.evaluation.predict import (
+from paddlecnn.evaluation.predict_images import (
     Classifier,
     ImageLike,
     image_files,

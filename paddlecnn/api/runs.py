@@ -16,7 +16,7 @@ from paddlecnn.config import TEST_VIEWS, Config
 from paddlecnn.evaluation import evaluate, out_of_fold
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.load_run import load_run as load_checkpoint_of_run
-from paddlecnn.evaluation.predict import ImageLike
+from paddlecnn.evaluation.predict_images import ImageLike
 from paddlecnn.kaggle.competitions import competition_of
 from paddlecnn.runs.fold_job import FoldJob
 from paddlecnn.runs.metrics_log import read_metrics

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     load_paddle()
     choose_device(args.device)
     from paddlecnn.evaluation.load_run import load_run
-    from paddlecnn.evaluation.predict import Classifier
+    from paddlecnn.evaluation.predict_images import Classifier
     from paddlecnn.reporting.demo import start_demo
 
     loaded = load_run(run, module=args.module, engine=args.engine, precision=args.precision)

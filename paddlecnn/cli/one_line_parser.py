@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from paddlecnn.config import Config
-from paddlecnn.configfile import KNOWN_AS, key_paths, snake_case
+from paddlecnn.config_errors import KNOWN_AS, key_paths, snake_case
 from paddlecnn.errors import UserError, did_you_mean
 
 

@@ -28,7 +28,7 @@ from paddlecnn.runtime import choose_device, load_paddle
 from paddlecnn.text_tables import counted
 
 if TYPE_CHECKING:
-    from paddlecnn.evaluation.predict import Classifier, FilePrediction
+    from paddlecnn.evaluation.predict_images import Classifier, FilePrediction
     from paddlecnn.runs.run_dir import RunDir
 
 
@@ -66,7 +66,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 def open_classifier(args: argparse.Namespace) -> Classifier:
     """The network of published weights or of an exported file."""
     from paddlecnn.evaluation.exported import form_of, open_exported
-    from paddlecnn.evaluation.predict import published_classifier
+    from paddlecnn.evaluation.predict_images import published_classifier
 
     if args.model:
         classifier = published_classifier(args.model, args.weights, args.engine, args.precision)
@@ -83,7 +83,7 @@ def open_classifier(args: argparse.Namespace) -> Classifier:
 def classifier_of(run: RunDir, args: argparse.Namespace) -> Classifier:
     """The network of a run."""
     from paddlecnn.evaluation.load_run import load_run
-    from paddlecnn.evaluation.predict import Classifier
+    from paddlecnn.evaluation.predict_images import Classifier
 
     loaded = load_run(run, module=args.module, engine=args.engine, precision=args.precision)
     return Classifier(loaded.model, loaded.classes, loaded.preprocess, engine=loaded.engine)
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     load_paddle()
     choose_device(args.device)
     from paddlecnn.evaluation.exported import form_of
-    from paddlecnn.evaluation.predict import image_files, predict_files, predict_files_by_mean
+    from paddlecnn.evaluation.predict_images import image_files, predict_files, predict_files_by_mean
 
     # Before its images: the two may have been swapped.
     runs = [] if args.model or form_of(args.source) else find_runs(args.source)
@@ -132,7 +132,7 @@ def check_images(args: argparse.Namespace, files: Sequence[Path]) -> None:
 
 def show(predictions: Iterable[FilePrediction], args: argparse.Namespace) -> int:
     """Print or write the predictions, and name each image that cannot be read; returns the exit code."""
-    from paddlecnn.evaluation.predict import prediction_table
+    from paddlecnn.evaluation.predict_images import prediction_table
 
     topk = args.topk or (5 if args.model else 1)
     done = []

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from paddlecnn.errors import UserError, WeightsError, first_problem, require_extra
-from paddlecnn.evaluation.predict import Classifier
+from paddlecnn.evaluation.predict_images import Classifier
 from paddlecnn.files import file_digest
 from paddlecnn.models import create_model
 from paddlecnn.runs.checkpoint import set_weights

@@ -14,7 +14,7 @@ import paddle
 
 from paddlecnn.data.storage.images import SUFFIXES
 from paddlecnn.errors import RunError, UserError, require_extra
-from paddlecnn.evaluation.predict import Classifier
+from paddlecnn.evaluation.predict_images import Classifier
 from paddlecnn.reporting.explain import SHOWN_CLASSES, explain
 
 HOST = "127.0.0.1"

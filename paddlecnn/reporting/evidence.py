@@ -18,7 +18,8 @@ from paddlecnn.data.pipeline.transforms import normalise
 from paddlecnn.errors import DataError, RunError
 from paddlecnn.evaluation.evaluate import evaluate_run, stored_predictions
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
-from paddlecnn.evaluation.predict import Predictions, seen_part
+from paddlecnn.evaluation.predict import Predictions
+from paddlecnn.evaluation.predict_images import seen_part
 from paddlecnn.models.summary import Summary, summarize
 from paddlecnn.onednn import run_by_paddle
 from paddlecnn.runs.run_dir import RunDir

@@ -14,7 +14,7 @@ from paddlecnn.errors import ModelError
 from paddlecnn.evaluation.exported import ExportedNetwork
 from paddlecnn.evaluation.gradcam import grad_cam
 from paddlecnn.evaluation.load_run import LoadedRun
-from paddlecnn.evaluation.predict import Classifier, ImageLike, forward, most_probable, pixels_of, seen_part
+from paddlecnn.evaluation.predict_images import Classifier, ImageLike, forward, most_probable, pixels_of, seen_part
 from paddlecnn.files import png_of
 from paddlecnn.reporting.activations import enlarged, overlaid
 from paddlecnn.reporting.figures import explanation_figure

@@ -12,7 +12,7 @@ from PIL import Image
 from helpers.images import encoded, photo
 from paddlecnn.data.storage.images import decode_image, fault_of, read_image
 from paddlecnn.errors import DataError
-from paddlecnn.evaluation.predict import pixels_of
+from paddlecnn.evaluation.predict_images import pixels_of
 
 RED = np.zeros((20, 30, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
 

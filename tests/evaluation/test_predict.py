@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from helpers.weight_files import in_torchs_layout
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.load_run import load_run
-from paddlecnn.evaluation.predict import image_files, imagenet_classes, predict_files, predict_images
+from paddlecnn.evaluation.predict_images import image_files, imagenet_classes, predict_files, predict_images
 from paddlecnn.models import create_model
 from paddlecnn.runs.run_dir import RunDir
 
