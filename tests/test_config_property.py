@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from helpers.properties import PROPERTY
 from paddlecnn.__main__ import main
 from paddlecnn.config import Config
-from paddlecnn.configfile import key_paths
+from paddlecnn.config_errors import key_paths
 from paddlecnn.runs.checkpoint import FILES, SUMS
 
 KEYS = sorted(key_paths(Config))

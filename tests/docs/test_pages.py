@@ -12,7 +12,7 @@ import pytest
 
 from helpers.docs import ROOT
 from paddlecnn.config import Config
-from paddlecnn.configfile import key_paths
+from paddlecnn.config_errors import key_paths
 
 
 @pytest.fixture(scope="module")
