@@ -41,9 +41,8 @@ class Seeds:
     """A finished training with several seeds.
 
     path: the folder of their runs
-    scores: a row for each seed: seed, best epoch, its loss and top1 on validation images (without
-        any, in training); `scores["top1"].std()`
-        is the sample standard deviation
+    scores: one row per seed: seed, best epoch, and its loss and top1 on the validation images (in training if there are
+        none); `scores["top1"].std()` is the sample standard deviation
     """
 
     path: Path
