@@ -120,7 +120,7 @@ def memory_case(root: Path | None) -> tuple[str, str, Batches, Batches]:
     if root is None:
         images = np.random.default_rng(0).integers(0, 256, (50000, 3, 32, 32), np.uint8).transpose(0, 2, 3, 1)
         dataset = ArrayDataset(
-            "random", tuple("0123456789"), [str(i) for i in range(len(images))], np.zeros(len(images)), images
+            "random", tuple("0123456789"), [str(i) for i in range(len(images))], np.zeros(len(images), int), images
         )
     else:
         dataset = open_parts(DataConfig(name="cifar10", root=str(root))).train
@@ -160,7 +160,9 @@ def photographs(root: Path | None, scratch: Path) -> FileDataset:
     for name in names:  # coarse noise, enlarged: about as hard to decode as a photograph
         coarse = Image.fromarray(random.integers(0, 256, (47, 63, 3), np.uint8))
         coarse.resize((500, 375), Image.Resampling.BICUBIC).save(scratch / name, quality=90)
-    return FileDataset("generated photographs", ("none",), names, np.zeros(len(names)), FolderStorage(scratch), names)
+    return FileDataset(
+        "generated photographs", ("none",), names, np.zeros(len(names), int), FolderStorage(scratch), names
+    )
 
 
 def jpeg_case(photos: FileDataset) -> tuple[str, str, Batches, Batches]:

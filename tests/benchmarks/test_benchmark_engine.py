@@ -19,7 +19,7 @@ def engine():
         pytest.skip("this PaddlePaddle contains no oneDNN 3")
 
 
-def test_growth_measures_each_number_of_processes_and_draws_it(tool, tmp_path):
+def test_growth_measures_each_number_of_processes_and_draws_it(long_test, tool, tmp_path):
     path, figure = tmp_path / "growth.json", tmp_path / "growth.png"
     options = ["--rounds", "1", "--seconds", "0.1", "--only", "processes", "--contenders", "onednn_float32"]
     assert tool("benchmark", "growth", *options, "--figure", figure, "--json", path) == 0

@@ -14,7 +14,9 @@ from paddlecnn.models import create_model
 
 
 @pytest.mark.parametrize(("what", "key"), [("train", "images_per_second"), ("start", "seconds")])
-def test_the_engine_beside_paddle(tool, tmp_path, capsys, what, key):
+def test_the_engine_beside_paddle(tool, request, tmp_path, capsys, what, key):
+    if what == "start":
+        request.getfixturevalue("long_test")
     if not onednn.available():
         pytest.skip("this PaddlePaddle contains no oneDNN 3")
     path = tmp_path / "result.json"
@@ -113,7 +115,7 @@ def test_the_measured_network_is_the_packages_own():
     assert shapes[0] == shapes[1]
 
 
-def test_the_whole_loop_beside_its_bare_step(tool, tmp_path):
+def test_the_whole_loop_beside_its_bare_step(long_test, tool, tmp_path):
     if not onednn.available():
         pytest.skip("this PaddlePaddle contains no oneDNN 3")
     path = tmp_path / "result.json"

@@ -17,7 +17,7 @@ from paddlecnn.configfile import config_hash, load_run_config
 from paddlecnn.models import create_model
 
 
-def test_the_figures_are_a_file_of_results(tool, tmp_path, monkeypatch):
+def test_the_figures_are_a_file_of_results(long_test, tool, tmp_path, monkeypatch):
     if not onednn.available():
         pytest.skip("this PaddlePaddle contains no oneDNN 3")
     for number in range(16):

@@ -28,6 +28,7 @@ NETWORKS = {  # name: images, frozen part, options
     "vgg16_bn_cifar": (8, "none", "{}"),
     "vgg16": (2, "features", "{hidden: [64, 64]}"),  # 4,096 each would be read and written as 550 MB in each form
 }
+LARGE = ("alexnet_two_tower", "vgg16")
 
 
 def train(tool, folder, name: str, images=8, freeze="none", options="{}", *arguments: object):
@@ -72,7 +73,9 @@ def exported(tool, run, form: str, *arguments: object):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_exports_pass_their_check_and_predict_as_the_run(tool, capsys, tmp_path, picture, name):
+def test_exports_pass_their_check_and_predict_as_the_run(tool, request, capsys, tmp_path, picture, name):
+    if name in LARGE:
+        request.getfixturevalue("long_test")
     run = train(tool, tmp_path, name, *NETWORKS[name])
     expected = answer(tool, capsys, run, picture)
     for form, tolerance in (("paddle", 1e-5), ("onnx", 1e-4)):

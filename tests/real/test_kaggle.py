@@ -72,7 +72,7 @@ def bundle_with_known_labels(images: Path, target: Path, train: int, test: int) 
     return truth
 
 
-def test_what_is_expected_of_photographs_is_what_they_score(real_data, folders, tmp_path):
+def test_what_is_expected_of_photographs_is_what_they_score(long_test, real_data, folders, tmp_path):
     """Trained, calibrated and judged on 2,000 photographs, scored on 2,000 others."""
     home, work = folders
     truth = bundle_with_known_labels(

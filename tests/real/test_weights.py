@@ -71,7 +71,7 @@ def test_alexnets_convolutions(real_data, photos):
         assert difference_of_engines(network, report.preprocess, photos) < 1e-5
 
 
-def test_vgg16s_convolutions(real_data, photos, tmp_path):
+def test_vgg16s_convolutions(long_test, real_data, photos, tmp_path):
     fetch = [sys.executable, real_data / "weights" / "fetch_vgg16_convs.py", tmp_path]
     if subprocess.run(fetch, capture_output=True).returncode:
         pytest.skip("fetch_vgg16_convs.py could not fetch vgg16_weights.npz (it needs onnx and a package index)")

@@ -61,7 +61,7 @@ def test_names_without_a_font_become_numbers(tmp_path):
         warnings.simplefilter("error")
         figure = confusion_figure([[1, 2], [0, 3]], ["cat", UNKNOWN], "a run: 67 %")
         save_png(figure, tmp_path / "confusion.png")
-    assert "no installed font" in figure.get_suptitle()
+    assert "names no font can show" in figure.get_suptitle()
 
 
 def test_no_text_becomes_boxes_without_a_font(tmp_path):

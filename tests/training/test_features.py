@@ -32,7 +32,7 @@ from paddlecnn.runs.checkpoint import load_checkpoint
 ROOT = Path(__file__).resolve().parents[2]
 
 
-KILLS = int(os.environ.get("PADDLECNN_FEATURE_KILLS", "2"))
+KILLS = int(os.environ.get("PADDLECNN_FEATURE_KILLS", "1"))
 
 
 FEATURES = "train.feature_cache"

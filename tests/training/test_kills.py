@@ -86,7 +86,7 @@ def kill_somewhere(process: subprocess.Popen[str], run: Path, in_writing: bool, 
 
 def finish(config: Path, run: Path) -> None:
     process = start(config, run)
-    output = process.communicate()[0].decode()
+    output = process.communicate()[0]
     assert process.returncode == 0, output
 
 

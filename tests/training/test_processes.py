@@ -122,7 +122,8 @@ def test_weights_of_classes_and_a_plateau_are_those_of_one_process(engine, tool,
 def test_statistics_of_batch_normalisation_are_those_of_all_processes(engine, tool, tiny, tmp_path, ema):
     """The validation on record is that of the saved weights, and a resume inside an epoch gives them again."""
     run, checkpoints = tmp_path / "run", tmp_path / "run/checkpoints"
-    own = ["-o", "model.name=vgg11_bn_cifar", "-o", "data.limit=160", "-o", "train.epochs=1", "-o", f"train.ema={ema}"]
+    network = ["-o", "model.name=alexnet_cifar", "-o", "model.options={norm: batch, hidden: [16]}"]
+    own = [*network, "-o", "data.limit=160", "-o", "train.epochs=1", "-o", f"train.ema={ema}"]
     options = ["-c", tiny, "--run", run, *own, "-o", "train.checkpoint={every_steps: 2, keep: 9}"]
     job = launch(tmp_path / "log", *options)
     output = wait(job, tmp_path / "log")

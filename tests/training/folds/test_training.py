@@ -63,12 +63,12 @@ def test_a_stopped_extension_of_a_job_names_the_options_that_continue_it(tool, t
     job = shutil.copytree(trained[0], tmp_path / "the job")
     rows = (job / "fold-0/metrics.csv").read_text().count("\n")
     thread = interrupt_after(job / "fold-0", rows, signal.SIGINT)
-    assert tool("train", "--resume", job, "--extend", "train.epochs=9") == 130
+    assert tool("train", "--resume", job, "--extend", "train.epochs=6") == 130
     thread.join()
     (again,) = re.findall(r"with a checkpoint; (.*) continues from there", capsys.readouterr().err)
     assert tool("train", *shlex.split(again)) == 0
     histories = [json.loads((job / f"fold-{fold}/checkpoints/last/state.json").read_text()) for fold in range(3)]
-    assert [one["epoch"] for one in histories] == [9, 9, 9]
+    assert [one["epoch"] for one in histories] == [6, 6, 6]
     assert tool("train", "--resume", job) == 0
 
 
