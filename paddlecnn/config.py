@@ -94,7 +94,7 @@ class Augment(Section):
     # Pixels added around the resized image before such a crop; a value above 0 implies crop.
     pad: Annotated[Count, Field(le=8192)] = 0
     pad_mode: Literal["zeros", "reflect"] = "zeros"  # what the padding and the surroundings of `affine` show
-    # With crop, the range from which the side of each image's square is drawn before the crop, in pixels, in place of
+    # With crop, the range from which the side of each image's square is drawn before the crop, in pixels, instead of
     # preprocess.resize (VGG, section 3.1: 256 to 512); both ends count.
     scale: tuple[Pixels, Pixels] | None = None
     # Mirror left and right with probability 1/2; alternating: a random half in the first epoch, the other half in the
@@ -131,7 +131,7 @@ class DataConfig(Section):
 
     name: Annotated[str, Strict()]  # a name from docs/data.md, or one registered by `model.module`
     root: Place = "data"  # folder that holds the data; for `folder`, the tree itself
-    table: Place | None = None  # for `table`, from data.root on: the file with the labels, as train.csv ...
+    table: Place | None = None  # for `table`, relative to data.root: the file with the labels, e.g. train.csv ...
     images: Place | None = None  # ... the folder of its images; null: data.root itself ...
     test: Place | None = None  # ... and the images without labels: a folder, or a table that names some of `images`
     labels: Literal["fine", "coarse"] = "fine"  # CIFAR-100: 100 classes or 20 superclasses
@@ -141,7 +141,7 @@ class DataConfig(Section):
     folds: Annotated[Int, Field(ge=2)] | None = None  # cross-validation: number of folds ...
     fold: Count = 0  # ... and which of them is validation; val_fraction is then unused
     split: Place | None = None  # folder with train.txt, val.txt (with folds: images of both) and optional test.csv
-    exclude: Place | None = None  # text file with an id per line: images left out of training and validation
+    exclude: Place | None = None  # text file with one id per line: images left out of training and validation
     limit: PositiveInt | None = None  # use at most this many images of each part, for a trial
     preprocess: Preprocess = Preprocess()
     augment: Augment = Augment()
@@ -246,14 +246,14 @@ class Exponential(WithWarmup):
 class Plateau(WithWarmup):
     """Multiplied by `gamma` when validation has not improved for `patience` epochs (AlexNet, section 5; VGG, 3.1).
 
-    An improvement is a better score than all before in the run; the count starts anew at a drop. All epochs of the run
-    count, warm-up included. With `train.ema` or `train.swa` the scores are those of the average.
+    An improvement is a score better than all earlier ones of the run; the count restarts at a drop. All epochs of the
+    run count, warm-up included. With `train.ema` or `train.swa` the scores are those of the average.
     """
 
     name: Literal["plateau"]  # the schedule
     patience: PositiveInt  # epochs in succession without improvement
     gamma: Shrinking = 0.1  # factor at a drop
-    metric: Literal["top1", "loss"] = "top1"  # the score that is to improve; the papers' error is 1 - top1
+    metric: Literal["top1", "loss"] = "top1"  # the score that must improve; the papers' error is 1 - top1
 
 
 class Custom(WithWarmup):
@@ -365,12 +365,12 @@ class Config(Section):
         if isinstance(schedule, Plateau):
             if self.train.monitor == "last":
                 raise ValueError(
-                    "optim.schedule: plateau lowers the rate by validation, and train.monitor: last promises that "
-                    "validation has no influence on the network; take another monitor"
+                    "optim.schedule: plateau lets validation lower the rate, but with train.monitor: last validation "
+                    "must not influence the network; use another monitor"
                 )
             if stop and self.train.monitor == schedule.metric and stop.patience <= schedule.patience:
                 raise ValueError(
-                    f"train.early_stop.patience: {stop.patience} ends the run before a rate that "
-                    f"optim.schedule.patience: {schedule.patience} has lowered could help; take more"
+                    f"train.early_stop.patience: {stop.patience} ends the run before a rate lowered after "
+                    f"optim.schedule.patience: {schedule.patience} epochs could help; set it higher"
                 )
         return self

@@ -1,4 +1,4 @@
-"""What a Python user sees of the library's messages, each in a fresh interpreter."""
+"""The library's messages as a Python user sees them, each in a fresh interpreter."""
 
 from __future__ import annotations
 

@@ -1,31 +1,25 @@
-"""The Python interface, `import paddlecnn as pc`; docs/api.md shows it in use."""
+"""The Python interface, `import paddlecnn as pc`; docs/api.md shows it in use. `paddlecnn.__all__` lists the names.
 
-from paddlecnn.api.networks import Pretrained, create_model, load_pretrained
-from paddlecnn.api.rate_search import RateSearch, find_lr
-from paddlecnn.api.runs import Folds, Run, load_folds, load_run
-from paddlecnn.api.training import Seeds, TrainingResult, train, train_folds, train_seeds
-from paddlecnn.data.datasets import register_source
-from paddlecnn.models import list_models
-from paddlecnn.models import register as register_model
-from paddlecnn.training.optim import register_schedule
+A name that is imported as itself is one that `paddlecnn` gives to its users.
+"""
 
-__all__ = [
-    "Folds",
-    "Pretrained",
-    "RateSearch",
-    "Run",
-    "Seeds",
-    "TrainingResult",
-    "create_model",
-    "find_lr",
-    "list_models",
-    "load_folds",
-    "load_pretrained",
-    "load_run",
-    "register_model",
-    "register_schedule",
-    "register_source",
-    "train",
-    "train_folds",
-    "train_seeds",
-]
+from paddlecnn.api.networks import Pretrained as Pretrained
+from paddlecnn.api.networks import create_model as create_model
+from paddlecnn.api.networks import load_pretrained as load_pretrained
+from paddlecnn.api.rate_search import RateSearch as RateSearch
+from paddlecnn.api.rate_search import find_lr as find_lr
+from paddlecnn.api.runs import Folds as Folds
+from paddlecnn.api.runs import Run as Run
+from paddlecnn.api.runs import load_folds as load_folds
+from paddlecnn.api.runs import load_run as load_run
+from paddlecnn.api.training import Seeds as Seeds
+from paddlecnn.api.training import TrainingResult as TrainingResult
+from paddlecnn.api.training import train as train
+from paddlecnn.api.training import train_folds as train_folds
+from paddlecnn.api.training import train_seeds as train_seeds
+from paddlecnn.data.datasets import register_source as register_source
+from paddlecnn.models import list_models as list_models
+from paddlecnn.models.registry import register
+from paddlecnn.training.optim import register_schedule as register_schedule
+
+register_model = register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def create_model(
     return network
 
 
-class Predictor:
+class Predictor(ABC):
     """A trained network with its class names and the preprocessing of its images.
 
     Wherever images are taken, they are paths, PIL images, uint8 arrays [H, W, 3] in RGB, or a list of them. One that
@@ -67,8 +68,8 @@ class Predictor:
     """
 
     @property
-    def _classifier(self) -> Classifier | LoadedRun:
-        raise NotImplementedError
+    @abstractmethod
+    def _classifier(self) -> Classifier | LoadedRun: ...
 
     @property
     def model(self) -> nn.Layer:

@@ -13,6 +13,7 @@ from paddlecnn.api.training import source_and_config
 from paddlecnn.config import Config
 from paddlecnn.files import png_of
 from paddlecnn.messages import information_shown
+from paddlecnn.runs.fold_job import find_sources
 from paddlecnn.training import find_lr as range_test
 
 if TYPE_CHECKING:
@@ -53,14 +54,17 @@ def find_lr(
     end: float = 10.0,
     steps: int = 100,
     device: str = "auto",
+    init_from: str | Path | None = None,
 ) -> RateSearch:
     """Train a fresh network for a few steps with rates that grow from `start` to `end` (Smith 2017), as `find-lr`.
 
     steps: their number, at most; the test ends when the loss diverges
+    init_from: a run whose best weights the network starts from, as a training with it would
     The other arguments are those of `train`; so are the errors. No run is read or written.
     """
     _, resolved = source_and_config(config, overrides)
+    source = next(iter(find_sources(init_from, resume=False)), None)
     with information_shown():
-        found = range_test.find_lr(resolved, start, end, steps, device)
+        found = range_test.find_lr(resolved, start, end, steps, device, source)
     table = pd.DataFrame({"rate": found.rates, "loss": found.losses, "smoothed": found.smoothed})
     return RateSearch(found.suggestion, table, found, resolved)

@@ -83,8 +83,7 @@ def train(
     resolved, path = config_and_path(config, overrides, run, resume, extend)
     if on_epoch is not None:
         check_type("on_epoch", on_epoch, Callable, "a function of an epoch's record")  # type: ignore[arg-type]
-    source = next(iter(find_sources(init_from, resume)), None)
-    options: dict[str, Any] = {"resume": resume, "extend": list(extend or ()), "device": device, "init_from": source}
+    options = shared_options(resume, extend, device, init_from)
     with information_shown(verbose):
         finished = train_run(resolved, path, on_epoch=on_epoch, **options)
     return TrainingResult(Run(finished.run, module=resolved.model.module), finished.best.epoch)
@@ -109,8 +108,7 @@ def train_seeds(
     """
     resolved, path = config_and_path(config, overrides, run, resume, extend)
     check_type("seeds", seeds, int, "their number")
-    source = next(iter(find_sources(init_from, resume)), None)
-    options: dict[str, Any] = {"resume": resume, "extend": list(extend or ()), "device": device, "init_from": source}
+    options = shared_options(resume, extend, device, init_from)
     with information_shown(verbose):
         finished, _ = train_several(resolved, path, seeds, **options)
     rows = [(one.run.config.seed, one.best.epoch, one.best.loss, one.best.top1) for one in finished]
@@ -137,8 +135,16 @@ def train_folds(
     resolved, path = config_and_path(config, overrides, run, resume, extend)
     sources = find_sources(init_from, resume, several=True)
     with information_shown(verbose):
-        train_job(resolved, path, resume=resume, extend=list(extend or ()), device=device, init_from=sources)
+        train_job(resolved, path, **shared_options(resume, extend, device) | {"init_from": sources})
     return Folds(FoldJob(path), resolved.model.module)
+
+
+def shared_options(
+    resume: bool, extend: Mapping[str, Any] | None, device: str, init_from: str | Path | None = None
+) -> dict[str, Any]:
+    """The arguments that all three kinds of training take."""
+    source = next(iter(find_sources(init_from, resume)), None)
+    return {"resume": resume, "extend": list(extend or ()), "device": device, "init_from": source}
 
 
 def config_and_path(

@@ -27,15 +27,13 @@ def main(argv: list[str] | None = None) -> int:
     load_paddle()
     choose_device(args.device)
     from paddlecnn.evaluation.load_run import load_run
-    from paddlecnn.evaluation.predict_images import Classifier
     from paddlecnn.reporting.demo import start_demo
 
     loaded = load_run(run, module=args.module, engine=args.engine, precision=args.precision)
     title = f"{loaded.config.model.name} on {loaded.config.data.name}, run {run.path.resolve().name}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # removes the uploads, too
     with tempfile.TemporaryDirectory(prefix="paddlecnn-demo-") as uploads:
-        classifier = Classifier(loaded.model, loaded.classes, loaded.preprocess, engine=loaded.engine)
-        page = start_demo(classifier, title, Path(uploads), args.port)
+        page = start_demo(loaded, title, Path(uploads), args.port)
         print(f"{page.local_url}\nCtrl-C ends it", flush=True)
         try:
             signal.pause()

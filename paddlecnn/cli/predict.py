@@ -28,6 +28,7 @@ from paddlecnn.runtime import choose_device, load_paddle
 from paddlecnn.text_tables import counted
 
 if TYPE_CHECKING:
+    from paddlecnn.evaluation.load_run import LoadedRun
     from paddlecnn.evaluation.predict_images import Classifier, FilePrediction
     from paddlecnn.runs.run_dir import RunDir
 
@@ -80,13 +81,11 @@ def open_classifier(args: argparse.Namespace) -> Classifier:
     return open_exported(args.source, form, args.module)
 
 
-def classifier_of(run: RunDir, args: argparse.Namespace) -> Classifier:
+def loaded(run: RunDir, args: argparse.Namespace) -> LoadedRun:
     """The network of a run."""
     from paddlecnn.evaluation.load_run import load_run
-    from paddlecnn.evaluation.predict_images import Classifier
 
-    loaded = load_run(run, module=args.module, engine=args.engine, precision=args.precision)
-    return Classifier(loaded.model, loaded.classes, loaded.preprocess, engine=loaded.engine)
+    return load_run(run, module=args.module, engine=args.engine, precision=args.precision)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,8 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     if len(runs) > 1:
         if args.explain:
             raise ConfigError(f"--explain: explains one network; name one of the runs, as {runs[0].path}")
-        return show(predict_files_by_mean((classifier_of(run, args) for run in runs), files, args.tta), args)
-    classifier = classifier_of(runs[0], args) if runs else open_classifier(args)
+        return show(predict_files_by_mean((loaded(run, args) for run in runs), files, args.tta), args)
+    classifier = loaded(runs[0], args) if runs else open_classifier(args)
     if args.explain:
         from paddlecnn.reporting.explain import explain
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from paddlecnn.data.base import Dataset, Splits
-from paddlecnn.data.storage.file_storage import read_file
+from paddlecnn.data.storage.file_storage import read_text
 from paddlecnn.errors import DataError
 
 
@@ -35,9 +35,6 @@ def without(part: Dataset, left_out: dict[str, int]) -> Dataset:
 
 def excluded_ids(file: Path) -> dict[str, int]:
     """The line of each id in the file, without empty lines and those that begin with #."""
-    try:
-        text = read_file(file, "data.exclude is a text file with an id per line").decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: not a text in UTF-8; write an id per line") from None
+    text = read_text(file, "data.exclude is a text file with an id per line")
     lines = {number: line.strip() for number, line in enumerate(text.split("\n"), start=1)}
     return {line: number for number, line in lines.items() if line and not line.startswith("#")}

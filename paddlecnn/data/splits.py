@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from paddlecnn.data.base import Dataset
-from paddlecnn.data.storage.file_storage import read_file
+from paddlecnn.data.storage.file_storage import read_file, read_text
 from paddlecnn.errors import DataError
 from paddlecnn.files import file_digest, write_json, write_text
 from paddlecnn.randomness import generator
@@ -196,10 +196,7 @@ def read_test(folder: Path, dataset: Dataset, used: np.ndarray) -> Dataset | Non
 def read_lines(file: Path) -> list[str]:
     if not file.exists():
         raise DataError(f"{file}: no such file; data.split takes a folder with train.txt and val.txt")
-    try:
-        text = read_file(file, "write one `path label` line per image").decode("utf-8")
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: not a text file in UTF-8; write one `path label` line per image") from None
+    text = read_text(file, "write one `path label` line per image")
     lines = text.replace("\r\n", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()

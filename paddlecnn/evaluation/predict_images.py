@@ -144,7 +144,7 @@ def predict_files(
 
 
 def predict_files_by_mean(
-    classifiers: Iterable[Classifier], paths: Sequence[Path], tta: str = "none"
+    classifiers: Iterable[Classifier | LoadedRun], paths: Sequence[Path], tta: str = "none"
 ) -> list[FilePrediction]:
     """`predict_files` by several networks: the mean of their logits, as a submission of several runs takes it.
 

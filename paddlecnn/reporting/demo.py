@@ -14,7 +14,7 @@ import paddle
 
 from paddlecnn.data.storage.images import SUFFIXES
 from paddlecnn.errors import RunError, UserError, require_extra
-from paddlecnn.evaluation.predict_images import Classifier
+from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.reporting.explain import SHOWN_CLASSES, explain
 
 HOST = "127.0.0.1"
@@ -22,7 +22,7 @@ LARGEST_UPLOAD = 10 << 20  # bytes
 KEPT_SECONDS = 600  # an upload; all are deleted at the end
 
 
-def start_demo(classifier: Classifier, title: str, uploads: Path, port: int | None = None) -> Any:
+def start_demo(run: LoadedRun, title: str, uploads: Path, port: int | None = None) -> Any:
     """Start the server and return Gradio's Blocks, whose `local_url` is the page and whose `close` ends it.
 
     uploads: a folder for the dropped images; port: None for a free one
@@ -34,7 +34,7 @@ def start_demo(classifier: Classifier, title: str, uploads: Path, port: int | No
     import gradio
 
     tempfile.tempdir = str(uploads)  # Starlette keeps large requests in files there
-    page = build_page(classifier, title)
+    page = build_page(run, title)
     try:
         page.launch(
             server_name=HOST,
@@ -55,7 +55,7 @@ def start_demo(classifier: Classifier, title: str, uploads: Path, port: int | No
     return page
 
 
-def build_page(classifier: Classifier, title: str) -> Any:
+def build_page(run: LoadedRun, title: str) -> Any:
     """A field for a file; the probabilities, the part of the image that the network sees, and Grad-CAM."""
     import gradio
 
@@ -66,7 +66,7 @@ def build_page(classifier: Classifier, title: str) -> Any:
             return None, None, None
         paddle.set_device(device)  # Gradio calls from a thread of its own
         try:
-            found = explain(classifier, path)
+            found = explain(run, path)
         except UserError as error:
             message = str(error).replace(f"{Path(path).parent}{os.sep}", "")
             raise gradio.Error(message, print_exception=False) from None

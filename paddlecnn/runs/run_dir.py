@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from paddlecnn.data.splits import names_test
 from paddlecnn.errors import CheckpointError, RunError
 from paddlecnn.files import only_process
 from paddlecnn.runs.checkpoint import NAMED, Checkpoint, Loaded, load_checkpoint, load_named, load_state
@@ -65,8 +66,7 @@ class RunDir(ConfigDir):
 
     def is_finished(self, state: RunState) -> bool:
         """Whether the run ended with this checkpoint: its last one, and not the start of an extension."""
-        extensions = self.read_environment().get("extensions", ())
-        return state.finished and all(one["step"] != state.step for one in extensions)
+        return state.finished and all(one["step"] != state.step for one in self.recorded("extensions") or ())
 
     def load_checkpoint(self, name: str = "best") -> tuple[Checkpoint, Path]:
         """The checkpoint best or last, and its path.
@@ -145,7 +145,7 @@ class RunDir(ConfigDir):
 
     @property
     def lineage(self) -> dict[str, str]:
-        """What the weights depend on beside the config and the seed: `init_from`, the experiment of the run that they
+        """The causes of the weights besides the config and the seed: `init_from`, the experiment of the run that they
         started from, and `extended`, the former values of keys that were changed during training."""
         found = {}
         if self.sources:
@@ -162,7 +162,7 @@ class RunDir(ConfigDir):
     def splits_test_off(self) -> bool:
         """Whether data.split takes the test images from the training part: it has a test.csv, or may have had one."""
         split = self.config.data.split
-        return split is not None and ((Path(split) / "test.csv").exists() or not Path(split).exists())
+        return split is not None and (names_test(split) or not Path(split).exists())
 
     def predictions(self, split: str) -> Path:
         """The CSV of predictions on a split: id, label, predicted, then one probability per class."""

@@ -100,17 +100,12 @@ def build_training(
     engine = choose_engine(engine_name or config.train.engine, config.train.precision, paddle.get_device())
     module = load_module(config.model.module, module) if config.model.module else None
     splits = open_dataset(config.data, config.seed)
-    if config.train.early_stop and not len(splits.val):
-        raise ConfigError(
-            "train.early_stop: needs validation images, and data.val_fraction is 0; set it above 0, or leave "
-            "train.early_stop out"
-        )
+    if not len(splits.val):
+        check_without_validation(config)
     readable, excluded = filter_readable(splits.train)
     report_excluded(excluded)
     excluded += excluded_by(config.data.exclude)
     splits = dataclasses.replace(splits, train=readable)
-    if isinstance(config.optim.schedule, Plateau) and not len(splits.val):
-        raise ConfigError("optim.schedule: plateau needs validation images, and there are none; see data.val_fraction")
     weights_in_loss = class_weights(config.train, readable)
     paddle.seed(random_seed(config.seed, "initial weights"))  # which depend on the seed alone
     model = create_model(config.model.name, num_classes=len(readable.classes), **config.model.options)
@@ -145,6 +140,15 @@ def build_training(
         fresh,
         weights_in_loss,
     )
+
+
+def check_without_validation(config: Config) -> None:
+    """Raise ConfigError for what cannot do without validation images."""
+    advice = "needs validation images, and data.val_fraction is 0; set it above 0, or leave"
+    if config.train.early_stop:
+        raise ConfigError(f"train.early_stop: {advice} train.early_stop out")
+    if isinstance(config.optim.schedule, Plateau):
+        raise ConfigError(f"optim.schedule: plateau {advice} the schedule out")
 
 
 def initial_weights(

@@ -1,4 +1,4 @@
-"""What a run in Python writes and shows, compared with the commands."""
+"""A run in Python writes and shows the same as the commands."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_evaluation_shows_itself_as_the_command_prints_it(run, tool, capsys):
     assert repr(figures) == capsys.readouterr().out.strip()
 
 
-def test_a_range_test_has_a_table_and_a_picture(tmp_path, tool, capsys):
+def test_a_range_test_has_a_table_and_a_picture(run, tmp_path, tool, capsys):
     (tmp_path / "small.yaml").write_text(json.dumps(CONFIG))
     search = pc.find_lr(CONFIG, steps=15, end=1.0)
     options = ["--steps", 15, "--end", 1.0, "--out", tmp_path / "out.png"]
@@ -62,6 +62,7 @@ def test_a_range_test_has_a_table_and_a_picture(tmp_path, tool, capsys):
     assert capsys.readouterr().out.splitlines()[-3:-1] == repr(search).splitlines()
     assert search.table["rate"].tolist()[:1] == [1e-6]
     assert search.suggestion == search.table["rate"][search.table["smoothed"].idxmin()] / 10
+    assert pc.find_lr(CONFIG, steps=10, init_from=run.path).table["loss"][0] != search.table["loss"][0]
     assert search._repr_png_().startswith(b"\x89PNG")
 
 

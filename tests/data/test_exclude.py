@@ -31,7 +31,7 @@ def test_named_images_are_left_out_and_all_others_stay(tree, file):
     ("content", "message"),
     [
         ("# x\ncat/none.jpg\n", "wrong.txt, line 2: cat/none.jpg is not an image for training or validation, which"),
-        (b"caf\xe9.jpg", "wrong.txt: not a text in UTF-8; write an id per line"),
+        (b"caf\xe9.jpg", "wrong.txt, line 1: not a text in UTF-8; data.exclude is a text file with an id per line"),
         (None, "wrong.txt: cannot be read .No such file or directory.; data.exclude is a text file"),
         ("ALL", "wrong.txt: leaves 0 images for training and 0 for validation"),
     ],

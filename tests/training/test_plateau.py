@@ -83,9 +83,9 @@ def test_an_extended_run_is_the_longer_one(tool, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.val_fraction=0", "optim.schedule: plateau needs validation images, and there are none; see data.val_"),
-        ("train.monitor=last", "optim.schedule: plateau lowers the rate by validation, and train.monitor: last "),
-        ("train.early_stop.patience=2", "train.early_stop.patience: 2 ends the run before a rate that "),
+        ("data.val_fraction=0", "optim.schedule: plateau needs validation images, and data.val_fraction is 0; set it"),
+        ("train.monitor=last", "optim.schedule: plateau lets validation lower the rate, but with train.monitor: last "),
+        ("train.early_stop.patience=2", "train.early_stop.patience: 2 ends the run before a rate lowered "),
     ],
 )
 def test_it_is_refused_where_it_could_not_work(tool, tiny, tmp_path, capsys, override, message):

@@ -25,7 +25,7 @@ import numpy as np
 from paddlecnn.config import IMAGENET_PREPROCESS, DataConfig
 from paddlecnn.data.base import FileDataset, PublishedSplits
 from paddlecnn.data.sources.folder import image_names
-from paddlecnn.data.storage.file_storage import FolderStorage, read_file
+from paddlecnn.data.storage.file_storage import FolderStorage, read_text
 from paddlecnn.data.storage.images import SUFFIXES
 from paddlecnn.errors import ConfigError, DataError
 from paddlecnn.text_tables import counted
@@ -151,7 +151,7 @@ def read_table(path: Path, labelled: bool) -> list[Line]:
     if not path.is_file():
         key = "table" if labelled else "test"
         raise DataError(f"data.{key}: {path}: no such file; data.{key} counts from data.root")
-    text = read_text(path)
+    text = read_text(path, "save the table in this encoding")
     read_lines = csv_lines if path.suffix.lower() in CSV_ENDINGS else list_lines
     lines = list(read_lines(path, text, labelled))
     if not lines:
@@ -162,16 +162,6 @@ def read_table(path: Path, labelled: bool) -> list[Line]:
         if labelled and not line.label:
             raise DataError(f"{line.where}: {line.name} has no label; add it, or remove the line")
     return lines
-
-
-def read_text(path: Path) -> str:
-    """A text in UTF-8, with or without a byte order mark."""
-    data = read_file(path, "name a CSV or a list of images")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}: not a text in UTF-8; save the table in this encoding") from None
 
 
 def list_lines(path: Path, text: str, labelled: bool) -> Iterator[Line]:

@@ -43,6 +43,16 @@ def read_file(path: Path, advice: str = ADVICE) -> bytes:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {advice}") from None
 
 
+def read_text(path: Path, advice: str) -> str:
+    """A text in UTF-8, with or without a byte order mark. Raises DataError, with the line of what is not UTF-8."""
+    data = read_file(path, advice)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, line {line}: not a text in UTF-8; {advice}") from None
+
+
 class FolderStorage:
     """Files below a folder, which may itself be a link. Hidden files and folders are ignored."""
 
