@@ -175,8 +175,9 @@ def list_differences(run: Config, now: Config, extend: Sequence[str]) -> str:
 
 def is_neutral(key: str, old: object, new: object, config: Config) -> bool:
     """Whether a change of this key leaves the result of the run as it is."""
-    if key == "data.cache":  # random_resized_crop cuts from the cached square instead of the whole image
-        return not config.data.augment.random_resized_crop or None not in (old, new)
+    if key == "data.cache":  # these two then cut from the cached square instead of the whole image
+        augment = config.data.augment
+        return not (augment.random_resized_crop or augment.scale) or None not in (old, new)
     if key == "train.feature_cache":  # cached features are rounded to float16
         return config.model.freeze == "none" or "off" not in (old, new)
     return key.startswith(MAY_CHANGE) or (key, new) == ("train.engine", "auto")

@@ -10,6 +10,7 @@ from paddlecnn.config import TrainConfig
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.errors import ConfigError
+from paddlecnn.text_tables import counted
 
 
 def class_weights(config: TrainConfig, train: Dataset) -> np.ndarray | None:
@@ -34,7 +35,7 @@ def class_weights(config: TrainConfig, train: Dataset) -> np.ndarray | None:
         weights = np.array(config.class_weights)
         if len(weights) != len(counts):
             raise ConfigError(
-                f"train.class_weights: {len(weights)} numbers for {len(counts)} classes; write one for each, in the "
+                f"train.class_weights: {counted(len(weights), 'number')} for {len(counts)} classes; write one for each, in the "
                 f"order {', '.join(train.classes[:5])}{', ...' if len(counts) > 5 else ''}"
             )
     return (weights * counts.sum() / (weights @ counts)).astype(np.float32)

@@ -182,8 +182,9 @@ def test_an_extension_stopped_before_its_first_checkpoint_is_not_finished(tool, 
     assert weights_sha(whole) == weights_sha(straight)
 
 
-def test_a_cache_that_changes_the_images_is_no_matter_of_speed(tool, tiny, tmp_path, capsys):
-    run, crop = tmp_path / "run", ["-o", "data.augment.random_resized_crop={}"]
+@pytest.mark.parametrize("augment", ["{random_resized_crop: {}}", "{crop: true, scale: [33, 40]}"])
+def test_a_cache_that_changes_the_images_is_no_matter_of_speed(tool, tiny, tmp_path, capsys, augment):
+    run, crop = tmp_path / "run", ["-o", f"data.augment={augment}"]
     assert tool("train", "-c", tiny, "--run", run, *crop, "-o", "train.epochs=1") == 0
     cache = f"data.cache={tmp_path / 'cache'}"
     assert tool("train", "--resume", run, "-o", cache, "--extend", "train.epochs=2") == 2
