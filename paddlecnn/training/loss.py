@@ -35,8 +35,8 @@ def class_weights(config: TrainConfig, train: Dataset) -> np.ndarray | None:
         weights = np.array(config.class_weights)
         if len(weights) != len(counts):
             raise ConfigError(
-                f"train.class_weights: {counted(len(weights), 'number')} for {len(counts)} classes; write one for each, in the "
-                f"order {', '.join(train.classes[:5])}{', ...' if len(counts) > 5 else ''}"
+                f"train.class_weights: {counted(len(weights), 'number')} for {len(counts)} classes; write one "
+                f"for each, in the order {', '.join(train.classes[:5])}{', ...' if len(counts) > 5 else ''}"
             )
     return (weights * counts.sum() / (weights @ counts)).astype(np.float32)
 
