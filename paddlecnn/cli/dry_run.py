@@ -12,7 +12,6 @@ from paddlecnn.configfile import to_yaml
 from paddlecnn.files import save_png
 from paddlecnn.models.summary import summarize
 from paddlecnn.models.summary_tables import layer_table
-from paddlecnn.reporting.figures import pictures_figure
 from paddlecnn.training.curves import first_images
 from paddlecnn.training.memory import SLOTS
 from paddlecnn.training.optim import build_schedule
@@ -56,6 +55,8 @@ def dry_run_report(setup: TrainingSetup, device: str, images_at: Path | None = N
 
 def show_images(setup: TrainingSetup, target: Path) -> None:
     """The first training images as augmented, each with its class, as a PNG."""
+    from paddlecnn.reporting.figures import pictures_figure  # here, because matplotlib takes a second to import
+
     positions, pixels = first_images(setup.train)
     dataset = setup.train.dataset
     assert dataset.labels is not None

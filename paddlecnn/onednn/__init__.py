@@ -16,7 +16,9 @@ from paddlecnn.onednn.engine import (
     choose_engine,
     describe_engine,
     engine_for_run,
+    failed_checks,
     require,
+    restore_failed_checks,
     run_by_paddle,
 )
 from paddlecnn.onednn.operations import loses_gradient
@@ -30,7 +32,9 @@ __all__ = [
     "choose_engine",
     "describe_engine",
     "engine_for_run",
+    "failed_checks",
     "loses_gradient",
     "require",
+    "restore_failed_checks",
     "run_by_paddle",
 ]

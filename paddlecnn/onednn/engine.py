@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,28 @@ def accelerate(model: nn.Layer, precision: str = "float32") -> nn.Layer:
 
 def chains_of(model: nn.Layer, *kinds: type) -> list[Any]:
     return [layer for layer in model.sublayers(include_self=True) if type(layer) in kinds]
+
+
+# Of layers that a self-check left to Paddle: the chain's number, the first and the last layer, the shape of a sample.
+FailedCheck = tuple[int, int, int, tuple[int, ...]]
+
+
+def failed_checks(model: nn.Layer) -> tuple[FailedCheck, ...]:
+    """What the self-checks have left to Paddle so far.
+
+    A check sees the weights and images of its moment. One made after a resume could end otherwise, and the layers
+    would round differently from those of an uninterrupted run: hence a checkpoint keeps them.
+    """
+    chains = enumerate(chains_of(model, AcceleratedSequential))
+    return tuple((number, *run) for number, chain in chains for run in sorted(chain.executor.distrusted))
+
+
+def restore_failed_checks(model: nn.Layer, failed: Iterable[FailedCheck]) -> None:
+    """Leave to Paddle what an earlier process did."""
+    chains = chains_of(model, AcceleratedSequential)
+    for number, first, last, sample in failed:
+        if number < len(chains):
+            chains[number].executor.distrust((first, last, sample), "a self-check failed earlier in this run")
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from paddlecnn.onednn.selfcheck import SelfCheckFailed, check
 
 logger = logging.getLogger(__name__)
 ACTIVATIONS = {"float32": DataType.F32, "bfloat16": DataType.BF16}
+Run = tuple[int, int, tuple[int, ...]]  # the first and the last layer, and the shape of a sample that enters
 WORTHWHILE = (Convolution, Linear, BatchNorm)  # a run without one of these is not worth its reorders
 
 
@@ -32,7 +33,7 @@ class Executor:
         self.activation = ACTIVATIONS[precision]
         self.pool = Pool()
         self.refused: set[tuple[int, tuple[int, ...]]] = set()  # layer, shape of one sample that enters its run
-        self.distrusted: set[tuple[int, int, tuple[int, ...]]] = set()  # runs by first and last layer, and sample
+        self.distrusted: set[Run] = set()
         self.checked: set[PlanKey] = set()
         self.logged: set[str] = set()
 
@@ -89,12 +90,16 @@ class Executor:
             self.log_refusal(layers[error.layer], error.layer, str(error))
             return self.run_operations(layers, run, x)
         except SelfCheckFailed as error:
-            self.distrusted.add(whole)
-            self.log_once(f"engine: Paddle runs layers {run[0].layer} to {run[-1].layer}, not oneDNN: {error}")
+            self.distrust(whole, str(error))
             return self.run_operations(layers, run, x)
         if not call.with_gradient:
             return call.forward(x)
         return apply_call(call, x)
+
+    def distrust(self, run: Run, reason: str) -> None:
+        """Leave a run of layers to Paddle."""
+        self.distrusted.add(run)
+        self.log_once(f"engine: Paddle runs layers {run[0]} to {run[1]}, not oneDNN: {reason}")
 
     def log_refusal(self, layer: nn.Layer, index: int, reason: str) -> None:
         self.log_once(f"engine: Paddle runs layer {index} ({type(layer).__name__}), not oneDNN: {reason}")

@@ -190,3 +190,4 @@ class RunState(Progress, RunIdentity):
 
     metrics: LogPosition | None = None  # None in runs of version 0.1
     scaler: dict[str, Any] | None = None  # of the loss scaling with float16
+    failed_checks: tuple[tuple[int, int, int, tuple[int, ...]], ...] = ()  # layers left to Paddle: onednn/engine.py

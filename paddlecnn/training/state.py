@@ -15,7 +15,7 @@ from paddlecnn import distributed
 from paddlecnn.config import Config
 from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.models.freezing import is_frozen
-from paddlecnn.onednn import Engine
+from paddlecnn.onednn import Engine, failed_checks, restore_failed_checks
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, set_weights
 from paddlecnn.runs.state import LogPosition, Progress, RunIdentity, RunState
@@ -180,7 +180,10 @@ class TrainState:
         scaler: Any = self.scaler.state_dict() if self.scaler else None
         if scaler:
             scaler["scale"] = np.atleast_1d(scaler["scale"]).tolist()  # Paddle indexes it at a resume
-        state = RunState(**dict(identity), **dict(self.progress), metrics=metrics, scaler=scaler)
+        failed = failed_checks(self.layers)
+        state = RunState(
+            **dict(identity), **dict(self.progress), metrics=metrics, scaler=scaler, failed_checks=failed
+        )
         return Checkpoint(model, optimizer, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -192,6 +195,7 @@ class TrainState:
         set_weights(self.model, raw or checkpoint.model, "the checkpoint")
         rest = {name: value for name, value in saved.items() if not name.startswith(RAW)}
         load_optimizer_arrays(self.model, self.optimizer, self.schedule, rest)
+        restore_failed_checks(self.layers, checkpoint.state.failed_checks)
         if self.scaler and checkpoint.state.scaler:
             scaler: Any = dict(checkpoint.state.scaler)
             scaler["scale"] = np.atleast_1d(scaler["scale"])  # version 0.1: a float

@@ -18,6 +18,8 @@ from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.training.state import RAW
 
+BATCH_NORM = "{name: alexnet_cifar, options: {norm: batch, hidden: []}}"
+
 
 def options(**values: object) -> list[str]:
     return [word for key, value in values.items() for word in ("-o", f"train.{key}={value}")]
@@ -50,7 +52,7 @@ def test_until_averaging_begins_a_run_equals_one_without_it(tool, tiny, tmp_path
 
 @pytest.mark.parametrize("engine", ["paddle", "auto"])
 def test_batch_normalisation_has_the_statistics_of_the_averaged_weights(tool, tiny, tmp_path, engine):
-    network = ["-o", "model.name=vgg11_bn_cifar", "-o", "model.options={hidden: []}", "-o", "data.augment.pad=0"]
+    network = ["-o", f"model={BATCH_NORM}", "-o", "data.augment.pad=0"]
     small = ["-o", "data.limit=64", *options(swa=0, epochs=2, batch_size=64, monitor="last", engine=engine)]
     assert tool("train", "-c", tiny, "--run", tmp_path / "run", *network, *small) == 0
     run = pc.load_run(tmp_path / "run")
@@ -72,7 +74,7 @@ def test_batch_normalisation_has_the_statistics_of_the_averaged_weights(tool, ti
 
 
 def test_statistics_that_training_sets_once_are_kept(tool, tiny, tmp_path):
-    network = ["-o", "model.name=vgg11_cifar", "-o", "model.options={pooled: true, hidden: []}", "-o", "data.limit=32"]
+    network = ["-o", "model.name=alexnet_cifar", "-o", "model.options={pooled: true, hidden: []}", "-o", "data.limit=32"]
     for name, extra in (("with", options(swa=0, epochs=1)), ("without", options(epochs=1))):
         assert tool("train", "-c", tiny, "--run", tmp_path / name, *network, *extra) == 0
     one, other = weights(tmp_path / "with", "last"), weights(tmp_path / "without", "last")
@@ -82,7 +84,7 @@ def test_statistics_that_training_sets_once_are_kept(tool, tiny, tmp_path):
 
 
 def test_it_is_restored_at_a_resume(tool, tiny, tmp_path):
-    extra = ["-o", "model.name=vgg11_bn_cifar", "-o", "data.limit=96", *options(swa=0)]
+    extra = ["-o", f"model={BATCH_NORM}", "-o", "data.limit=96", *options(swa=0)]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert tool("train", "-c", tiny, "--run", whole, *extra) == 0
     thread = interrupt_after(cut, 3, signal.SIGINT)  # in the second epoch
