@@ -36,6 +36,7 @@ KILLS = int(os.environ.get("PADDLECNN_FEATURE_KILLS", "1"))
 
 
 FEATURES = "train.feature_cache"
+COUNT = 24  # photographs of most tests
 
 
 def photos(folder: Path, count: int) -> Path:
@@ -50,10 +51,10 @@ def photos(folder: Path, count: int) -> Path:
 
 @pytest.fixture
 def config(tmp_path) -> Path:
-    """VGG11 for 32 pixels on 40 photographs, frozen up to pool3, with every augmentation that can be cached."""
+    """VGG11 for 32 pixels on a few photographs, frozen up to pool3, with every augmentation that can be cached."""
     path = tmp_path / "frozen.yaml"
     path.write_text(
-        f"data: {{name: folder, root: {photos(tmp_path / 'photos', 40)}, folds: 2,"
+        f"data: {{name: folder, root: {photos(tmp_path / 'photos', COUNT)}, folds: 2,"
         " preprocess: {size: 32, resize: 41}, augment: {flip: true, crop: true, crop_places: 6}}\n"
         "model: {name: vgg11_cifar, options: {hidden: [16], dropout: 0.2}, freeze: pool3}\n"
         "optim: {name: momentum, lr: 0.01, weight_decay: 1.0e-3}\n"
@@ -94,7 +95,7 @@ def test_losses_are_those_without_a_cache(tool, config, tmp_path, engine):
 def test_every_view_is_computed_once_for_all_folds(tool, config, tmp_path):
     assert tool("train", "-c", config, "--run", tmp_path / "fold-0") == 0
     rows, index = store_files(tmp_path / "cache")
-    assert len(rows) == 40 * 12 * 256 * 4 * 4 * 2  # images, views, channels, rows, columns, bytes
+    assert len(rows) == COUNT * 12 * 256 * 4 * 4 * 2  # images, views, channels, rows, columns, bytes
     assert tool("train", "-c", config, "--run", tmp_path / "fold-1", "-o", "data.fold=1") == 0
     assert store_files(tmp_path / "cache") == (rows, index)
     first, second = (json.loads((tmp_path / f"fold-{fold}/environment.json").read_text()) for fold in (0, 1))
@@ -198,15 +199,15 @@ def test_features_that_the_disk_cannot_hold_are_refused_with_their_size(tool, co
     try:
         assert tool("train", "-c", config, "--run", tmp_path / "run", "-o", f"{FEATURES}={disk}") == 2
         error = capsys.readouterr().err
-        assert re.search(r"4 MiB needed and 1 MiB free; free some space or choose another train.feature_cache", error)
+        assert re.search(r"2 MiB needed and 1 MiB free; free some space or choose another train.feature_cache", error)
     finally:
         subprocess.run(["umount", disk], check=True)
 
 
 def slow_config(folder: Path) -> str:
-    """6,000 views to compute: 600 photographs at five places, each also mirrored."""
+    """2,000 views to compute: 200 photographs at five places, each also mirrored."""
     return (
-        f"data: {{name: folder, root: {photos(folder / 'photos', 600)}, preprocess: {{size: 32, resize: 40}},"
+        f"data: {{name: folder, root: {photos(folder / 'photos', 200)}, preprocess: {{size: 32, resize: 40}},"
         " augment: {flip: true, crop: true, crop_places: 5}}\n"
         "model: {name: vgg11_cifar, freeze: features}\n"
         "optim: {lr: 0.001}\ntrain: {epochs: 1, batch_size: 64}\n"
@@ -255,7 +256,7 @@ def test_a_signal_ends_the_computation_after_the_current_batch(tmp_path):
     assert found, output
     [folder] = (tmp_path / "cache").iterdir()
     rows = (folder / "rows").stat().st_size // (512 * 2)
-    assert rows + int(found[1].replace(",", "")) == 6000
+    assert rows + int(found[1].replace(",", "")) == 2000
 
 
 def index_size(cache: Path) -> int:
@@ -266,7 +267,7 @@ def test_first_loss_of_new_layers_is_that_of_guessing(tool, tmp_path):
     """Features of pixels 0..255 are of that magnitude, which new layers are not made for."""
     convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
     config = {
-        "data": {"name": "folder", "root": str(photos(tmp_path / "photos", 40))},
+        "data": {"name": "folder", "root": str(photos(tmp_path / "photos", COUNT))},
         "model": {"name": "vgg11_cifar", "weights": str(tmp_path / "weights.npz"), "strict": False},
         "optim": {"lr": 1e-9},
         "train": {"epochs": 1, "batch_size": 16, "log_every": 1, FEATURES.partition(".")[2]: "off"},
@@ -332,9 +333,9 @@ print(peak)
 
 
 def test_anonymous_memory_does_not_grow_with_the_images(tmp_path, python):
-    """Four times the images make 60 MiB more features, none of which stay in the process's own memory."""
+    """Four times the images make 40 MiB more features, none of which stay in the process's own memory."""
     peaks = []
-    for count in (60, 240):
+    for count in (40, 160):
         config = {
             "data": {"name": "folder", "root": str(photos(tmp_path / str(count), count))},
             "model": {"name": "vgg11_cifar", "freeze": "conv1_1", "options": {"hidden": []}},
