@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from paddlecnn.errors import UserError, WeightsError, first_problem, require_extra
 from paddlecnn.evaluation.predict_images import Classifier
 from paddlecnn.files import file_digest
-from paddlecnn.models import create_model
+from paddlecnn.models import create_empty_model
 from paddlecnn.runs.checkpoint import set_weights
 from paddlecnn.runs.state import RunIdentity
 from paddlecnn.runs.user_module import check_module
@@ -154,6 +154,6 @@ def open_safetensors(path: Path, module: str | None) -> tuple[Manifest, nn.Layer
     except SafetensorError as error:
         raise WeightsError(f"{path}: not a safetensors file ({error})") from None
     check_module(module, manifest.module, path)
-    model = create_model(manifest.model.name, num_classes=manifest.model.num_classes, **manifest.model.options)
+    model = create_empty_model(manifest.model.name, num_classes=manifest.model.num_classes, **manifest.model.options)
     set_weights(model, arrays, str(path))
     return manifest, model

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import paddle
 
 from paddlecnn.config import Config, Preprocess
-from paddlecnn.models import create_model
+from paddlecnn.models import create_empty_model
 from paddlecnn.onednn import Engine, engine_for_run
 from paddlecnn.runs.checkpoint import set_weights
 from paddlecnn.runs.run_dir import RunDir
@@ -48,7 +48,7 @@ def load_run(
     checkpoint, folder = run.load_checkpoint(which)
     check_module(module, checkpoint.state.module, run.path)
     identity = checkpoint.state.model
-    model = create_model(identity.name, num_classes=identity.num_classes, **identity.options)
+    model = create_empty_model(identity.name, num_classes=identity.num_classes, **identity.options)
     set_weights(model, checkpoint.model, f"{folder}/model.safetensors")
     model.eval()
     trained = Engine(checkpoint.state.engine, checkpoint.state.precision)

@@ -26,7 +26,7 @@ from paddlecnn.errors import DataError, WeightsError, WeightsMismatch
 from paddlecnn.evaluation.calibration import probability_columns
 from paddlecnn.evaluation.load_run import LoadedRun
 from paddlecnn.evaluation.predict import Predictions, merge
-from paddlecnn.models import create_model
+from paddlecnn.models import create_empty_model
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine
@@ -77,7 +77,7 @@ def published_classifier(
     Raises WeightsError if a layer is missing from the file, if its number of classes is not 1000, or if its
     preprocessing is unknown: each would yield plausible but wrong predictions.
     """
-    model = create_model(name, num_classes=1000)
+    model = create_empty_model(name, num_classes=1000)
     try:
         report = load_weights(cast(ConvClassifier, model), weights)
     except WeightsMismatch as error:

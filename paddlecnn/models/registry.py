@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -110,6 +111,15 @@ def create_model(name: str, num_classes: int | None = None, **options: Any) -> n
         network = entry.build(**arguments)
     complete(network, name, entry.signature, options)
     return network
+
+
+def create_empty_model(name: str, num_classes: int | None = None, **options: Any) -> nn.Layer:
+    """Like `create_model`, for a network whose weights are set next or do not matter.
+
+    Initial weights of the package's networks are not drawn, which takes seconds for VGG16.
+    """
+    with paddle.LazyGuard() if is_published(name) else nullcontext():
+        return create_model(name, num_classes, **options)
 
 
 def check_forward(network: nn.Layer, size: int | None) -> None:

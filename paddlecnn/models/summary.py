@@ -9,7 +9,6 @@ input of any layer not named here. Dropout and biases are free.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -20,7 +19,7 @@ from paddle import nn
 from paddlecnn.errors import ModelError
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.network import ConvClassifier
-from paddlecnn.models.registry import create_model, is_published
+from paddlecnn.models.registry import create_empty_model
 from paddlecnn.models.shapes import Window, output_shape
 
 FLOAT = 4  # bytes
@@ -161,10 +160,9 @@ def first_tensor(value: Any) -> Any:
 
 
 def summarize_by_name(name: str, num_classes: int | None = None, input_size: int | None = None) -> Summary:
-    """The costs of a registered network; for one of the package's, without the time to draw its initial weights."""
+    """The costs of a registered network."""
     options = {} if input_size is None else {"input_size": input_size}
-    with paddle.LazyGuard() if is_published(name) else nullcontext():
-        return summarize(create_model(name, num_classes, **options), name=name)
+    return summarize(create_empty_model(name, num_classes, **options), name=name)
 
 
 KINDS = {nn.Conv2D: "Conv", nn.MaxPool2D: "MaxPool", nn.BatchNorm2D: "BatchNorm", LocalResponseNorm: "LRN"}

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 from safetensors import safe_open
 from sklearn.metrics import confusion_matrix
 
 from paddlecnn.configfile import flat
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, paired_images_estimate, paired_seeds_estimate
-from paddlecnn.models import create_model
+from paddlecnn.models import create_empty_model
 from paddlecnn.models.registry import default_options, is_published
 from paddlecnn.models.summary import summarize
 from paddlecnn.reporting.compare_members import Member, found_under, read_member
@@ -78,8 +77,7 @@ class Row:
         model = self.members[0].best.model
         if not is_published(model.name):
             return None
-        with paddle.LazyGuard():
-            return summarize(create_model(model.name, model.num_classes, **model.options)).multiply_adds
+        return summarize(create_empty_model(model.name, model.num_classes, **model.options)).multiply_adds
 
     @property
     def confusion(self) -> np.ndarray | None:

@@ -181,9 +181,7 @@ class TrainState:
         if scaler:
             scaler["scale"] = np.atleast_1d(scaler["scale"]).tolist()  # Paddle indexes it at a resume
         failed = failed_checks(self.layers)
-        state = RunState(
-            **dict(identity), **dict(self.progress), metrics=metrics, scaler=scaler, failed_checks=failed
-        )
+        state = RunState(**dict(identity), **dict(self.progress), metrics=metrics, scaler=scaler, failed_checks=failed)
         return Checkpoint(model, optimizer, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:

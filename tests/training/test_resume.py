@@ -93,7 +93,12 @@ def test_stopped_seeds_continue_with_the_options_that_are_named(tool, tiny, tmp_
         ["optim.name=adamw", "train.ema=0.9", "optim.schedule={name: onecycle}", "train.label_smoothing=0.1"],
         ["train.class_weights=balanced", "data.augment.cutmix=1.0"],
         ["optim.lr_scale={features.conv1: 0}", "optim.clip_norm=1"],
-        ["model.name=vgg11_bn_cifar", "data.limit=64", "data.augment.mixup=0.2", "optim.decay_biases_and_norms=false"],
+        [
+            "model={name: alexnet_cifar, options: {norm: batch, hidden: []}}",
+            "data.limit=128",
+            "data.augment.mixup=0.2",
+            "optim.decay_biases_and_norms=false",
+        ],
     ],
 )
 def test_all_state_is_restored_at_a_resume(tool, tiny, tmp_path, extra):

@@ -36,7 +36,7 @@ def load(config: DataConfig) -> PublishedSplits:
 
 @cache
 def read_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [N, 32, 32, 3] and labels int64 [N], read without `sklearn.datasets`, which takes a second to import.
+    """Images uint8 [N, 32, 32, 3] and labels int64 [N]. `sklearn.datasets` has them too, but takes a second to import.
 
     Raises:
         UserError: the installed scikit-learn has no such file
