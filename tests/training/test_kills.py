@@ -1,6 +1,6 @@
 """A run that is killed at any moment and resumed ends like one that was never stopped.
 
-Nine kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures in docs/reliability.md.
+A few kills here; `make chaos` sets PADDLECNN_KILLS=100 and prints the figures in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from paddlecnn import onednn
 from paddlecnn.runs.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("PADDLECNN_KILLS", "5"))
+KILLS = int(os.environ.get("PADDLECNN_KILLS", "3"))
 CHECKPOINTING = ["-o", "train.checkpoint.every_steps=3", "-o", "train.epochs=12"]
 
 

@@ -27,7 +27,7 @@ def config(tmp_path_factory) -> Path:
 def trained(config, tmp_path_factory) -> tuple[Path, str]:
     """A finished job and what its training printed; not to be changed."""
     job = tmp_path_factory.mktemp("trained") / "job"
-    process = training("-c", config, "--all-folds", "--run", job, "-o", "train.report=true")
+    process = training("-c", config, "--all-folds", "--run", job)
     output = process.communicate()[0]
     assert process.returncode == 0, output
     return job, output
