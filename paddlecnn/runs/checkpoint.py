@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,13 +174,23 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def set_weights(model: Any, arrays: Arrays, source: str) -> None:
-    """Give a network all of its weights. Raises CheckpointError, which names `source`, if a name or a shape differs."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Paddle's, one for each array that it skips
-        missing, unexpected = model.set_state_dict(arrays)
-    if missing or unexpected:
-        layers = ", ".join([*missing, *unexpected][:3])
-        raise CheckpointError(f"{source}: does not fit {model.name} of this version (layers {layers})")
+    """Give a network all of its weights. Raises CheckpointError, which names `source`, if a name or a shape differs.
+
+    Without `set_state_dict`, which before PaddlePaddle 3 skips weights that have no initial values.
+    """
+    tensors = model.state_dict()
+    misfits = [name for name in dict.fromkeys([*tensors, *arrays]) if not fits(tensors.get(name), arrays.get(name))]
+    if misfits:
+        raise CheckpointError(f"{source}: does not fit {model.name} of this version (layers {', '.join(misfits[:3])})")
+    for name, tensor in tensors.items():
+        tensor.set_value(arrays[name])
+
+
+def fits(tensor: Any, array: np.ndarray | None) -> bool:
+    """Whether there are both, with one shape and one type."""
+    if tensor is None or array is None:
+        return False
+    return tuple(tensor.shape) == array.shape and str(tensor.dtype) == f"paddle.{array.dtype}"
 
 
 def load_state(folder: Path) -> RunState:

@@ -129,7 +129,8 @@ class TrainState:
             self.optimizer.step()
         # Including those with a rate of 0, which the optimizer does not have. To None, not to zeros: a parameter that
         # the next batch does not reach is then left alone, as after a resume.
-        self.model.clear_gradients(set_to_zero=False)
+        for parameter in self.model.parameters():
+            parameter.clear_gradient(False)  # by position: Paddle ignores the keyword
         self.schedule.step()
         if self.average is not None and self.config.train.ema:
             self.move_average(self.average, self.config.train.ema)
