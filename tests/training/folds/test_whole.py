@@ -13,6 +13,7 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss
 
 from helpers.images import encoded, inner_zips, photo, zipped
+from paddlecnn import onednn
 from paddlecnn.evaluation.calibration import fit_calibration
 from paddlecnn.kaggle.ledger import Ledger
 from paddlecnn.kaggle.submission import read_submission
@@ -107,10 +108,11 @@ def test_eval_takes_several_views_and_keeps_the_figures_of_one(tool, trained, tm
     assert f"{table['all']['log_loss_calibrated']['mean']:.4f}" in page
     assert table["all"]["log_loss"]["mean"] != json.loads(central["out_of_fold.json"])["all"]["log_loss"]["mean"]
     assert {name: (job / name).read_bytes() for name in central} == central
-    engine = "onednn" if load_checkpoint(run / "checkpoints" / "best").state.engine == "paddle" else "paddle"
-    assert tool("eval", job, "--engine", engine) == 0
-    assert (job / f"out_of_fold_{engine}_float32.csv").is_file()
-    assert {name: (job / name).read_bytes() for name in central} == central
+    if onednn.available():
+        engine = "onednn" if load_checkpoint(run / "checkpoints" / "best").state.engine == "paddle" else "paddle"
+        assert tool("eval", job, "--engine", engine) == 0
+        assert (job / f"out_of_fold_{engine}_float32.csv").is_file()
+        assert {name: (job / name).read_bytes() for name in central} == central
 
     assert tool("eval", run) == 0
     assert tool("eval", run, "--tta", "shift") == 0
