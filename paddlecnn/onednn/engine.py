@@ -51,7 +51,7 @@ FailedCheck = tuple[int, int, int, tuple[int, ...]]
 
 
 def failed_checks(model: nn.Layer) -> tuple[FailedCheck, ...]:
-    """What the self-checks have left to Paddle so far.
+    """The layers that failed a self-check and that Paddle has run since.
 
     A check sees the weights and images of its moment. One made after a resume could end otherwise, and the layers
     would round differently from those of an uninterrupted run: hence a checkpoint keeps them.
@@ -62,7 +62,7 @@ def failed_checks(model: nn.Layer) -> tuple[FailedCheck, ...]:
 
 def restore_failed_checks(model: nn.Layer, failed: Iterable[FailedCheck]) -> None:
     """Leave to Paddle what an earlier process did."""
-    chains = chains_of(model, AcceleratedSequential)
+    chains = chains_of(model, AcceleratedSequential)  # none if the run was extended with another engine
     for number, first, last, sample in failed:
         if number < len(chains):
             chains[number].executor.distrust((first, last, sample), "a self-check failed earlier in this run")

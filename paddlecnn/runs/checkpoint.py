@@ -174,7 +174,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def set_weights(model: Any, arrays: Arrays, source: str) -> None:
-    """Give a network all of its weights. Raises CheckpointError, which names `source`, if a name or a shape differs.
+    """Give a network all of its weights. Raises CheckpointError, which names `source`, if names, shapes or types
+    differ.
 
     Without `set_state_dict`, which before PaddlePaddle 3 skips weights that have no initial values.
     """

@@ -48,11 +48,14 @@ def test_layers_that_a_self_check_left_to_paddle_stay_there_after_a_resume(tool,
         pytest.skip("no oneDNN engine here")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     small = ["-o", "model={name: vgg_fast, options: {widths: [8, 16, 16]}}", "-o", "data.limit=96"]
-    small += ["-o", "optim.schedule={name: constant}"]
+    small += options("float32")
     assert tool("train", "-c", tiny, "--run", whole, *small) == 0
+    failed = load_checkpoint(whole / "checkpoints/last").state.failed_checks
+    if not failed:
+        pytest.skip("the self-check passes on this CPU")
     assert tool("train", "-c", tiny, "--run", cut, *small, "-o", "train.epochs=1") == 0
     assert tool("train", "--resume", cut, "--extend", "train.epochs=3") == 0
-    assert load_checkpoint(cut / "checkpoints/last").state.failed_checks == ((0, 0, 23, (3, 32, 32)),)
+    assert load_checkpoint(cut / "checkpoints/last").state.failed_checks == failed
     assert weights_sha(cut) == weights_sha(whole)
 
 

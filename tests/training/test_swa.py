@@ -74,14 +74,7 @@ def test_batch_normalisation_has_the_statistics_of_the_averaged_weights(tool, ti
 
 
 def test_statistics_that_training_sets_once_are_kept(tool, tiny, tmp_path):
-    network = [
-        "-o",
-        "model.name=alexnet_cifar",
-        "-o",
-        "model.options={pooled: true, hidden: []}",
-        "-o",
-        "data.limit=32",
-    ]
+    network = ["-o", "model={name: alexnet_cifar, options: {pooled: true, hidden: []}}", "-o", "data.limit=32"]
     for name, extra in (("with", options(swa=0, epochs=1)), ("without", options(epochs=1))):
         assert tool("train", "-c", tiny, "--run", tmp_path / name, *network, *extra) == 0
     one, other = weights(tmp_path / "with", "last"), weights(tmp_path / "without", "last")
