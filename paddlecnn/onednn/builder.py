@@ -11,6 +11,7 @@ import numpy as np
 from paddlecnn.onednn.bindings import Arg, DataType, ExecArg, OneDNNError, PropKind, Query, library
 from paddlecnn.onednn.handles import Memory, MemoryDesc, Primitive, PrimitiveDesc
 from paddlecnn.onednn.memory import Arena, Lifetime, Slot, Value
+from paddlecnn.onednn.signal_stack import use_signal_stack
 
 BFLOAT16_ONE = 0x3F80
 
@@ -31,6 +32,7 @@ class Program:
         self._alive += [primitive, arguments]
 
     def run(self) -> None:
+        use_signal_stack()
         execute, stream = library().execute, library().stream
         for (primitive, count, arguments), label in zip(self.steps, self.labels, strict=True):
             if status := execute(primitive, stream, count, arguments):

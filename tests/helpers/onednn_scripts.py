@@ -33,6 +33,7 @@ def run_script(text: str, **changes: str) -> str:
         text=True,
         env=environment(**changes),
         check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-800:]
     return done.stdout

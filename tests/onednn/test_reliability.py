@@ -204,6 +204,32 @@ print("status", os.waitpid(child, 0)[1])
     assert said.splitlines()[-1] == "status 0"
 
 
+def test_signals_during_a_matrix_product_leave_the_heap_intact():
+    """oneDNN issue 4845: `gemm:jit`, which AVX2 selects, keeps its stack pointer in the heap."""
+    said = run_script(
+        """
+import signal, time
+
+network, x = onednn.accelerate(nn.Sequential(nn.Linear(512, 512), nn.ReLU())), paddle.randn([128, 512])
+received = []
+signal.signal(signal.SIGALRM, lambda *_: received.append(1))
+network(x).sum().backward()
+expected = network[0].weight.grad.numpy()
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    network.clear_gradients()
+    network(x).sum().backward()
+    assert (network[0].weight.grad.numpy() == expected).all()
+signal.setitimer(signal.ITIMER_REAL, 0)
+print("intact after many signals" if len(received) > 100 else len(received))
+""",
+        ONEDNN_MAX_CPU_ISA="AVX2",
+        OMP_NUM_THREADS="2",
+    )
+    assert said.splitlines()[-1] == "intact after many signals"
+
+
 def test_a_spawned_child_computes_the_same():
     """An executor is sent to it without plans and buffers, which are addresses of this process."""
     network = onednn.accelerate(small_network())
