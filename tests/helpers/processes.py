@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from helpers.docs import ROOT
+from helpers.forked import ForkedScript
 
 
-def training(*arguments: object) -> subprocess.Popen[str]:
+def training(*arguments: object) -> ForkedScript:
     """Start `tools/train.py` with these arguments; its stdout has both streams."""
-    command = [sys.executable, ROOT / "tools" / "train.py", *arguments]
-    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return ForkedScript(ROOT / "tools" / "train.py", *arguments)

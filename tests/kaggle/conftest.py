@@ -7,11 +7,13 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from helpers import kaggle_server as server
+from helpers.forked import ForkedScript
 
 ROOT = Path(__file__).resolve().parents[2]
 REDUX = "dogs-vs-cats-redux-kernels-edition"
@@ -36,36 +38,50 @@ def kaggle(tmp_path) -> Iterator:
 
 
 @pytest.fixture
-def in_process(kaggle, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
-    """`in_process(["-m", "kaggle", ...], KAGGLE_KEY="wrong")` runs Python in a process that can reach only `kaggle`.
-
-    A variable given as None is not set. Each run has its own process, because the client logs in once, when imported.
-    """
+def variables(kaggle, tmp_path) -> Callable[..., dict[str, str]]:
+    """`variables(KAGGLE_KEY="wrong")`: the variables of a process that can reach only `kaggle`; None removes one."""
     home = tmp_path / "home"
     home.mkdir()
     (tmp_path / "work").mkdir()
+    return lambda **changes: {
+        name: value for name, value in (kaggle.environment(home) | changes).items() if value is not None
+    }
 
-    def call(arguments: list[object], **changes: str | None) -> subprocess.CompletedProcess:
-        environment = {name: value for name, value in (kaggle.environment(home) | changes).items() if value is not None}
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=tmp_path / "work",
-            text=True,
-            timeout=300,
-            env=environment,
-            capture_output=True,
-        )
+
+@pytest.fixture
+def python(variables, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """`python("-m", "kaggle", ...)` runs Python in such a process."""
+    return lambda *arguments: subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tmp_path / "work",
+        text=True,
+        timeout=300,
+        env=variables(),
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def script(variables, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """`script("submit.py", ..., KAGGLE_KEY="wrong")` runs a script of tools/ in such a process.
+
+    Each run has its own process, because the client logs in once, when imported.
+    """
+
+    def call(name: str, *arguments: object, **changes: str | None) -> subprocess.CompletedProcess:
+        path, folder = ROOT / "tools" / name, tmp_path / "work"
+        process = ForkedScript(path, *arguments, cwd=folder, env=variables(**changes), separate_stderr=True)
+        stdout, stderr = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.arguments, process.wait(), stdout, stderr)
 
     return call
 
 
 @pytest.fixture
-def submit(in_process) -> Callable[..., subprocess.CompletedProcess]:
-    """tools/submit.py in such a process."""
-    return lambda *arguments, **environment: in_process([ROOT / "tools" / "submit.py", *arguments], **environment)
+def submit(script) -> Callable[..., subprocess.CompletedProcess]:
+    return partial(script, "submit.py")
 
 
 @pytest.fixture
-def download(in_process) -> Callable[..., subprocess.CompletedProcess]:
-    """tools/download.py dogs-vs-cats in such a process."""
-    return lambda **environment: in_process([ROOT / "tools" / "download.py", "dogs-vs-cats"], **environment)
+def download(script) -> Callable[..., subprocess.CompletedProcess]:
+    return partial(script, "download.py", "dogs-vs-cats")

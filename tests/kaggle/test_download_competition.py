@@ -183,10 +183,10 @@ def test_an_api_token_is_enough(download, tmp_path, place):
     assert token not in done.stdout + done.stderr
 
 
-def test_kaggles_own_command_line_works_against_the_server(kaggle, in_process, tmp_path):
-    listed = in_process(["-m", "kaggle", "competitions", "files", "-c", REDUX, "--csv"])
+def test_kaggles_own_command_line_works_against_the_server(kaggle, python, tmp_path):
+    listed = python("-m", "kaggle", "competitions", "files", "-c", REDUX, "--csv")
     assert "train.zip,1500" in listed.stdout
-    fetched = in_process(["-m", "kaggle", "competitions", "download", "-c", REDUX, "-q"])
+    fetched = python("-m", "kaggle", "competitions", "download", "-c", REDUX, "-q")
     assert fetched.returncode == 0, fetched.stderr
     assert (tmp_path / "work" / f"{REDUX}.zip").read_bytes() == kaggle.state.contests[REDUX].bundle.read_bytes()
 

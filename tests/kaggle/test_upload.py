@@ -267,12 +267,12 @@ def test_names_of_classes_are_scored_by_accuracy(kaggle, submit, write):
     assert wrong.stderr == "submissions/d.csv: row 2, id 2: the label must be the name of a class\n"
 
 
-def test_kaggles_own_command_line_submits_the_same_file(kaggle, in_process, write):
-    done = in_process(["-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", write("a.csv"), "-m", "by hand"])
+def test_kaggles_own_command_line_submits_the_same_file(kaggle, python, write):
+    done = python("-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", write("a.csv"), "-m", "by hand")
     assert "Successfully submitted" in done.stdout
     assert f"{kaggle.state.submissions[0]['score']:.5f}" == SCORE
     kaggle.state.faults["upload"] = [500]
-    failed = in_process(["-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", "submissions/a.csv", "-m", "x"])
+    failed = python("-m", "kaggle", "competitions", "submit", "-c", REDUX, "-f", "submissions/a.csv", "-m", "x")
     # 2.2.4 exits with 0, 2.2.5 with 1: our tool checks the number that Kaggle returns
     assert "Could not submit" in failed.stdout + failed.stderr
 
@@ -289,9 +289,9 @@ def test_one_module_alone_imports_kaggles_client():
     assert importers == {"kaggle/client.py"}
 
 
-def test_uploading_does_not_load_paddle(in_process):
+def test_uploading_does_not_load_paddle(python):
     code = (
         "import sys\nimport paddlecnn.cli.submit, paddlecnn.kaggle.upload\nimport paddlecnn.kaggle.blend\n"
         "print('paddle' in sys.modules, 'kaggle' in sys.modules)"
     )
-    assert in_process(["-c", code]).stdout == "False False\n"
+    assert python("-c", code).stdout == "False False\n"
