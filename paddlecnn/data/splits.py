@@ -13,6 +13,7 @@ import csv
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +100,17 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
     test: the text of test.csv, if the split has one
     An earlier split in the folder is replaced. Raises DataError if one of its files was made or changed by other means.
     """
-    check_replaceable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     labels = known_labels(dataset)
     texts = {
         name: "".join(f"{dataset.ids[i]} {labels[i]}\n" for i in positions)
         for name, positions in zip(FILES, split, strict=True)
     }
+    if test is not None:
+        texts[TEST_FILE] = test
+    check_replaceable(folder, texts)
+    folder.mkdir(parents=True, exist_ok=True)
     if test is None:
         (folder / TEST_FILE).unlink(missing_ok=True)  # of the earlier split
-    else:
-        texts[TEST_FILE] = test
     for name, text in texts.items():
         write_text(folder / name, text)
     write_json(
@@ -120,16 +121,24 @@ def write_split(folder: Path, dataset: Dataset, split: Pair, made_by: dict[str, 
             "classes": list(dataset.classes),
             "counts": {"train": len(split[0]), "val": len(split[1])},
             "fingerprint": dataset.fingerprint,
-            "sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
+            "sha256": {name: text_digest(text) for name, text in texts.items()},
         },
     )
 
 
-def check_replaceable(folder: Path) -> None:
-    """Raise DataError if the folder has a split's file that is not as `write_split` wrote it."""
+def text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_replaceable(folder: Path, texts: Mapping[str, str]) -> None:
+    """Raise DataError if the folder has a split's file that is not as `write_split` wrote it.
+
+    A file that has its new text already is of a split that was interrupted before split.json.
+    """
     hashes, _ = read_split_json(folder) or ({}, "")
+    new = {name: text_digest(text) for name, text in texts.items()}
     for file in (folder / name for name in (*FILES, TEST_FILE)):
-        if file.exists() and file_digest(file) != hashes.get(file.name):
+        if file.exists() and file_digest(file) not in (hashes.get(file.name), new.get(file.name)):
             raise DataError(
                 f"{file}: would be replaced, but is not as `paddlecnn split` wrote it; move it away, or write elsewhere"
             )

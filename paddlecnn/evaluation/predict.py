@@ -23,6 +23,13 @@ from paddlecnn.models import freeze
 logger = logging.getLogger(__name__)
 
 
+WITHOUT = {  # the messages for a split that has no images
+    "val": "no validation images, which evaluation and submissions need; train with data.val_fraction above 0, or with "
+    "data.folds",
+    "test": "no test images; name the split val, or add images (docs/data.md)",
+}
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The logits of a data set: ids [N], classes [C], logits [N, C] float64, labels [N] int64 or None if unknown.
@@ -45,7 +52,7 @@ def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none")
     """
     dataset = getattr(splits, split)
     if dataset is None or not len(dataset):
-        raise DataError(f"{run.config.data.name}: has no {split} split; nothing to predict")
+        raise DataError(f"{run.config.data.name}: {WITHOUT[split]}")
     require_classes(dataset, run.classes, run.run.path.name)
     freeze(run.model, run.config.model.freeze)
     model, features = frozen_features(run.model, run.config, run.preprocess, run.engine, training=False)

@@ -105,8 +105,12 @@ def test_the_tool_replaces_only_its_own_split(tool, tree, tmp_path, capsys):
         assert error.startswith(f"{folder / name}: would be replaced, but is not as `paddlecnn split` wrote it; ")
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
         (folder / name).unlink()
+    assert tool(*split, "seed=3") == 0
+    (folder / "split.json").unlink()
+    (folder / "val.txt").unlink()
+    assert tool(*split, "seed=3") == 0, "as after a kill between two files"
     (folder / "split.json").unlink()  # what is left was not written by the command as far as anyone can tell
-    assert tool(*split, "seed=3") == 2
+    assert tool(*split, "seed=4") == 2
     assert f"{folder / 'train.txt'}: would be replaced" in capsys.readouterr().err
 
 

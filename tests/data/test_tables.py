@@ -88,6 +88,13 @@ def test_a_list_as_paddleclas_reads_it(root):
     assert parts.test.ids == ["test/0024.jpg"]
 
 
+def test_a_name_may_begin_as_find_writes_it(root):
+    write(root, "./0000.jpg cat\n./0001.jpg dog\n", "train.txt")
+    train = parts_of(root, table="train.txt").train
+    assert train.ids == ["./0000.jpg", "./0001.jpg"]
+    assert train.path(1) == f"{root}/train/0001.jpg"
+
+
 def test_a_sample_submission_names_the_test_images_and_its_labels_do_not_count(root):
     (root / "test" / "0024.jpg").rename(root / "train" / "0024.jpg")
     write(root, "id,label\n0024,0.5\n", "sample_submission.csv")
@@ -120,6 +127,8 @@ GOOD = "id,label\n0000,cat\n0001,dog\n"
         ("0000,cat\n0001,dog\n", "train.csv, line 1: no header that names one column of files and one of labels (0000"),
         ("id,healthy,rust\n0000,1,0\n", "train.csv, line 1: no header that names one column of files"),
         ("", "train.csv, line 1: no header"),
+        ("id,image,label\n0,0000,cat\n", "train.csv, line 1: the columns id and image may each contain the names of"),
+        ("id,breed,class\n0000,pug,dog\n", "line 1: the columns breed and class may each contain the labels; rename"),
         ("id,label\n", "train.csv: names no image"),
         ("id,label\n0000,cat\n0001,cat\n", "train.csv: every label is cat; expected two classes or more"),
     ],

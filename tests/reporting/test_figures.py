@@ -53,6 +53,12 @@ def test_names_are_drawn_in_a_font_that_has_their_characters(font, tmp_path):
         save_png(confusion_figure([[1, 2], [0, 3]], ["cat", UNKNOWN], f"{UNKNOWN}: 67 %"), tmp_path / "confusion.png")
 
 
+def test_no_figure_asks_for_a_weight_that_the_default_font_does_not_have(font, tmp_path, caplog):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    save_png(explanation_figure(picture, picture, [("cat", 0.9), ("dog", 0.1)], "cat.png"), tmp_path / "why.png")
+    assert not caplog.messages
+
+
 def test_names_without_a_font_become_numbers(tmp_path):
     labels = labels_of(["cat", UNKNOWN])
     assert labels.texts == ("cat", "2")

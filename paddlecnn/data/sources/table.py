@@ -70,7 +70,8 @@ class Images:
         by_stem = defaultdict(list)
         for name in self.names:
             by_stem[without_suffix(name)].append(name)
-        fitting = [[line.name] if line.name in whole else by_stem.get(line.name, []) for line in lines]
+        names = [str(PurePosixPath(line.name)) for line in lines]  # without the ./ that `find` writes
+        fitting = [[name] if name in whole else by_stem.get(name, []) for name in names]
         if missing := [line for line, files in zip(lines, fitting, strict=True) if not files]:
             more = f" ({len(missing):,} such lines)" if missing[1:] else ""
             raise DataError(
@@ -206,6 +207,12 @@ def columns_of(path: Path, header: Sequence[str], labelled: bool) -> tuple[int, 
         return (1, 0) if files == [1] or labels == [0] else (0, 1)
     if len(files) == 1 and (len(labels) == 1 or not labelled):
         return files[0], labels[0] if labels else 0
+    for found, content in ((files, "names of the images"), (labels if labelled else [], "labels")):
+        if len(found) > 1:
+            candidates = " and ".join(header[number] for number in found)
+            raise DataError(
+                f"{path}, line 1: the columns {candidates} may each contain the {content}; rename all but one"
+            )
     raise DataError(
         f"{path}, line 1: no header that names one column of files and one of labels ({', '.join(header)}); call them "
         "id and label"
