@@ -82,7 +82,7 @@ def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dic
         found = [theirs for theirs, ours_ in names.items() if ours_ == twice]
         raise WeightsError(f"{file.path}: {listed(found)} would all be {twice}; remove all but one")
     layers = {names[name]: with_our_axes(arrays, LAYOUTS[file.format]) for name, arrays in file.layers.items()}
-    first = next((name for name, layer in ours.items() if isinstance(layer, nn.Linear)), None)
+    first = next(name for name, layer in ours.items() if isinstance(layer, nn.Linear))
     if LAYOUTS[file.format].channels_last and "weight" in layers.get(first, ()):
         layers[first]["weight"] = flattened_channels_first(layers[first]["weight"], network.feature_shape)
     if file.format == "paddle" and "_fc6" in file.layers:
