@@ -146,6 +146,18 @@ def test_second_order_gradients_are_refused():
         paddle.grad((network(x) ** 2).sum(), x, create_graph=True)
 
 
+@pytest.mark.parametrize("what", ["input", "weight"])
+def test_a_change_in_place_before_the_backward_pass_is_refused(what):
+    """As by Paddle's own layers: the gradient would be that of other numbers."""
+    network, x = onednn.accelerate(small_network()), paddle.randn([2, 3, 8, 8])
+    loss = network(x).sum()
+    with paddle.no_grad():
+        (x if what == "input" else network[0].weight).add_(paddle.ones([1]))
+    with pytest.raises(Exception, match="changed in place after the forward pass"):
+        loss.backward()
+    network(x).sum().backward()
+
+
 def test_the_engine_is_valid_after_an_exception_in_the_middle():
     network = small_network()
     accelerated = onednn.accelerate(copy.deepcopy(network))
