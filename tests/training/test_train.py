@@ -172,6 +172,16 @@ def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(to
     assert not list((run / "checkpoints").iterdir())
 
 
+def test_weights_that_a_relu_hides_from_the_loss_are_found_before_they_are_saved(tool, tiny, tmp_path, capsys):
+    """ReLU turns NaN into 0: without the first convolution, loss and validation stay finite."""
+    run, first = tmp_path / "run", "{features.conv2: 0, classifier: 0}"
+    options = ["name=sgd", "lr=1e30", "weight_decay=1e30", f"lr_scale={first}", "schedule={name: constant}"]
+    words = [word for one in options for word in ("-o", f"optim.{one}")]
+    assert tool("train", "-c", tiny, "--run", run, *words, "-o", "train.batch_size=256", "-o", "train.epochs=1") == 2
+    assert re.search(r"the largest weight is (nan|inf) at step 1 ", capsys.readouterr().err)
+    assert not list((run / "checkpoints").iterdir())
+
+
 def test_an_update_that_explodes_inside_an_epoch_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
     run, options = tmp_path / "run", ["optim.lr=1e30", "optim.weight_decay=1e30", "train.checkpoint.every_steps=1"]
     schedule = ["-o", "optim.schedule={name: constant}"]
