@@ -17,7 +17,8 @@ from paddlecnn.onednn.plan import Name, PlanKey, floats
 
 
 class GradientError(RuntimeError):
-    """A gradient that the engine cannot compute: by a second backward pass, or of second order."""
+    """A gradient that the engine cannot compute: by a second backward pass, of second order, or from numbers that were
+    changed in place."""
 
 
 class Call:
@@ -29,6 +30,7 @@ class Call:
     """
 
     x: paddle.Tensor  # kept for the backward pass
+    versions: list[int]  # of what that one reads, at the end of the forward pass
 
     def __init__(
         self, pool: Pool, activation: DataType, layers: Sequence[nn.Layer], run: Sequence[Operation], x: paddle.Tensor
@@ -59,6 +61,18 @@ class Call:
                 "train.engine onednn; use engine paddle"
             )
 
+    def current_versions(self) -> list[int]:
+        """How often operations in place have changed the input and each weight so far."""
+        weights = (tensor for (_, name), tensor in self.tensors.items() if name == "weight")
+        return [tensor.inplace_version for tensor in (self.x, *weights)]
+
+    def refuse_changes(self) -> None:
+        if self.versions != self.current_versions():
+            raise GradientError(
+                "the input or a weight was changed in place after the forward pass, and the backward pass needs the "
+                "former values; change a copy"
+            )
+
     def end(self) -> None:
         """Give the plan and the buffer back: no backward pass follows."""
         self.give_back()
@@ -72,7 +86,9 @@ class Call:
                 stored = floats(running.data_ptr(), batch.size)
                 stored *= momentum
                 stored += (1 - momentum) * batch
-        if not self.with_gradient:
+        if self.with_gradient:
+            self.versions = self.current_versions()
+        else:
             self.end()
         return y
 
@@ -106,6 +122,7 @@ class Differentiable(PyLayer):
         call = ctx.call
         if paddle.is_grad_enabled():
             raise GradientError("second-order gradients are not possible with train.engine onednn; use engine paddle")
+        call.refuse_changes()
         of_input, gradients = call.compute_gradients(call.x, gradient)
         call.end()
         return of_input, *gradients.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import numpy as np
 
@@ -25,15 +25,17 @@ class Pool:
     def __init__(self) -> None:
         self.plans: OrderedDict[tuple[PlanKey, int], Plan] = OrderedDict()
         self.buffers: list[np.ndarray] = []
+        self.returned: deque[tuple[PlanKey, Plan, np.ndarray]] = deque()  # not yet among the idle ones
         self.renew_lock()
         pools.add(self)
 
     def renew_lock(self) -> None:
-        self.lock = threading.RLock()  # reentrant: garbage collection may end a lease inside `lend`
+        self.lock = threading.Lock()
 
     def lend(self, key: PlanKey) -> tuple[Plan, np.ndarray]:
         """An idle plan for this key, or a new one, and a buffer for its activations. `give_back` returns both."""
         with self.lock:
+            self.take_back()
             found = next((entry for entry in self.plans if entry[0] == key), None)
             plan = self.plans.pop(found) if found else None
         plan = plan or Plan(key)
@@ -49,13 +51,24 @@ class Pool:
         return plan, buffer
 
     def give_back(self, key: PlanKey, plan: Plan, buffer: np.ndarray) -> None:
-        with self.lock:
+        """End a lease. Waits for no lock: garbage collection may end one at any point, inside `lend` too."""
+        self.returned.append((key, plan, buffer))
+        if self.lock.acquire(blocking=False):  # otherwise the next `lend` takes it back
+            try:
+                self.take_back()
+            finally:
+                self.lock.release()
+
+    def take_back(self) -> None:
+        """Make what was returned idle. Called with the lock held."""
+        while self.returned:
+            key, plan, buffer = self.returned.popleft()
             self.plans[key, id(plan)] = plan
-            while len(self.plans) > IDLE_PLANS:
-                self.plans.popitem(last=False)
             self.buffers.append(buffer)
-            self.buffers.sort(key=lambda buffer: -buffer.nbytes)
-            del self.buffers[IDLE_BUFFERS:]
+        while len(self.plans) > IDLE_PLANS:
+            self.plans.popitem(last=False)
+        self.buffers.sort(key=lambda buffer: -buffer.nbytes)
+        del self.buffers[IDLE_BUFFERS:]
 
 
 def renew_locks() -> None:

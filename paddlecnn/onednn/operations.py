@@ -70,8 +70,18 @@ def trains(parameter: paddle.Tensor | None) -> bool:
 
 
 def trained_by(layer: nn.Layer) -> dict[str, bool]:
-    """`weight_trains` and `bias_trains` of a layer."""
+    """`weight_trains` and `bias_trains` of a layer, whose parameters must be float32 on the CPU."""
+    for parameter in (layer.weight, layer.bias):
+        require_float32(parameter)
     return {"weight_trains": trains(layer.weight), "bias_trains": trains(layer.bias)}
+
+
+def require_float32(parameter: paddle.Tensor | None) -> None:
+    """Raise NotRunnable for a parameter that is not float32 in CPU memory: the engine reads the numbers there."""
+    if parameter is not None and parameter.dtype != paddle.float32:
+        raise NotRunnable(f"its parameters are {str(parameter.dtype).removeprefix('paddle.')}, not float32")
+    if parameter is not None and not parameter.place.is_cpu_place():
+        raise NotRunnable(f"its parameters are on {parameter.place}, not on the CPU")
 
 
 def loses_gradient(layer: nn.Layer) -> bool:
@@ -150,6 +160,7 @@ def describe_batch_norm(layer: nn.BatchNorm2D, index: int) -> BatchNorm:
     running = not layer.training if layer._use_global_stats is None else layer._use_global_stats
     if not running and not layer.training:
         raise NotRunnable("batch statistics in evaluation")
+    require_float32(layer._mean)
     return BatchNorm(
         layer=index,
         channels=layer._mean.shape[0],

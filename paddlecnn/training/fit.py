@@ -48,10 +48,12 @@ def fit(
         images = progress.this_epoch.images
         # If the epoch was resumed in the middle, the speed since then is taken for all its images.
         speed = (images - done_before) / (time.perf_counter() - started)
+        # No loss of training has seen the last update, and a finite one proves little: ReLU turns NaN into 0.
+        check_finite(state.largest_weight(), "largest weight", state, checkpointer)
         average_epoch(state, train)
         scores = validate(state, val)
-        value, name = (scores.loss, "validation loss") if scores else (state.largest_weight(), "largest weight")
-        check_finite(value, name, state, checkpointer)
+        if scores:
+            check_finite(scores.loss, "validation loss", state, checkpointer)
         record = EpochRecord(
             epoch=progress.epoch + 1,
             step=progress.step,

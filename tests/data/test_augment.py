@@ -29,13 +29,13 @@ AUGMENTS = {
 }
 
 
-def changed(augment: Augment, positions=EVERY, seed: int = 0, epoch: int = 0, images=IMAGES) -> np.ndarray:
+def changed(augment: Augment, positions=EVERY, seed: int = 0, epoch: int = 0, images=IMAGES, spec=SPEC) -> np.ndarray:
     """uint8 [n, H, W, 3]"""
     pixels = training_pixels(
         positions,
         EpochRandom(seed, epoch, len(images)),
         augment,
-        SPEC,
+        spec,
         lambda where: images[where],
         lambda where: images[where],
     )
@@ -110,6 +110,27 @@ def test_a_random_resized_crop_takes_parts_of_the_requested_size():
     widths = result[:, 0, -1, 0].astype(int) - result[:, 0, 0, 0]
     assert np.abs(widths - 125).max() < 8
     assert np.ptp(result[:, 0, 0, 0]) > 100
+
+
+def test_the_logarithm_of_the_aspect_ratio_is_uniform():
+    """In channel 0 of the ramp lies a pixel's column, in channel 1 its row."""
+    columns, rows = np.meshgrid(np.arange(250), np.arange(240))
+    ramp = np.broadcast_to(np.stack([columns, rows, rows], axis=2).astype(np.uint8), (200, 240, 250, 3))
+    crop = Augment(random_resized_crop=RandomResizedCrop(scale=(0.1, 0.1), ratio=(0.5, 4.0)))
+    result = changed(crop, images=ramp).astype(int)
+    widths, heights = np.ptp(result[..., 0], axis=(1, 2)), np.ptp(result[..., 1], axis=(1, 2))
+    np.testing.assert_allclose(widths * heights, 0.1 * 240 * 250, rtol=0.12)
+    logarithms = np.log2(widths / heights)  # of the ratio width / height: from -1 to 2
+    assert np.mean(logarithms < 0.5) == pytest.approx(0.5, abs=0.12)
+    assert logarithms.min() == pytest.approx(-1, abs=0.2)
+    assert logarithms.max() == pytest.approx(2, abs=0.2)
+
+
+def test_a_random_resized_crop_reaches_every_edge():
+    """A crop of 4x4 in 5x5 pixels of different colours, told by its first pixel."""
+    small = np.broadcast_to(np.arange(25, dtype=np.uint8).reshape(5, 5, 1), (200, 5, 5, 3))
+    crop = Augment(random_resized_crop=RandomResizedCrop(scale=(0.64, 0.64), ratio=(1.0, 1.0)))
+    assert set(changed(crop, images=small)[:, 0, 0, 0].tolist()) == {0, 1, 5, 6}
 
 
 def test_an_affine_map_without_ranges_changes_nothing():
@@ -187,6 +208,14 @@ def test_brightness_contrast_and_saturation():
     grey = np.repeat(IMAGES[:, :, :, :1], 3, axis=3)
     assert np.array_equal(changed(Augment(color_jitter=ColorJitter(saturation=0.9)), images=grey), grey)
     assert np.array_equal(changed(Augment(color_jitter=ColorJitter())), IMAGES)
+    pale = 96 + IMAGES // 4  # far from 0 and 255
+    luma = np.array([0.299, 0.587, 0.114])
+    difference = changed(Augment(color_jitter=ColorJitter(saturation=0.9)), images=pale) - pale.astype(float)
+    assert np.abs(difference).max() > 5
+    assert np.abs(difference @ luma).max() < 0.6  # a pixel keeps its own grey, and an image its mean grey
+    difference = changed(Augment(color_jitter=ColorJitter(contrast=0.9)), images=pale) - pale.astype(float)
+    assert np.abs(difference).max() > 5
+    assert np.abs((difference @ luma).mean(axis=(1, 2))).max() < 0.1
 
 
 def test_lighting_noise_adds_one_colour_to_an_image_along_the_principal_components():
@@ -198,6 +227,11 @@ def test_lighting_noise_adds_one_colour_to_an_image_along_the_principal_componen
     # 255 x 0.2175 x 0.1 = 5.5 levels along (0.57, 0.58, 0.58), nearly nothing across
     assert np.std(added @ [0.5675, 0.5808, 0.5836]) == pytest.approx(5.5, rel=0.2)
     assert np.std(added @ [0.7192, -0.0045, -0.6948]) < 1
+    strong = changed(Augment(pca_noise=0.4), images=grey)[:, 0, 0].astype(float) - 128
+    first, second = strong @ [0.5675, 0.5808, 0.5836], strong @ [0.7192, -0.0045, -0.6948]
+    assert np.std(second) == pytest.approx(255 * 0.0188 * 0.4, rel=0.2)
+    assert abs(second.mean()) < 0.5
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.2
 
 
 def test_cutout_paints_a_square_of_the_mean_colour():
@@ -206,8 +240,12 @@ def test_cutout_paints_a_square_of_the_mean_colour():
     areas = painted[..., 0].sum(axis=(1, 2))
     assert areas.max() == 64
     assert areas.min() >= 16  # at a corner, a quarter of it
-    colour = changed(Augment(cutout=64 // 2), images=white)[0][painted[0].any(axis=2)]
-    assert colour[0].tolist() in ([125, 123, 114], [255, 255, 255])
+    result = changed(Augment(cutout=8), images=white)
+    assert (result[painted[..., 0]] == [125, 123, 114]).all()
+    tops, lefts = painted[..., 0].any(axis=2).argmax(axis=1), painted[..., 0].any(axis=1).argmax(axis=1)
+    assert abs(np.corrcoef(tops, lefts)[0, 1]) < 0.2
+    bgr = SPEC.model_copy(update={"channels": "bgr", "mean": SPEC.mean[::-1]})
+    assert np.array_equal(changed(Augment(cutout=8), images=white, spec=bgr), result)
 
 
 def test_mixup_and_cutmix_shares():
@@ -228,6 +266,7 @@ def test_mixup_and_cutmix_shares():
 def test_a_box_is_cut_at_the_edge():
     assert cut_box(0.75, 32, 0.5, 0.5) == (8, 24, 8, 24)
     assert cut_box(0.75, 32, 0.0, 0.99) == (0, 8, 23, 32)
+    assert cut_box(0.95, 32, 0.5, 0.5) == (13, 20, 13, 20)  # 7 pixels, an odd number
 
 
 def test_soft_labels_sum_to_one():

@@ -46,6 +46,13 @@ def test_each_image_is_in_validation_in_exactly_one_fold():
         assert np.abs(np.bincount(MIXED.labels[val], minlength=3) - np.array([20, 8, 4.2])).max() < 1.5
 
 
+def test_small_classes_do_not_all_favour_the_same_fold():
+    singles = dataset(list(range(50)))  # one image of each of 50 classes
+    sizes = [len(split_by_fold(singles, 5, fold, seed=0)[1]) for fold in range(5)]
+    assert sum(sizes) == 50
+    assert max(sizes) < 20
+
+
 def test_exact_duplicates_stay_on_one_side():
     images = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), np.uint8)
     images[50:] = images[:50]  # each image twice, under two labels
@@ -64,6 +71,9 @@ def test_limit_takes_classes_in_proportion_and_keeps_their_order():
     assert np.abs(np.bincount(few.labels) - np.array([9.9, 4.0, 2.1])).max() < 1
     assert [MIXED.ids.index(name) for name in few.ids] == sorted(MIXED.ids.index(name) for name in few.ids)
     assert sample(MIXED, 1000, seed=0) is MIXED
+    singles = dataset(list(range(50)))
+    first = {sample(singles, 2, seed).ids[0] for seed in range(10)}
+    assert len(first) > 5  # not always the images of the first classes
 
 
 def test_a_written_split_is_read_back(tmp_path):

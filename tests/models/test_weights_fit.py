@@ -100,6 +100,16 @@ def test_nothing_that_fits_is_an_error_even_without_strict(net, tmp_path):
     refused(net, tmp_path / "w.safetensors", "nothing in it fits lenet5|expected 2 for lenet5", strict=False)
 
 
+def test_statistics_alone_do_not_replace_a_layer(tmp_path):
+    network = create_model("alexnet_cifar", widths=[8] * 5, hidden=[4, 4])
+    arrays = {name: value for name, value in state(network).items() if not name.startswith("classifier.fc6")}
+    save_file(arrays | {"_fc6._mean": np.zeros(4, np.float32)}, tmp_path / "w.safetensors")
+    assert load_weights(network, tmp_path / "w.safetensors", strict=False).missing == [
+        "classifier.fc6.weight",
+        "classifier.fc6.bias",
+    ]
+
+
 def test_grouped_weights_say_which_network_has_groups(tmp_path):
     writers.npy_of_dicts(tmp_path / "two.npy", reference.random_weights("alexnet_two_tower"))
     refused(

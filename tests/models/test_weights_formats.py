@@ -158,8 +158,13 @@ def test_paddle_visions_vgg16(tmp_path):
     same_as_paddle_vision(theirs, "vgg16", tmp_path / "weights.pdparams", protocol=2)
 
 
-def test_our_own_weights_are_read_back_unchanged(tmp_path):
-    ours, other = create_model("vgg11_bn_cifar"), create_model("vgg11_bn_cifar")
+@pytest.mark.parametrize(
+    ("name", "options"), [("vgg11_bn_cifar", {}), ("alexnet_cifar", {"pooled": True, "hidden": []}), ("vgg_fast", {})]
+)
+def test_our_own_weights_are_read_back_unchanged(tmp_path, name, options):
+    ours, other = create_model(name, **options), create_model(name, **options)
+    for value in ours.state_dict().values():  # statistics are equal in all fresh networks
+        value.set_value(paddle.rand(value.shape))
     save_file({name: value.numpy() for name, value in ours.state_dict().items()}, tmp_path / "model.safetensors")
     report = load_weights(other, tmp_path / "model.safetensors")
     assert report.preprocess is None
@@ -181,3 +186,17 @@ def test_the_published_preprocessing_comes_along(tmp_path, name, writer, ending,
     network = network_for(name)
     found = load_weights(network, path).preprocess
     assert found == wanted | {"std": [1.0, 1.0, 1.0], "size": network.input_size}
+
+
+def test_torchvisions_and_paddles_images_are_cut_from_256_pixels(tmp_path):
+    network = create_model("alexnet_owt", hidden=[4, 4])
+    arrays = {name: value.numpy() for name, value in network.state_dict().items() if name.startswith("features")}
+    numbered = {
+        name.replace(f"conv{i}", str(2 * i)): value
+        for i in range(1, 6)
+        for name, value in arrays.items()
+        if f"conv{i}" in name
+    }
+    save_file(numbered, tmp_path / "alexnet.safetensors", metadata={"format": "pt"})
+    found = load_weights(network, tmp_path / "alexnet.safetensors", strict=False).preprocess
+    assert (found["size"], found["resize"], found["scale"], found["channels"]) == (224, 256, 255.0, "rgb")

@@ -62,6 +62,18 @@ for _ in range(3):
     assert said.count("engine: Paddle runs the layers, not oneDNN: the input is float64") == 1
 
 
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_parameters_that_became_another_type_are_left_to_paddle(dtype, caplog):
+    """Paddle refuses them with a float32 input; read as float32, they would be any numbers."""
+    network, x = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4))), paddle.randn([2, 3, 8, 8])
+    network.eval()
+    network(x)
+    network.to(dtype=dtype)
+    with pytest.raises(ValueError, match="dtype"):
+        network(x)
+    assert f"layer 0 (Conv2D), not oneDNN: its parameters are {dtype}, not float32" in caplog.text
+
+
 def test_a_static_graph_is_left_to_paddle(tmp_path):
     network = nn.Sequential(nn.Conv2D(3, 4, 3), nn.ReLU())
     network.eval()

@@ -44,7 +44,7 @@ LAYERS = {
     "depthwise convolution": lambda: [nn.Conv2D(16, 16, 3, padding=1, groups=16)],
     "asymmetric padding": lambda: [nn.Conv2D(16, 8, 4, 2, [1, 2, 0, 3]), nn.ReLU()],
     "nested padding": lambda: [nn.Conv2D(16, 8, 4, 1, [[0, 0], [0, 0], [1, 2], [3, 0]])],
-    "padding SAME": lambda: [nn.Conv2D(16, 8, 3, 2, "SAME")],
+    "padding SAME": lambda: [nn.Conv2D(16, 8, [3, 4], 2, "SAME")],  # 1 column before, 2 after
     "padding VALID": lambda: [nn.Conv2D(16, 8, 3, 2, "VALID")],
     "dilation": lambda: [nn.Conv2D(16, 8, 3, 1, 2, dilation=2), nn.ReLU()],
     "no bias": lambda: [nn.Conv2D(16, 8, 3, bias_attr=False), nn.BatchNorm2D(8), nn.ReLU()],

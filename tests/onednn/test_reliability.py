@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import threading
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -62,6 +63,31 @@ def test_the_number_of_plans_is_bounded():
         for batch in range(1, 40):
             network(paddle.randn([batch, 3, 8, 8]))
     assert len(network.executor.pool.plans) == IDLE_PLANS
+
+
+class Collecting(tuple):
+    """A shape whose comparison, a part of the search for an idle plan, happens to start the garbage collection."""
+
+    __hash__ = tuple.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        gc.collect()
+        return tuple.__eq__(self, other)
+
+
+def test_garbage_collection_may_end_a_lease_during_the_search_for_a_plan():
+    network = onednn.accelerate(small_network())
+    for samples in (3, 4):  # two plans, idle from here on
+        network(paddle.randn([samples, 3, 8, 8]))
+    pool = network.executor.pool
+    idle = next(key for key, _ in pool.plans)
+    cycle: list[object] = [network(paddle.randn([2, 3, 8, 8]))]
+    cycle.append(cycle)
+    del cycle  # the lease of this one ends when it is collected
+    plan, buffer = pool.lend(replace(idle, input_shape=Collecting([2, 3, 8, 8])))
+    other, another = pool.lend(idle)
+    assert plan is not other
+    assert buffer is not another
 
 
 def test_ten_thousand_steps_do_not_grow_memory():
@@ -118,6 +144,18 @@ def test_second_order_gradients_are_refused():
     x.stop_gradient = False
     with pytest.raises(Exception, match="second-order gradients are not possible"):
         paddle.grad((network(x) ** 2).sum(), x, create_graph=True)
+
+
+@pytest.mark.parametrize("what", ["input", "weight"])
+def test_a_change_in_place_before_the_backward_pass_is_refused(what):
+    """As by Paddle's own layers: the gradient would be that of other numbers."""
+    network, x = onednn.accelerate(small_network()), paddle.randn([2, 3, 8, 8])
+    loss = network(x).sum()
+    with paddle.no_grad():
+        (x if what == "input" else network[0].weight).add_(paddle.ones([1]))
+    with pytest.raises(Exception, match="changed in place after the forward pass"):
+        loss.backward()
+    network(x).sum().backward()
 
 
 def test_the_engine_is_valid_after_an_exception_in_the_middle():

@@ -24,10 +24,13 @@ from helpers.processes import training
 from helpers.weight_files import convolutions_of
 from paddlecnn import onednn
 from paddlecnn.config import Preprocess
+from paddlecnn.configfile import load_config
 from paddlecnn.data.pipeline.features import fingerprint
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.freezing import divide
 from paddlecnn.runs.checkpoint import load_checkpoint
+from paddlecnn.training.setup import build_training
+from paddlecnn.training.train import prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +110,18 @@ def test_other_weights_or_preprocessing_are_another_folder(tool, config, tmp_pat
         options = [part for one in [*change, "train.epochs=1"] for part in ("-o", one)]
         assert tool("train", "-c", config, "--run", tmp_path / str(number), *options) == 0
     assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+def test_other_weights_of_the_same_layers_have_other_features():
+    found = []
+    for change in (0.0, 0.0, 1e-3):
+        paddle.seed(0)
+        network = create_model("lenet5")
+        bias = network.features.conv1.bias
+        bias.set_value(bias + change)
+        freeze(network, "pool1")
+        found.append(fingerprint(divide(network).frozen, Preprocess(size=32), onednn.Engine()))
+    assert found[0] == found[1] != found[2]
 
 
 @pytest.mark.parametrize(("precision", "shared"), [("float32", True), ("bfloat16", False), ("float16", False)])
@@ -283,6 +298,25 @@ def test_first_loss_of_new_layers_is_that_of_guessing(tool, tmp_path):
         config["train"]["feature_cache"] = "off" if name in ("plain", "frozen") else str(tmp_path / "cache")
         pc.train(config, run=tmp_path / name)
         assert losses(tmp_path / name)[0] == pytest.approx(math.log(2), abs=0.1), name
+
+
+def test_a_new_hidden_layer_has_outputs_of_unit_scale_and_logits_are_small(tmp_path):
+    convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
+    model = {
+        "name": "vgg11_cifar",
+        "weights": str(tmp_path / "weights.npz"),
+        "strict": False,
+        "options": {"hidden": [16]},
+    }
+    data = {"name": "folder", "root": str(photos(tmp_path / "photos", COUNT)), "val_fraction": 0.0}
+    setup = build_training(load_config({"data": data, "model": model, "train": {"epochs": 1, "batch_size": COUNT}}))
+    prepared(setup)
+    network = setup.model
+    network.eval()
+    [batch] = setup.train.epoch(0)
+    hidden = network.classifier.fc6(network.features(batch.images).flatten(1))
+    for outputs, scale in ((hidden, 1.0), (network(batch.images), 0.1)):
+        assert outputs.square().mean().sqrt().item() == pytest.approx(scale, rel=1e-3)
 
 
 def test_a_classifier_of_statistics_reads_the_same_features_and_keeps_their_mean_and_variance(tool, config, tmp_path):

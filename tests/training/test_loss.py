@@ -18,7 +18,7 @@ from paddlecnn.data.pipeline.loader import Batch
 from paddlecnn.models import create_model
 from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.training.loss import class_weights, summed_cross_entropy
-from paddlecnn.training.state import StepSums, TrainState
+from paddlecnn.training.state import StepSums, TrainState, split
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.repeat([0, 1, 2], [50, 9, 1])
@@ -85,6 +85,28 @@ def test_a_batch_in_parts_gives_the_update_of_the_whole():
     for name, value in ends[0].items():
         np.testing.assert_allclose(ends[1][name], value, rtol=1e-5, atol=1e-6, err_msg=name)
         assert (value != start[name].numpy()).any()
+
+
+def test_each_part_of_a_batch_has_dropout_masks_of_its_own():
+    image = paddle.to_tensor(RANDOM.standard_normal((1, 3, 32, 32)).astype(np.float32))
+    start = create_model("lenet5", dropout=0.5).state_dict()
+    losses = []
+    for images in (1, 2):  # equal ones, each in a part of its own
+        config = Config(data={"name": "digits"}, model={"name": "lenet5"}, train={"epochs": 1, "accumulate": images})
+        model, sums, labels = create_model("lenet5", dropout=0.5), StepSums(), np.zeros(images, np.int64)
+        model.set_state_dict(start)
+        TrainState(model, config, 1).step(
+            Batch(image.tile([images, 1, 1, 1]), paddle.to_tensor(labels), labels), images, sums
+        )
+        losses.append(sums.loss.item())
+    assert abs(losses[1] - 2 * losses[0]) > 1e-4
+
+
+def test_a_batch_has_at_most_the_requested_parts():
+    images, labels = paddle.zeros([7, 3, 2, 2]), np.arange(7)
+    parts = split(Batch(images, paddle.to_tensor(labels), labels), 3)
+    assert [len(part.indices) for part in parts] == [3, 3, 1]
+    assert np.array_equal(np.concatenate([part.labels.numpy() for part in parts]), labels)
 
 
 def test_a_run_favours_a_heavy_class_and_validation_is_not_weighted(tool, tiny, tmp_path):

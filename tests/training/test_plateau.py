@@ -9,9 +9,11 @@ import pytest
 
 from helpers.runs import metrics_without_clock, weights_sha
 from helpers.signals import interrupt_after
+from paddlecnn.config import OptimConfig
 from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.runs.metrics_log import read_metrics
-from paddlecnn.runs.state import EpochRecord
+from paddlecnn.runs.state import EpochRecord, Means, Scores
+from paddlecnn.training.optim import build_schedule
 
 # Most rates of so many epochs are lower than the first one: 40 validation images do not improve often.
 LONG = ["-o", "train.epochs=8", "-o", "optim.lr=0.05"]
@@ -46,6 +48,14 @@ def test_the_rate_falls_when_validation_has_not_improved_for_some_epochs(tool, t
     assert [record.lr for record in history(run)] == pytest.approx(expected)
     steps = [float(row["lr"]) for row in read_metrics(run / "metrics.csv") if row["kind"] == "train"]
     assert steps == pytest.approx([rate for rate in expected for _ in range(8)])  # from an epoch's first step on
+
+
+def test_the_rate_falls_again_while_nothing_improves():
+    means, scores = Means(loss=1.0, top1=0.5), Scores(n=10, loss=1.0, top1=0.5)
+    past = [EpochRecord(epoch=n, step=n, train=means, val=scores) for n in range(1, 8)]
+    config = OptimConfig(lr=1.0, schedule={"name": "plateau", "patience": 2, "gamma": 0.5})
+    rates = [build_schedule(config, 1, 8, done=done, history=past)() for done in range(8)]
+    assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125]
 
 
 def test_warm_up_is_a_factor_on_it(tool, tiny, tmp_path):

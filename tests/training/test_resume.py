@@ -160,6 +160,14 @@ def test_resuming_a_run_that_was_killed_after_its_last_checkpoint_completes_it(t
         assert not (whole / "initial").exists()
 
 
+def test_a_best_checkpoint_whose_replacement_was_killed_is_put_in_place(tool, whole):
+    folder = whole / "checkpoints"
+    (folder / "best").rename(folder / "best.new")  # as between the two renames; the next best would remove it
+    assert tool("train", "--resume", whole) == 0
+    assert (folder / "best/model.safetensors").is_file()
+    assert not (folder / "best.new").exists()
+
+
 def test_resuming_with_another_config_lists_the_keys(tool, tiny, whole, capsys):
     before = (whole / "config.yaml").read_bytes()
     assert tool("train", "-c", tiny, "--run", whole, "--resume", "-o", "optim.lr=0.5", "-o", "train.epochs=9") == 2

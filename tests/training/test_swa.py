@@ -13,10 +13,12 @@ import safetensors.numpy
 import paddlecnn as pc
 from helpers.runs import weights_sha
 from helpers.signals import interrupt_after
-from paddlecnn.data.datasets import open_dataset
+from paddlecnn.data.base import ArrayDataset
+from paddlecnn.data.datasets import defaults, open_dataset
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.runs.checkpoint import load_checkpoint
 from paddlecnn.training.state import RAW
+from paddlecnn.training.swa import recompute_statistics
 
 BATCH_NORM = "{name: alexnet_cifar, options: {norm: batch, hidden: []}}"
 
@@ -71,6 +73,18 @@ def test_batch_normalisation_has_the_statistics_of_the_averaged_weights(tool, ti
     assert found
     for name, statistic in found.items():
         np.testing.assert_allclose(statistic, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_a_small_last_batch_has_the_weight_of_its_images():
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    data = ArrayDataset("made", ("a", "b"), list("12345"), np.zeros(5, np.int64), images)
+    loader = Loader(data, defaults("digits"), 4)  # batches of four images and of one
+    norm = paddle.nn.BatchNorm2D(3)
+    recompute_statistics(norm, loader, 0)
+    batches = [batch.images.numpy() for batch in loader.epoch(0)]
+    for found, statistic in ((norm._mean, np.mean), (norm._variance, np.var)):
+        four, one = (statistic(batch, axis=(0, 2, 3)) for batch in batches)
+        np.testing.assert_allclose(found.numpy(), 0.8 * four + 0.2 * one, rtol=1e-4)
 
 
 def test_statistics_that_training_sets_once_are_kept(tool, tiny, tmp_path):

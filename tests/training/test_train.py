@@ -17,6 +17,7 @@ from PIL import Image
 from helpers.images import encoded, photo
 from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn.runs.checkpoint import load_checkpoint
+from paddlecnn.runs.metrics_log import read_metrics
 from paddlecnn.runs.state import EpochRecord, Means, Progress, Scores
 from paddlecnn.runtime import denormals_are_zero
 
@@ -169,6 +170,35 @@ def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(to
     )  # an epoch of one step: its loss is finite
     assert re.search(r"the validation loss is (nan|inf) at step 1 ", capsys.readouterr().err)
     assert not list((run / "checkpoints").iterdir())
+
+
+def test_weights_that_a_relu_hides_from_the_loss_are_found_before_they_are_saved(tool, tiny, tmp_path, capsys):
+    """ReLU turns NaN into 0: without the first convolution, loss and validation stay finite."""
+    run, first = tmp_path / "run", "{features.conv2: 0, classifier: 0}"
+    options = ["name=sgd", "lr=1e30", "weight_decay=1e30", f"lr_scale={first}", "schedule={name: constant}"]
+    words = [word for one in options for word in ("-o", f"optim.{one}")]
+    assert tool("train", "-c", tiny, "--run", run, *words, "-o", "train.batch_size=256", "-o", "train.epochs=1") == 2
+    assert re.search(r"the largest weight is (nan|inf) at step 1 ", capsys.readouterr().err)
+    assert not list((run / "checkpoints").iterdir())
+
+
+def test_an_update_that_explodes_inside_an_epoch_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
+    run, options = tmp_path / "run", ["optim.lr=1e30", "optim.weight_decay=1e30", "train.checkpoint.every_steps=1"]
+    schedule = ["-o", "optim.schedule={name: constant}"]
+    assert tool("train", "-c", tiny, "--run", run, *schedule, *(word for one in options for word in ("-o", one))) == 2
+    assert re.search(r"the largest weight is (nan|inf) at step 1 ", capsys.readouterr().err)
+    assert not list((run / "checkpoints").iterdir())
+
+
+def test_logged_means_are_those_of_the_images_since_the_last_logged_step(tool, tiny, tmp_path):
+    run, size = tmp_path / "run", 32
+    logged = ["-o", "train.log_every=3", "-o", "train.epochs=1", "-o", f"train.batch_size={size}"]
+    assert tool("train", "-c", tiny, "--run", run, *logged, "-o", f"data.limit={9 * size}") == 0
+    rows = [row for row in read_metrics(run / "metrics.csv") if row["kind"] == "train"]
+    epoch = load_checkpoint(run / "checkpoints/last").state.history[0].train
+    assert len(rows) == 3
+    for name in ("loss", "top1"):
+        assert np.mean([float(row[name]) for row in rows]) == pytest.approx(getattr(epoch, name), rel=1e-9)
 
 
 def test_accumulation_equals_the_large_batch(tool, tiny, tmp_path):

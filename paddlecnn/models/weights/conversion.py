@@ -64,9 +64,10 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 
 def weighted_layers(network: ConvClassifier) -> dict[str, nn.Layer]:
-    """A network's layers that have weights, in order, by their names without `features.` or `classifier.`."""
+    """A network's layers that have weights or statistics, in order, by their names without `features.` or
+    `classifier.`."""
     children = [*network.features.named_children(), *network.classifier.named_children()]
-    return {name: layer for name, layer in children if type(layer) in KINDS}
+    return {name: layer for name, layer in children if type(layer) in (*KINDS, nn.BatchNorm1D)}
 
 
 def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dict[str, str]]:
@@ -81,14 +82,14 @@ def in_our_terms(file: WeightFile, network: ConvClassifier) -> tuple[Layers, dic
         found = [theirs for theirs, ours_ in names.items() if ours_ == twice]
         raise WeightsError(f"{file.path}: {listed(found)} would all be {twice}; remove all but one")
     layers = {names[name]: with_our_axes(arrays, LAYOUTS[file.format]) for name, arrays in file.layers.items()}
-    first = next((name for name, layer in ours.items() if isinstance(layer, nn.Linear)), None)
-    if LAYOUTS[file.format].channels_last and first in layers:
+    first = next(name for name, layer in ours.items() if isinstance(layer, nn.Linear))
+    if LAYOUTS[file.format].channels_last and "weight" in layers.get(first, ()):
         layers[first]["weight"] = flattened_channels_first(layers[first]["weight"], network.feature_shape)
     if file.format == "paddle" and "_fc6" in file.layers:
         # paddle.vision's AlexNet. Its dropout is "downscale_in_infer": nothing is scaled in training, and the inputs of
         # fc6 and fc7 are halved in evaluation. Ours doubles what is kept in training and leaves evaluation alone.
-        for name in {"fc6", "fc7"} & layers.keys():
-            layers[name]["weight"] = layers[name]["weight"] * 0.5
+        for arrays in (layers[name] for name in ("fc6", "fc7") if "weight" in layers.get(name, ())):
+            arrays["weight"] = arrays["weight"] * 0.5
     return layers, {ours_: theirs for theirs, ours_ in names.items()}
 
 
@@ -123,7 +124,7 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClass
     """
     names = {name: known_name(name) for name in file.layers}
     for layer_type, kind in KINDS.items():
-        theirs = [name for name, arrays in file.layers.items() if KIND_BY_AXES.get(arrays["weight"].ndim) == kind]
+        theirs = [name for name, arrays in file.layers.items() if kind_of(arrays) == kind]
         wanted = [name for name, layer in ours.items() if isinstance(layer, layer_type)]
         if any(names[name] in wanted for name in theirs):
             continue
@@ -136,13 +137,18 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClass
     return names
 
 
+def kind_of(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The kind of a file's layer by the axes of its weight; None for another number, and for statistics alone."""
+    return KIND_BY_AXES.get(arrays["weight"].ndim) if "weight" in arrays else None
+
+
 def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifier) -> dict[str, Any] | None:
     """The preprocessing that came with the ImageNet weights of this format; None for any other weights."""
     if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
         return None  # ours: the run's checkpoint has it
-    last = layers.get(list(weighted_layers(network))[-1])
+    last = layers.get(list(weighted_layers(network))[-1], {}).get("weight")
     published = PUBLISHED.get((file.format, type(network).__name__))
-    if published is None or (last is not None and last["weight"].shape[-1] != IMAGENET_CLASSES):
+    if published is None or (last is not None and last.shape[-1] != IMAGENET_CLASSES):
         return None
     if published is IMAGENET:  # the centre 7/8 of the image: 224 of 256 pixels
         return {**published, "size": network.input_size, "resize": round(network.input_size * 256 / 224)}

@@ -107,7 +107,7 @@ def parameters_of(
     name: str, layer: nn.Layer, arrays: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, paddle.Tensor, np.ndarray | None]]:
     """(full name, parameter, the file's array or None) for each of a layer's parameters."""
-    part = "classifier" if isinstance(layer, nn.Linear) else "features"
+    part = "classifier" if isinstance(layer, (nn.Linear, nn.BatchNorm1D)) else "features"
     for role, attribute in PARAMETERS.items():
         parameter = getattr(layer, attribute, None)
         if parameter is not None:

@@ -87,8 +87,8 @@ def check_size(size: int) -> None:
 
 
 def checked(layers: Layers) -> Layers:
-    """The layers that have a weight, as finite float32. Raises Refused, naming the layer."""
-    layers = {name: arrays for name, arrays in layers.items() if "weight" in arrays}
+    """The layers that have a weight or statistics, as finite float32. Raises Refused, naming the layer."""
+    layers = {name: arrays for name, arrays in layers.items() if {"weight", "mean"} & arrays.keys()}
     if not layers:
         raise Refused("contains no layers with weights")
     check_size(4 * sum(array.size for arrays in layers.values() for array in arrays.values()))
