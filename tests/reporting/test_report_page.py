@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from scipy.stats import binomtest
 
 import paddlecnn as pc
 from paddlecnn.models import LocalResponseNorm
+from paddlecnn.reporting.report import write_report
+from paddlecnn.runs.run_dir import RunDir
 
 LRN = """
 data: {name: digits, limit: 200}
@@ -83,6 +86,19 @@ def test_everything_is_described_and_drawn(opened):
         assert heading in headings
     links = opened.execute_script("return [...document.querySelectorAll('nav a')].map(one => one.hash.slice(1))")
     assert all(opened.execute_script("return !!document.getElementById(arguments[0])", link) for link in links)
+
+
+def test_the_scores_of_a_competition_and_of_the_run_are_in_order(report, lrn_run, tmp_path):
+    """Also where calibration takes the run across a line of the competition."""
+    changes = re.compile(r"The log loss changes from ([\d.]+) to ([\d.]+)\.")
+    before, after = map(float, changes.search(report.read_text(encoding="utf-8")).groups())
+    run = RunDir(shutil.copytree(lrn_run, tmp_path / "run"))
+    assert abs(before - after) > 0.001
+    page = write_report(run, reference_losses=[(0.1, "gold"), ((before + after) / 2, "between")]).read_text("utf-8")
+    table = page.partition("Log losses of the competition")[2].partition("</table>")[0]
+    numbers = [float(number) for number in re.findall(r">([\d.]+)</td>", table)]
+    assert numbers == sorted(numbers)
+    assert numbers == pytest.approx(sorted([0.1, (before + after) / 2, before, after]), abs=1e-4)
 
 
 def test_denominators_of_lrn_are_those_of_the_formula(opened, lrn_run):
