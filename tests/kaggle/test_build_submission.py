@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 
 from paddlecnn.cli.submit import read_settings
 from paddlecnn.errors import SubmissionError
+from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
 from paddlecnn.kaggle.build_submission import Images, Labelled, Settings, SubmissionInputs, write_candidate
@@ -55,6 +56,8 @@ def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
     assert made.expected.after.low < true_loss(made.path) < made.expected.after.high
     assert made.expected.after.mean < made.expected.before.mean * 0.6
     assert made.blend.calibration.temperature == pytest.approx(4.0, rel=0.3)
+    own = made.blend(candidate("one").validation.logits)  # of the images that the blend is fitted on
+    assert made.expected.after.mean > log_loss(TRUTH[:VALIDATION], own)
     assert read_submission(made.path)["id"].tolist() == candidate("one").expected_ids
 
     kept = json.loads((tmp_path / "a" / "calibration.json").read_text())
@@ -70,6 +73,18 @@ def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
     assert (entry.file, entry.sha256, entry.competition) == ("a.csv", file_digest(made.path), REDUX.slug)
     assert (entry.expected, entry.low) == (f"{made.expected.after.mean:.5f}", f"{made.expected.after.low:.5f}")
     assert entry.calibration == str(made.blend)
+
+
+def test_a_fold_is_scored_by_a_fit_on_the_other_folds(tmp_path):
+    source, folds = candidate("one"), np.arange(VALIDATION) % 2
+    validation = replace(source.validation, folds=folds)
+    made = write_candidate(replace(source, validation=validation), Settings(), tmp_path / "a.csv")
+    expected = np.empty((VALIDATION, 2))
+    for own in (folds == 0, folds == 1):
+        blend = fit_blend(validation.logits[~own], validation.labels[~own])
+        expected[own] = blend(validation.logits[own])
+    np.testing.assert_allclose(made.expected.held_out, expected)
+    assert made.expected.after.mean == pytest.approx(log_loss(validation.labels, expected))
 
 
 def test_nothing_fitted_leaves_the_probabilities_as_they_are(tmp_path):
