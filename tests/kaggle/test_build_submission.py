@@ -9,11 +9,14 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from paddlecnn.cli.submit import read_settings
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.blending import fit_blend
+from paddlecnn.evaluation.calibration import image_losses, worst_loss
+from paddlecnn.evaluation.intervals import log_loss_estimate
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
 from paddlecnn.kaggle.build_submission import Images, Labelled, Settings, SubmissionInputs, write_candidate
@@ -79,12 +82,18 @@ def test_a_fold_is_scored_by_a_fit_on_the_other_folds(tmp_path):
     source, folds = candidate("one"), np.arange(VALIDATION) % 2
     validation = replace(source.validation, folds=folds)
     made = write_candidate(replace(source, validation=validation), Settings(), tmp_path / "a.csv")
-    expected = np.empty((VALIDATION, 2))
+    expected, clips = np.empty((VALIDATION, 2)), []
     for own in (folds == 0, folds == 1):
         blend = fit_blend(validation.logits[~own], validation.labels[~own])
         expected[own] = blend(validation.logits[own])
+        clips.append(blend.eps)
     np.testing.assert_allclose(made.expected.held_out, expected)
     assert made.expected.after.mean == pytest.approx(log_loss(validation.labels, expected))
+    # An image not among these could lose as much as the clip allows, and without one as much as Kaggle's.
+    plain = softmax(validation.logits[:, 0], axis=1)
+    for found, probabilities, eps in ((made.expected.before, plain, 0), (made.expected.after, expected, min(clips))):
+        losses = image_losses(probabilities, validation.labels)
+        assert found == log_loss_estimate(losses, worst_loss(eps, 2), seed=0)
 
 
 def test_nothing_fitted_leaves_the_probabilities_as_they_are(tmp_path):
