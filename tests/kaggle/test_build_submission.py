@@ -308,6 +308,19 @@ def test_what_limits_the_expected_score_is_reported(tmp_path):
     assert note not in write_candidate(flat, Settings(temperature=0.1), tmp_path / "c.csv").report()
 
 
+def test_the_figure_calls_nothing_cross_fitted_that_the_report_does_not(tmp_path):
+    """The two pictures differ in the legend alone."""
+    pictures = []
+    for name in ("run", "blend"):
+        (tmp_path / name).mkdir()
+        source = candidate("one", calibrated_members=name == "blend")
+        made = write_candidate(source, Settings(temperature=4.0), tmp_path / name / "a.csv")
+        assert (", cross-fitted" in "\n".join(made.report())) == (name == "run")
+        pictures.append(matplotlib.image.imread(tmp_path / name / "a" / "reliability.png"))
+    assert pictures[0].shape == pictures[1].shape
+    assert (pictures[0] != pictures[1]).any()
+
+
 def test_no_error_on_validation_does_not_promise_an_accuracy_of_1(tmp_path):
     logits = np.eye(10)[np.arange(143) % 10][:, None] * 5
     images = Labelled([str(number) for number in range(143)], logits, np.arange(143) % 10)
