@@ -62,4 +62,4 @@ def keys_called(name: str) -> list[str]:
     """The keys of a config whose last part is `name`, each once (the schedules have some in common), or what KNOWN_AS
     says of it."""
     keys = list(dict.fromkeys(key for key in key_paths(Config) if key.rpartition(".")[2] == name))
-    return keys or [KNOWN_AS[name]] if keys or name in KNOWN_AS else []
+    return keys or ([KNOWN_AS[name]] if name in KNOWN_AS else [])

@@ -21,13 +21,14 @@ import numpy as np
 from scipy.special import softmax
 
 from paddlecnn.errors import DataError
-from paddlecnn.randomness import random_seed
+from paddlecnn.randomness import generator, random_seed
 
 KAGGLE_EPS = 1e-15  # Kaggle clips probabilities to this distance from 0 and 1 before it takes logarithms
 TEMPERATURES = (0.1, 20.0)
 SMALLEST_CLIP, COARSE = 1e-6, 13  # of the search: its lower end, and the number of clips in its coarse part
 PARTS = 5  # of the cross-fit
 FEWEST = 2 * PARTS  # images to calibrate on
+CHANCE_DRAWS = 100  # of the error of a perfectly calibrated network
 
 
 class Predictor(Protocol):
@@ -191,6 +192,20 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 
     Guo et al. 2017 take bins of equal widths, most of which a confident network leaves nearly empty.
     """
-    correct = probabilities.argmax(axis=1) == labels
-    said, share, count = reliability_bins(probabilities.max(axis=1), correct, bins)
+    return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def chance_calibration_error(probabilities: np.ndarray, seed: int, bins: int = 15) -> float:
+    """The expected calibration error of as many images of a perfectly calibrated network; [N, C].
+
+    Correct predictions are drawn with the probabilities that the network gives them. The few images of a bin differ
+    from their mean probability by chance, so the error is above 0: an error that is not larger shows no miscalibration.
+    """
+    confidence, random = probabilities.max(axis=1), generator(seed, "perfectly calibrated")
+    draws = (random.random(len(confidence)) < confidence for _ in range(CHANCE_DRAWS))
+    return float(np.mean([calibration_error(confidence, correct, bins) for correct in draws]))
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
+    said, share, count = reliability_bins(confidence, correct, bins)
     return float(np.average(np.abs(said - share), weights=count))

@@ -236,7 +236,8 @@ def write_evidence(
     title = f"{written.path.stem}: {accuracy:.2%} of {expected.images:,} validation images"
     labels = (validation.labels == column).astype(int)
     axes = f"share of images whose label is {name}", f"predicted probability of {name}"
-    figure = reliability_figure(plain[:, column], expected.held_out[:, column], labels, title, *axes)
+    after = expected.held_out[:, column]
+    figure = reliability_figure(plain[:, column], after, labels, title, *axes, written.cross_fitted)
     save_png(figure, folder / "reliability.png")
     save_png(draw_clip_curve(validation, written.blend, title), folder / "clip.png")
 

@@ -127,6 +127,13 @@ class Comparison:
         runs = (run for row in self.rows for one in row.members for run in one.runs)
         return reservations(runs, "test" if self.split == "test" else "val")
 
+    @property
+    def multiplicity(self) -> str:
+        """A caveat about several intervals; empty for one."""
+        count = sum(bool(one and one.estimate) for one in self.differences)
+        advice = "confirm the best row with seeds that did not select it"
+        return f"Each of the {count} intervals misses its difference in 5 % of cases; {advice}." if count > 1 else ""
+
     def answer(self, number: int) -> str:
         """In a sentence or two, what a row gains over the reference."""
         row, reference, difference = self.rows[number], self.rows[0], self.differences[number]

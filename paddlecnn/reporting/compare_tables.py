@@ -69,4 +69,5 @@ def as_text(comparison: Comparison) -> str:
             ]
         )
     answers = [comparison.answer(number) for number in range(1, len(comparison.rows))]
-    return "\n\n".join([text_table(rows), *answers, *comparison.reservations])
+    caveats = filter(None, [comparison.multiplicity, *comparison.reservations])
+    return "\n\n".join([text_table(rows), *answers, *caveats])

@@ -73,13 +73,20 @@ def confusion_figure(
 
 
 def reliability_figure(
-    before: np.ndarray, after: np.ndarray, truth: np.ndarray, title: str, event: str, said: str
+    before: np.ndarray,
+    after: np.ndarray,
+    truth: np.ndarray,
+    title: str,
+    event: str,
+    said: str,
+    cross_fitted: bool = True,
 ) -> Figure:
     """The share of images for which something is true against its predicted probability, before and after calibration.
 
     before, after: [N] probabilities; truth: [N], 1 where it is true. Ten bins of equal numbers of images, which
     spread over the probabilities that an overconfident network gives; below, a histogram on a logarithmic scale.
     event, said: the axes in words, e.g. "share of correct predictions", "probability of the predicted class"
+    cross_fitted: whether `after` is of fits on other images
     """
     fonts = fonts_for([title, event, said])[0]
     grid: dict[str, Any] = {"nrows": 2, "height_ratios": (3, 1), "sharex": True}
@@ -87,7 +94,7 @@ def reliability_figure(
         upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--", label="perfectly calibrated")
         for values, color, marker, label in (
             (before, BEFORE, "s", "before calibration"),
-            (after, AFTER, "o", "after, cross-fitted"),
+            (after, AFTER, "o", "after, cross-fitted" if cross_fitted else "after calibration"),
         ):
             mean, share, _ = reliability_bins(values, truth)
             upper.plot(mean, share, marker=marker, color=color, label=label, markersize=4.5)

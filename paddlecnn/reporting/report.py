@@ -13,7 +13,13 @@ from paddlecnn.config import Config
 from paddlecnn.configfile import differences, flat
 from paddlecnn.errors import DataError
 from paddlecnn.evaluation.blending import Blend, fit_blend
-from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, image_losses, worst_loss
+from paddlecnn.evaluation.calibration import (
+    chance_calibration_error,
+    cross_fitted,
+    expected_calibration_error,
+    image_losses,
+    worst_loss,
+)
 from paddlecnn.evaluation.evaluate import stored_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.models.layers import LocalResponseNorm
@@ -179,6 +185,7 @@ def calibration_section(evidence: Evidence) -> dict[str, Any]:
     return {
         "reliability": svg(figure, "reliability", described),
         "calibration_errors": errors,
+        "chance_error": chance_calibration_error(after, evidence.config.seed),
         "temperature": fit_temperature(evidence.predictions.logits[:, None, :], truth).calibration.temperature,
         "calibrated_loss": float(image_losses(after, truth).mean()),
     }

@@ -65,10 +65,13 @@ def minutes(experiment: Experiment) -> str:
 
 
 def seeds(experiment: Experiment) -> str:
-    """Their number, with a note if test images were used more than once for each kind of views."""
-    kinds = max(bool(run.test) + len(run.test_views) for run in experiment.runs)
-    more = max(run.test_evaluations for run in experiment.runs)
-    return f"{len(experiment.runs)}{f'; test measured {more} times' if more > max(kinds, 1) else ''}"
+    """Their number, with a note if a run used test images more than once for each kind of views."""
+    repeated = [
+        run.test_evaluations
+        for run in experiment.runs
+        if run.test_evaluations > max(1, bool(run.test) + len(run.test_views))
+    ]
+    return f"{len(experiment.runs)}{f'; test measured {max(repeated)} times' if repeated else ''}"
 
 
 def training_sections(folder: Path, letters: Letters, experiments: list[Experiment]) -> Iterator[str]:

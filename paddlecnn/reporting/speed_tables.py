@@ -15,7 +15,7 @@ method and what limits the speeds. Different files are from different runs: comp
 """
 NAMES = {
     "bare step": "the bare step",
-    "installed": "Paddle as installed",
+    "installed": "Paddle as installed, 1 thread",  # its default, without the variables that runtime.py sets
     "paddle": "Paddle's engine",
     "model_fit": "paddle.Model.fit",
     "onednn_float32": "engine oneDNN, float32",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -160,7 +161,21 @@ def test_the_grade_names_the_medal_of_its_score(tool, split, tmp_path, capsys, c
     labels = np.where(answers["label"] == 1, certainty, 1 - certainty)
     pd.DataFrame({"id": answers["id"], "label": labels}).to_csv(tmp_path / "x.csv", index=False)
     assert tool("submit", tmp_path / "x.csv", "--score", split / "test.csv") == 0
-    assert f"it would reach: {reached}; at the ends of the interval: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    low, high = map(float, re.search(r"\(95 %: ([\d.]+) to ([\d.]+)\)", said).groups())
+    lines = {
+        0.03882: "gold",
+        0.05038: "silver",
+        0.06127: "bronze",
+        0.12216: "median",
+        0.69315: "a constant",
+        99: "none",
+    }
+    best, worst = (next(name for line, name in lines.items() if score <= line) for score in (low, high))
+    assert re.search(f"it would reach: {re.escape(reached)}; at the ends of the interval: {best}.*, {worst}", said)
+    # Equal losses: in Gaffke's interval the one more loss has a weight of the distribution Beta(1, n).
+    loss, largest, rest = -np.log(certainty), -np.log(min(certainty, 1 - certainty)), 0.025 ** (1 / len(answers))
+    assert (low, high) == pytest.approx((rest * loss, rest * loss + (1 - rest) * largest), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pytest
 from scipy.stats import beta
+from scipy.stats import t as student
 
 from paddlecnn.evaluation.calibration import KAGGLE_EPS, worst_loss
 from paddlecnn.evaluation.intervals import (
@@ -145,3 +146,9 @@ def test_seeds_that_differ_by_a_few_images_seldom_show_that_one_network_is_bette
     drawn = np.round(random.normal(scale=images_of_luck, size=(4000, seeds))) / 200
     found = [paired_seeds_estimate(differences, 1 / 200) for differences in drawn]
     assert np.mean([one.low > 0 or one.high < 0 for one in found]) < 0.055
+
+
+def test_equal_differences_have_the_variance_of_two_rounded_accuracies():
+    found = paired_seeds_estimate([0.01, 0.01, 0.01], 1 / 200)
+    reach = student.ppf(0.975, 2) * np.sqrt(2 / 12 / 3) / 200
+    assert (found.low, found.mean, found.high) == pytest.approx((0.01 - reach, 0.01, 0.01 + reach))

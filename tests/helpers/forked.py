@@ -1,8 +1,8 @@
 """Scripts in processes of their own, forked from one in which the slow imports are done.
 
-Each has its own environment, folder, signals, output and exit code, and can be killed. Only the imports of PaddlePaddle,
-of the package and of Kaggle's client, seconds in each new interpreter, are shared. Tests of what happens before or
-during them start Python instead.
+Each has its own environment, folder, signals, output and exit code, and can be killed. Only the imports of
+PaddlePaddle, of the package and of Kaggle's client, seconds in each new interpreter, are shared. Tests of what happens
+before or during them start Python instead.
 """
 
 from __future__ import annotations

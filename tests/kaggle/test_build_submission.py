@@ -9,10 +9,14 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from paddlecnn.cli.submit import read_settings
 from paddlecnn.errors import SubmissionError
+from paddlecnn.evaluation.blending import fit_blend
+from paddlecnn.evaluation.calibration import image_losses, worst_loss
+from paddlecnn.evaluation.intervals import log_loss_estimate
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.blend import blend_files
 from paddlecnn.kaggle.build_submission import Images, Labelled, Settings, SubmissionInputs, write_candidate
@@ -55,6 +59,8 @@ def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
     assert made.expected.after.low < true_loss(made.path) < made.expected.after.high
     assert made.expected.after.mean < made.expected.before.mean * 0.6
     assert made.blend.calibration.temperature == pytest.approx(4.0, rel=0.3)
+    own = made.blend(candidate("one").validation.logits)  # of the images that the blend is fitted on
+    assert made.expected.after.mean > log_loss(TRUTH[:VALIDATION], own)
     assert read_submission(made.path)["id"].tolist() == candidate("one").expected_ids
 
     kept = json.loads((tmp_path / "a" / "calibration.json").read_text())
@@ -70,6 +76,24 @@ def test_the_expected_loss_is_what_the_test_images_score(tmp_path):
     assert (entry.file, entry.sha256, entry.competition) == ("a.csv", file_digest(made.path), REDUX.slug)
     assert (entry.expected, entry.low) == (f"{made.expected.after.mean:.5f}", f"{made.expected.after.low:.5f}")
     assert entry.calibration == str(made.blend)
+
+
+def test_a_fold_is_scored_by_a_fit_on_the_other_folds(tmp_path):
+    source, folds = candidate("one"), np.arange(VALIDATION) % 2
+    validation = replace(source.validation, folds=folds)
+    made = write_candidate(replace(source, validation=validation), Settings(), tmp_path / "a.csv")
+    expected, clips = np.empty((VALIDATION, 2)), []
+    for own in (folds == 0, folds == 1):
+        blend = fit_blend(validation.logits[~own], validation.labels[~own])
+        expected[own] = blend(validation.logits[own])
+        clips.append(blend.eps)
+    np.testing.assert_allclose(made.expected.held_out, expected)
+    assert made.expected.after.mean == pytest.approx(log_loss(validation.labels, expected))
+    # An image not among these could lose as much as the clip allows, and without one as much as Kaggle's.
+    plain = softmax(validation.logits[:, 0], axis=1)
+    for found, probabilities, eps in ((made.expected.before, plain, 0), (made.expected.after, expected, min(clips))):
+        losses = image_losses(probabilities, validation.labels)
+        assert found == log_loss_estimate(losses, worst_loss(eps, 2), seed=0)
 
 
 def test_nothing_fitted_leaves_the_probabilities_as_they_are(tmp_path):
@@ -282,6 +306,19 @@ def test_what_limits_the_expected_score_is_reported(tmp_path):
     note = "T is at the end of its range, 0.1 to 20: these images do not determine it; --temperature sets it"
     assert note in write_candidate(flat, Settings(), tmp_path / "b.csv").report()
     assert note not in write_candidate(flat, Settings(temperature=0.1), tmp_path / "c.csv").report()
+
+
+def test_the_figure_calls_nothing_cross_fitted_that_the_report_does_not(tmp_path):
+    """The two pictures differ in the legend alone."""
+    pictures = []
+    for name in ("run", "blend"):
+        (tmp_path / name).mkdir()
+        source = candidate("one", calibrated_members=name == "blend")
+        made = write_candidate(source, Settings(temperature=4.0), tmp_path / name / "a.csv")
+        assert (", cross-fitted" in "\n".join(made.report())) == (name == "run")
+        pictures.append(matplotlib.image.imread(tmp_path / name / "a" / "reliability.png"))
+    assert pictures[0].shape == pictures[1].shape
+    assert (pictures[0] != pictures[1]).any()
 
 
 def test_no_error_on_validation_does_not_promise_an_accuracy_of_1(tmp_path):

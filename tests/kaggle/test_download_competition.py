@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.images import zipped
+
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "download.py"
 REDUX = "dogs-vs-cats-redux-kernels-edition"
 LOGIN = (
@@ -125,7 +127,21 @@ def test_a_killed_download_is_resumed(kaggle, download, tmp_path):
             "Kaggle cannot be reached (ProxyError): check the network and the proxy settings, then run this again; a "
             "download is resumed where it stopped",
         ),
-        ("another bundle", {}, 3, f"{REDUX}.zip: Kaggle did not send the bundle: it is not a zip file; run this again"),
+        ("no zip", {}, 3, f"{REDUX}.zip: Kaggle did not send the bundle: it is not a zip file; run this again"),
+        (
+            "a short file",
+            {},
+            3,
+            f"{REDUX}.zip: Kaggle did not send the bundle: expected 27 bytes of sample_submission.csv, found 9; "
+            "run this again",
+        ),
+        (
+            "other files",
+            {},
+            3,
+            f"{REDUX}.zip: Kaggle did not send the bundle: it contains none of the files that Kaggle lists "
+            "(sample_submission.csv, ...); run this again",
+        ),
     ],
 )
 def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path, fault, environment, code, message):
@@ -134,12 +150,15 @@ def test_each_failure_is_one_line_and_leaves_nothing(kaggle, download, tmp_path,
     kaggle.state.faults["ListDataFiles"] = {"quota": [429], "in trouble": [503]}.get(fault, [])
     if fault == "unknown":
         kaggle.state.contests.clear()
-    if fault == "another bundle":
-        contest.served = b"<html>Not what you wanted</html>"
+    contest.served = {
+        "no zip": b"<html>Not what you wanted</html>",
+        "a short file": zipped({"sample_submission.csv": b"id,label\n"}),
+        "other files": zipped({"train.csv": b"id,label\n"}),
+    }.get(fault)
     done = download(**environment)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (code, message)
     assert files_in(tmp_path / "work") == []
-    if fault != "another bundle":  # there the client has shown its progress before
+    if contest.served is None:  # otherwise the client has shown its progress before
         assert (done.stdout, done.stderr) == ("", f"{message}\n")
 
 

@@ -55,11 +55,14 @@ def test_a_file_is_scored_remembered_and_not_uploaded_twice(kaggle, submit, writ
         "--again uploads it once more\n"
     )
     assert len(kaggle.state.submissions) == 1
-    assert submit("submissions/b.csv", "--upload", "--again").returncode == 0
+    assert submit("submissions/a.csv", "--upload", "--again").returncode == 0
     assert len(kaggle.state.submissions) == 2
-    assert kaggle.state.submissions[1]["description"] == f"b.csv {entry.sha256[:12]}"
+    assert kaggle.state.submissions[1]["description"] == f"a.csv {entry.sha256[:12]}"
+    first, second = Ledger(tmp_path / "work" / "submissions").entries()
+    assert first == entry
+    assert (second.status, second.ref, second.public_score, second.private_score) == ("uploaded", "1001", "", "")
     listed = submit("--list")
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["file", "a.csv", "b.csv"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["file", "a.csv", "a.csv"]
     assert SCORE in listed.stdout
 
 
@@ -230,14 +233,24 @@ def test_an_answer_that_makes_no_sense_is_no_score(kaggle, submit, write, answer
 
 
 @pytest.mark.parametrize(
-    "scores", [{"publicScore": None, "privateScore": None}, {"publicScore": "n/a", "privateScore": None}]
+    ("scores", "standing"),
+    [
+        ({"publicScore": None, "privateScore": None}, ""),
+        ({"publicScore": "n/a", "privateScore": None}, ""),
+        # The final ranking is that of the private scores.
+        (
+            {"publicScore": "0.04", "privateScore": "0.2"},
+            "behind   0.12216 (median)\nahead of 0.69315 (a constant 0.5)\n",
+        ),
+    ],
 )
-def test_a_scored_file_without_a_score_is_reported(kaggle, submit, write, tmp_path, scores):
+def test_a_score_is_reported_as_far_as_kaggle_shows_it(kaggle, submit, write, tmp_path, scores, standing):
     assert submit(write("a.csv"), "--upload").returncode == 0
     kaggle.state.replies["ListSubmissions"] = {"submissions": [COMPLETE | scores]}
     done = submit("submissions/a.csv", "--wait", "0")
-    shown = scores["publicScore"] or "not shown"
-    assert (done.returncode, done.stdout) == (0, f"a.csv: public score {shown}, private score not shown\n"), done.stderr
+    public, private = (scores[name] or "not shown" for name in ("publicScore", "privateScore"))
+    expected = f"a.csv: public score {public}, private score {private}\n{standing}"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
     assert Ledger(tmp_path / "work" / "submissions").entries()[0].status == "scored"
 
 

@@ -10,7 +10,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 
-from paddlecnn.evaluation.calibration import expected_calibration_error, reliability_bins
+from paddlecnn.evaluation.calibration import chance_calibration_error, expected_calibration_error, reliability_bins
 from paddlecnn.files import save_png
 from paddlecnn.reporting.figures import confusion_figure, explanation_figure, pictures_figure, reliability_figure
 from paddlecnn.reporting.fonts import labels_of
@@ -131,3 +131,17 @@ def test_calibration_error_of_a_constant_confidence_is_its_distance_from_the_acc
     probabilities = np.tile([0.9, 0.1], (100, 1))
     assert expected_calibration_error(probabilities, labels, bins=1) == pytest.approx(0.2)
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0.2)
+
+
+def test_a_perfectly_calibrated_network_has_the_error_of_chance_alone():
+    """In a bin of n images of probability p it is the mean error of a binomial share, sqrt(2 p (1 - p) / (pi n))."""
+    probabilities = np.tile([0.8, 0.2], (1500, 1))
+    expected = np.sqrt(2 * 0.8 * 0.2 / (np.pi * 1500))  # equal probabilities share their mean truth: one bin
+    assert chance_calibration_error(probabilities, seed=0) == pytest.approx(expected, rel=0.25)
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 1500)
+    varied = np.stack([confidence, 1 - confidence], axis=1)
+    labels = [(random.random(1500) > confidence).astype(int) for _ in range(40)]
+    found = np.mean([expected_calibration_error(varied, one) for one in labels])
+    assert chance_calibration_error(varied, seed=0) == pytest.approx(found, rel=0.1)
+    assert chance_calibration_error(varied[::10], seed=0) > 2 * found

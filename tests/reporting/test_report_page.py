@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import paddle
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.stats import binomtest
+from sklearn.metrics import log_loss
 
 import paddlecnn as pc
+from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, fit_calibration
 from paddlecnn.models import LocalResponseNorm
+from paddlecnn.reporting.page import percent
+from paddlecnn.reporting.report import write_report
+from paddlecnn.runs.run_dir import RunDir
 
 LRN = """
 data: {name: digits, limit: 200}
@@ -66,6 +74,19 @@ def test_the_first_screen_has_the_outcome_with_its_interval(opened, lrn_run):
     assert bottom < opened.execute_script("return innerHeight")
 
 
+def test_calibration_is_judged_by_fits_on_other_images(report, lrn_run):
+    table = pd.read_csv(lrn_run / "predictions_val.csv", dtype={"id": str, "label": str, "predicted": str})
+    probabilities, labels = table.iloc[:, 3:].to_numpy(), table["label"].astype(int).to_numpy()
+    fit = functools.partial(fit_calibration, eps=0.0)
+    after, _ = cross_fitted(fit, np.log(probabilities), labels, seed=0)
+    losses = log_loss(labels, probabilities), log_loss(labels, after, labels=range(10))
+    page = report.read_text(encoding="utf-8")
+    assert "The log loss changes from {:.4f} to {:.4f}.".format(*losses) in page
+    for shown in (probabilities, after):
+        assert percent(expected_calibration_error(shown, labels), 2) in page
+    assert "the epoch was selected on the same images" in page
+
+
 def test_everything_is_described_and_drawn(opened):
     count, broken, unnamed, doubled = opened.execute_script(
         """
@@ -83,6 +104,23 @@ def test_everything_is_described_and_drawn(opened):
         assert heading in headings
     links = opened.execute_script("return [...document.querySelectorAll('nav a')].map(one => one.hash.slice(1))")
     assert all(opened.execute_script("return !!document.getElementById(arguments[0])", link) for link in links)
+
+
+def test_the_scores_of_a_competition_and_of_the_run_are_in_order(tool, report, lrn_run, tmp_path):
+    """Also where calibration takes the run across a line of the competition."""
+    changes = re.compile(r"The log loss changes from ([\d.]+) to ([\d.]+)\.")
+    before, after = map(float, changes.search(report.read_text(encoding="utf-8")).groups())
+    run = RunDir(shutil.copytree(lrn_run, tmp_path / "run"))
+    assert tool("eval", run.path, "--split", "test") == 0
+    assert abs(before - after) > 0.001
+    page = write_report(run, reference_losses=[(0.1, "gold"), ((before + after) / 2, "between")]).read_text("utf-8")
+    table = page.partition("Log losses of the competition")[2].partition("</table>")[0]
+    numbers = [float(number) for number in re.findall(r">([\d.]+)</td>", table)]
+    assert numbers == sorted(numbers)
+    assert numbers == pytest.approx(sorted([0.1, (before + after) / 2, before, after]), abs=1e-4)
+    test = json.loads((run.path / "evaluation_test.json").read_text())["top1"]
+    assert f"It was also measured on the test images: <strong>{percent(test, 2)}</strong>" in page
+    assert "It was also measured" not in report.read_text(encoding="utf-8")
 
 
 def test_denominators_of_lrn_are_those_of_the_formula(opened, lrn_run):

@@ -98,11 +98,14 @@ def test_test_accuracies_with_several_views_stand_beside_the_others(project, add
     assert f"{central:.2%} (" in Path("README.md").read_text()
     assert f"; {shifted:.2%} (" in Path("README.md").read_text()
     assert "test measured" not in Path("docs/results.md").read_text()
+    assert tool("eval", f"runs/{name}-1", "--split", "test") == 0  # again; the other seed has two kinds of views
+    assert add(name, 1) == 0
+    assert "seeds = 2; test measured 2 times" in Path("docs/results.md").read_text()
     for _ in range(2):  # of the same views
         assert tool("eval", f"runs/{name}-0", "--split", "test") == 0
     Path(f"docs/results/{name}_seed0.json").unlink()
     assert add(name, 0) == 0
-    assert "seeds = 1; test measured 4 times" in Path("docs/results.md").read_text()
+    assert "seeds = 2; test measured 4 times" in Path("docs/results.md").read_text()
     assert tool("results", "docs/results", "--verify") == 0
 
 
