@@ -60,7 +60,7 @@ def style(fonts: Sequence[str] = ()) -> AbstractContextManager[Any]:
             "text.parse_math": False,  # a class may be named $x$
             "axes.titlesize": 9.5,
             "axes.titlelocation": "left",
-            "axes.titleweight": "semibold",  # DejaVu Sans has no semibold, and matplotlib warns
+            "axes.titleweight": "bold",  # DejaVu Sans has no semibold, and matplotlib warns
             "axes.titlepad": 9,
             "axes.edgecolor": RULE,
             "axes.labelcolor": MUTED,
