@@ -24,8 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 WITHOUT = {  # the messages for a split that has no images
-    "val": "no validation images, which evaluation and submissions need; train with data.val_fraction above 0, or with "
-    "data.folds",
+    "val": "no validation images; train with data.val_fraction above 0, or with data.folds",
     "test": "no test images; name the split val, or add images (docs/data.md)",
 }
 

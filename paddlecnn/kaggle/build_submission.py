@@ -111,7 +111,9 @@ class WrittenSubmission:
         """Lines for the user: the file, the expected score, the calibration, and caveats about them."""
         lines = [f"{self.path}: {self.rows:,} rows{f' for {self.competition.slug}' if self.competition.slug else ''}"]
         if self.expected is None:
-            return [*lines, f"{self.blend}; expected score unknown: no validation images in common"]
+            fitted = f"{self.blend}; " if self.competition.metric == "log_loss" else ""
+            common = " in common" if len(self.blend.weights) > 1 else ""
+            return [*lines, f"{fitted}expected score unknown: no validation images{common}", *self.notes]
         count = f"{self.expected.images:,} validation images"
         if self.competition.metric == "accuracy":
             return [*lines, f"expected accuracy {self.expected.after}, from {count}", *self.notes]
@@ -136,7 +138,7 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
         table = in_order_of(table, inputs.expected_ids, "the sample submission")
     check_submission(table, competition, str(path), inputs.expected_ids)
     fitted = settings.free(len(blend.weights)) and not inputs.calibrated_members
-    notes = tuple(limits_of(inputs, settings, blend)) if expected else ()
+    notes = tuple(limits_of(inputs, settings, blend)) if expected else inputs.notes
     written = WrittenSubmission(path, len(table), competition, blend, expected, fitted, notes)
     with written_aside(path) as aside:
         write_csv(aside, table)

@@ -42,7 +42,8 @@ def submit_runs(
     """Predict a split with each run's best checkpoint, average the logits, and write a submission.
 
     The calibration is fitted on the runs' validation images, predicted in the same way: one run's own validation
-    part, or the out-of-fold predictions of a cross-validation.
+    part, or the out-of-fold predictions of a cross-validation. Of runs that trained on all images the expected score
+    is unknown, and if it is a log loss, `settings` must give the temperature and the clip.
 
     out: the CSV; submissions/FAMILY-RUN.csv if not given
     tta: views at test time: none, flip, shift, crops or scales
@@ -62,24 +63,30 @@ def submit_runs(
     if split == "val":  # no competition asks for it: it keeps the data set's ids and is never uploaded
         competition = not_uploaded(competition)
     expected_ids = sample_ids(Path(config.data.root), competition)
-    targets, validations, origins, changed = [], [], [], []
+    targets: list[Predictions] = []
+    validations: list[Predictions] = []
+    origins, changed = [], []
     known: dict[tuple[str, str], bytes] = {}
     for folder in runs:  # one network in memory at a time
         run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
         changed += check_same_data(run, splits, data_changed)
+        has_validation = has_images(splits.val)
+        check_calibration(run.config.data.name, has_validation or split == "val", settings, competition)
+        if targets and has_validation != bool(validations):
+            raise SubmissionError("some of the runs have no validation images: use runs that all have some, or none")
         if len(runs) > 1:
             for part in ("val", split):
                 check_same_content(known, part, getattr(splits, part), folder)
         targets.append(predict_split(run, splits, split, tta))
-        validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
-        check_finite(run, targets[-1], validations[-1])
+        if has_validation:
+            validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
+        check_finite(run, targets[-1], *validations[-1:])
         origins.append(origin(run, tta))
     if split != "val":
         check_same_images(targets)
     target = merge(targets)
-    validation = merge(validations)
-    images = Images(target.ids, target.logits[:, None]), labelled(validation)
+    images = Images(target.ids, target.logits[:, None]), labelled(merge(validations)) if validations else None
     columns = {column: ";".join(one[column] for one in origins) for column in origins[0]}
     notes = (*reservations(runs), *changed)
     inputs = SubmissionInputs(competition, target.classes, *images, expected_ids, columns, config.seed, notes=notes)
@@ -102,6 +109,20 @@ def check_settings(settings: Settings, competition: Competition) -> None:
     for option, value in (("--temperature", settings.temperature), ("--clip", settings.eps)):
         if competition.metric == "accuracy" and value is not None:
             raise SubmissionError(f"{option}: has no effect where the metric is accuracy; leave it out")
+
+
+def has_images(dataset: Dataset | None) -> bool:
+    return dataset is not None and len(dataset) > 0
+
+
+def check_calibration(name: str, has_validation: bool, settings: Settings, competition: Competition) -> None:
+    """Raise SubmissionError if a temperature or clip would have to be fitted and there are no validation images."""
+    if has_validation or competition.metric == "accuracy" or None not in (settings.temperature, settings.eps):
+        return
+    raise SubmissionError(
+        f"{name}: no validation images to fit temperature and clip on; give --temperature and --clip, for example "
+        "those that `submit` reports for the same config with validation images"
+    )
 
 
 def check_same_content(known: dict[tuple[str, str], bytes], part: str, dataset: Dataset | None, run: RunDir) -> None:

@@ -193,6 +193,25 @@ def test_one_folder_in_two_places_is_the_same_data(tool, photo_run, tmp_path):
     assert len(read_submission(tmp_path / "x.csv")) == 12
 
 
+def test_a_run_trained_on_all_images_is_submitted_with_a_given_calibration(tool, photo_run, tmp_path, capsys):
+    run = photo_run(write_photos(tmp_path / "photos", 0), "-o", "data.val_fraction=0")
+    by_accuracy, by_log_loss = tmp_path / "classes.csv", tmp_path / "probabilities.csv"
+    capsys.readouterr()
+    assert tool("submit", run, "--out", by_accuracy) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["expected score unknown: no validation images"]
+    arguments = [run, "--competition", "dogs-vs-cats-redux-kernels-edition", "--out", by_log_loss]
+    for calibration in ([], ["--temperature", "1.5"], ["--clip", "0.45"]):
+        assert tool("submit", *arguments, *calibration) == 2
+        assert "no validation images to fit temperature and clip on; give --temperature and" in capsys.readouterr().err
+    assert tool("submit", *arguments, "--temperature", "1.5", "--clip", "0.45") == 0
+    assert capsys.readouterr().out.splitlines()[1] == "T=1.5 clip=0.45; expected score unknown: no validation images"
+    assert read_submission(by_log_loss)["label"].between(0.45, 0.55).all()
+    assert Ledger(tmp_path).find(by_log_loss).expected == ""
+    other = photo_run(write_photos(tmp_path / "more", 0))
+    assert tool("submit", "--folds", run, other, "--out", tmp_path / "mean.csv") == 2
+    assert "some of the runs have no validation images" in capsys.readouterr().err
+
+
 def test_a_file_in_the_ledger_is_rewritten_and_no_other_is_replaced(tool, folds, tmp_path, capsys):
     out = tmp_path / "x.csv"
     out.write_text("my only copy")

@@ -99,7 +99,7 @@ def test_without_validation_images_the_last_epoch_counts(tool, tiny, tmp_path, c
     assert weights_sha(tmp_path / "run", "best") == weights_sha(tmp_path / "run")
     assert tool("eval", tmp_path / "run", "--split", "test") == 0
     assert tool("eval", tmp_path / "run", "--split", "val") == 2
-    assert "digits: no validation images, which evaluation and submissions need; train with" in capsys.readouterr().err
+    assert "digits: no validation images; train with data.val_fraction above 0" in capsys.readouterr().err
     assert tool("train", *options, "--resume", "--extend", "train.epochs=4") == 0
     assert "best epoch 4" in capsys.readouterr().out
     assert tool("train", *options[:-1], tmp_path / "other", "-o", "train.early_stop={patience: 1}") == 2
