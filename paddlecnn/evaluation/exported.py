@@ -145,6 +145,16 @@ def open_onnx(path: Path) -> tuple[Manifest, nn.Layer]:
     )
 
 
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest in a .safetensors file; None if paddlecnn has not exported it. Raises WeightsError for a bad one."""
+    with safe_open(path, framework="numpy") as file:
+        text = (file.metadata() or {}).get(KEY)
+    try:
+        return None if text is None else Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise WeightsError(f"{path}: its manifest is damaged ({first_problem(error)}); export the run again") from None
+
+
 def open_safetensors(path: Path, module: str | None) -> tuple[Manifest, nn.Layer]:
     """Weights alone: the network is built by this package."""
     try:

@@ -25,7 +25,7 @@ from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.registry import check_forward, is_published
-from paddlecnn.models.weights import load_weights
+from paddlecnn.models.weights import WeightsReport, load_weights
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Checkpoint
@@ -168,7 +168,19 @@ def initial_weights(
         raise WeightsMismatch(f"{error}; model.strict: false loads what fits and lists the rest") from None
     for line in weights.lines():
         logger.info("%s", line)
-    return [Preprocess(**weights.preprocess)] if weights.preprocess else [], layers_without(model, weights.loaded)
+    return preprocess_of(weights, model), layers_without(model, weights.loaded)
+
+
+def preprocess_of(weights: WeightsReport, model: paddle.nn.Layer) -> list[Preprocess]:
+    """The preprocessing that published weights, or an export of a run, were trained with; empty if unknown."""
+    if weights.preprocess:
+        return [Preprocess(**weights.preprocess)]
+    if not weights.path.endswith(".safetensors"):
+        return []
+    from paddlecnn.evaluation.exported import read_manifest
+
+    manifest = read_manifest(Path(weights.path))
+    return [preprocess_for(model, manifest.preprocess)] if manifest else []
 
 
 def build_loaders(

@@ -14,6 +14,7 @@ from helpers.docs import ROOT
 from helpers.environments import linked_environment, run_in
 from helpers.exports import require, require_onnx
 from helpers.runs import weights_sha
+from paddlecnn.runs.checkpoint import load_checkpoint
 
 CONFIG = """
 data: {{name: digits, limit: {images}}}
@@ -97,6 +98,19 @@ def test_weights_alone_predict_as_the_run_and_start_another_training(tool, capsy
         safetensors.numpy.load_file(run / "checkpoints/best/model.safetensors") for run in (lenet, tmp_path / "again")
     ]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_a_training_that_starts_from_an_export_preprocesses_as_it_does(tool, tmp_path):
+    changed = ["-o", "data.preprocess.mean=[0.1,0.2,0.3]", "-o", "data.preprocess.fit=squeeze"]
+    target = exported(tool, train(tool, tmp_path, "lenet5", 8, "none", "{}", *changed), "safetensors")
+    preprocess = []
+    for name, options in (("same", []), ("own", ["-o", "data.preprocess.fit=crop"])):
+        run = tmp_path / name
+        start = ["-c", tmp_path / "config.yaml", "-o", f"model.weights={target}", "--run", run, *options]
+        assert tool("train", *start) == 0
+        preprocess.append(load_checkpoint(run / "checkpoints" / "last").state.preprocess)
+    assert (preprocess[0].mean, preprocess[0].fit) == ((0.1, 0.2, 0.3), "squeeze")
+    assert (preprocess[1].mean, preprocess[1].fit) == ((0.1, 0.2, 0.3), "crop")
 
 
 @pytest.mark.parametrize("form", FORMS)
