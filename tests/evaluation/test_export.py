@@ -109,8 +109,8 @@ def test_a_training_that_starts_from_an_export_preprocesses_as_it_does(tool, tmp
         start = ["-c", tmp_path / "config.yaml", "-o", f"model.weights={target}", "--run", run, *options]
         assert tool("train", *start) == 0
         preprocess.append(load_checkpoint(run / "checkpoints" / "last").state.preprocess)
-    assert (preprocess[0].mean, preprocess[0].fit) == ((0.1, 0.2, 0.3), "squeeze")
-    assert (preprocess[1].mean, preprocess[1].fit) == ((0.1, 0.2, 0.3), "crop")
+    assert (preprocess[0].mean, preprocess[0].fit) == ([0.1, 0.2, 0.3], "squeeze")
+    assert (preprocess[1].mean, preprocess[1].fit) == ([0.1, 0.2, 0.3], "crop")
 
 
 @pytest.mark.parametrize("form", FORMS)
