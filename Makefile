@@ -68,7 +68,8 @@ chaos: install  ## kill training runs 200 times; fill and lock disks; run the lo
 	PADDLECNN_KILLS=100 PADDLECNN_FEATURE_KILLS=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training -k "killed_again or disk"
 	PADDLECNN_EXAMPLES=2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_config_property.py \
 		tests/data/test_hostile_archives.py tests/models/test_weights_property.py tests/onednn/test_gradients.py
-	PADDLECNN_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/real tests/benchmarks tests/evaluation/test_export.py
+	PADDLECNN_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/real tests/benchmarks tests/onednn \
+		tests/evaluation/test_export.py
 
 wheel: install  ## build the wheel, install it with its dependencies into a new environment, train with it
 	rm -rf build/wheel && mkdir -p build/wheel

@@ -25,7 +25,7 @@ def test_the_engine_beside_paddle(tool, request, tmp_path, capsys, what, key):
             "benchmark",
             what,
             "--rounds",
-            "2",
+            "1",
             "--seconds",
             "0.1",
             "--only",
@@ -44,7 +44,7 @@ def test_the_engine_beside_paddle(tool, request, tmp_path, capsys, what, key):
     machine, result = json.loads(path.read_text())
     rows = result["contenders"]
     assert set(rows) == {"paddle", "onednn_float32"}
-    assert all(len(row[key]) == 2 and row["median"] > 0 for row in rows.values())
+    assert all(len(row[key]) == 1 and row["median"] > 0 for row in rows.values())
     assert rows["onednn_float32"]["ratio_to"] == "paddle"
     assert machine["cpu"]
     assert machine["matmul_gflops"]["float32"] > 0

