@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -162,6 +164,13 @@ def test_files_from_elsewhere_are_blended_with_given_weights_only(tmp_path):
     assert Ledger(tmp_path).entries()[0].expected == ""
 
 
+@pytest.fixture(scope="module")
+def members(tmp_path_factory) -> list[Path]:
+    """Two submissions with their evidence, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("members")
+    return [write_candidate(candidate(stem), Settings(), folder / f"{stem}.csv").path for stem in "ab"]
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -175,8 +184,9 @@ def test_files_from_elsewhere_are_blended_with_given_weights_only(tmp_path):
         ("calibration.json", b"[]"),
     ],
 )
-def test_damaged_evidence_beside_a_member_is_named(tool, tmp_path, capsys, name, damage):
-    files = [write_candidate(candidate(stem), Settings(), tmp_path / f"{stem}.csv").path for stem in "ab"]
+def test_damaged_evidence_beside_a_member_is_named(tool, members, tmp_path, capsys, name, damage):
+    files = [tmp_path / path.name for path in members]
+    shutil.copytree(members[0].parent, tmp_path, dirs_exist_ok=True)
     (tmp_path / "b" / name).write_bytes(damage)
     assert tool("submit", "--blend", *files) == 2
     error = capsys.readouterr().err
