@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from paddlecnn.errors import ServiceError, SubmissionError
+from paddlecnn.errors import ServiceError, SubmissionError, UserError
 from paddlecnn.files import file_digest
 from paddlecnn.kaggle.client import ask_kaggle
 from paddlecnn.kaggle.competitions import COMPETITIONS, REDUX, competition_named
@@ -48,7 +49,8 @@ def upload(
             f"{f', public score {last.public_score}' if last.public_score else ''}; "
             "--again uploads it once more"
         )
-    ref = send(path, message or f"{path.name} {digest[:12]}", competition.slug, seconds)
+    known_refs = {entry.ref for entry in ledger.entries()}
+    ref = send(path, message or f"{path.name} {digest[:12]}", competition.slug, known_refs, seconds)
     fresh = known or Entry(file=path.name, sha256=digest, metric=competition.metric)
     sent = {"competition": competition.slug, "status": "uploaded", "uploaded": now(), "ref": ref}
     entry = dataclasses.replace(fresh, **sent, public_score="", private_score="")
@@ -56,16 +58,29 @@ def upload(
     return entry
 
 
-def send(path: Path, message: str, slug: str, seconds: float | None = None) -> str:
+def send(path: Path, message: str, slug: str, known_refs: Set[str], seconds: float | None = None) -> str:
     """Upload a file and return Kaggle's reference number.
 
-    The client reports a failed upload only in its message, so an answer without a number is a failure.
+    The client reports a failed upload only in its message, so an answer without a number is a failure. Before a failure
+    is raised, Kaggle is asked whether it has the file: an answer can be lost, and each upload counts towards the day's
+    allowance.
     """
     limit = None if seconds is None else max(seconds, SHORTEST_CALL)
-    answer = ask_kaggle(slug, lambda api: api.competition_submit(str(path), message, slug, quiet=True), limit)
-    if not str(answer.ref or "").isdigit():
-        raise ServiceError(f"{path}: Kaggle did not accept it ({answer.message or 'no reason given'}); run this again")
-    return str(answer.ref)
+    try:
+        answer = ask_kaggle(slug, lambda api: api.competition_submit(str(path), message, slug, quiet=True), limit)
+        if str(answer.ref or "").isdigit():
+            return str(answer.ref)
+        reason = answer.message or "no reason given"
+        failure = ServiceError(f"{path}: Kaggle did not accept it ({reason}); run this again")
+    except ServiceError as error:
+        failure = error
+    with contextlib.suppress(UserError):
+        listed = ask_kaggle(slug, lambda api: api.competition_submissions(slug) or [], SHORTEST_CALL)
+        for newest in listed[:1]:
+            is_ours = (newest.description, newest.total_bytes) == (message, path.stat().st_size)
+            if is_ours and str(newest.ref) not in known_refs:
+                return str(newest.ref)
+    raise failure
 
 
 def wait_for_score(path: Path, seconds: float, started: float | None = None) -> Entry:

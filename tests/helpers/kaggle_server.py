@@ -87,6 +87,7 @@ class State:
     cut_after: list[int] = field(default_factory=list)  # the next downloads are cut off after so many bytes
     stall_after: int | None = None  # downloads stall after so many bytes
     hangs: dict[str, str] = field(default_factory=dict)  # "silent" or "drip" for a method, for as long as it is set
+    loses_answers: bool = False  # a submission is accepted, and the connection ends before the answer
     replies: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a method answers instead of the truth
     polls_until_scored: int = 0
     requests: list[str] = field(default_factory=list)  # method and path of each, downloads with their range
@@ -265,6 +266,9 @@ class Handler(BaseHTTPRequestHandler):
                 "refused": refused,
             }
         )
+        if self.state.loses_answers:
+            self.close_connection = True
+            return
         self.answer(200, {"message": "Successfully submitted", "ref": self.state.submissions[-1]["ref"]})
 
     def ListSubmissions(self, request: dict[str, Any], contest: Contest) -> None:

@@ -173,6 +173,21 @@ def test_an_upload_that_hangs_ends(kaggle, submit, write, tmp_path, kind, method
     assert not (tmp_path / "work" / "submissions" / "ledger.csv").exists()
 
 
+def test_a_file_that_kaggle_has_is_recorded_although_the_answer_was_lost(kaggle, submit, write):
+    assert submit(write("b.csv", GOOD.replace("0.9", "0.8")), "--upload", "-m", "mine").returncode == 0
+    kaggle.state.loses_answers = True
+    done = submit(write("a.csv"), "--upload", "-m", "mine", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"a.csv: public score {SCORE}" in done.stdout
+    assert len(kaggle.state.submissions) == 2
+    kaggle.state.faults["CreateSubmission"] = [500]  # the newest submission is the one before, of the same message
+    failed = submit(write("c.csv", GOOD.replace("0.9", "0.7")), "--upload", "-m", "mine")
+    assert (failed.returncode, failed.stderr.splitlines()) == (
+        3,
+        ["Kaggle answered 500: a problem on its side; run this again later"],
+    )
+
+
 def test_the_limit_of_wait_holds_for_an_upload_that_hangs(kaggle, submit, write):
     kaggle.state.hangs["upload"] = "silent"
     done, seconds = timed(submit, write("a.csv"), "--upload", "--wait", "11")
