@@ -29,10 +29,12 @@ class ConfigDir:
         self.data_root = data_root
         self.environment = self.path / "environment.json"
 
-    @staticmethod
-    def check_new(path: Path) -> None:
+    @classmethod
+    def check_new(cls, path: Path) -> None:
         """Raise RunError if the path exists already, except as an empty folder."""
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            if not (path / cls.CONFIG).is_file():
+                raise RunError(f"{path}: already exists and is not a run; choose another folder with --run")
             raise RunError(
                 f"{path}: already exists; continue it with --resume (in Python: resume=True), or choose "
                 "another folder with --run"

@@ -28,7 +28,7 @@ class Late(dict):
 
 def test_of_two_creations_at_once_the_later_one_is_refused(tmp_path):
     (tmp_path / "c.yaml").write_text("data: {name: digits}\nmodel: {name: lenet5}\ntrain: {epochs: 1}\n")
-    with pytest.raises(RunError, match=r"run: already exists; continue it with --resume"):
+    with pytest.raises(RunError, match=r"run: already exists and is not a run"):
         RunDir.create(tmp_path / "run", load_config(tmp_path / "c.yaml"), Late(tmp_path / "run"))
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
         "c.yaml",

@@ -79,6 +79,9 @@ def test_an_existing_run_is_not_touched(tool, tiny, whole, capsys):
     assert tool("train", "-c", tiny, "--run", whole) == 2
     assert "already exists; continue it with --resume" in capsys.readouterr().err
     assert (weights_sha(whole), (whole / "metrics.csv").read_bytes()) == before
+    for path in (tiny, tiny.parent):  # a file, and a folder with other files
+        assert tool("train", "-c", tiny, "--run", path) == 2
+        assert f"{path}: already exists and is not a run; choose another folder" in capsys.readouterr().err
 
 
 def test_no_file_of_a_checkpoint_is_a_pickle(whole):
