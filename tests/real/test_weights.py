@@ -66,7 +66,7 @@ def test_alexnets_convolutions(real_data, photos):
         load_weights(network, path)
     report = load_weights(network, path, strict=False)
     assert (report.missing, report.unexpected, len(report.loaded)) == (FC, [], 10)
-    assert accuracy(network, report.preprocess, photos, 700) >= 0.93
+    assert accuracy(network, report.preprocess, photos, 300) >= 0.92
     if onednn.available():  # far less than float16's rounding: the cache of features is the same for both
         assert difference_of_engines(network, report.preprocess, photos) < 1e-5
 

@@ -19,6 +19,7 @@ from visualdl import LogReader
 
 from helpers.browser import until
 from helpers.docs import ROOT
+from helpers.forked import ForkedScript
 from paddlecnn.training.curves import FILE_NAME
 
 CONFIG = """
@@ -52,8 +53,8 @@ def runs(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("board")
     (folder / "small.yaml").write_text(CONFIG)
     for name, rate in (("slow", 0.02), ("fast", 0.04)):
-        command = ["train", "-c", folder / "small.yaml", "--run", folder / "runs" / name, "-o", f"optim.lr={rate}"]
-        subprocess.run([sys.executable, ROOT / "tools" / "train.py", *command[1:]], check=True, timeout=300)
+        training = ["-c", folder / "small.yaml", "--run", folder / "runs" / name, "-o", f"optim.lr={rate}"]
+        assert ForkedScript(ROOT / "tools" / "train.py", *training).wait(300) == 0
     return folder / "runs"
 
 
