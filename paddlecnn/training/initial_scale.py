@@ -55,9 +55,9 @@ def scale_fresh_layers(setup: TrainingSetup) -> None:
             layer._variance.set_value(values.var(axis=0, unbiased=False))
         elif isinstance(layer, (nn.Conv2D, nn.Linear)):
             squares = paddle.concat([layer(batch).square().flatten() for batch in batches])
-            factor = (LOGITS if layer is last else 1.0) / squares.mean().sqrt().item()
-            for parameter in layer.parameters():
-                parameter.set_value(parameter * factor)
+            size = squares.mean().sqrt().item()
+            for parameter in layer.parameters() if size else ():  # zeros have no scale
+                parameter.set_value(parameter * ((LOGITS if layer is last else 1.0) / size))
         batches = list(map(layer, batches))
     logger.info("initial scale of %d new layers fitted to %d training images", len(setup.fresh), sum(map(len, batches)))
 

@@ -22,7 +22,8 @@ def average_epoch(state: TrainState, train: Loader) -> None:
     progress, config = state.progress, state.config.train
     if config.swa is None:
         return
-    before = progress.epoch - math.floor(config.swa * config.epochs)  # epochs that belong in the mean so far
+    start = math.floor(round(config.swa * config.epochs, 6))  # 0.29 * 100 is just below 29
+    before = progress.epoch - start  # epochs that belong in the mean so far
     if progress.averaged > max(before, 0):  # a shorter run that was extended averaged earlier ones, too
         state.average, progress.averaged = None, 0
     if before < 0:

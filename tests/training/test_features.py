@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+import safetensors.numpy
 
 import paddlecnn as pc
 from helpers.images import encoded, photo
@@ -298,6 +299,16 @@ def test_first_loss_of_new_layers_is_that_of_guessing(tool, tmp_path):
         config["train"]["feature_cache"] = "off" if name in ("plain", "frozen") else str(tmp_path / "cache")
         pc.train(config, run=tmp_path / name)
         assert losses(tmp_path / name)[0] == pytest.approx(math.log(2), abs=0.1), name
+
+
+def test_new_layers_on_features_that_are_all_zero_train(tool, tiny, tmp_path):
+    network = create_model("alexnet_cifar", hidden=[8], num_classes=10)
+    zeros = {name: 0 * value.numpy() for name, value in network.features.state_dict().items()}
+    file = tmp_path / "zeros.safetensors"
+    safetensors.numpy.save_file({f"features.{name}": value for name, value in zeros.items()}, file)
+    model = f"{{name: alexnet_cifar, options: {{hidden: [8]}}, strict: false, weights: {file}}}"
+    options = ["-o", f"model={model}", "-o", "data.limit=32", "-o", "train.epochs=1"]
+    assert tool("train", "-c", tiny, "--run", tmp_path / "run", *options) == 0
 
 
 def test_a_new_hidden_layer_has_outputs_of_unit_scale_and_logits_are_small(tmp_path):
