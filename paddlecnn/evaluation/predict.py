@@ -10,7 +10,7 @@ import numpy as np
 
 from paddlecnn import distributed
 from paddlecnn.data.audit.inspection import filter_readable
-from paddlecnn.data.base import Splits
+from paddlecnn.data.base import Dataset, Splits
 from paddlecnn.data.datasets import require_classes
 from paddlecnn.data.pipeline.features import FeatureLoader, frozen_features
 from paddlecnn.data.pipeline.loader import Loader
@@ -43,6 +43,10 @@ class Predictions:
     parts: np.ndarray | None = None
 
 
+def has_images(dataset: Dataset | None) -> bool:
+    return dataset is not None and len(dataset) > 0
+
+
 def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none") -> Predictions:
     """The logits for the val or test split of a run's data: the weighted mean over `prediction_views`.
 
@@ -50,7 +54,7 @@ def predict_split(run: LoadedRun, splits: Splits, split: str, tta: str = "none")
     Raises DataError if the data set has no such split.
     """
     dataset = getattr(splits, split)
-    if dataset is None or not len(dataset):
+    if not has_images(dataset):
         raise DataError(f"{run.config.data.name}: {WITHOUT[split]}")
     require_classes(dataset, run.classes, run.run.path.name)
     freeze(run.model, run.config.model.freeze)

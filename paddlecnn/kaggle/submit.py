@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from paddlecnn.data.base import Dataset
+from paddlecnn.data.base import Dataset, Splits
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
-from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
+from paddlecnn.evaluation.predict import Predictions, check_same_data, has_images, merge, predict_split
 from paddlecnn.kaggle.build_submission import (
     Images,
     Labelled,
@@ -71,17 +71,18 @@ def submit_runs(
         run = load_run(folder, module=module, engine=engine, precision=precision)
         splits = open_dataset(run.config.data, run.config.seed)
         changed += check_same_data(run, splits, data_changed)
-        has_validation = has_images(splits.val)
-        check_calibration(run.config.data.name, has_validation or split == "val", settings, competition)
-        if targets and has_validation != bool(validations):
+        if split != "val":
+            check_calibration(run, splits, settings, competition)
+        if targets and has_images(splits.val) != bool(validations):
             raise SubmissionError("some of the runs have no validation images: use runs that all have some, or none")
         if len(runs) > 1:
             for part in ("val", split):
                 check_same_content(known, part, getattr(splits, part), folder)
-        targets.append(predict_split(run, splits, split, tta))
-        if has_validation:
-            validations.append(targets[-1] if split == "val" else predict_split(run, splits, "val", tta))
-        check_finite(run, targets[-1], *validations[-1:])
+        parts = ("val", split) if has_images(splits.val) else (split,)
+        predicted = {part: predict_split(run, splits, part, tta) for part in dict.fromkeys(parts)}
+        check_finite(run, *predicted.values())
+        targets.append(predicted[split])
+        validations += [predicted["val"]] if "val" in predicted else []
         origins.append(origin(run, tta))
     if split != "val":
         check_same_images(targets)
@@ -111,17 +112,14 @@ def check_settings(settings: Settings, competition: Competition) -> None:
             raise SubmissionError(f"{option}: has no effect where the metric is accuracy; leave it out")
 
 
-def has_images(dataset: Dataset | None) -> bool:
-    return dataset is not None and len(dataset) > 0
-
-
-def check_calibration(name: str, has_validation: bool, settings: Settings, competition: Competition) -> None:
+def check_calibration(run: LoadedRun, splits: Splits, settings: Settings, competition: Competition) -> None:
     """Raise SubmissionError if a temperature or clip would have to be fitted and there are no validation images."""
-    if has_validation or competition.metric == "accuracy" or None not in (settings.temperature, settings.eps):
+    given = competition.metric == "accuracy" or None not in (settings.temperature, settings.eps)
+    if given or has_images(splits.val):
         return
     raise SubmissionError(
-        f"{name}: no validation images to fit temperature and clip on; give --temperature and --clip, for example "
-        "those that `submit` reports for the same config with validation images"
+        f"{run.config.data.name}: no validation images to fit temperature and clip on; give --temperature and --clip, "
+        "for example those that `submit` reports for the same config with validation images"
     )
 
 

@@ -74,13 +74,17 @@ def send(path: Path, message: str, slug: str, known_refs: Set[str], seconds: flo
         failure = ServiceError(f"{path}: Kaggle did not accept it ({reason}); run this again")
     except ServiceError as error:
         failure = error
+    newest, expected = newest_submission(slug), (message, path.stat().st_size)
+    if newest is None or (newest.description, newest.total_bytes) != expected or str(newest.ref) in known_refs:
+        raise failure
+    return str(newest.ref)
+
+
+def newest_submission(slug: str) -> Any:
+    """Kaggle's record of the newest submission; None if there is none, or if Kaggle does not answer."""
     with contextlib.suppress(UserError):
-        listed = ask_kaggle(slug, lambda api: api.competition_submissions(slug) or [], SHORTEST_CALL)
-        for newest in listed[:1]:
-            is_ours = (newest.description, newest.total_bytes) == (message, path.stat().st_size)
-            if is_ours and str(newest.ref) not in known_refs:
-                return str(newest.ref)
-    raise failure
+        return next(iter(ask_kaggle(slug, lambda api: api.competition_submissions(slug) or [], SHORTEST_CALL)), None)
+    return None
 
 
 def wait_for_score(path: Path, seconds: float, started: float | None = None) -> Entry:

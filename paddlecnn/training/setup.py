@@ -175,7 +175,7 @@ def preprocess_of(weights: WeightsReport, model: paddle.nn.Layer) -> list[Prepro
     """The preprocessing that published weights, or an export of a run, were trained with; empty if unknown."""
     if weights.preprocess:
         return [Preprocess(**weights.preprocess)]
-    if not weights.path.endswith(".safetensors"):
+    if Path(weights.path).suffix.lower() != ".safetensors":
         return []
     from paddlecnn.evaluation.exported import read_manifest
 

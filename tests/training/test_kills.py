@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.forked import ForkedScript
 from helpers.processes import training
 from helpers.runs import curves, metrics_without_clock, weights_sha
 from paddlecnn import onednn
@@ -51,12 +51,12 @@ def config(request, tiny, tmp_path) -> Path:
     return path
 
 
-def start(config: Path, run: Path) -> subprocess.Popen[str]:
+def start(config: Path, run: Path) -> ForkedScript:
     """Start training, or resume it if the run exists."""
     return training("-c", config, "--run", run, *CHECKPOINTING, *(["--resume"] if run.exists() else []))
 
 
-def kill_somewhere(process: subprocess.Popen[str], run: Path, in_writing: bool, chance: random.Random) -> str | None:
+def kill_somewhere(process: ForkedScript, run: Path, in_writing: bool, chance: random.Random) -> str | None:
     """SIGKILL the process at a random moment of its training, or while a checkpoint is being written.
 
     Returns where it was hit; None where it had ended before.
