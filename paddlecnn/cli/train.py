@@ -136,6 +136,7 @@ def write_reports(runs: list[RunDir], path: Path, module: str | None, device: st
     from paddlecnn import distributed
     from paddlecnn.api import Folds, Run
     from paddlecnn.reporting.board import complete_board
+    from paddlecnn.reporting.evidence import NoValidationImages
 
     if not distributed.end():
         return
@@ -147,6 +148,8 @@ def write_reports(runs: list[RunDir], path: Path, module: str | None, device: st
             else:
                 print(f"report: {Run(source, module=module).report(device)}")
                 complete_board(source, module, device)
+        except NoValidationImages as error:
+            logger.warning("no report: %s", error)
         except (UserError, OSError) as error:
             logger.warning("no report yet (%s); write it with: paddlecnn report %s", error, source.path)
 

@@ -28,6 +28,10 @@ from paddlecnn.runs.state import RunState
 logger = logging.getLogger(__name__)
 
 
+class NoValidationImages(RunError):
+    """A run about which no report can be written, now or later."""
+
+
 @dataclass(frozen=True)
 class PredictedImages:
     """Images that no training used, with their labels and predictions."""
@@ -89,7 +93,7 @@ def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> 
     runtime.choose_device(device)
     loaded = load_run(run, "best", module)
     if loaded.state.best is not None and not loaded.state.best.n:
-        raise RunError(f"{run.path}: was trained without validation images, which a report needs")
+        raise NoValidationImages(f"{run.path}: was trained without validation images, which a report needs")
     # Stored predictions need not be of the data that are there now.
     stored = None if data_changed else stored_predictions(run, "val", loaded.state)
     if stored is None:
