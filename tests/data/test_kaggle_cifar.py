@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,11 @@ def image(part: str, number: int) -> np.ndarray:
     return photo(number + (1000 if part == "test" else 0), (32, 32))
 
 
-def write_seven(path: Path, part: str, count: int) -> None:
+def write_seven(path: Path, part: str, count: int, numbered_from: int = 0) -> None:
     """Members in the archive's own order, which is that of their names and not of their numbers."""
     with py7zr.SevenZipFile(path, "w") as archive:
         for number in sorted(range(1, count + 1), key=str):
-            archive.writestr(encoded(image(part, number), "PNG"), f"{part}/{number}.png")
+            archive.writestr(encoded(image(part, numbered_from + number), "PNG"), f"{part}/{number}.png")
 
 
 @pytest.fixture
@@ -88,6 +89,17 @@ def test_a_cache_folder_keeps_what_was_decoded(packed, tmp_path):
     assert len(written) == 1
     assert np.array_equal(open_parts(config).train.images, first)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*.npy")} == written
+
+
+def test_a_cache_of_other_images_under_the_same_names_is_not_used(packed, tmp_path):
+    config = DataConfig(name="kaggle_cifar10", root=str(packed), cache=str(tmp_path / "cache"))
+    path = packed / "train.7z"
+    size = path.stat().st_size + 4096  # 7z ignores what follows, so that both archives have the same size
+    os.truncate(path, size)
+    assert np.array_equal(open_parts(config).train.image(0), image("train", 1))
+    write_seven(path, "train", TRAIN, numbered_from=500)
+    os.truncate(path, size)
+    assert np.array_equal(open_parts(config).train.image(0), image("train", 501))
 
 
 def test_missing_data_says_how_to_get_it(tmp_path):

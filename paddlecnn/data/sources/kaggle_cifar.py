@@ -108,11 +108,13 @@ def open_part(place: Place, part: str, cache: str | None, labels: dict[str, int]
     archive = place.archive(f"{part}.7z")
     if archive is None:
         return None
-    ids, members = numbered([member.name for member in sevenzip.members(archive) if member.kind == "file"])
+    listed = [member for member in sevenzip.members(archive) if member.kind == "file"]
+    ids, members = numbered([member.name for member in listed])
     source = f"{place.path}/{part}.7z"
     if not ids:
         raise DataError(f"{source}: contains no images named like {part}/1.png; get the competition's archive")
-    return PackedDataset(name, ids, labels_of(ids, labels, source), archive, source, members, cache)
+    content = hashlib.sha256(repr(listed).encode()).hexdigest()
+    return PackedDataset(name, ids, labels_of(ids, labels, source), archive, source, members, content, cache)
 
 
 def numbered(names: list[str]) -> tuple[list[str], list[str]]:
@@ -131,7 +133,10 @@ def labels_of(ids: list[str], labels: dict[str, int] | None, source: str) -> np.
 
 
 class PackedDataset(ArrayDataset):
-    """The images of a 7z archive, decoded at first use: a run that never tests never decodes the test part."""
+    """The images of a 7z archive, decoded at first use: a run that never tests never decodes the test part.
+
+    content: a digest of the archive's list with the members' checksums, so that a cache is only used for equal images
+    """
 
     PER_IMAGE = ("members", "images")
 
@@ -143,10 +148,12 @@ class PackedDataset(ArrayDataset):
         archive: Path | FileSlice,
         source: str,
         members: list[str],
+        content: str,
         cache: str | None,
     ):
         Dataset.__init__(self, name, CLASSES, ids, labels)
-        self.archive, self.source, self.members, self.cache = archive, source, members, cache
+        self.archive, self.source, self.members = archive, source, members
+        self.content, self.cache = content, cache
 
     def __post_init__(self) -> None:
         Dataset.__post_init__(self)  # without the check of the pixels, which would decode them
@@ -154,8 +161,7 @@ class PackedDataset(ArrayDataset):
     @cached_property
     def images(self) -> np.ndarray:  # type: ignore[override]  # made at first use
         """uint8 [N, 32, 32, 3], memory-mapped."""
-        size = self.archive.stat().st_size if isinstance(self.archive, Path) else self.archive.size
-        key = hashlib.sha256(repr((self.source, size, self.members)).encode()).hexdigest()
+        key = hashlib.sha256(repr((self.content, self.members)).encode()).hexdigest()
         shape = (len(self), SIDE, SIDE, 3)
         if self.cache is not None:
             return array_file(Path(self.cache) / f"{self.name.replace(' ', '-')}-{key[:16]}.npy", shape, self.decode)

@@ -19,6 +19,7 @@ class Member(NamedTuple):
     name: str
     size: int  # bytes
     kind: str  # file, folder, or another kind, in words
+    crc: int | None = None  # CRC-32 of the bytes, where the archive lists it
 
 
 class Sink(Protocol):
@@ -37,7 +38,7 @@ def members(archive: Path | FileSlice) -> list[Member]:
 
 def member_of(info: Any) -> Member:
     kind = "folder" if info.is_directory else "file" if info.is_file else "link or device"
-    return Member(info.filename, info.uncompressed or 0, kind)
+    return Member(info.filename, info.uncompressed or 0, kind, info.crc32)
 
 
 def stream(archive: Path | FileSlice, open_sink: Callable[[str], Sink]) -> None:
@@ -78,7 +79,7 @@ def stream(archive: Path | FileSlice, open_sink: Callable[[str], Sink]) -> None:
             return Writer(filename, sizes[filename])
 
     with opened(archive) as seven:
-        sizes = {name: size for name, size, kind in map(member_of, seven.list()) if kind == "file"}
+        sizes = {name: size for name, size, kind, _ in map(member_of, seven.list()) if kind == "file"}
         seven.extractall(factory=Factory())
     for name, size in sizes.items():
         if not size:  # py7zr never writes to it
