@@ -41,7 +41,7 @@ class Member:
 
     @property
     def started_from(self) -> list[str]:
-        """The SHA-256 of the weights that each run started from (`--init-from`)."""
+        """The SHA-256 of the weights that each run started from: of another run, or of its export."""
         return [source["sha256"] for run in self.runs for source in run.sources[:1]]
 
     @property

@@ -139,8 +139,8 @@ class RunDir(ConfigDir):
 
     @property
     def sources(self) -> list[dict[str, Any]]:
-        """The records of the run that this one started from, then of the one before that, and so on."""
-        source = self.recorded("init_from")
+        """The records of the run, or of the export, that this one started from, then of the one before, and so on."""
+        source = self.recorded("init_from") or self.recorded("weights_from")
         return [source, *source.get("ancestors", ())] if source else []
 
     @property
@@ -148,8 +148,8 @@ class RunDir(ConfigDir):
         """The causes of the weights besides the config and the seed: `init_from`, the experiment of the run that they
         started from, and `extended`, the former values of keys that were changed during training."""
         found = {}
-        if self.sources:
-            found["init_from"] = self.sources[0].get("experiment", f"config {self.sources[0]['config_hash']}")
+        if source := self.recorded("init_from"):  # the config names all other weights
+            found["init_from"] = source.get("experiment", f"config {source['config_hash']}")
         former = [
             f"{key} from {before} at step {extension['step']}"
             for extension in self.recorded("extensions") or ()

@@ -1,4 +1,4 @@
-"""The weights of another run as the start of a new one (`--init-from`)."""
+"""The weights of another run as the start of a new one (`--init-from`, or its export as `model.weights`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paddlecnn.files import file_digest
 from paddlecnn.models.weights.conversion import listed
 from paddlecnn.runs.checkpoint import Arrays, Checkpoint, load_state
 from paddlecnn.runs.run_dir import RunDir, reservations
-from paddlecnn.runs.state import DataIdentity, RunState
+from paddlecnn.runs.state import DataIdentity, RunIdentity, RunState
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,17 @@ def read_source(run: RunDir) -> Source:
     }
     before = [one for one in run.sources if "data" in one]  # version 0.2 recorded no data
     return Source(dataclasses.replace(checkpoint, optimizer={}), [record, *before])
+
+
+def export_record(path: Path, manifest: RunIdentity) -> dict[str, Any]:
+    """The record of a run's exported weights as the start of another one (`model.weights`); see `judged`."""
+    return {
+        "run": str(path.resolve()),
+        "config_hash": manifest.config_hash,
+        "sha256": file_digest(path),
+        "data": manifest.data.model_dump(),
+        "reservations": [],
+    }
 
 
 def described(run: RunDir, state: RunState) -> str:

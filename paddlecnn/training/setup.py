@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import paddle
@@ -25,16 +25,19 @@ from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.registry import check_forward, is_published
-from paddlecnn.models.weights import WeightsReport, load_weights
+from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import Checkpoint
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
 from paddlecnn.runs.user_module import load_module
 from paddlecnn.text_tables import counted
-from paddlecnn.training.init_from import preprocess_for, take_over
+from paddlecnn.training.init_from import export_record, preprocess_for, take_over
 from paddlecnn.training.loss import class_weights
 from paddlecnn.training.optim import check_optimizer
+
+if TYPE_CHECKING:
+    from paddlecnn.evaluation.exported import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ class TrainingSetup:
     trained: paddle.nn.Layer  # what a step runs: the model, or the layers of it that read cached features
     features: FrozenFeatures | None  # the cache of the frozen layers in front of them
     fresh: tuple[paddle.nn.Layer, ...] = ()  # layers that the loaded weights left at their random values
+    weights_record: dict[str, Any] | None = None  # of model.weights, if an export: what its weights were trained on
     class_weights: np.ndarray | None = None  # of the loss
 
     def missing_features(self) -> list[Unit]:
@@ -112,7 +116,7 @@ def build_training(
     freeze(model, config.model.freeze)
     if config.model.freeze != "none" and not start and not config.model.weights:
         logger.warning("model.freeze: %s: these layers keep random weights; set model.weights", config.model.freeze)
-    published, fresh = initial_weights(model, config, start)
+    published, fresh, weights_record = initial_weights(model, config, start)
     if engine.name == "paddle":
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
@@ -138,6 +142,7 @@ def build_training(
         trained,
         features,
         fresh,
+        weights_record,
         weights_in_loss,
     )
 
@@ -153,14 +158,14 @@ def check_without_validation(config: Config) -> None:
 
 def initial_weights(
     model: paddle.nn.Layer, config: Config, start: Checkpoint | None
-) -> tuple[list[Preprocess], tuple[paddle.nn.Layer, ...]]:
-    """Load the weights of `start` or of model.weights. Returns their preprocessing, if known, and the layers left at
-    their random values."""
+) -> tuple[list[Preprocess], tuple[paddle.nn.Layer, ...], dict[str, Any] | None]:
+    """Load the weights of `start` or of model.weights. Returns their preprocessing, if known, the layers left at their
+    random values, and the record of weights that a run has exported."""
     if start:
         taken = take_over(model, start.model)
-        return [preprocess_for(model, start.state.preprocess)], layers_without(model, taken)
+        return [preprocess_for(model, start.state.preprocess)], layers_without(model, taken), None
     if not config.model.weights:
-        return [], ()
+        return [], (), None
     folder = Path(config.model.weights_dir) if config.model.weights_dir else None
     try:
         weights = load_weights(model, config.model.weights, config.model.strict, folder)
@@ -168,19 +173,22 @@ def initial_weights(
         raise WeightsMismatch(f"{error}; model.strict: false loads what fits and lists the rest") from None
     for line in weights.lines():
         logger.info("%s", line)
-    return preprocess_of(weights, model), layers_without(model, weights.loaded)
-
-
-def preprocess_of(weights: WeightsReport, model: paddle.nn.Layer) -> list[Preprocess]:
-    """The preprocessing that published weights, or an export of a run, were trained with; empty if unknown."""
+    export = manifest_of(Path(weights.path))
     if weights.preprocess:
-        return [Preprocess(**weights.preprocess)]
-    if Path(weights.path).suffix.lower() != ".safetensors":
-        return []
+        preprocess = [Preprocess(**weights.preprocess)]
+    else:
+        preprocess = [preprocess_for(model, export.preprocess)] if export else []
+    record = export_record(Path(weights.path), export) if export else None
+    return preprocess, layers_without(model, weights.loaded), record
+
+
+def manifest_of(path: Path) -> Manifest | None:
+    """The manifest in weights that a run has exported; None for all others."""
+    if path.suffix.lower() != ".safetensors":
+        return None
     from paddlecnn.evaluation.exported import read_manifest
 
-    manifest = read_manifest(Path(weights.path))
-    return [preprocess_for(model, manifest.preprocess)] if manifest else []
+    return read_manifest(path)
 
 
 def build_loaders(

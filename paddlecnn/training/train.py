@@ -32,7 +32,7 @@ from paddlecnn.training.checkpointer import (
     stop_on_signals,
 )
 from paddlecnn.training.fit import OnEpoch, fit
-from paddlecnn.training.init_from import Source, read_source, record_for, recorded_source
+from paddlecnn.training.init_from import Source, judged, read_source, record_for, recorded_source
 from paddlecnn.training.initial_scale import scale_fresh_layers
 from paddlecnn.training.logger import MetricLogger
 from paddlecnn.training.memory import out_of_memory_explained
@@ -183,6 +183,8 @@ def create_run(path: Path, setup: TrainingSetup, device: str, source: Source | N
         environment["seeds"] = list(seeds)
     if source:
         environment["init_from"] = record_for(source, setup.identity.data)
+    elif setup.weights_record:
+        environment["weights_from"] = judged(setup.weights_record, setup.identity.data)
     if distributed.rank() == 0:
         RunDir.create(path, setup.config, environment, source.checkpoint if source else None)
     distributed.wait_for_all()

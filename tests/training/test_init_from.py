@@ -162,6 +162,20 @@ def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, s
     assert f"{run} started from {source}, which may have been trained on its validation" in capsys.readouterr().out
 
 
+def test_an_export_as_weights_brings_what_it_was_trained_on(tool, tiny, source, tmp_path, capsys):
+    assert tool("export", source, "--format", "safetensors", "--out", tmp_path / "x.safetensors") == 0
+    weights = ["-o", f"model.weights={tmp_path / 'x.safetensors'}"]
+    for seed, others in ((0, False), (1, True)):
+        capsys.readouterr()
+        run = tmp_path / f"run{seed}"
+        assert tool("train", "-c", tiny, "--run", run, *weights, "-o", f"seed={seed}", "-o", "train.monitor=last") == 0
+        assert ("x.safetensors was trained on other images of digits" in capsys.readouterr().err) is others
+        assert tool("eval", run) == 0
+        assert ("x.safetensors, which may have been trained on its validation" in capsys.readouterr().out) is others
+    assert tool("train", "-c", tiny, "--run", tmp_path / "next", "--init-from", run, *weights, "-o", "seed=2") == 0
+    assert "x.safetensors was trained on other images of digits" in capsys.readouterr().err
+
+
 def test_test_images_split_off_the_training_part_may_be_those_of_the_source(tool, tiny, tmp_path, capsys):
     """The published test images are unseen by every source; those of a split's test.csv may be its training images."""
     assert tool("split", "-c", tiny, "--out", tmp_path / "published") == 0
