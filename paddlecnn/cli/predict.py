@@ -98,6 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     from paddlecnn.evaluation.exported import form_of
     from paddlecnn.evaluation.predict_images import image_files, predict_files, predict_files_by_mean
 
+    if args.source and args.source.is_file() and form_of(args.source.parent) and not form_of(args.source):
+        raise ConfigError(f"{args.source}: a part of the export {args.source.parent}; name that folder")
     # Before its images: the two may have been swapped.
     runs = [] if args.model or form_of(args.source) else find_runs(args.source)
     files = image_files(args.images)

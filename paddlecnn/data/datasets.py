@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from paddlecnn.data.exclusion import leave_out
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar, table
 from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
+
+logger = logging.getLogger(__name__)
 
 Load = Callable[[DataConfig], PublishedSplits]
 
@@ -94,7 +97,20 @@ def open_parts(config: DataConfig) -> PublishedSplits:
         raise DataError(
             f"data.name: the loader of {config.name} returned {type(parts).__name__}; expected PublishedSplits"
         )
+    report_similar(parts.train)
     return parts
+
+
+def report_similar(dataset: Dataset) -> None:
+    """Warn of two classes whose names differ in case or spaces alone, as those of labels typed by hand may."""
+    known: dict[str, str] = {}
+    for name in dataset.classes:
+        other = known.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            logger.warning(
+                "%s: %r and %r are two classes; if they mean one, spell them alike", dataset.name, other, name
+            )
+            return
 
 
 def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:

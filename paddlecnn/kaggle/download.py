@@ -54,8 +54,15 @@ def file_sizes(api: Any, competition: str) -> dict[str, int]:
         sizes |= {str(file.name): int(file.total_bytes) for file in answer.files}
         page = answer.next_page_token
         if not page:
-            return sizes
-    raise ServiceError(f"Kaggle's list of the files of {competition} does not end; run this again later")
+            break
+    else:
+        raise ServiceError(f"Kaggle's list of the files of {competition} does not end; run this again later")
+    if not sizes:  # by which a bundle is checked
+        raise ServiceError(
+            f"Kaggle lists no files of {competition}; run this again later, or download the bundle in a browser and "
+            "install it with --from FILE"
+        )
+    return sizes
 
 
 def check_bundle(bundle: Path, sizes: dict[str, int]) -> None:
@@ -65,7 +72,7 @@ def check_bundle(bundle: Path, sizes: dict[str, int]) -> None:
             found = {member.filename: member.file_size for member in archive.infolist()}
         wrong = [name for name in sizes.keys() & found.keys() if sizes[name] != found[name]]
         problem = f"expected {sizes[wrong[0]]:,} bytes of {wrong[0]}, found {found[wrong[0]]:,}" if wrong else None
-        if sizes and not sizes.keys() & found.keys():
+        if not sizes.keys() & found.keys():
             problem = f"it contains none of the files that Kaggle lists ({next(iter(sizes))}, ...)"
     except (zipfile.BadZipFile, FileNotFoundError):
         problem = "it is not a zip file"

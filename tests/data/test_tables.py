@@ -109,6 +109,14 @@ def test_images_without_a_line_are_counted(root, caplog):
     assert caplog.text.endswith("train left out, without a line here, such as 0002.jpg\n")
 
 
+@pytest.mark.parametrize(("other", "similar"), [("Cat", True), ("cat ", False), ("c at", True), ("cats", False)])
+def test_labels_that_differ_only_in_case_or_spaces_are_named(root, caplog, other, similar):
+    write(root, f"id,label\n0000,cat\n0001,dog\n0002,{other}\n")
+    parts_of(root)
+    first, second = sorted([other, "cat"])
+    assert (f"{first!r} and {second!r} are two classes" in caplog.text) is similar
+
+
 GOOD = "id,label\n0000,cat\n0001,dog\n"
 
 

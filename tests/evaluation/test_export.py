@@ -255,6 +255,8 @@ def test_the_default_place_is_in_the_run(tool, capsys, lenet):
 def test_damaged_exports_are_one_line(tool, capsys, lenet, picture):
     folder = exported(tool, lenet, "paddle")
     parameters = folder / "inference.pdiparams"
+    line = refused(tool, capsys, "predict", parameters, picture)
+    assert f"{parameters}: a part of the export {folder}; name that folder" in line
     parameters.write_bytes(parameters.read_bytes()[:-1] + b"x")
     assert "inference.pdiparams does not match its SHA-256" in refused(tool, capsys, "predict", folder, picture)
     (folder / "paddlecnn.json").write_text("{}")

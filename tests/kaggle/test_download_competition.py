@@ -228,6 +228,7 @@ def test_an_invalid_kaggle_json_is_one_line(download, tmp_path, content):
         {"files": [None]},
         {"files": [{"name": None, "totalBytes": None}]},
         {"files": 7},
+        {"files": []},
         {"files": [{"name": "train.zip", "totalBytes": 7}], "nextPageToken": "again"},
     ],
 )
@@ -235,6 +236,8 @@ def test_a_list_of_files_that_makes_no_sense_is_one_line(kaggle, download, tmp_p
     kaggle.state.replies["ListDataFiles"] = answer
     done = download()
     assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    if answer["files"] == []:
+        assert f"Kaggle lists no files of {REDUX}" in done.stderr
     if "nextPageToken" in answer:
         assert done.stderr == f"Kaggle's list of the files of {REDUX} does not end; run this again later\n"
     assert files_in(tmp_path / "work") == []
