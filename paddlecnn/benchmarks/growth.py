@@ -98,6 +98,7 @@ def speed(contender: str, grows: str, value: int, args: argparse.Namespace) -> l
 
 
 def draw(growths: list[Growth], path: Path) -> None:
+    from paddlecnn.reporting.speed_tables import NAMES
     from paddlecnn.reporting.theme import drawing
 
     with drawing(2.8, width=2.6 * len(growths), ncols=len(growths), squeeze=False) as (figure, panels):
@@ -105,7 +106,7 @@ def draw(growths: list[Growth], path: Path) -> None:
             places = range(len(growth.values))
             for (name, speeds), marker in zip(growth.speeds.items(), "osD^", strict=False):
                 known = [place for place in places if speeds[place] is not None]
-                axes.plot(known, [speeds[place] for place in known], marker=marker, markersize=4, label=name)
+                axes.plot(known, [speeds[place] for place in known], marker=marker, markersize=4, label=NAMES[name])
             axes.set(xticks=list(places), xticklabels=growth.values, xlabel=growth.grows, title=growth.unit)
             axes.set_ylim(bottom=0)
         figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CONTENDERS))
