@@ -14,7 +14,7 @@ REFERENCE = {
         "paddlecnn.api.training",
         "paddlecnn.api.runs",
         "paddlecnn.api.networks",
-        "paddlecnn.api.find_lr",
+        "paddlecnn.api.rate_search",
     ],
     "Networks": [
         "paddlecnn.models.alexnet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shutil
@@ -45,6 +46,15 @@ def test_the_page_explains_an_inherited_key_wherever_it_stands(pages):
     rows = [line for line in pages.config_page().splitlines() if line.startswith("| `optim.schedule.warmup` ")]
     assert len(rows) == 7
     assert all("rises linearly from 0" in row for row in rows)
+
+
+def test_the_api_reference_names_modules():
+    """Also where MkDocs is not installed; the site would show a function of that name instead of its module."""
+    tree = ast.parse((ROOT / "docs/site_hooks.py").read_text(encoding="utf-8"))
+    (table,) = (node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "REFERENCE")
+    for name in (name for names in ast.literal_eval(table).values() for name in names):
+        path = ROOT / name.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__init__.py").exists(), name
 
 
 def test_the_site_builds_without_warnings_and_every_link_in_it_leads_somewhere(tmp_path):
