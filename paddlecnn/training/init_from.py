@@ -112,7 +112,7 @@ def take_over(model: paddle.nn.Layer, arrays: Arrays) -> list[str]:
     if differing:
         fresh, left = (
             listed([name for name in dict.fromkeys(map(layer_of, names)) if name in differing]) or "none"
-            for names in (ours, arrays)
+            for names in (ours, sorted(arrays))  # safetensors gives its arrays in a random order
         )
         logger.info("%d arrays taken over; new layers: %s; left out: %s", len(taken), fresh, left)
     return taken

@@ -16,7 +16,9 @@ from helpers.processes import training
 from helpers.runs import metrics_without_clock, weights_sha
 from helpers.signals import interrupt_after
 from paddlecnn.files import file_digest
+from paddlecnn.models import create_model
 from paddlecnn.runs.checkpoint import load_checkpoint
+from paddlecnn.training.init_from import take_over
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,6 +108,14 @@ def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, two_c
     assert started.model[f"{last}.weight"].shape[1] == 2
     # The source's preprocessing goes with its weights.
     assert started.state.preprocess == load_checkpoint(source / "checkpoints" / "best").state.preprocess
+
+
+@pytest.mark.parametrize("order", [sorted, lambda names: sorted(names, reverse=True)])
+def test_the_layers_left_out_are_listed_in_the_same_order_each_time(caplog, order):
+    arrays = {name: value.numpy() for name, value in create_model("lenet5").state_dict().items()}
+    with caplog.at_level("INFO", "paddlecnn"):
+        take_over(create_model("lenet5", hidden=(7, 5)), {name: arrays[name] for name in order(arrays)})
+    assert caplog.messages[-1].endswith("left out: classifier.fc3, classifier.fc4, classifier.fc5")
 
 
 def test_a_users_own_network_starts_from_a_run_with_other_classes(tool, tiny, two_classes, tmp_path, monkeypatch):
