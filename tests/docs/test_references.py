@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from functools import cache
@@ -75,6 +76,19 @@ def test_what_the_readme_says_about_lrn():
     assert interval.low < 0 < interval.high
     for name in ("README.md", "README.zh-CN.md"):
         assert "docs/results.md#local-response-normalisation" in (ROOT / name).read_text()
+
+
+def test_the_time_of_a_first_training_is_the_recorded_one():
+    records = [
+        json.loads(path.read_text())[1] for path in (ROOT / "docs/results").glob("cifar10_alexnet_lrn_10*_float32_*")
+    ]
+    assert {(one["config_file"], one["epochs"]) for one in records} == {("configs/cifar10/alexnet_lrn.yaml", 10)}
+    minutes = statistics.median(one["seconds"] for one in records) / 60
+    for name, text in (
+        ("README.md", f"took a median of {minutes:.0f} minutes"),
+        ("README.zh-CN.md", f"为 {minutes:.0f} 分钟"),
+    ):
+        assert text in (ROOT / name).read_text(encoding="utf-8")
 
 
 def paths_in(text: str) -> list[str]:
