@@ -106,11 +106,20 @@ def test_every_path_that_is_named_exists(source):
         assert (ROOT / path).exists(), f"{named(source)} names {path}"
 
 
+def headings_of(page: Path) -> set[str]:
+    """The headings of a page as they are written in links: lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_link_leads_to_a_page_or_a_heading(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://")):
-            assert (page.parent / target.partition("#")[0]).exists(), f"{named(page)} links to {target}"
+            path, _, heading = target.partition("#")
+            other = page.parent / path if path else page
+            assert other.exists(), f"{named(page)} links to {target}"
+            assert not heading or heading in headings_of(other), f"{named(page)} links to {target}"
 
 
 def command_lines(page: Path) -> list[list[str]]:
