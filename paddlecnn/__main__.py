@@ -11,7 +11,7 @@ from paddlecnn import __version__
 
 COMMANDS = {
     "train": "train a network",
-    "find-lr": "find a learning rate by a range test",
+    "find-lr": "suggest a learning rate from a range test",
     "eval": "measure a run on validation or test data",
     "report": "write one HTML page that shows a run",
     "compare": "compare runs and seeds, with intervals",
@@ -20,8 +20,8 @@ COMMANDS = {
     "demo": "classify dropped images in the browser",
     "export": "write a run's network as a Paddle program, ONNX or safetensors",
     "submit": "make, blend, upload and list submissions",
-    "download": "get a data set",
-    "check-data": "look for faults in a data set",
+    "download": "get a data set or published weights",
+    "check-data": "report problems in a data set",
     "split": "write a split as text files",
     "summary": "show layers, shapes, parameters and multiply-adds",
     "benchmark": "measure speed",
@@ -33,7 +33,8 @@ COMMANDS = {
 def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(["usage: paddlecnn COMMAND ...    (paddlecnn COMMAND --help shows its options)", "", *lines])
+    first = "usage: paddlecnn COMMAND ...    (paddlecnn COMMAND --help shows its options; paddlecnn --version)"
+    return "\n".join([first, "", *lines])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

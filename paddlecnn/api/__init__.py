@@ -1,6 +1,6 @@
 """The Python interface, `import paddlecnn as pc`; docs/api.md shows it in use. `paddlecnn.__all__` lists the names.
 
-A name that is imported as itself is one that `paddlecnn` gives to its users.
+Names imported `as` themselves are public.
 """
 
 from paddlecnn.api.networks import Pretrained as Pretrained

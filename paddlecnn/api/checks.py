@@ -1,4 +1,4 @@
-"""Checks of arguments that a type checker would make."""
+"""Checks of the types and values of arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from paddlecnn.errors import ConfigError, brief
 
 
 def check_type(name: str, value: object, types: type | tuple[type, ...], wanted: str) -> None:
-    """Raise ConfigError, with what is `wanted`, for a value of another type."""
+    """Raise ConfigError for a value of another type. `wanted` says in words what the value must be."""
     if not isinstance(value, types):
         raise ConfigError(f"{name} {brief(value)}: must be {wanted}")
 

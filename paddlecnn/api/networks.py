@@ -1,4 +1,4 @@
-"""Networks by name, with published weights, and what a trained one is asked for."""
+"""Networks by name, published weights, and predictions of a trained network."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def create_model(
 ) -> nn.Layer:
     """Build a registered network, in training mode; with random weights unless `weights` are given.
 
-    weights: a published file by its name (docs/weights.md), `paddle` for Paddle's of this network, or a file by its
-        path. A last layer of another number of classes keeps its random values; this and other remarks are logged.
+    weights: the name of a published file (docs/weights.md), `paddle` for Paddle's own weights of this network, or the
+        path of a file. If the number of classes differs, the last layer keeps its random values, and the log says so.
     strict: False loads what fits and logs a warning that lists the rest
-    options: those of the network, as model.options of a config
+    options: of the network (docs/models.md), as in model.options of a config
     Raises ModelError for an unknown network or option, WeightsError for weights that are missing or do not fit.
     """
     network = models.create_model(name, num_classes=num_classes, **options)
@@ -63,7 +63,7 @@ def create_model(
 class Predictor(ABC):
     """A trained network with its class names and the preprocessing of its images.
 
-    Wherever images are taken, they are paths, PIL images, uint8 arrays [H, W, 3] in RGB, or a list of them. One that
+    All methods take images as paths, PIL images, uint8 arrays [H, W, 3] in RGB, or a list of these. An image that
     cannot be read raises DataError.
     """
 
@@ -83,7 +83,7 @@ class Predictor(ABC):
 
     @property
     def preprocess(self) -> Preprocess:
-        """The way of an image into the network, with the keys of data.preprocess (docs/data.md)."""
+        """How an image becomes the network's input, with the keys of data.preprocess (docs/data.md)."""
         return self._classifier.preprocess
 
     def predict(
@@ -91,9 +91,9 @@ class Predictor(ABC):
     ) -> pd.DataFrame:
         """The predicted class and the probability of each class, one row per image.
 
-        images: as above; or a folder, whose images, also those below it, have their paths as the index of the table
-        topk: instead, `topk` rows for each image, the most probable first: image (its position), class, probability
-        tta: the views of each image whose mean is its prediction, as `predict --tta`
+        images: as above, or a folder; the index then holds the paths of the images in it and its subfolders
+        topk: instead, this many rows per image, most probable class first, with columns image, class, probability
+        tta: average several views of each image, as `predict --tta` does
         The probabilities are the network's, not calibrated.
         """
         return prediction_of([self._classifier], images, topk, tta)
@@ -102,14 +102,14 @@ class Predictor(ABC):
         """The output of a layer, float32 [N, C, H, W] or [N, units], with dropout off.
 
         layer: its name, as relu7, or its path, as classifier.relu7; `print(run.model)` shows them
-        Raises ModelError for a layer that there is not, or not once.
+        Raises ModelError for a name that no layer or more than one layer has.
         """
         return layer_output(self._classifier, several(images), layer)
 
     def explain(self, image: ImageLike) -> Explanation:
-        """One image with Grad-CAM (Selvaraju et al. 2017) for its most probable class, and the five most probable ones.
+        """Grad-CAM of an image (Selvaraju et al. 2017) for its most probable class, and its five most probable classes.
 
-        A notebook shows the result as a picture; `pixels` and `heat` are its two images, `top` the classes.
+        A notebook shows the result as a picture; `pixels` is the image, `heat` the map, `top` the classes.
         Raises ModelError for a network without a convolution.
         """
         from paddlecnn.reporting.explain import explain  # here, because matplotlib takes a second to import
@@ -136,7 +136,7 @@ class Pretrained(Predictor):
 
 
 def load_pretrained(name: str, weights: str | Path) -> Pretrained:
-    """Open a network with published weights for the 1,000 classes of ImageNet, as `predict --model --weights`.
+    """Open a network with published weights for the 1,000 classes of ImageNet, as `predict --model --weights` does.
 
     weights: as for `create_model`
     Raises ModelError for an unknown network, WeightsError for weights that lack a layer, classes or preprocessing.
@@ -151,7 +151,7 @@ def load_pretrained(name: str, weights: str | Path) -> Pretrained:
 def prediction_of(
     classifiers: Iterable[Classifier | LoadedRun], images: ImageLike | Sequence[ImageLike], topk: int | None, tta: str
 ) -> pd.DataFrame:
-    """The table of `Predictor.predict`, by the mean of one or several networks."""
+    """The table of `Predictor.predict`, from the mean logits of one or several networks."""
     check_choice("tta", tta, TEST_VIEWS)
     if topk is not None and (not isinstance(topk, int) or topk < 1):
         raise ConfigError(f"topk {topk!r}: must be a number of classes, 1 or more")

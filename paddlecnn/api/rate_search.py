@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class RateSearch:
     """A finished range test. A notebook shows its curve.
 
-    suggestion: a tenth of the rate at which the smoothed loss is lowest; None if so low a rate was not tested
-    table: a row for each step: rate, loss (of the batch), smoothed
+    suggestion: a tenth of the rate at which the smoothed loss is lowest; None if that is below the first rate
+    table: one row per step: rate, loss (of the batch), smoothed
     """
 
     suggestion: float | None
@@ -56,11 +56,11 @@ def find_lr(
     device: str = "auto",
     init_from: str | Path | None = None,
 ) -> RateSearch:
-    """Train a fresh network for a few steps with rates that grow from `start` to `end` (Smith 2017), as `find-lr`.
+    """Train a network for a few steps while the rate grows from `start` to `end` (Smith 2017), as `find-lr` does.
 
-    steps: their number, at most; the test ends when the loss diverges
-    init_from: a run whose best weights the network starts from, as a training with it would
-    The other arguments are those of `train`; so are the errors. No run is read or written.
+    steps: the number of steps, at most; the test ends when the loss diverges
+    init_from: a run whose best weights the network starts from; without it, a fresh network
+    The other arguments and the errors are those of `train`. No run is written.
     """
     _, resolved = source_and_config(config, overrides)
     source = next(iter(find_sources(init_from, resume=False)), None)

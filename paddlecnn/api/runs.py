@@ -30,7 +30,7 @@ COLUMNS = ["epoch", "step", "lr", "seconds", "images_per_second", "train_loss", 
 
 
 class Figures(dict[str, Any]):
-    """A dictionary of figures that shows itself as the command prints it."""
+    """A dictionary of figures whose repr is what the command prints."""
 
     def __init__(self, figures: dict[str, Any], text: str) -> None:
         super().__init__(figures)
@@ -41,7 +41,7 @@ class Figures(dict[str, Any]):
 
 
 class Run(Predictor):
-    """A run folder, opened for reading. The model is loaded when it is first needed.
+    """A run folder, opened for reading. The model is loaded on first use.
 
     path: the run's folder
     checkpoint: `best` or `last`
@@ -92,7 +92,7 @@ class Run(Predictor):
     ) -> Figures:
         """Loss, top-1, top-5, log loss, per-class figures and confusion matrix on `val` or `test`; kept in the run.
 
-        tta: the views of each image that are averaged, as in `eval --tta`
+        tta: average several views of each image, as `eval --tta` does
         data_changed: use the images that are there, even if they are not those of the training
         Raises DataError if the data have no such split, or no labels for it.
         """
@@ -115,7 +115,7 @@ class Run(Predictor):
         """Write the network for use elsewhere (docs/export.md), and return the path of the new file or folder.
 
         form: paddle (an inference program), onnx, or safetensors (the weights alone)
-        out: a new file or folder; without it in RUN/export
+        out: a new file or folder; by default in RUN/export
         check: compare with the run on images of its data
         Raises ExportError if `out` exists, or for a network that cannot be converted.
         """
@@ -130,9 +130,9 @@ class Run(Predictor):
     ) -> WrittenSubmission:
         """Predict the test images with checkpoint best, calibrate, and write a checked CSV for the competition.
 
-        out: the CSV; without it in submissions/, named after the run. `paddlecnn submit CSV --upload` uploads it.
-        The other arguments are those of `evaluate`. Returns what the command prints, with `path` and `expected`, the
-        expected score. Raises SubmissionError for a submission that breaks a rule.
+        out: the CSV; by default in submissions/, named after the run. `paddlecnn submit CSV --upload` uploads it.
+        The other arguments are those of `evaluate`. The result shows what the command prints; it has `path` and
+        `expected`, the expected score. Raises SubmissionError for a submission that breaks a rule.
         """
         return submit([self._run], self._module, out, tta, device, data_changed)
 
@@ -155,9 +155,9 @@ class Folds:
     def predict(
         self, images: ImageLike | Sequence[ImageLike], topk: int | None = None, tta: str = "none"
     ) -> pd.DataFrame:
-        """As `Run.predict`, by the mean of the runs' logits, for images that none of them was trained on.
+        """Predict by the mean of the runs' logits, for images that none of them was trained on; see `Run.predict`.
 
-        Each call loads the runs one after another: give it many images at once.
+        Each call loads the runs one after another, so pass all images in one call.
         """
         loaded = (load_checkpoint_of_run(run, "best", self._module) for run in self._job.runs)
         return prediction_of(loaded, images, topk, tta)
@@ -165,9 +165,9 @@ class Folds:
     def evaluate(self, device: str = "auto", tta: str = "none", data_changed: bool = False) -> Figures:
         """The out-of-fold table; kept in the job's folder.
 
-        `folds` has one row per fold, `all` is the row of all images: n, accuracy, log_loss and log_loss_calibrated,
-        each with its mean and the ends of its 95 % interval, `low` and `high`. `notes` are caveats about them.
-        The arguments are those of `Run.evaluate`, without `split`: the images are always the out-of-fold ones.
+        `folds` has one row per fold, and `all` is the row of all images: n, accuracy, log_loss and log_loss_calibrated,
+        the last three each with `mean` and the ends of the 95 % interval, `low` and `high`. `notes` are caveats.
+        The arguments are those of `Run.evaluate`, without `split`.
         """
         check_choice("tta", tta, TEST_VIEWS)
         runtime.choose_device(device)
@@ -204,6 +204,7 @@ def load_run(
 ) -> Run:
     """Open a trained run: its folder, a config (its newest run), or `latest`.
 
+    checkpoint: `best` or `last`
     module: the file with the run's own networks or data sets, imported only if it has the hash recorded in the run
     data_root: where the run's data are now, in place of data.root in its config
     Raises RunError if there is no such run.

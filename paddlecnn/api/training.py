@@ -42,7 +42,7 @@ class Seeds:
 
     path: the folder of their runs
     scores: one row per seed: seed, best epoch, and its loss and top1 on the validation images (in training if there are
-        none); `scores["top1"].std()` is the sample standard deviation
+        none)
     """
 
     path: Path
@@ -70,13 +70,13 @@ def train(
 
     config: a YAML file, a nested mapping, or a Config
     overrides: values by key path, e.g. {"train.epochs": 2}
-    run: the run's folder; without it runs/CONFIG/TIME
-    extend: with resume=True, new values by key path that change the length (train.epochs), schedule, engine or
-        precision of the run, also of a finished one
+    run: the run's folder; by default runs/CONFIG/TIME
+    extend: with resume=True: new values by key path that change the length (train.epochs), schedule, engine or
+        precision of the run, even of a finished one
     init_from: a run (as for `load_run`) whose best weights a new run starts from, in place of model.weights
     on_epoch: called with the record of each epoch that this call trains (read-only: epoch, step, train, val, lr,
-        seconds), once its checkpoint is on disk. What it raises ends the training and reaches the caller; the run can
-        then be resumed. With several processes each of them calls it.
+        seconds), once its checkpoint is on disk. An exception in it ends the training and propagates to the caller; the
+        run can then be resumed. With several processes, each of them calls it.
     verbose: print a line for each epoch, as the command does, unless your own logging shows it already
     Raises a UserError with a one-line message for every error that a user can cause; TrainingStopped after Ctrl-C.
     """
@@ -103,11 +103,11 @@ def train_seeds(
 ) -> Seeds:
     """Train a config with several seeds, from its own upwards, each in RUN/seed-N, or resume those in `run`.
 
-    seeds: their number, at least 2
+    seeds: the number of seeds, at least 2
     The other arguments and the errors are those of `train`.
     """
     resolved, path = config_and_path(config, overrides, run, resume, extend)
-    check_type("seeds", seeds, int, "their number")
+    check_type("seeds", seeds, int, "an integer")
     options = shared_options(resume, extend, device, init_from)
     with information_shown(verbose):
         finished, _ = train_several(resolved, path, seeds, **options)
@@ -169,7 +169,7 @@ def config_and_path(
 def source_and_config(
     config: str | Path | Mapping[str, Any] | Config, *overrides: Mapping[str, Any] | None
 ) -> tuple[str | Path | Mapping[str, Any], Config]:
-    """A config as `load_config` takes it, and the resolved one. Raises ConfigError for a wrong type, too."""
+    """A config as `load_config` takes it, and the resolved one. Raises ConfigError, also for a wrong type."""
     check_type("config", config, (str, Path, Mapping, Config), "a YAML file, a nested mapping or a Config")
     values: dict[str, Any] = {}
     for one in overrides:

@@ -25,7 +25,7 @@ START = "from visualdl.server.app import main; main()"
 
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("board", __doc__)
-    text = "a folder of runs, or a run (its folder, a config, or latest)"
+    text = "a folder of runs, or a run (its folder, a config, or latest; default: runs)"
     parser.add_argument("runs", nargs="?", default="runs", metavar="RUNS", help=text)
     parser.add_argument("--port", type=int, help=f"the port of the page (default: {PORT}, or a free one)")
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Check a data set for faults: paddlecnn check-data -c configs/cifar10/alexnet.yaml
+"""Report problems in a data set: paddlecnn check-data -c configs/cifar10/alexnet.yaml
 
 The data is not changed. Writes a sheet of samples and a histogram of image sizes for each part. The exit code is 1
 if there are errors.

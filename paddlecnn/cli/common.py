@@ -54,7 +54,7 @@ class CommandParser(OneLineParser):
 def config_parser(name: str, doc: str | None, required: bool = True) -> argparse.ArgumentParser:
     """A parser for a command that takes a config: -c CONFIG and any number of -o key.path=value."""
     parser = CommandParser(name, doc)
-    parser.add_argument("-c", "--config", required=required, metavar="CONFIG", help="a YAML file from configs/")
+    parser.add_argument("-c", "--config", required=required, metavar="CONFIG", help="a YAML file, e.g. one in configs/")
     text = "set one key of the config, e.g. -o train.epochs=3; may be repeated"
     parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE", help=text)
     return parser

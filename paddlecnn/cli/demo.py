@@ -1,7 +1,7 @@
 """Try a run in the browser: paddlecnn demo RUN
 
-Serves a page, until Ctrl-C, where you drop an image and see its class, the probabilities and what the network looked
-at. The page is for this machine only (127.0.0.1). Needs the extra `demo`: pip install -e '.[demo]'
+Serves a page, until Ctrl-C, where you drop an image and see its class, the probabilities and Grad-CAM. The page is for
+this machine only (127.0.0.1). Needs the extra `demo`: pip install -e '.[demo]'
 """
 
 from __future__ import annotations

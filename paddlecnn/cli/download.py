@@ -1,8 +1,12 @@
 """Get a data set or published weights: paddlecnn download cifar10, paddlecnn download weights keras_vgg16
 
-CIFAR and weights come from their public URLs, a competition through Kaggle's API (docs/kaggle.md). A broken
-download is resumed, checksums and content are checked, and archives are unpacked completely or not at all.
-`weights` without a name lists the published files (docs/weights.md).
+    cifar10, cifar100                 CIFAR, from its mirrors
+    dogs-vs-cats, dogs-vs-cats-2013   the competition Dogs vs. Cats, Redux or its first edition, through Kaggle's API
+    cifar-10                          Kaggle's competition on CIFAR-10, likewise
+    weights [NAME]                    published weights (docs/weights.md); without NAME, their list
+
+Competitions need credentials (docs/kaggle.md). An interrupted download is resumed, checksums and content are checked,
+and archives are unpacked completely or not at all.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from paddlecnn.runtime import load_paddle
 def main(argv: list[str] | None = None) -> int:
     parser = CommandParser("download", __doc__)
     names = (*NAMES, "weights")
-    parser.add_argument("what", choices=names, metavar=f"{{{','.join(names)}}}", help="the data set, or weights")
+    parser.add_argument(
+        "what", choices=names, metavar="WHAT", help="a name above, a data.name, or Kaggle's name of a competition"
+    )
     parser.add_argument("name", nargs="?", help="with weights: the name of a published file")
     parser.add_argument("--dest", type=Path, help="the folder to put it into (default: data; for weights, the cache)")
     text = "an archive, a folder or a weight file already on disk, instead of the network"

@@ -1,4 +1,4 @@
-"""Find a learning rate by a range test (Smith 2017): paddlecnn find-lr -c configs/cifar10/alexnet_lrn.yaml
+"""Suggest a learning rate from a range test (Smith 2017): paddlecnn find-lr -c configs/cifar10/alexnet_lrn.yaml
 
 A fresh network, or the best weights of --init-from RUN, is trained for a few steps while the rate grows from --start to
 --end by the same factor at each step. The test stops when the loss diverges. The curve is written as a PNG; no run is

@@ -3,7 +3,7 @@
     paddlecnn predict runs/dogs_vs_cats/RUN cat.jpg photos/               with a trained run
     paddlecnn predict runs/dogs_vs_cats/JOB photos/ --csv photos.csv      with the mean of a cross-validation's runs
     paddlecnn predict model.onnx cat.jpg                                  with a network from `paddlecnn export`
-    paddlecnn predict --model vgg16 --weights vgg16_weights.npz cat.jpg   with published ImageNet weights
+    paddlecnn predict --model vgg16 --weights torchvision_vgg16 cat.jpg   with published ImageNet weights
 
 The exit code is 1 if an image cannot be read; the others are classified nevertheless. Several runs (a cross-validation
 or several seeds) predict by the mean of their logits, as in `submit`. The probabilities are not calibrated: `submit`
@@ -38,7 +38,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     source = "a run or a cross-validation (folder, config, or latest) or an exported network, unless --model is given"
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=f"{source}; then images or folders")
     parser.add_argument("--model", help="name of a network, for --weights")
-    parser.add_argument("--weights", metavar="FILE", help="ImageNet weights (docs/weights.md), or paddle")
+    text = "ImageNet weights: the name of a published file, paddle, or the path of a file (docs/weights.md)"
+    parser.add_argument("--weights", metavar="NAME|FILE", help=text)
     add_module_argument(parser)
     add_tta_argument(parser)
     parser.add_argument("--topk", type=int, help="classes per image (default: 5 with --model, 1 with a run)")

@@ -1,8 +1,8 @@
 """Write a config's split as train.txt, val.txt and split.json: paddlecnn split -c CONFIG --out data/split
 
-Set data.split to that folder to use the split, as written or edited (then without split.json). Cross-validation:
-one folder for each of -o data.folds=5 -o data.fold=0 and so on. With --mle-bench the test images of MLE-bench's
-dogs-vs-cats-redux-kernels-edition are set aside, as test.csv (docs/kaggle.md).
+Set data.split to that folder to use the split; if you edit it, remove split.json. For a cross-validation, write one
+folder for each of -o data.folds=5 -o data.fold=0 and so on. With --mle-bench, the test images of MLE-bench's
+dogs-vs-cats-redux-kernels-edition are set aside as test.csv (docs/kaggle.md).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--run", type=Path, metavar="DIR", help="the folder of the run (default: runs/CONFIG/TIME)")
     text = "continue a run: a folder, a config's newest run, or latest; without RUN the one that --run or -c names"
     result.add_argument("--resume", nargs="?", const=True, metavar="RUN", help=text)
-    text = "with --resume: change the length (train.epochs=60), schedule, engine or precision of a run on purpose"
+    text = "with --resume: change the length (train.epochs=60), schedule, engine or precision of a run"
     result.add_argument("--extend", action="append", default=[], metavar="KEY=VALUE", help=text)
     text = "start from the best weights of another run; of a cross-validation with --all-folds, fold by fold"
     result.add_argument("--init-from", metavar="RUN", help=text)
