@@ -167,7 +167,7 @@ class ModelConfig(Section):
 
     name: str  # one of `paddlecnn summary --list`, or registered by `module`
     module: Place | None = None  # own networks, data sets: a file (my_nets.py) or a dotted name (docs/extending.md)
-    options: dict[str, Any] = {}  # the factory's keyword arguments, e.g. {dropout: 0.3}
+    options: dict[str, Any] = {}  # options of the network (docs/models.md), e.g. {dropout: 0.3}
     weights: Place | None = None  # a weight file, or the name of a published one (docs/weights.md)
     # The folder of published files; null: $PADDLECNN_WEIGHTS, or else ~/.cache/paddlecnn/weights
     weights_dir: Place | None = None

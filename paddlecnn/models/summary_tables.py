@@ -129,8 +129,8 @@ paper.
 
 ## Options
 `model.options` of a config and the keywords of `pc.create_model` change a network: `{{norm: batch}}` gives AlexNet
-batch normalisation, `{{dropout: 0.3}}` another dropout. The defaults are those of one network of a family; the others
-of the family set the numbers that their row above names (`VARIANTS` in the family's file).
+batch normalisation, `{{dropout: 0.3}}` another dropout. Each table below has the defaults of one network of a family;
+the others of the family differ from it in what their row above names (`VARIANTS` in the family's file).
 
 {options}"""
 FAMILIES = {"AlexNet": "alexnet", "VGG": "vgg16", "`vgg_fast`": "vgg_fast", "LeNet-5 and `simple_cnn`": "lenet5"}
