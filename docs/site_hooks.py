@@ -8,17 +8,31 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-# The modules that a reader of the reference looks for; the rest is found from the sources.
+# The modules, classes and functions that a reader of the reference looks for; the rest is found from the sources.
 REFERENCE = {
     "The Python interface": [
-        "paddlecnn.api.training",
-        "paddlecnn.api.runs",
-        "paddlecnn.api.networks",
-        "paddlecnn.api.rate_search",
+        "paddlecnn.models.registry.list_models",
+        "paddlecnn.api.networks.create_model",
+        "paddlecnn.api.networks.load_pretrained",
+        "paddlecnn.api.networks.Pretrained",
+        "paddlecnn.api.networks.Predictor",
+        "paddlecnn.api.training.train",
+        "paddlecnn.api.training.train_seeds",
+        "paddlecnn.api.training.train_folds",
+        "paddlecnn.api.training.TrainingResult",
+        "paddlecnn.api.training.Seeds",
+        "paddlecnn.api.runs.load_run",
+        "paddlecnn.api.runs.load_folds",
+        "paddlecnn.api.runs.Run",
+        "paddlecnn.api.runs.Folds",
+        "paddlecnn.api.rate_search.find_lr",
+        "paddlecnn.api.rate_search.RateSearch",
+        "paddlecnn.models.registry.register",
     ],
     "Networks": [
         "paddlecnn.models.alexnet",
         "paddlecnn.models.vgg",
+        "paddlecnn.models.vgg_fast",
         "paddlecnn.models.lenet",
         "paddlecnn.models.layers",
     ],
