@@ -122,6 +122,12 @@ def test_every_link_leads_to_a_page_or_a_heading(page):
             assert not heading or heading in headings_of(other), f"{named(page)} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_a_list_or_a_table_after_code_begins_after_a_blank_line(page):
+    """GitHub shows it in any case; the site of `make docs` would show one paragraph."""
+    assert not re.findall(r"^```\n(?:- |\* |\d+\. |\|).*", page.read_text(encoding="utf-8"), flags=re.M)
+
+
 def command_lines(page: Path) -> list[list[str]]:
     """The words of each line of the page's shell blocks that runs one of our commands."""
     lines = [line for block in code_blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
