@@ -22,7 +22,7 @@ class Published(BaseModel):
     chosen_on_test: str  # yes, no, or not stated: whether the epoch was chosen on the test images
     source: str
     link: str | None = None
-    config: str | None = None  # our config for the same network, as configs/NAME.yaml
+    config: str | None = None  # our config for a network of the same kind, as configs/NAME.yaml
 
 
 @lru_cache(maxsize=1)

@@ -31,7 +31,9 @@ Neither training nor calibration used these images. The expected log loss was re
 
 """
 PUBLISHED_HEAD = """## Published results and ours
-Ours is the experiment with the most seeds (if equal, the most epochs) of the config for the same network.
+Ours is the experiment with the most seeds (if equal, the most epochs) of the config in the row. Its network is of the
+same kind as the published one but not identical; the header of the config and [deviations.md](deviations.md) describe
+it.
 
 """
 
