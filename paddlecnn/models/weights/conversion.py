@@ -42,8 +42,9 @@ LAYOUTS = {
 IMAGENET = IMAGENET_PREPROCESS.model_dump(include={"channels", "scale", "mean", "std"})
 ONES = [1.0, 1.0, 1.0]
 # The preprocessing published with the ImageNet weights of a format, for AlexNet and for VGG. Means in BGR: Caffe's
-# models/bvlc_*/train_val.prototxt (104, 117, 123) and Keras' imagenet_utils.preprocess_input; in RGB: Frossard's
-# vgg16.py (cs.toronto.edu/~frossard/post/vgg16); IMAGENET: torchvision's and paddle.vision's pages on their weights.
+# models/bvlc_googlenet/train_val.prototxt (104, 117, 123), in place of the mean image of bvlc_alexnet, and Keras'
+# imagenet_utils.preprocess_input; in RGB: Frossard's vgg16.py (cs.toronto.edu/~frossard/post/vgg16); IMAGENET:
+# torchvision's and paddle.vision's pages on their weights.
 PUBLISHED = {
     ("npy", "AlexNet"): {"channels": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": ONES},
     ("npy", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
