@@ -125,7 +125,7 @@ def layer_of(parameter: str) -> str:
 
 def preprocess_for(model: paddle.nn.Layer, preprocess: Preprocess) -> Preprocess:
     """A run's preprocessing for a network that starts from it; with another input size, the network's own size."""
-    if preprocess.size == getattr(model, "input_size", preprocess.size):
+    if getattr(model, "input_size", None) in (None, preprocess.size):  # a user's own network need not have one
         return preprocess
     return preprocess.model_copy(update={"size": None, "resize": None})
 

@@ -51,8 +51,9 @@ def expected():
         ("npz", "npz", {}),
         ("h5", "h5", {}),
         ("h5", "h5", {"names": ("_W_1:0", "_b_1:0"), "top": "model_weights"}),
+        ("h5", "h5", {"names": ("/kernel", "/bias"), "top": "model_weights"}),
     ],
-    ids=["npy-dicts", "npy-lists", "npz", "h5", "h5-of-keras-1"],
+    ids=["npy-dicts", "npy-lists", "npz", "h5", "h5-of-keras-1", "h5-of-keras-3"],
 )
 def test_tensorflow_and_keras(expected, tmp_path, name, writer, ending, options):
     if writer == "h5":

@@ -112,14 +112,15 @@ def test_a_users_own_network_starts_from_a_run_with_other_classes(tool, tiny, tw
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN_NETWORK)
     own = ["-o", "model={name: branches, module: own.py}"]
-    assert tool("train", "-c", tiny, *own, "--run", "source") == 0
+    assert tool("train", "-c", tiny, *own, "-o", "data.preprocess={size: 20, resize: 24}", "--run", "source") == 0
     assert (
         tool("train", "-c", tiny, *own, *two_classes, "-o", "optim.lr=1e-12", "--run", "run", "--init-from", "source")
         == 0
     )
-    source, run = (load_checkpoint(Path(name) / "checkpoints" / "best").model for name in ("source", "run"))
-    np.testing.assert_allclose(run["left.weight"], source["left.weight"], atol=1e-7)
-    assert run["out.weight"].shape == (48, 2)
+    source, run = (load_checkpoint(Path(name) / "checkpoints" / "best") for name in ("source", "run"))
+    np.testing.assert_allclose(run.model["left.weight"], source.model["left.weight"], atol=1e-7)
+    assert run.model["out.weight"].shape == (48, 2)
+    assert run.state.preprocess == source.state.preprocess  # its size, too: the network has none of its own
 
 
 def test_a_run_killed_before_its_first_checkpoint_resumes_without_the_source(tool, tiny, source, tmp_path):
