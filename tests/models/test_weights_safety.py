@@ -178,7 +178,9 @@ def test_the_weights_alone_of_keras_3_are_answered_with_a_file_that_is_read(tmp_
     h5py = pytest.importorskip("h5py", reason="h5py is in the test extra")
     with h5py.File(tmp_path / "w.h5", "w") as file:
         file.create_group("layers/conv2d/vars")["0"] = np.zeros((5, 5, 3, 6), np.float32)
-    with pytest.raises(WeightsError, match=r"no layer_names .* Keras 3; save the whole model: save\('model.h5'\)$"):
+    with pytest.raises(
+        WeightsError, match=r"no layer_names .* Keras 3's .weights.h5; save the whole model: save\('model.h5'\)$"
+    ):
         load_weights(create_model("lenet5"), tmp_path / "w.h5")
 
 

@@ -163,18 +163,19 @@ def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, s
     assert f"{run} started from {source}, which may have been trained on its validation" in capsys.readouterr().out
 
 
-def test_an_export_as_weights_brings_what_it_was_trained_on(tool, tiny, source, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["x.safetensors", "source/checkpoints/best/model.safetensors"])
+def test_a_runs_weights_as_a_file_bring_what_they_were_trained_on(tool, tiny, source, tmp_path, capsys, name):
     assert tool("export", source, "--format", "safetensors", "--out", tmp_path / "x.safetensors") == 0
-    weights = ["-o", f"model.weights={tmp_path / 'x.safetensors'}"]
+    weights = ["-o", f"model.weights={tmp_path / name}"]
     for seed, others in ((0, False), (1, True)):
         capsys.readouterr()
         run = tmp_path / f"run{seed}"
         assert tool("train", "-c", tiny, "--run", run, *weights, "-o", f"seed={seed}", "-o", "train.monitor=last") == 0
-        assert ("x.safetensors was trained on other images of digits" in capsys.readouterr().err) is others
+        assert (f"{name} was trained on other images of digits" in capsys.readouterr().err) is others
         assert tool("eval", run) == 0
-        assert ("x.safetensors, which may have been trained on its validation" in capsys.readouterr().out) is others
+        assert (f"{name}, which may have been trained on its validation" in capsys.readouterr().out) is others
     assert tool("train", "-c", tiny, "--run", tmp_path / "next", "--init-from", run, *weights, "-o", "seed=2") == 0
-    assert "x.safetensors was trained on other images of digits" in capsys.readouterr().err
+    assert f"{name} was trained on other images of digits" in capsys.readouterr().err
 
 
 def test_test_images_split_off_the_training_part_may_be_those_of_the_source(tool, tiny, tmp_path, capsys):
