@@ -26,6 +26,7 @@ from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.registry import check_forward, is_published
 from paddlecnn.models.weights import load_weights
+from paddlecnn.models.weights.conversion import listed
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
 from paddlecnn.runs.checkpoint import SUMS, Checkpoint, load_state
@@ -113,7 +114,7 @@ def build_training(
     freeze(model, config.model.freeze)
     if config.model.freeze != "none" and not start and not config.model.weights:
         logger.warning("model.freeze: %s: these layers keep random weights; set model.weights", config.model.freeze)
-    published, fresh, weights_record = initial_weights(model, config, start)
+    published, fresh, weights_record = initial_weights(model, config, start, readable.classes)
     if engine.name == "paddle":
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
@@ -154,12 +155,13 @@ def check_without_validation(config: Config) -> None:
 
 
 def initial_weights(
-    model: paddle.nn.Layer, config: Config, start: Checkpoint | None
+    model: paddle.nn.Layer, config: Config, start: Checkpoint | None, classes: Sequence[str]
 ) -> tuple[list[Preprocess], tuple[paddle.nn.Layer, ...], dict[str, Any] | None]:
     """Load the weights of `start` or of model.weights. Returns their preprocessing, if known, the layers left at their
     random values, and the record of weights of a run."""
     if start:
         taken = take_over(model, start.model)
+        report_other_classes(start.state.classes, classes)
         return [preprocess_for(model, start.state.preprocess)], layers_without(model, taken), None
     if not config.model.weights:
         return [], (), None
@@ -171,12 +173,25 @@ def initial_weights(
     for line in weights.lines():
         logger.info("%s", line)
     origin = origin_of(Path(weights.path))
+    if origin:
+        report_other_classes(origin.classes, classes)
     if weights.preprocess:
         preprocess = [Preprocess(**weights.preprocess)]
     else:
         preprocess = [preprocess_for(model, origin.preprocess)] if origin else []
     record = record_of_file(Path(weights.path), origin) if origin else None
     return preprocess, layers_without(model, weights.loaded), record
+
+
+def report_other_classes(theirs: Sequence[str], ours: Sequence[str]) -> None:
+    """Report a last layer that fits in shape but was trained for other classes, or for the same in another order."""
+    if len(theirs) == len(ours) and tuple(theirs) != tuple(ours):
+        logger.warning(
+            "the weights to start from were trained for the classes %s, but the data have %s; a last layer that fits "
+            "is taken over all the same",
+            listed(list(theirs), 5),
+            listed(list(ours), 5),
+        )
 
 
 def origin_of(path: Path) -> RunIdentity | None:

@@ -108,6 +108,25 @@ def test_layers_that_do_not_fit_are_listed_in_one_line(tool, tiny, source, two_c
     assert started.state.preprocess == load_checkpoint(source / "checkpoints" / "best").state.preprocess
 
 
+@pytest.mark.parametrize("start", ["--init-from", "model.weights"])
+def test_as_many_other_classes_are_a_warning(tool, tiny, two_classes, tmp_path, capsys, start):
+    source, other = tmp_path / "source", tmp_path / "other"
+    assert tool("train", "-c", tiny, *two_classes, "--run", source) == 0
+    shutil.copytree(tmp_path / "images", other)
+    (other / "light").rename(other / "bright")  # now the first of the two
+    options = (
+        ["--init-from", source]
+        if start == "--init-from"
+        else ["-o", f"{start}={source}/checkpoints/best/model.safetensors"]
+    )
+    for root, said in ((tmp_path / "images", False), (other, True)):
+        capsys.readouterr()
+        run = tmp_path / f"run_{said}"
+        assert tool("train", "-c", tiny, *two_classes, "-o", f"data.root={root}", "--run", run, *options) == 0
+        line = "were trained for the classes dark, light, but the data have bright, dark; a last layer that fits"
+        assert (line in capsys.readouterr().err) is said
+
+
 def test_a_users_own_network_starts_from_a_run_with_other_classes(tool, tiny, two_classes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN_NETWORK)
