@@ -123,7 +123,7 @@ def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClass
     """Our name for each of the file's layer names; its own if we have none.
 
     Layers with generic names (features.0, conv2d_1) are paired by their order within their kind. Raises WeightsError if
-    the numbers of layers differ; fully connected ones are then those of another classifier and fit none of ours.
+    the numbers of layers differ; fully connected ones are then of another classifier and keep the file's names.
     """
     names = {name: known_name(name, ours) for name in file.layers}
     for layer_type, kind in KINDS.items():
@@ -152,7 +152,7 @@ def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifi
     """The preprocessing that came with the ImageNet weights of this format; None for any other weights."""
     if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
         return None  # ours: the run's checkpoint has it
-    # The file's own last layer: the network may have fewer. One of them has as many outputs as classes.
+    # Of the file's own layers, since the network may have fewer; a file need not keep their order.
     outputs = [arrays["weight"].shape[1] for arrays in layers.values() if kind_of(arrays) == KINDS[nn.Linear]]
     published = PUBLISHED.get((file.format, type(network).__name__))
     if published is None or (outputs and IMAGENET_CLASSES not in outputs):
