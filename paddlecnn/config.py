@@ -21,6 +21,7 @@ Count = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
+Share = Annotated[Float, Field(gt=0, le=1)]
 Shrinking = Annotated[Float, Field(gt=0, lt=1)]
 Triple = Annotated[list[Float], Field(min_length=3, max_length=3)]
 Expanded = AfterValidator(os.path.expanduser)  # ~ is the home folder
@@ -232,8 +233,8 @@ class OneCycle(Section):
     name: Literal["onecycle"]  # the schedule
     warmup_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.3  # share of the run in which the rate rises
     shape: Literal["cosine", "linear"] = "cosine"  # of both parts
-    initial_factor: PositiveFloat = 0.04  # first learning rate, as a share of lr
-    final_factor: PositiveFloat = 1e-4  # last learning rate, as a share of lr
+    initial_factor: Share = 0.04  # first learning rate, as a share of lr
+    final_factor: Share = 1e-4  # last learning rate, as a share of lr
 
 
 class Exponential(WithWarmup):

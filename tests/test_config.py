@@ -104,6 +104,10 @@ def test_a_tilde_in_a_path_is_the_home_folder(good, monkeypatch, key):
             "optim.schedule={name: step, every: 1}",
             "optim.schedule.every: unknown key; it is now called optim.schedule.step_size",
         ),
+        (
+            "optim.schedule={name: onecycle, initial_factor: 25}",  # PyTorch's div_factor
+            "optim.schedule.initial_factor: input should be less than or equal to 1, not 25",
+        ),
         ("optim.schedule={name: onecycle, rise: 0.2}", "it is now called optim.schedule.warmup_fraction"),
         ("optim.schedule={name: step}", "optim.schedule.step_size: missing"),
         ("optim.schedule={lr: 1}", "optim.schedule.name: one of 'constant', 'step'"),

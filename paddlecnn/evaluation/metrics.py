@@ -54,7 +54,8 @@ def predict_logits(
 
 def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
     """Loss, top-1 and its mean over the classes of logits [N, C] against labels [N]."""
-    losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    with np.errstate(invalid="ignore"):  # of infinite logits the loss is NaN, which training reports
+        losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
     is_right = logits.argmax(axis=1) == labels
     balanced = np.mean([is_right[labels == label].mean() for label in np.unique(labels)])
     return Scores(n=len(labels), loss=float(losses.mean()), top1=float(is_right.mean()), balanced=float(balanced))

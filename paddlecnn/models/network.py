@@ -74,7 +74,9 @@ def conv(inputs: int, outputs: int, window: Window, *, weight: Initializer, bias
 
 
 def max_pool(kernel: int, stride: int, ceil: bool = False) -> nn.MaxPool2D:
-    """Max pooling without padding."""
+    """Max pooling without padding. Raises ModelError if a last window could begin beyond the map."""
+    if ceil and stride > kernel:
+        raise ModelError(f"a pool of {kernel}x{kernel} with stride {stride} cannot have ceil_pools; change pools")
     layer = nn.MaxPool2D(kernel, stride, ceil_mode=ceil)
     layer.window = Window(kernel, stride, ceil=ceil)
     return layer

@@ -77,8 +77,10 @@ def find_lr(
     All of the config is used except its rate and schedule; only its caches are written, data.cache and
     train.feature_cache. Raises ConfigError for impossible bounds, and for a first rate at which the loss is not finite.
     """
-    if not 0 < start < end:
-        raise ConfigError(f"--start {start:g} --end {end:g}: the first rate must be above 0 and below the last one")
+    if not (0 < start < end and end / start < math.inf):
+        raise ConfigError(
+            f"--start {start:g} --end {end:g}: the first rate must be above 0 and below a finite last one"
+        )
     if steps < 10:
         raise ConfigError(f"--steps {steps}: at least 10 are needed for a curve")
     runtime.choose_device(device)

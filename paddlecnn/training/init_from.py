@@ -1,4 +1,4 @@
-"""The weights of another run as the start of a new one (`--init-from`, or its export as `model.weights`)."""
+"""The weights of another run as the start of a new one (`--init-from`, or a file of them as `model.weights`)."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def read_source(run: RunDir) -> Source:
     return Source(dataclasses.replace(checkpoint, optimizer={}), [record, *before])
 
 
-def export_record(path: Path, manifest: RunIdentity) -> dict[str, Any]:
-    """The record of a run's exported weights as the start of another one (`model.weights`); see `judged`."""
+def record_of_file(path: Path, origin: RunIdentity) -> dict[str, Any]:
+    """The record of a run's weights, as a file, as the start of another one (`model.weights`); see `judged`."""
     return {
         "run": str(path.resolve()),
-        "config_hash": manifest.config_hash,
+        "config_hash": origin.config_hash,
         "sha256": file_digest(path),
-        "data": manifest.data.model_dump(),
+        "data": origin.data.model_dump(),
         "reservations": [],
     }
 
@@ -125,7 +125,7 @@ def layer_of(parameter: str) -> str:
 
 def preprocess_for(model: paddle.nn.Layer, preprocess: Preprocess) -> Preprocess:
     """A run's preprocessing for a network that starts from it; with another input size, the network's own size."""
-    if preprocess.size == getattr(model, "input_size", preprocess.size):
+    if getattr(model, "input_size", None) in (None, preprocess.size):  # a user's own network need not have one
         return preprocess
     return preprocess.model_copy(update={"size": None, "resize": None})
 

@@ -26,6 +26,7 @@ class BlockedMomentum(paddle.optimizer.Momentum):
     gradient_factor: paddle.Tensor | None = None  # float32 []; clips the gradients of the next step
 
     @paddle.no_grad()
+    @np.errstate(over="ignore", invalid="ignore")  # weights that diverge are reported by `check_finite`
     def step(self) -> None:
         trained = [(group, p) for group in self._param_groups for p in group["params"] if p.grad is not None]
         factor, self.gradient_factor = self.gradient_factor, None

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import paddle
@@ -26,18 +26,16 @@ from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
 from paddlecnn.models.registry import check_forward, is_published
 from paddlecnn.models.weights import load_weights
+from paddlecnn.models.weights.conversion import listed
 from paddlecnn.onednn import Engine, choose_engine, loses_gradient
 from paddlecnn.randomness import random_seed
-from paddlecnn.runs.checkpoint import Checkpoint
+from paddlecnn.runs.checkpoint import SUMS, Checkpoint, load_state
 from paddlecnn.runs.state import DataIdentity, ModelIdentity, ModuleIdentity, RunIdentity
 from paddlecnn.runs.user_module import load_module
 from paddlecnn.text_tables import counted
-from paddlecnn.training.init_from import export_record, preprocess_for, take_over
+from paddlecnn.training.init_from import preprocess_for, record_of_file, take_over
 from paddlecnn.training.loss import class_weights
 from paddlecnn.training.optim import check_optimizer
-
-if TYPE_CHECKING:
-    from paddlecnn.evaluation.exported import Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class TrainingSetup:
     trained: paddle.nn.Layer  # what a step runs: the model, or the layers of it that read cached features
     features: FrozenFeatures | None  # the cache of the frozen layers in front of them
     fresh: tuple[paddle.nn.Layer, ...] = ()  # layers that the loaded weights left at their random values
-    weights_record: dict[str, Any] | None = None  # of model.weights, if an export: what its weights were trained on
+    weights_record: dict[str, Any] | None = None  # what the weights of a run in model.weights were trained on
     class_weights: np.ndarray | None = None  # of the loss
 
     def missing_features(self) -> list[Unit]:
@@ -116,7 +114,7 @@ def build_training(
     freeze(model, config.model.freeze)
     if config.model.freeze != "none" and not start and not config.model.weights:
         logger.warning("model.freeze: %s: these layers keep random weights; set model.weights", config.model.freeze)
-    published, fresh, weights_record = initial_weights(model, config, start)
+    published, fresh, weights_record = initial_weights(model, config, start, readable.classes)
     if engine.name == "paddle":
         report_lost_gradients(model)
     preprocess = resolve_preprocess(config, model, published)
@@ -157,12 +155,13 @@ def check_without_validation(config: Config) -> None:
 
 
 def initial_weights(
-    model: paddle.nn.Layer, config: Config, start: Checkpoint | None
+    model: paddle.nn.Layer, config: Config, start: Checkpoint | None, classes: Sequence[str]
 ) -> tuple[list[Preprocess], tuple[paddle.nn.Layer, ...], dict[str, Any] | None]:
     """Load the weights of `start` or of model.weights. Returns their preprocessing, if known, the layers left at their
-    random values, and the record of weights that a run has exported."""
+    random values, and the record of weights of a run."""
     if start:
         taken = take_over(model, start.model)
+        report_other_classes(start.state.classes, classes)
         return [preprocess_for(model, start.state.preprocess)], layers_without(model, taken), None
     if not config.model.weights:
         return [], (), None
@@ -173,19 +172,34 @@ def initial_weights(
         raise WeightsMismatch(f"{error}; model.strict: false loads what fits and lists the rest") from None
     for line in weights.lines():
         logger.info("%s", line)
-    export = manifest_of(Path(weights.path))
+    origin = origin_of(Path(weights.path))
+    if origin:
+        report_other_classes(origin.classes, classes)
     if weights.preprocess:
         preprocess = [Preprocess(**weights.preprocess)]
     else:
-        preprocess = [preprocess_for(model, export.preprocess)] if export else []
-    record = export_record(Path(weights.path), export) if export else None
+        preprocess = [preprocess_for(model, origin.preprocess)] if origin else []
+    record = record_of_file(Path(weights.path), origin) if origin else None
     return preprocess, layers_without(model, weights.loaded), record
 
 
-def manifest_of(path: Path) -> Manifest | None:
-    """The manifest in weights that a run has exported; None for all others."""
+def report_other_classes(theirs: Sequence[str], ours: Sequence[str]) -> None:
+    """Report a last layer that fits in shape but was trained for other classes, or for the same in another order."""
+    if len(theirs) == len(ours) and tuple(theirs) != tuple(ours):
+        logger.warning(
+            "the weights to start from were trained for the classes %s, but the data have %s; a last layer that fits "
+            "is taken over all the same",
+            listed(list(theirs), 5),
+            listed(list(ours), 5),
+        )
+
+
+def origin_of(path: Path) -> RunIdentity | None:
+    """The run that weights are an export or a checkpoint of; None for all others."""
     if path.suffix.lower() != ".safetensors":
         return None
+    if all((path.parent / name).is_file() for name in (SUMS, "state.json")):
+        return load_state(path.parent)
     from paddlecnn.evaluation.exported import read_manifest
 
     return read_manifest(path)

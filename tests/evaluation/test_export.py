@@ -100,9 +100,13 @@ def test_weights_alone_predict_as_the_run_and_start_another_training(tool, capsy
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 
-def test_a_training_that_starts_from_an_export_preprocesses_as_it_does(tool, tmp_path):
+@pytest.mark.parametrize("form", ["export", "checkpoint"])
+def test_a_training_that_starts_from_a_runs_weights_preprocesses_as_it_does(tool, tmp_path, form):
     changed = ["-o", "data.preprocess.mean=[0.1,0.2,0.3]", "-o", "data.preprocess.fit=squeeze"]
-    target = exported(tool, train(tool, tmp_path, "lenet5", 8, "none", "{}", *changed), "safetensors")
+    source = train(tool, tmp_path, "lenet5", 8, "none", "{}", *changed)
+    target = (
+        exported(tool, source, "safetensors") if form == "export" else source / "checkpoints/last/model.safetensors"
+    )
     preprocess = []
     for name, options in (("same", []), ("own", ["-o", "data.preprocess.fit=crop"])):
         run = tmp_path / name

@@ -66,6 +66,7 @@ def test_a_network_of_another_family_gets_the_families(name):
         ({"input_size": 10**400}, "option input_size: input should be less than or equal to"),
         ({"stem": [11, 4, 10**9]}, "option stem.2: "),
         ({"pools": [[3, 10**9], None, None]}, "option pools.0.1: "),
+        ({"pools": [[1, 4], None, None]}, "a pool of 1x1 with stride 4 cannot have ceil_pools; change pools"),
         ({"dropout": float("nan")}, "option dropout: "),
         ({"lrn": [5, float("nan"), 0.75, 2.0]}, "option lrn.1: input should be .*finite"),
         ({"lrn": [5, 1e-4, float("inf"), 2.0]}, "option lrn.2: "),

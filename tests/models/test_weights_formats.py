@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from helpers import reference_networks as reference
 from helpers import weight_files as writers
+from paddlecnn.errors import WeightsMismatch
 from paddlecnn.models import create_model
 from paddlecnn.models.weights import load_weights
 
@@ -50,8 +51,9 @@ def expected():
         ("npz", "npz", {}),
         ("h5", "h5", {}),
         ("h5", "h5", {"names": ("_W_1:0", "_b_1:0"), "top": "model_weights"}),
+        ("h5", "h5", {"names": ("/kernel", "/bias"), "top": "model_weights"}),
     ],
-    ids=["npy-dicts", "npy-lists", "npz", "h5", "h5-of-keras-1"],
+    ids=["npy-dicts", "npy-lists", "npz", "h5", "h5-of-keras-1", "h5-of-keras-3"],
 )
 def test_tensorflow_and_keras(expected, tmp_path, name, writer, ending, options):
     if writer == "h5":
@@ -159,7 +161,13 @@ def test_paddle_visions_vgg16(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("vgg11_bn_cifar", {}), ("alexnet_cifar", {"pooled": True, "hidden": []}), ("vgg_fast", {})]
+    ("name", "options"),
+    [
+        ("vgg11_bn_cifar", {}),
+        ("alexnet_cifar", {"pooled": True, "hidden": []}),
+        ("vgg_fast", {}),
+        ("lenet5", {"widths": [6]}),  # its fc2 is not Keras'
+    ],
 )
 def test_our_own_weights_are_read_back_unchanged(tmp_path, name, options):
     ours, other = create_model(name, **options), create_model(name, **options)
@@ -186,6 +194,27 @@ def test_the_published_preprocessing_comes_along(tmp_path, name, writer, ending,
     network = network_for(name)
     found = load_weights(network, path).preprocess
     assert found == wanted | {"std": [1.0, 1.0, 1.0], "size": network.input_size}
+
+
+@pytest.mark.parametrize("ending", ["npz", "pdparams"])
+def test_published_weights_fit_a_network_with_another_classifier(tmp_path, ending):
+    """configs/dogs_vs_cats/vgg16_pooled.yaml: one linear layer, where a published file has three."""
+    path = tmp_path / f"vgg16.{ending}"
+    if ending == "npz":
+        writers.npz(path, reference.random_weights("vgg16"))
+        wanted = {"channels": "rgb", "scale": 1.0, "mean": [123.68, 116.779, 103.939]}
+    else:
+        nn, theirs = paddle.nn, paddle.vision.models.vgg16(num_classes=0)
+        theirs.classifier = nn.Sequential(nn.Linear(512, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1000))
+        paddle.save(theirs.state_dict(), str(path))
+        wanted = IMAGENET
+    network = create_model("vgg16", num_classes=2, input_size=32, pooled=True, hidden=[])
+    with pytest.raises(WeightsMismatch, match="classifier"):
+        load_weights(network, path)
+    report = load_weights(network, path, strict=False)
+    assert report.loaded == [f"features.{name}" for name, _ in network.features.named_parameters()]
+    assert len(report.unexpected) == 3
+    assert {key: report.preprocess[key] for key in wanted} == wanted
 
 
 def test_torchvisions_and_paddles_images_are_cut_from_256_pixels(tmp_path):

@@ -174,6 +174,16 @@ def test_a_storage_of_another_length_is_refused(tmp_path):
         load_weights(create_model("lenet5"), tmp_path / "w.pth")
 
 
+def test_the_weights_alone_of_keras_3_are_answered_with_a_file_that_is_read(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is in the test extra")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_group("layers/conv2d/vars")["0"] = np.zeros((5, 5, 3, 6), np.float32)
+    with pytest.raises(
+        WeightsError, match=r"no layer_names .* Keras 3's .weights.h5; save the whole model: save\('model.h5'\)$"
+    ):
+        load_weights(create_model("lenet5"), tmp_path / "w.h5")
+
+
 def h5_with(path, make):
     """A Keras file whose one kernel `make(group)` creates, perhaps in another file."""
     h5py = pytest.importorskip("h5py", reason="h5py is in the test extra")

@@ -109,8 +109,9 @@ def test_a_loss_that_is_not_finite_at_the_start_is_one_line(tool, capsys, config
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--start", "1", "--end", "0.1"], "below the last one"),
+        (["--start", "1", "--end", "0.1"], "below a finite last one"),
         (["--start", "0"], "above 0"),
+        (["--end", "inf"], "--start 1e-06 --end inf: the first rate must be above 0 and below a finite last one"),
         (["--steps", "3"], "at least 10"),
         (["-o", "model.name=lenet6"], "no such model"),
         (["--init-from", "absent"], "absent: "),

@@ -118,18 +118,38 @@ def test_the_layers_left_out_are_listed_in_the_same_order_each_time(caplog, orde
     assert caplog.messages[-1].endswith("left out: classifier.fc3, classifier.fc4, classifier.fc5")
 
 
+@pytest.mark.parametrize("start", ["--init-from", "model.weights"])
+def test_as_many_other_classes_are_a_warning(tool, tiny, two_classes, tmp_path, capsys, start):
+    source, other = tmp_path / "source", tmp_path / "other"
+    assert tool("train", "-c", tiny, *two_classes, "--run", source) == 0
+    shutil.copytree(tmp_path / "images", other)
+    (other / "light").rename(other / "bright")  # now the first of the two
+    options = (
+        ["--init-from", source]
+        if start == "--init-from"
+        else ["-o", f"{start}={source}/checkpoints/best/model.safetensors"]
+    )
+    for root, said in ((tmp_path / "images", False), (other, True)):
+        capsys.readouterr()
+        run = tmp_path / f"run_{said}"
+        assert tool("train", "-c", tiny, *two_classes, "-o", f"data.root={root}", "--run", run, *options) == 0
+        line = "were trained for the classes dark, light, but the data have bright, dark; a last layer that fits"
+        assert (line in capsys.readouterr().err) is said
+
+
 def test_a_users_own_network_starts_from_a_run_with_other_classes(tool, tiny, two_classes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN_NETWORK)
     own = ["-o", "model={name: branches, module: own.py}"]
-    assert tool("train", "-c", tiny, *own, "--run", "source") == 0
+    assert tool("train", "-c", tiny, *own, "-o", "data.preprocess={size: 20, resize: 24}", "--run", "source") == 0
     assert (
         tool("train", "-c", tiny, *own, *two_classes, "-o", "optim.lr=1e-12", "--run", "run", "--init-from", "source")
         == 0
     )
-    source, run = (load_checkpoint(Path(name) / "checkpoints" / "best").model for name in ("source", "run"))
-    np.testing.assert_allclose(run["left.weight"], source["left.weight"], atol=1e-7)
-    assert run["out.weight"].shape == (48, 2)
+    source, run = (load_checkpoint(Path(name) / "checkpoints" / "best") for name in ("source", "run"))
+    np.testing.assert_allclose(run.model["left.weight"], source.model["left.weight"], atol=1e-7)
+    assert run.model["out.weight"].shape == (48, 2)
+    assert run.state.preprocess == source.state.preprocess  # its size, too: the network has none of its own
 
 
 def test_a_run_killed_before_its_first_checkpoint_resumes_without_the_source(tool, tiny, source, tmp_path):
@@ -172,18 +192,19 @@ def test_a_source_trained_on_other_images_of_the_data_is_a_warning(tool, tiny, s
     assert f"{run} started from {source}, which may have been trained on its validation" in capsys.readouterr().out
 
 
-def test_an_export_as_weights_brings_what_it_was_trained_on(tool, tiny, source, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["x.safetensors", "source/checkpoints/best/model.safetensors"])
+def test_a_runs_weights_as_a_file_bring_what_they_were_trained_on(tool, tiny, source, tmp_path, capsys, name):
     assert tool("export", source, "--format", "safetensors", "--out", tmp_path / "x.safetensors") == 0
-    weights = ["-o", f"model.weights={tmp_path / 'x.safetensors'}"]
+    weights = ["-o", f"model.weights={tmp_path / name}"]
     for seed, others in ((0, False), (1, True)):
         capsys.readouterr()
         run = tmp_path / f"run{seed}"
         assert tool("train", "-c", tiny, "--run", run, *weights, "-o", f"seed={seed}", "-o", "train.monitor=last") == 0
-        assert ("x.safetensors was trained on other images of digits" in capsys.readouterr().err) is others
+        assert (f"{name} was trained on other images of digits" in capsys.readouterr().err) is others
         assert tool("eval", run) == 0
-        assert ("x.safetensors, which may have been trained on its validation" in capsys.readouterr().out) is others
+        assert (f"{name}, which may have been trained on its validation" in capsys.readouterr().out) is others
     assert tool("train", "-c", tiny, "--run", tmp_path / "next", "--init-from", run, *weights, "-o", "seed=2") == 0
-    assert "x.safetensors was trained on other images of digits" in capsys.readouterr().err
+    assert f"{name} was trained on other images of digits" in capsys.readouterr().err
 
 
 def test_test_images_split_off_the_training_part_may_be_those_of_the_source(tool, tiny, tmp_path, capsys):

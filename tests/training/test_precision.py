@@ -111,9 +111,9 @@ def test_a_run_in_mixed_precision_resumes(gpu, tool, tiny, tmp_path, precision):
 def test_predictions_are_in_the_requested_precision(gpu, tool, tiny, tmp_path):
     run, found = tmp_path / "run", {}
     assert tool("train", "-c", tiny, "--run", run, "--device", gpu) == 0
-    for precision in ("float32", "bfloat16"):
+    for precision, name in (("float32", "predictions_val.csv"), ("bfloat16", "predictions_val_paddle_bfloat16.csv")):
         assert tool("eval", run, "--device", gpu, "--precision", precision) == 0
-        found[precision] = pd.read_csv(run / "predictions_val.csv").iloc[:, 3:].to_numpy(float)
+        found[precision] = pd.read_csv(run / name).iloc[:, 3:].to_numpy(float)
     assert (found["float32"] != found["bfloat16"]).any()
     np.testing.assert_allclose(found["bfloat16"], found["float32"], atol=0.05)
 

@@ -143,6 +143,7 @@ def test_small_improvements_add_up_for_early_stopping():
     assert stopped == [0, 1, 0, 1, 0, 1]
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of NumPy, which would precede the line
 def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, capsys):
     run = tmp_path / "exploding"
     assert tool("train", "-c", tiny, "--run", run, "-o", "optim.lr=1e30", "-o", "optim.schedule={name: constant}") == 2
@@ -151,6 +152,7 @@ def test_an_exploding_loss_names_step_rate_and_checkpoint(tool, tiny, tmp_path, 
     assert error.endswith("No checkpoint has been written yet")
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of NumPy, which would precede the line
 def test_an_update_that_explodes_at_an_epochs_end_is_found_before_it_is_saved(tool, tiny, tmp_path, capsys):
     run = tmp_path / "run"
     assert (

@@ -7,7 +7,7 @@ the order in which the last feature map was flattened before the first fully con
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -42,8 +42,9 @@ LAYOUTS = {
 IMAGENET = IMAGENET_PREPROCESS.model_dump(include={"channels", "scale", "mean", "std"})
 ONES = [1.0, 1.0, 1.0]
 # The preprocessing published with the ImageNet weights of a format, for AlexNet and for VGG. Means in BGR: Caffe's
-# models/bvlc_*/train_val.prototxt (104, 117, 123) and Keras' imagenet_utils.preprocess_input; in RGB: Frossard's
-# vgg16.py (cs.toronto.edu/~frossard/post/vgg16); IMAGENET: torchvision's and paddle.vision's pages on their weights.
+# models/bvlc_googlenet/train_val.prototxt (104, 117, 123), in place of the mean image of bvlc_alexnet, and Keras'
+# imagenet_utils.preprocess_input; in RGB: Frossard's vgg16.py (cs.toronto.edu/~frossard/post/vgg16); IMAGENET:
+# torchvision's and paddle.vision's pages on their weights.
 PUBLISHED = {
     ("npy", "AlexNet"): {"channels": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": ONES},
     ("npy", "VGG"): {"channels": "bgr", "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": ONES},
@@ -108,9 +109,11 @@ def flattened_channels_first(matrix: np.ndarray, feature_shape: Sequence[int]) -
     return cube.reshape(matrix.shape)
 
 
-def known_name(name: str) -> str:
+def known_name(name: str, ours: Collection[str]) -> str:
     """Our name for a layer, from ours, Caffe's, Keras' or paddle.vision's; any other name is kept."""
     last = name.removesuffix("._conv").rpartition(".")[2].removeprefix("_")
+    if last in ours:  # fc2 of a LeNet with one convolution is not Keras'
+        return last
     if match := re.fullmatch(r"block(\d)_conv(\d)", last):
         return f"conv{match[1]}_{match[2]}"
     return {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}.get(last, last)
@@ -119,21 +122,24 @@ def known_name(name: str) -> str:
 def our_names(file: WeightFile, ours: Mapping[str, nn.Layer], network: ConvClassifier) -> dict[str, str]:
     """Our name for each of the file's layer names; its own if we have none.
 
-    Layers with generic names (features.0, conv2d_1) are paired by their order within their kind. Fully connected
-    ones may be absent altogether. Raises WeightsError if the numbers of layers differ.
+    Layers with generic names (features.0, conv2d_1) are paired by their order within their kind. Raises WeightsError if
+    the numbers of layers differ; fully connected ones are then of another classifier and keep the file's names.
     """
-    names = {name: known_name(name) for name in file.layers}
+    names = {name: known_name(name, ours) for name in file.layers}
     for layer_type, kind in KINDS.items():
         theirs = [name for name, arrays in file.layers.items() if kind_of(arrays) == kind]
         wanted = [name for name, layer in ours.items() if isinstance(layer, layer_type)]
         if any(names[name] in wanted for name in theirs):
             continue
-        if len(theirs) != len(wanted) and (theirs or layer_type is not nn.Linear):
+        if len(theirs) == len(wanted):
+            names.update(zip(theirs, wanted, strict=True))
+        elif layer_type is nn.Linear:
+            names.update(zip(theirs, theirs, strict=True))
+        else:
             raise WeightsError(
                 f"{file.path}: {kind}s: found {len(theirs)}, expected {len(wanted)} for {network.name}; "
                 "is it for another network?"
             )
-        names.update(zip(theirs, wanted, strict=False))
     return names
 
 
@@ -146,9 +152,10 @@ def published_preprocess(file: WeightFile, layers: Layers, network: ConvClassifi
     """The preprocessing that came with the ImageNet weights of this format; None for any other weights."""
     if any(name.startswith(("features.conv", "classifier.fc")) for name in file.layers):
         return None  # ours: the run's checkpoint has it
-    last = layers.get(list(weighted_layers(network))[-1], {}).get("weight")
+    # Of the file's own layers, since the network may have fewer; a file need not keep their order.
+    outputs = [arrays["weight"].shape[1] for arrays in layers.values() if kind_of(arrays) == KINDS[nn.Linear]]
     published = PUBLISHED.get((file.format, type(network).__name__))
-    if published is None or (last is not None and last.shape[-1] != IMAGENET_CLASSES):
+    if published is None or (outputs and IMAGENET_CLASSES not in outputs):
         return None
     if published is IMAGENET:  # the centre 7/8 of the image: 224 of 256 pixels
         return {**published, "size": network.input_size, "resize": round(network.input_size * 256 / 224)}

@@ -152,7 +152,7 @@ def read_h5(path: Path) -> tuple[str, Layers]:
     with h5py.File(path, "r") as file:
         top = inside(file, "model_weights") if "model_weights" in file else file
         if "layer_names" not in top.attrs:
-            raise Refused("no layer_names in it; save it with Keras' save_weights as .h5")
+            raise Refused("no layer_names in it, as in Keras 3's .weights.h5; save the whole model: save('model.h5')")
         for name in map(text, top.attrs["layer_names"]):
             group = inside(top, name)
             for weight in map(text, group.attrs["weight_names"]):
