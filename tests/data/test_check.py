@@ -144,6 +144,13 @@ def test_a_rare_class(check, tree):
     }
 
 
+def test_names_that_no_font_or_formula_can_show(check, tree, recwarn):
+    for number, name in enumerate(("a $x_{$.jpg", "\U00013000 猫.jpg")):  # an unfinished formula; a hieroglyph
+        (tree / "cat" / name).write_bytes(encoded(photo(50 + number)))
+    assert check("folder", tree)[0] == 0
+    assert not recwarn.list
+
+
 def test_the_text_is_short(tool, tree, tmp_path, capsys):
     for number in range(8):
         (tree / "cat" / f"cat.{number}.jpg").write_bytes(b"")
