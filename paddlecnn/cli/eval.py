@@ -3,8 +3,8 @@
 Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder. A cross-validation is
 measured out of fold, each image by the run that was not trained on it: out_of_fold.csv and .json. Several seeds
 (`train --seeds`) are measured one by one, with mean and standard deviation. Figures of --checkpoint last, of an
---engine or --precision other than the run's and of --tta have that in the names of their files, as in
-evaluation_test_last_flip.json; the files without it are the run's own, which other commands read.
+--engine or --precision other than the run's, of --tta and of other data (--data-changed) have that in the names of
+their files, as in evaluation_test_last_flip.json; the files without it are the run's own, which other commands read.
 """
 
 from __future__ import annotations
