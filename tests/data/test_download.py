@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +61,20 @@ def test_a_broken_download_is_resumed(edition, server, dest):
     server.breaks_after = None
     install_cifar(edition, dest)
     assert server.ranges == [None, "bytes=131072-"]
+
+
+def test_a_second_download_of_a_file_does_not_disturb_the_first(edition, server, dest):
+    server.goes_on = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(install_cifar, edition, dest)
+        while not server.ranges:
+            time.sleep(0.01)
+        server.goes_on, first_goes_on = None, server.goes_on
+        with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz: another process is writing it; wait for it or"):
+            install_cifar(edition, dest)
+        first_goes_on.set()
+        assert len(list(first.result().iterdir())) == 7
+    assert [path.name for path in dest.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_server_without_ranges_restarts_the_download(edition, server, dest):
