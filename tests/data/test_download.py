@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.images import inner_zips
 from paddlecnn.config import DataConfig
 from paddlecnn.data.datasets import open_parts
 from paddlecnn.data.install import install_cifar, install_competition
@@ -161,6 +162,13 @@ def test_an_unpacked_folder_is_copied(dogs_bundle, tmp_path):
     other.mkdir()
     copy = install_competition("dogs-vs-cats-redux-kernels-edition", other, first)
     assert sorted(path.name for path in copy.rglob("*")) == sorted(path.name for path in first.rglob("*"))
+
+
+def test_zips_in_the_folder_that_the_data_go_to_are_unpacked_there(dogs_files, dest):
+    for name, data in inner_zips(dogs_files).items():
+        (dest / name).write_bytes(data)
+    folder = install_competition("dogs-vs-cats-redux-kernels-edition", dest, dest)
+    assert sorted(path.name for path in folder.iterdir()) == ["sample_submission.csv", "test", "train"]
 
 
 def test_a_damaged_inner_zip_leaves_nothing(dogs_bundle, tmp_path, tool, capsys, dest):
