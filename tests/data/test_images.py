@@ -165,6 +165,25 @@ def test_a_sound_file_has_no_fault():
     assert fault_of(trailing_bytes(), "x") is None
 
 
+def test_damage_in_a_rotated_jpeg_is_treated_as_in_an_upright_one():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    upright, rotated = (saved(pixels, "JPEG", **options) for options in ({}, {"exif": exif}))
+    random = np.random.default_rng(1)
+    for begin in random.integers(700, len(upright) - 60, 100):
+        damage, tail = random.bytes(50), len(upright) - begin
+        torn = [data[:-tail] + damage + data[-tail + 50 :] for data in (upright, rotated)]
+        assert [fault_of(data, "x") for data in torn] == [None, None]
+        assert np.array_equal(decode_image(torn[1], "x"), np.rot90(decode_image(torn[0], "x"), -1))
+
+
+def test_of_several_pictures_in_a_file_the_first_is_read():
+    first, second = (Image.fromarray(photo(number)) for number in (1, 2))
+    data = saved(first, "MPO", save_all=True, append_images=[second])
+    assert np.array_equal(decode_image(data, "x.jpg"), decode_image(saved(first, "JPEG"), "x.jpg"))
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
 def test_a_pil_image_without_a_defined_white_is_refused_as_its_file_is(kind):
     image = Image.fromarray(np.full((20, 30), 200, kind))

@@ -69,19 +69,21 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     to 8, and transparent pixels are put on white. Raises DataError naming the file if the bytes are not an image
     in one of FORMATS, are incomplete, have no defined white, or exceed MAX_SIDE or MAX_PIXELS.
 
-    Ordinary complete JPEGs are decoded by OpenCV, everything else by Pillow. Both give the same pixels
+    Complete JPEGs, except in CMYK, are decoded by OpenCV, everything else by Pillow. Both give the same pixels
     (libjpeg-turbo), OpenCV 1.4 times as fast; but OpenCV fills in a truncated JPEG, which Pillow refuses, so only a
-    file that ends with a JPEG's end marker goes to OpenCV. OpenCV does not read the orientation in XMP either, so
-    images that are not upright go to Pillow.
+    file that ends with a JPEG's end marker goes to OpenCV. OpenCV does not read the orientation in XMP; so Pillow reads
+    it for both.
     """
     if not data:
         raise DataError(f"{name}: empty (0 bytes); {ADVICE}")
     try:
         image = open_image(data, name)
-        if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(JPEG_END) and is_upright(image):
+        if is_complete_jpeg(image, data):
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if pixels is not None:
-                return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+                rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+                number = orientation(image)
+                return np.asarray(turned(Image.fromarray(rgb), number)) if number in UPRIGHT else rgb
         return np.asarray(to_rgb(upright(image)))
     except DataError:
         raise
@@ -118,6 +120,11 @@ def refuse_without_white(image: Image.Image, name: str) -> None:
         raise DataError(f"{name}: signed, 32-bit or floating-point pixels have no defined white; {ADVICE}")
 
 
+def is_complete_jpeg(image: Image.Image, data: bytes) -> bool:
+    """Whether the bytes are a JPEG in RGB or grey that ends as one, perhaps with further pictures (MPO)."""
+    return image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and data.endswith(JPEG_END)
+
+
 def is_upright(image: Image.Image) -> bool:
     """Whether neither EXIF nor XMP, as Pillow reads them, rotates or mirrors the image. Damaged EXIF counts as none."""
     return orientation(image) not in UPRIGHT
@@ -134,7 +141,12 @@ def orientation(image: Image.Image) -> int:
 def upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF or XMP says that it is to be seen, decoded."""
     image.load()  # first: Pillow makes a TIFF upright on its own
-    method = UPRIGHT.get(orientation(image))
+    return turned(image, orientation(image))
+
+
+def turned(image: Image.Image, number: int) -> Image.Image:
+    """An image with this EXIF orientation made upright."""
+    method = UPRIGHT.get(number)
     return image if method is None else image.transpose(method)
 
 
@@ -176,14 +188,15 @@ def fault_of(data: bytes, name: str) -> str | None:
 
 def looks_complete(data: bytes, name: str) -> bool:
     """Whether a baseline JPEG begins and ends as such, or a PNG is intact. False does not mean that it is not."""
-    is_jpeg = data.startswith(JPEG_BEGIN) and data.endswith(JPEG_END)
     is_png = data.startswith(PNG_BEGIN) and data.endswith(PNG_END)
-    if not is_jpeg and not is_png:
+    if not is_png and not data.startswith(JPEG_BEGIN):
         return False
     try:
         image = open_image(data, name)
         if is_png:
             image.verify()  # the checksum of each chunk, without decoding
+            return True
     except Exception:  # decode_image reports the reason
         return False
-    return not image.info.get("progressive")  # a progressive JPEG can be damaged anywhere
+    # A progressive JPEG, and one that Pillow decodes, cannot be decoded after damage to its pixels.
+    return is_complete_jpeg(image, data) and not image.info.get("progressive")
