@@ -75,7 +75,7 @@ def only_writer(target: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def put_in_place(aside: Path, target: Path) -> None:
-    """Rename a complete file or folder to `target`, on disk before this returns."""
+    """Rename a complete file or folder to `target`; a file and the name of a folder are on disk before this returns."""
     sync(aside)
     os.replace(aside, target)
     sync(target.parent)

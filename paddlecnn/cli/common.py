@@ -166,6 +166,7 @@ OS_ADVICE = {
     errno.EPERM: "choose a folder that you may write to, or fix its permissions",
     errno.EROFS: "choose a folder on a disk that is not read-only",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "a file is in the place of a folder; choose another path",
     errno.ENOTDIR: "a part of the path is a file; choose another path",
     errno.EISDIR: "this is a folder; name a file",
     errno.EFBIG: "choose a disk and a limit (ulimit -f) that allow files of this size",
