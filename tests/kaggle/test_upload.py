@@ -182,7 +182,7 @@ def test_of_two_uploads_at_the_same_time_the_second_is_refused(kaggle, submit, w
         while not any("StartSubmissionUpload" in request for request in kaggle.state.requests):
             time.sleep(0.01)
         asked = len(kaggle.state.requests)
-        second = submit(file, "--upload")
+        second = submit(file, "--upload", PADDLECNN_KAGGLE_TIMEOUT="3")
         assert (second.returncode, second.stderr) == (
             2,
             f"{file}: another upload from submissions is running; wait for it or stop it\n",
