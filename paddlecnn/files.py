@@ -57,8 +57,8 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
     Raises DataError while another process writes `target`. The leftover of a killed process is removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside, lock = (target.with_name(f".{target.name}.{ending}") for ending in ("part", "lock"))
-    with only_process(lock, DataError(f"{target}: another process is writing it; wait for it or stop it")):
+    aside = target.with_name(f".{target.name}.part")
+    with only_writer(target):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
@@ -68,8 +68,14 @@ def folder_written_aside(target: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def only_writer(target: Path) -> contextlib.AbstractContextManager[None]:
+    """Be the only process that writes a file or folder. Raises DataError while another one does."""
+    lock = target.with_name(f".{target.name}.lock")
+    return only_process(lock, DataError(f"{target}: another process is writing it; wait for it or stop it"))
+
+
 def put_in_place(aside: Path, target: Path) -> None:
-    """Rename a complete file or folder to `target`, on disk before this returns."""
+    """Rename a complete file or folder to `target`; a file and the name of a folder are on disk before this returns."""
     sync(aside)
     os.replace(aside, target)
     sync(target.parent)

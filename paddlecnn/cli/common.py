@@ -83,10 +83,14 @@ def add_module_argument(parser: argparse._ActionsContainer) -> None:
 
 def add_data_arguments(parser: argparse._ActionsContainer) -> None:
     """--data-root and --data-changed, for a command that predicts the images of a run's data set."""
-    text = "where the run's data are now (default: data.root of its config, from the current folder)"
-    parser.add_argument("--data-root", metavar="DIR", help=text)
+    add_data_root_argument(parser)
     text = "use the data that are there, even if they are not those of the training"
     parser.add_argument("--data-changed", action="store_true", help=text)
+
+
+def add_data_root_argument(parser: argparse._ActionsContainer) -> None:
+    text = "where the run's data are now (default: data.root of its config, from the current folder)"
+    parser.add_argument("--data-root", metavar="DIR", help=text)
 
 
 def add_device_argument(parser: argparse._ActionsContainer) -> None:
@@ -162,6 +166,7 @@ OS_ADVICE = {
     errno.EPERM: "choose a folder that you may write to, or fix its permissions",
     errno.EROFS: "choose a folder on a disk that is not read-only",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "a file is in the place of a folder; choose another path",
     errno.ENOTDIR: "a part of the path is a file; choose another path",
     errno.EISDIR: "this is a folder; name a file",
     errno.EFBIG: "choose a disk and a limit (ulimit -f) that allow files of this size",

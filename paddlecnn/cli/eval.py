@@ -2,9 +2,9 @@
 
 Writes predictions_SPLIT.csv, evaluation_SPLIT.json and confusion_SPLIT.png into the run's folder. A cross-validation is
 measured out of fold, each image by the run that was not trained on it: out_of_fold.csv and .json. Several seeds
-(`train --seeds`) are measured one by one, with mean and standard deviation. With --checkpoint last, --tta, or another
---engine or --precision than the run's, the names of the files say so, as in evaluation_test_last_flip.json; other
-commands read the files without such additions.
+(`train --seeds`) are measured one by one, with mean and standard deviation. With --checkpoint last, --tta,
+--data-changed, or another --engine or --precision than the run's, the names of the files say so, as in
+evaluation_test_last_flip.json; other commands read the files without such additions.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from paddlecnn.cli.common import CommandParser, add_run_argument
+from paddlecnn.cli.common import CommandParser, add_data_root_argument, add_run_argument
 from paddlecnn.runs.run_dir import find_run
 
 
@@ -21,10 +21,13 @@ def main(argv: list[str] | None = None) -> int:
     add_run_argument(parser)
     parser.add_argument("--format", choices=("paddle", "onnx", "safetensors"), required=True, help="see above")
     parser.add_argument("--check", action="store_true", help="compare with the run on images of its data")
+    add_data_root_argument(parser)
     parser.add_argument("--out", type=Path, metavar="PATH", help="a new file or folder (default: in RUN/export)")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="the epoch to export")
     args = parser.parse_args(argv)
-    run = find_run(args.run)
+    if args.data_root and not args.check:
+        parser.error("--data-root: has no effect without --check; leave it out")
+    run = find_run(args.run, data_root=args.data_root)
 
     from paddlecnn import runtime
 

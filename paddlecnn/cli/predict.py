@@ -132,6 +132,13 @@ def check_images(args: argparse.Namespace, files: Sequence[Path]) -> None:
         )
 
 
+def on_one_line(text: str) -> str:
+    """A text with its control characters escaped: names of files may contain them."""
+    from paddlecnn.data.base import UNUSABLE
+
+    return UNUSABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def show(predictions: Iterable[FilePrediction], args: argparse.Namespace) -> int:
     """Print or write the predictions, and name each image that cannot be read; returns the exit code."""
     from paddlecnn.evaluation.predict_images import prediction_table
@@ -141,9 +148,9 @@ def show(predictions: Iterable[FilePrediction], args: argparse.Namespace) -> int
     for prediction in predictions:
         done.append(prediction)
         if prediction.error:
-            print(prediction.error, file=sys.stderr)
+            print(on_one_line(prediction.error), file=sys.stderr)
         elif not args.json and not args.csv:
-            print(prediction.as_text(topk))
+            print(on_one_line(prediction.as_text(topk)))
     unreadable = sum(prediction.error is not None for prediction in done)
     if args.json:
         print(json.dumps([prediction.as_json(topk) for prediction in done]))

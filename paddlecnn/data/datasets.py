@@ -16,6 +16,7 @@ from paddlecnn.data.exclusion import leave_out
 from paddlecnn.data.sources import cifar, digits, dogs_vs_cats, folder, kaggle_cifar, table
 from paddlecnn.data.splits import Pair, read_split, read_test, sample, split_by_fold, split_by_fraction, write_split
 from paddlecnn.errors import ConfigError, DataError, did_you_mean
+from paddlecnn.text_tables import counted
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +116,15 @@ def report_similar(dataset: Dataset) -> None:
 
 def save_split(config: DataConfig, seed: int, folder: Path) -> tuple[int, int]:
     """Write the split of a config into `folder`; returns the sizes of its two parts."""
-    dataset = open_parts(config).train
+    parts = open_parts(config)
+    dataset = parts.train
     split = split_positions(dataset, config, seed)
+    require_sides(dataset, split)
+    if parts.val is not None and config.split is None and config.folds is None:
+        logger.warning(
+            "%s: has %s for validation of its own, which a run with this split leaves unused",
+            *(dataset.name, counted(len(parts.val), "image")),
+        )
     write_split(folder, dataset, split, origin_of_split(config, seed))
     return len(split[0]), len(split[1])
 
@@ -138,13 +146,19 @@ def split_parts(parts: PublishedSplits, config: DataConfig, seed: int) -> Splits
     if parts.val is not None and config.split is None and config.folds is None:
         return Splits(parts.train, parts.val, parts.test)
     train, val = split_positions(parts.train, config, seed)
-    if not len(train) or (not len(val) and config.validates):
-        raise DataError(
-            f"{parts.train.name}: {len(train)} images for training and {len(val)} for validation; "
-            "change data.val_fraction or data.folds, or add images"
-        )
+    require_sides(parts.train, (train, val), config.validates)
     test = read_test(Path(config.split), parts.train, np.concatenate([train, val])) if config.split else None
     return Splits(parts.train.subset(train), parts.train.subset(val), parts.test if test is None else test)
+
+
+def require_sides(dataset: Dataset, split: Pair, validates: bool = True) -> None:
+    """Raise DataError if there is no image for training or, if it `validates`, none for validation."""
+    train, val = map(len, split)
+    if not train or (not val and validates):
+        raise DataError(
+            f"{dataset.name}: {train} images for training and {val} for validation; "
+            "change data.val_fraction or data.folds, or add images"
+        )
 
 
 def origin_of_split(config: DataConfig, seed: int) -> dict[str, Any]:

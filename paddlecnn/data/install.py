@@ -114,7 +114,8 @@ def install_competition(competition: str, dest: Path, source: Path | None = None
     require_space(dest, size, ELSEWHERE)
     with folder_written_aside(folder) as aside:
         if source.is_dir():
-            shutil.copytree(source, aside, dirs_exist_ok=True)
+            own = shutil.ignore_patterns(f".{competition}.*")  # `aside` and its lock, if `dest` is in the source
+            shutil.copytree(source, aside, ignore=own, dirs_exist_ok=True)
         else:
             unpack_into(source, aside)
         unpack_inner_zips(aside)

@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from paddlecnn.config import DataConfig
-from paddlecnn.data.datasets import open_parts, origin_of_split, split_positions
+from paddlecnn.data.datasets import open_parts, origin_of_split, require_sides, split_positions
 from paddlecnn.data.sources.dogs_vs_cats import CLASSES, COUNTS
 from paddlecnn.data.splits import write_split
 from paddlecnn.errors import ConfigError, DataError
@@ -52,6 +52,7 @@ def save_benchmark_split(config: DataConfig, seed: int, folder: Path) -> tuple[i
             "each side needs at least one"
         )
     own_train, own_val = split_positions(dataset.subset(kept), config, seed)
+    require_sides(dataset, (own_train, own_val))
     table = pd.DataFrame(rows, columns=["id", "path", "label"]).to_csv(index=False, lineterminator="\n")
     made_by = {"mle_bench": True, **origin_of_split(config, seed)}
     write_split(folder, dataset, (kept[own_train], kept[own_val]), made_by, table)

@@ -185,7 +185,13 @@ def read_test(folder: Path, dataset: Dataset, used: np.ndarray) -> Dataset | Non
     if not file.exists():
         return None
     ids, positions = [], []
-    header, *rows = list(csv.reader(read_lines(file))) or [[]]
+    reader = csv.reader(read_lines(file))
+    try:
+        header, *rows = list(reader) or [[]]
+    except csv.Error as error:
+        raise DataError(
+            f"{file}, line {reader.line_num}: not a CSV ({error}); write the columns id,path,label"
+        ) from None
     for number, row in enumerate(rows, start=2):
         if header != ["id", "path", "label"] or len(row) != 3:
             raise DataError(f"{file}, line {number}: expected the columns id,path,label")

@@ -81,11 +81,12 @@ def evaluate_run(
 def ending(figures: Mapping[str, Any]) -> str:
     """The end of the names of the files with these figures; empty for the figures that represent the run.
 
-    Those are of the best checkpoint, by the run's own engine, on the central crop; no other figures replace them.
+    Those are of the best checkpoint, by the run's own engine, on the central crop of its own data; no other figures
+    replace them.
     """
     checkpoint = "" if figures["checkpoint"] == "best" else f"_{figures['checkpoint']}"
     engine = engine_suffix(figures["engine"], figures["precision"]) if figures["by_another_engine"] else ""
-    return checkpoint + engine + suffix(figures["tta"])
+    return checkpoint + engine + suffix(figures["tta"]) + data_suffix(figures["data_changed"])
 
 
 def engine_suffix(name: str, precision: str) -> str:
@@ -96,6 +97,11 @@ def engine_suffix(name: str, precision: str) -> str:
 def suffix(tta: str) -> str:
     """The end of the names of the files with figures of several views; empty for the central crop alone."""
     return "" if tta == "none" else f"_{tta}"
+
+
+def data_suffix(changed: bool) -> str:
+    """The end of the names of the files with figures of data other than the run's; empty for its own."""
+    return "_data_changed" if changed else ""
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -116,17 +122,18 @@ def stored_predictions(
 ) -> tuple[dict[str, Any], Predictions] | None:
     """The figures and predictions that `evaluate_run` wrote for the best checkpoint; None without current ones.
 
-    data_changed: accept those of data other than the run was trained with
+    data_changed: those of data other than the run was trained with
     """
+    end = split + data_suffix(data_changed)
     try:
-        figures = json.loads((run.path / f"evaluation_{split}.json").read_text(encoding="utf-8"))
+        figures = json.loads((run.path / f"evaluation_{end}.json").read_text(encoding="utf-8"))
         if (figures["epoch"], figures["step"]) != (state.epoch, state.step):
             return None
         if figures["checkpoint"] != "best":  # written by version 0.2: perhaps the same step, but other weights
             return None
-        if figures.get("data_changed") and not data_changed:
+        if figures.get("data_changed") and not data_changed:  # written by version 0.2
             return None
-        predictions = read_predictions(run.predictions(split), state.classes)
+        predictions = read_predictions(run.predictions(end), state.classes)
         return (figures, predictions) if len(predictions.ids) == figures["n"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

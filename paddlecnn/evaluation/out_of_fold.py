@@ -16,7 +16,7 @@ from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import RunError
 from paddlecnn.evaluation.blending import fit_blend
 from paddlecnn.evaluation.calibration import FEWEST, KAGGLE_EPS, Calibration, cross_fitted, image_losses, worst_loss
-from paddlecnn.evaluation.evaluate import engine_suffix, read_predictions, suffix, write_predictions
+from paddlecnn.evaluation.evaluate import data_suffix, engine_suffix, read_predictions, suffix, write_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
 from paddlecnn.evaluation.load_run import load_run
 from paddlecnn.evaluation.predict import Predictions, check_same_data, merge, predict_split
@@ -37,7 +37,7 @@ def evaluate_folds(
     """The table of a cross-validation whose runs are trained, kept as out_of_fold.json and out_of_fold.csv.
 
     With an engine other than the runs' own, the files are out_of_fold_ENGINE_PRECISION.json and .csv; with several
-    views of each image, out_of_fold_TTA.json and .csv.
+    views of each image, out_of_fold_TTA.json and .csv; with other data, out_of_fold_data_changed.json and .csv.
 
     `folds` has one row per fold, `all` is the row of all images: n, accuracy, log_loss as trained and calibrated, each
     with its 95 % interval. An image is calibrated by a fit on the other folds; with too few images to calibrate on, the
@@ -74,15 +74,16 @@ def evaluate_folds(
     table = {"tta": tta, "folds": rows, "all": everything, "notes": notes, "data_changed": bool(changed)}
     if distributed.rank() == 0:
         # Predictions consist of logits: here the logarithms of the calibrated probabilities.
-        path = predictions_path(job, tta, max(engines))  # all the same, except if runs changed their engine
+        # The engines are all the same, except if runs changed theirs.
+        path = predictions_path(job, tta, max(engines), bool(changed))
         write_predictions(path, dataclasses.replace(merged, logits=np.log(calibrated)))
         write_json(path.with_suffix(".json"), table)
     return table
 
 
-def predictions_path(job: FoldJob, tta: str, engine: str = "") -> Path:
+def predictions_path(job: FoldJob, tta: str, engine: str = "", data_changed: bool = False) -> Path:
     """The file with the calibrated predictions of a job; the table is beside it as .json."""
-    return job.path / f"out_of_fold{engine}{suffix(tta)}.csv"
+    return job.path / f"out_of_fold{engine}{suffix(tta)}{data_suffix(data_changed)}.csv"
 
 
 def measured_views(job: FoldJob) -> list[str]:

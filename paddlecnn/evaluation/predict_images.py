@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import paddle
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy.special import softmax
 from tqdm import tqdm
 
@@ -21,7 +21,7 @@ from paddlecnn.config import Preprocess
 from paddlecnn.data.pipeline.transforms import centre_crop, normalise, resolve, square
 from paddlecnn.data.pipeline.views import View, prediction_views
 from paddlecnn.data.sources.folder import image_names
-from paddlecnn.data.storage.images import SUFFIXES, read_image, to_rgb
+from paddlecnn.data.storage.images import SUFFIXES, read_image, refuse_without_white, to_rgb, upright
 from paddlecnn.errors import DataError, WeightsError, WeightsMismatch
 from paddlecnn.evaluation.calibration import probability_columns
 from paddlecnn.evaluation.load_run import LoadedRun
@@ -212,8 +212,9 @@ def pixels_of(image: ImageLike) -> np.ndarray:
         require_there(Path(image))
         return read_image(image)
     if isinstance(image, Image.Image):
+        refuse_without_white(image, "PIL image")
         try:
-            return np.asarray(to_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(to_rgb(upright(image)))
         except (OSError, ValueError, SyntaxError) as error:  # PIL decodes on first use
             raise DataError(f"PIL image: cannot be decoded ({error})") from None
     if not isinstance(image, np.ndarray):

@@ -130,7 +130,7 @@ class WrittenSubmission:
 
 
 def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) -> WrittenSubmission:
-    """Fit on validation images, write the CSV if it passes its checks, and add it to the ledger beside it."""
+    """Fit on validation images, write the CSV if it passes its checks, and list it in the ledger beside it."""
     competition = inputs.competition
     blend, expected = fit_and_estimate(inputs, settings)
     table = submission_table(competition, inputs.target.ids, inputs.classes, blend(inputs.target.logits))
@@ -142,9 +142,11 @@ def write_candidate(inputs: SubmissionInputs, settings: Settings, path: Path) ->
     written = WrittenSubmission(path, len(table), competition, blend, expected, fitted, notes)
     with written_aside(path) as aside:
         write_csv(aside, table)
+        digest = file_digest(aside)
         if competition.metric == "log_loss" and expected is not None and inputs.validation is not None:
-            write_evidence(inputs, written, inputs.validation, expected, file_digest(aside))
-    Ledger(path.parent).add(ledger_entry(inputs, written))
+            write_evidence(inputs, written, inputs.validation, expected, digest)
+        # Before the file has its name: no later `submit` would replace a file that the ledger does not list.
+        Ledger(path.parent).add(ledger_entry(inputs, written, digest))
     return written
 
 
@@ -190,13 +192,13 @@ def limits_of(inputs: SubmissionInputs, settings: Settings, blend: Blend) -> lis
     return notes
 
 
-def ledger_entry(inputs: SubmissionInputs, written: WrittenSubmission) -> Entry:
+def ledger_entry(inputs: SubmissionInputs, written: WrittenSubmission, sha256: str) -> Entry:
     """The ledger's entry for a written file."""
     expected = dataclasses.astuple(written.expected.after) if written.expected else ()
     numbers = dict(zip(("expected", "low", "high"), (f"{number:.5f}" for number in expected), strict=False))
     return Entry(
         file=written.path.name,
-        sha256=file_digest(written.path),
+        sha256=sha256,
         written=now(),
         competition=written.competition.slug,
         metric=written.competition.metric,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlecnn.errors import ServiceError
-from paddlecnn.files import require_space, sync
+from paddlecnn.files import only_writer, require_space, sync
 from paddlecnn.kaggle.client import CALL_FACTOR, SLOWEST, ask_kaggle, silence_limit
 
 MAX_PAGES = 1000  # in the list of files
@@ -21,7 +21,8 @@ def download_competition(competition: str, dest: Path) -> Path:
     which an interrupted download is resumed; the bundle gets its name after the sizes of the files in it have been
     checked.
 
-    Raises AccessError (credentials, rules, name, quota), DataError (disk full) or ServiceError.
+    Raises AccessError (credentials, rules, name, quota), DataError (disk full, or another process is downloading it) or
+    ServiceError.
     """
     bundle = dest / f"{competition}.zip"
     if bundle.exists() and zipfile.is_zipfile(bundle):
@@ -32,14 +33,17 @@ def download_competition(competition: str, dest: Path) -> Path:
     dest.mkdir(parents=True, exist_ok=True)
     require_space(dest, sum(sizes.values()) - present, "choose a --dest on another disk")
     seconds = CALL_FACTOR * silence_limit() + sum(sizes.values()) / SLOWEST
-    ask_kaggle(
-        competition, lambda api: api.competition_download_files(competition, path=str(partial), quiet=False), seconds
-    )
-    arrived = partial / bundle.name
-    check_bundle(arrived, sizes)
-    sync(arrived)
-    arrived.replace(bundle)
-    shutil.rmtree(partial)
+    with only_writer(bundle):
+        ask_kaggle(
+            competition,
+            lambda api: api.competition_download_files(competition, path=str(partial), quiet=False),
+            seconds,
+        )
+        arrived = partial / bundle.name
+        check_bundle(arrived, sizes)
+        sync(arrived)
+        arrived.replace(bundle)
+        shutil.rmtree(partial)
     return bundle
 
 

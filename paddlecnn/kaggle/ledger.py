@@ -57,7 +57,7 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """All entries, oldest first; none if there is no ledger. Raises SubmissionError if it is damaged."""
         try:
-            with open(self.path, encoding="utf-8", newline="") as file:
+            with open(self.path, encoding="utf-8-sig", newline="") as file:  # spreadsheet programs write the mark
                 rows = list(csv.reader(file))
         except FileNotFoundError:
             return []

@@ -127,6 +127,7 @@ def check_writable(path: Path) -> None:
     if path.with_suffix("").is_file():
         raise SubmissionError(f"--out {path}: {path.with_suffix('')} is a file; the figures need a folder of that name")
     require_writable(path, "--out")
+    Ledger(path.parent).entries()  # raises SubmissionError for a damaged one, which the file cannot be added to
     if path.exists():
         check_replaceable(path)
 

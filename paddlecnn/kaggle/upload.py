@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlecnn.errors import ServiceError, SubmissionError, UserError
-from paddlecnn.files import file_digest
+from paddlecnn.files import file_digest, only_process
 from paddlecnn.kaggle.client import ask_kaggle
 from paddlecnn.kaggle.competitions import COMPETITIONS, REDUX, competition_named
 from paddlecnn.kaggle.ledger import Entry, Ledger, now
@@ -28,8 +28,8 @@ def upload(
 
     slug: the competition; without it the one in the ledger, or Redux for a file that the ledger does not contain
     seconds: the limit for the upload
-    Raises SubmissionError if the file breaks the competition's rules, or if the same content was uploaded before and
-    `again` is not set; AccessError; ServiceError if Kaggle did not accept it.
+    Raises SubmissionError if the file breaks the competition's rules, if the same content was uploaded before and
+    `again` is not set, or if another process is uploading; AccessError; ServiceError if Kaggle did not accept it.
     """
     table = read_submission(path)
     ledger = Ledger(path.parent)
@@ -41,20 +41,22 @@ def upload(
     competition = competition_named(slug or (known.competition if known else REDUX.slug))
     check_submission(table, competition, str(path))
     digest = file_digest(path)
-    before = [entry for entry in ledger.entries() if entry.sha256 == digest and entry.ref]
-    if before and not again:
-        last = before[-1]
-        raise SubmissionError(
-            f"{path}: already uploaded, as {last.file} on {last.uploaded}"
-            f"{f', public score {last.public_score}' if last.public_score else ''}; "
-            "--again uploads it once more"
-        )
-    known_refs = {entry.ref for entry in ledger.entries()}
-    ref = send(path, message or f"{path.name} {digest[:12]}", competition.slug, known_refs, seconds)
-    fresh = known or Entry(file=path.name, sha256=digest, metric=competition.metric)
-    sent = {"competition": competition.slug, "status": "uploaded", "uploaded": now(), "ref": ref}
-    entry = dataclasses.replace(fresh, **sent, public_score="", private_score="")
-    ledger.replace(None if fresh.ref else fresh, entry)
+    busy = SubmissionError(f"{path}: another upload from {ledger.folder} is running; wait for it or stop it")
+    with only_process(ledger.folder / ".upload.lock", busy):
+        before = [entry for entry in ledger.entries() if entry.sha256 == digest and entry.ref]
+        if before and not again:
+            last = before[-1]
+            raise SubmissionError(
+                f"{path}: already uploaded, as {last.file} on {last.uploaded}"
+                f"{f', public score {last.public_score}' if last.public_score else ''}; "
+                "--again uploads it once more"
+            )
+        known_refs = {entry.ref for entry in ledger.entries()}
+        ref = send(path, message or f"{path.name} {digest[:12]}", competition.slug, known_refs, seconds)
+        fresh = known or Entry(file=path.name, sha256=digest, metric=competition.metric)
+        sent = {"competition": competition.slug, "status": "uploaded", "uploaded": now(), "ref": ref}
+        entry = dataclasses.replace(fresh, **sent, public_score="", private_score="")
+        ledger.replace(None if fresh.ref else fresh, entry)
     return entry
 
 

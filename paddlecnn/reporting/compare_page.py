@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from paddlecnn.fonts import fonts_for
 from paddlecnn.reporting.compare import Comparison, Row, own_interval
 from paddlecnn.reporting.figures import confusion_figure, epoch_axis, name_rows
-from paddlecnn.reporting.fonts import fonts_for
 from paddlecnn.reporting.page import write_page
 from paddlecnn.reporting.theme import MUTED, SERIES, drawing, svg
 

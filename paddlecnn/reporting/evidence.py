@@ -98,8 +98,8 @@ def gather(run: RunDir, module: str | None, device: str, data_changed: bool) -> 
     stored = None if data_changed else stored_predictions(run, "val", loaded.state)
     if stored is None:
         logger.info("%s: predicting the validation images", run.path)
-        evaluate_run(run, "val", "best", device, module, data_changed)
-        stored = stored_predictions(run, "val", loaded.state, data_changed)
+        found = evaluate_run(run, "val", "best", device, module, data_changed)
+        stored = stored_predictions(run, "val", loaded.state, found["data_changed"])
         assert stored is not None
     images, missing = validation_images(loaded, data_changed)
     if missing:

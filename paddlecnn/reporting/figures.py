@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from paddlecnn.evaluation.calibration import reliability_bins
 from paddlecnn.evaluation.intervals import Estimate
-from paddlecnn.reporting.fonts import drawable, fonts_for, labels_of
+from paddlecnn.fonts import drawable, fonts_for, labels_of
 from paddlecnn.reporting.theme import AFTER, BEFORE, INK, MUTED, SERIES, TRAIN, VAL, WIDTH, drawing, style
 
 if TYPE_CHECKING:  # these import Paddle, which an upload does without

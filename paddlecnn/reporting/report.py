@@ -22,6 +22,7 @@ from paddlecnn.evaluation.calibration import (
 )
 from paddlecnn.evaluation.evaluate import stored_predictions
 from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, log_loss_estimate
+from paddlecnn.fonts import labels_of
 from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.registry import default_options
 from paddlecnn.reporting.activations import feature_maps, first_filters, record, suppressions
@@ -34,7 +35,6 @@ from paddlecnn.reporting.figures import (
     speed_figure,
     suppression_figure,
 )
-from paddlecnn.reporting.fonts import labels_of
 from paddlecnn.reporting.mistakes import mistakes, picture
 from paddlecnn.reporting.page import data_uri, write_page
 from paddlecnn.reporting.published import published_for

@@ -51,6 +51,13 @@ def test_an_impossible_path(tool, tiny, tmp_path, capsys, option, path, reason):
     assert reason in error
 
 
+def test_a_file_in_the_place_of_a_folder(tool, tiny, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert tool("split", "-c", tiny, "--out", tmp_path / "file") == 2
+    advice = "File exists; a file is in the place of a folder; choose another path"
+    assert capsys.readouterr().err == f"{tmp_path / 'file'}: {advice}\n"
+
+
 def test_an_error_without_advice_of_its_own(tool, tiny, tmp_path, capsys):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert tool("split", "-c", tiny, "--out", tmp_path / "loop" / "x") == 2

@@ -30,6 +30,14 @@ def test_it_contains_the_squares_and_has_the_fingerprint_of_the_images(tree, tmp
     assert copy.fingerprint == source.fingerprint
 
 
+def test_a_complete_file_is_read_without_writing_beside_it(tree, tmp_path):
+    first = cached(dataset(tree), 40, tmp_path / "cache")
+    for lock in (tmp_path / "cache").glob("*.lock"):
+        lock.unlink()
+    assert np.array_equal(cached(dataset(tree), 40, tmp_path / "cache").images, first.images)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".npy"]
+
+
 def test_other_images_have_another_file(tree, tmp_path):
     cached(dataset(tree), 40, tmp_path / "cache")
     (tree / "cat" / "cat.1.jpg").write_bytes(encoded(photo(555)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -72,13 +73,13 @@ def test_everything_wrong_with_images_is_named(check, tree):
     faults = errors.pop("train: 2 images cannot be read")
     assert "cat.0.jpg: empty (0 bytes)" in faults[0]
     assert "cat.1.jpg: damaged or truncated" in faults[1]
-    assert errors == {"train: one image under 2 labels (cat, dog)": ["cat/cat.9.jpg", "dog/dog.0.jpg"]}
+    assert errors == {"train: 1 image under different labels": ["cat/cat.9.jpg (cat), dog/dog.0.jpg (dog)"]}
     assert warnings == {
         "train: 1 image in CMYK, not RGB; will be converted": ["cat/cat.3.jpg"],
         "train: 1 image in PNG format under another suffix; will be read by content": ["cat/cat.4.jpg"],
         "train: 1 image rotated by EXIF; will be read upright": ["cat/cat.6.jpg"],
         "train: 1 image with a side below 32 pixels": ["cat/cat.5.jpg"],
-        "train: 2 exact duplicates": ["cat/cat.7.jpg", "cat/cat.8.jpg"],
+        "train: 1 group of exact duplicates": ["cat/cat.7.jpg, cat/cat.8.jpg"],
         "train: 1 pair of nearly equal images": ["cat/cat.10.jpg cat/cat.11.jpg"],
     }
 
@@ -142,6 +143,22 @@ def test_a_rare_class(check, tree):
     assert findings(report, "warning") == {
         "train: 1 class with less than a tenth of the largest (140 images)": ["cat: 12"]
     }
+
+
+def test_many_duplicates_are_one_finding(check, tree):
+    for path in sorted((tree / "cat").iterdir()):
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    _, report = check("folder", tree)
+    found = findings(report, "warning")["train: 12 groups of exact duplicates"]
+    assert len(found) == 12
+    assert found[0] == "cat/cat.0.jpg, cat/copy of cat.0.jpg"
+
+
+def test_names_that_no_font_or_formula_can_show(check, tree, recwarn):
+    for number, name in enumerate(("a $x_{$.jpg", "\U00013000 猫.jpg")):  # an unfinished formula; a hieroglyph
+        (tree / "cat" / name).write_bytes(encoded(photo(50 + number)))
+    assert check("folder", tree)[0] == 0
+    assert not recwarn.list
 
 
 def test_the_text_is_short(tool, tree, tmp_path, capsys):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from helpers.images import inner_zips
 from paddlecnn.config import DataConfig
 from paddlecnn.data.datasets import open_parts
 from paddlecnn.data.install import install_cifar, install_competition
@@ -58,6 +62,20 @@ def test_a_broken_download_is_resumed(edition, server, dest):
     server.breaks_after = None
     install_cifar(edition, dest)
     assert server.ranges == [None, "bytes=131072-"]
+
+
+def test_a_second_download_of_a_file_does_not_disturb_the_first(edition, server, dest):
+    server.goes_on = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(install_cifar, edition, dest)
+        while not server.ranges:
+            time.sleep(0.01)
+        server.goes_on, first_goes_on = None, server.goes_on
+        with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz: another process is writing it; wait for it or"):
+            install_cifar(edition, dest)
+        first_goes_on.set()
+        assert len(list(first.result().iterdir())) == 7
+    assert [path.name for path in dest.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_server_without_ranges_restarts_the_download(edition, server, dest):
@@ -144,6 +162,13 @@ def test_an_unpacked_folder_is_copied(dogs_bundle, tmp_path):
     other.mkdir()
     copy = install_competition("dogs-vs-cats-redux-kernels-edition", other, first)
     assert sorted(path.name for path in copy.rglob("*")) == sorted(path.name for path in first.rglob("*"))
+
+
+def test_zips_in_the_folder_that_the_data_go_to_are_unpacked_there(dogs_files, dest):
+    for name, data in inner_zips(dogs_files).items():
+        (dest / name).write_bytes(data)
+    folder = install_competition("dogs-vs-cats-redux-kernels-edition", dest, dest)
+    assert sorted(path.name for path in folder.iterdir()) == ["sample_submission.csv", "test", "train"]
 
 
 def test_a_damaged_inner_zip_leaves_nothing(dogs_bundle, tmp_path, tool, capsys, dest):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -160,3 +163,73 @@ def test_a_sound_file_has_no_fault():
     assert fault_of(JPEG, "x") is None
     decode_image(JPEG, "x")
     assert fault_of(trailing_bytes(), "x") is None
+
+
+def test_damage_in_a_rotated_jpeg_is_treated_as_in_an_upright_one():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    upright, rotated = (saved(pixels, "JPEG", **options) for options in ({}, {"exif": exif}))
+    random = np.random.default_rng(1)
+    for begin in random.integers(700, len(upright) - 60, 100):
+        damage, tail = random.bytes(50), len(upright) - begin
+        torn = [data[:-tail] + damage + data[-tail + 50 :] for data in (upright, rotated)]
+        assert [fault_of(data, "x") for data in torn] == [None, None]
+        assert np.array_equal(decode_image(torn[1], "x"), np.rot90(decode_image(torn[0], "x"), -1))
+
+
+def test_of_several_pictures_in_a_file_the_first_is_read():
+    first, second = (Image.fromarray(photo(number)) for number in (1, 2))
+    data = saved(first, "MPO", save_all=True, append_images=[second])
+    assert np.array_equal(decode_image(data, "x.jpg"), decode_image(saved(first, "JPEG"), "x.jpg"))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_a_pil_image_without_a_defined_white_is_refused_as_its_file_is(kind):
+    image = Image.fromarray(np.full((20, 30), 200, kind))
+    for read in (lambda: pixels_of(image), lambda: decode_image(saved(image, "TIFF"), "PIL image")):
+        with pytest.raises(DataError, match=r"PIL image: .* have no defined white"):
+            read()
+
+
+def damaged_exif() -> bytes:
+    """What damaged EXIF can begin with."""
+    return b"Exif\0\0XX\x00*\x00\x00\x00\x08"
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_counts_as_none(format, recwarn):
+    whole = saved(Image.fromarray(RED), format)
+    data = saved(Image.fromarray(RED), format, exif=damaged_exif())
+    assert data != whole
+    np.testing.assert_array_equal(decode_image(data, "x"), decode_image(whole, "x"))
+    np.testing.assert_array_equal(pixels_of(Image.open(io.BytesIO(data))), decode_image(whole, "x"))
+    assert not recwarn.list
+
+
+def test_threads_leave_the_warning_filters_as_they_were():
+    data, before, interval = encoded(photo(0)), list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: decode_image(data, "x.jpg"), range(2000)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize("options", [{"format": "PNG"}, {"format": "JPEG", "progressive": True}])
+def test_damage_between_a_valid_beginning_and_end_is_found(options):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    data = bytearray(saved(Image.fromarray(pixels), **options))
+    assert fault_of(bytes(data), "x") is None
+    random = np.random.default_rng(1)
+    refused = 0
+    for begin in random.integers(700, len(data) - 60, 100):
+        torn = bytes(data[:begin]) + random.bytes(50) + bytes(data[begin + 50 :])
+        try:
+            decode_image(torn, "x")
+        except DataError:
+            refused += 1
+            assert fault_of(torn, "x") is not None
+    assert refused > 5

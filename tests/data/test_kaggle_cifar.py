@@ -121,6 +121,14 @@ def test_bad_labels_are_named(packed, labels, message):
         open_parts(DataConfig(name="kaggle_cifar10", root=str(packed)))
 
 
+def test_labels_that_a_spreadsheet_program_has_saved_are_read(packed):
+    labels = open_parts(DataConfig(name="kaggle_cifar10", root=str(packed))).train.labels
+    table = packed / "trainLabels.csv"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
+    again = open_parts(DataConfig(name="kaggle_cifar10", root=str(packed))).train.labels
+    np.testing.assert_array_equal(again, labels)
+
+
 def test_a_truncated_archive_is_named(packed):
     data = (packed / "train.7z").read_bytes()
     (packed / "train.7z").write_bytes(data[: len(data) // 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -131,6 +132,17 @@ def test_a_tree_with_its_own_parts(tree):
     assert sorted(name for one in folds for name in one.val.ids) == sorted(splits.train.ids)
     (root / "val" / "bird").mkdir()
     with pytest.raises(DataError, match=r"val/bird: not a class of .*train"):
+        opened("folder", root)
+
+
+def test_parts_of_other_names_are_neither_classes_nor_left_out_silently(tree, tmp_path, caplog):
+    root = tmp_path / "parts"
+    shutil.copytree(tree, root / "train")
+    shutil.copytree(tree, root / "valid")
+    assert open_parts(DataConfig(name="folder", root=str(root))).val is None
+    assert f"{root}: valid left out; the parts are called train, val and test" in caplog.text
+    (root / "train").rename(root / "Training")
+    with pytest.raises(DataError, match="Training, valid are named like parts, not classes; call them train, val and"):
         opened("folder", root)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -98,6 +99,25 @@ def test_the_tool_writes_what_a_run_would_split(tool, tmp_path, capsys):
     assert (again.train.fingerprint, again.val.fingerprint) == (splits.train.fingerprint, splits.val.fingerprint)
 
 
+def test_the_tool_writes_no_split_that_cannot_be_read(tool, tree, tmp_path, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"data: {{name: folder, root: {tree}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
+    assert tool("split", "-c", config, "--out", tmp_path / "split", "-o", "data.val_fraction=0") == 2
+    assert "24 images for training and 0 for validation; change data.val_fraction" in capsys.readouterr().err
+    assert not (tmp_path / "split").exists()
+
+
+def test_the_tool_says_that_a_split_leaves_the_own_validation_part_unused(tool, tree, tmp_path, capsys):
+    root, config = tmp_path / "parts", tmp_path / "c.yaml"
+    for part in ("train", "val"):
+        shutil.copytree(tree, root / part)
+    config.write_text(f"data: {{name: folder, root: {root}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
+    said = "folder train: has 24 images for validation of its own, which a run with this split leaves unused"
+    for options, is_said in (((), True), (("-o", "data.folds=3"), False)):
+        assert tool("split", "-c", config, "--out", tmp_path / "split", *options) == 0
+        assert (said in "".join(capsys.readouterr())) is is_said
+
+
 def test_the_tool_replaces_only_its_own_split(tool, tree, tmp_path, capsys):
     config, folder = tmp_path / "c.yaml", tmp_path / "split"
     config.write_text(f"data: {{name: folder, root: {tree}}}\nmodel: {{name: lenet5}}\ntrain: {{epochs: 1}}\n")
@@ -171,6 +191,15 @@ def test_a_bad_line_is_named(tmp_path, train, val, message):
         (tmp_path / "val.txt").write_text(val)
     with pytest.raises(DataError, match=message):
         read_split(tmp_path, MIXED)
+
+
+def test_a_test_part_that_is_not_a_csv_is_named(tree, tmp_path):
+    (tmp_path / "train.txt").write_text("cat/cat.0.jpg cat\n")
+    (tmp_path / "val.txt").write_text("cat/cat.1.jpg cat\n")
+    unclosed = 'id,path,label\n1,"cat/cat.2.jpg,0\n' + "2,dog/dog.1.jpg,1\n" * 8000
+    (tmp_path / "test.csv").write_text(unclosed)
+    with pytest.raises(DataError, match=r"test.csv, line [\d]+: not a CSV \(field larger than"):
+        opened("folder", tree, split=str(tmp_path))
 
 
 def test_a_split_that_no_longer_fits_is_refused(tmp_path):

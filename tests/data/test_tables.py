@@ -78,6 +78,12 @@ def test_columns_are_known_by_their_headers_in_any_common_form(root, text):
     assert labels_of(parts_of(root).train) == {"0000.jpg": "cat", "0001.jpg": "dog"}
 
 
+@pytest.mark.parametrize("labels", [("2", "10"), ("2.0", "10.0"), ("-1", "2", "10"), ("2", "10", "nan")])
+def test_labels_are_in_numerical_order_if_all_are_numbers(root, labels):
+    write(root, "id,label\n" + "".join(f"{number:04},{label}\n" for number, label in enumerate(labels[::-1])))
+    assert parts_of(root).train.classes == (labels if "nan" not in labels else ("10", "2", "nan"))
+
+
 def test_a_list_as_paddleclas_reads_it(root):
     (root / "train" / "0000.jpg").rename(root / "train" / "a photo.jpg")
     write(root, "train/a photo.jpg 10\r\ntrain/0001.jpg\t2\n", "train_list.txt")

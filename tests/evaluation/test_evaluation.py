@@ -178,8 +178,12 @@ def test_data_that_changed_since_training_are_refused_unless_the_user_knows(tool
     error = capsys.readouterr().err
     assert "images are not those of the run" in error
     assert error.count("\n") == 1
-    assert not (folder_run / "predictions_val.csv").exists()
+    own = {name: folder_run / name for name in ("predictions_val.csv", "evaluation_val.json")}
+    assert not any(path.exists() for path in own.values())
+    for path in own.values():
+        path.write_text("of the run's own data")
     assert tool("eval", folder_run, "--data-changed") == 0
+    assert {path.read_text() for path in own.values()} == {"of the run's own data"}
     said = capsys.readouterr()
     assert "may count as unseen" in said.err
     assert "may count as unseen" in said.out  # beside the figures, too

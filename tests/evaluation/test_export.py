@@ -304,6 +304,10 @@ def test_missing_data_is_found_before_anything_is_written(tool, capsys, tmp_path
     (tmp_path / "tree").rename(tmp_path / "gone")
     assert str(tmp_path / "tree") in refused(tool, capsys, "export", tmp_path / "run", "--format", "paddle", "--check")
     assert not (tmp_path / "run/export").exists()
+    moved = ["--data-root", tmp_path / "gone"]
+    assert "without --check" in refused(tool, capsys, "export", tmp_path / "run", "--format", "safetensors", *moved)
+    assert tool("export", tmp_path / "run", "--format", "safetensors", "--check", *moved) == 0
+    assert "logits differ from the run's by at most" in capsys.readouterr().out
 
 
 def test_without_the_extra_one_line_says_what_to_install(lenet, tmp_path):

@@ -157,6 +157,16 @@ def test_a_folder_is_answered_in_order_and_what_is_unreadable_is_named(tool, cap
         assert sum(name in line for line in captured.err.splitlines()) == 1
 
 
+def test_a_name_with_control_characters_stays_on_one_line(tool, capsys, run, tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "a\nb\x1b[2J.png")
+    (tmp_path / "c\nd.png").write_bytes(b"x")
+    assert tool("predict", run, tmp_path / "a\nb\x1b[2J.png", tmp_path / "c\nd.png") == 1
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{tmp_path}/a\\nb\\x1b[2J.png: ")
+    assert said.err.startswith(f"{tmp_path}/c\\nd.png: not an image")
+    assert (said.out + said.err).count("\n") == 2
+
+
 def test_more_images_than_a_batch(run, tmp_path, colours):
     for number in range(20):
         Image.fromarray(np.roll(colours, number, axis=1)).save(tmp_path / f"{number:02}.png")

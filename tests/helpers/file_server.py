@@ -19,6 +19,7 @@ class Server:
     knows_ranges: bool = True
     url: str = ""
     announces: int | None = None
+    goes_on: threading.Event | None = None  # what it waits for after half of the file
 
 
 @contextlib.contextmanager
@@ -35,7 +36,11 @@ def serving() -> Iterator[Server]:
             self.send_header("Content-Length", str(state.announces or len(state.data) - begin))
             self.end_headers()
             end = len(state.data) if state.breaks_after is None else begin + state.breaks_after
-            self.wfile.write(state.data[begin:end])
+            middle = (begin + end) // 2
+            self.wfile.write(state.data[begin:middle])
+            if state.goes_on:
+                state.goes_on.wait(60)
+            self.wfile.write(state.data[middle:end])
 
         def log_message(self, *_):
             """Quiet."""

@@ -24,7 +24,7 @@ from paddlecnn.kaggle.blend import blend_files
 from paddlecnn.kaggle.build_submission import Images, Labelled, Settings, SubmissionInputs, write_candidate
 from paddlecnn.kaggle.competitions import CIFAR10, CIFAR10_CLASSES, PLAIN, REDUX, not_uploaded
 from paddlecnn.kaggle.ledger import Ledger
-from paddlecnn.kaggle.submission import read_submission
+from paddlecnn.kaggle.submission import check_writable, read_submission
 from paddlecnn.kaggle.upload import upload
 from paddlecnn.randomness import generator
 
@@ -114,6 +114,17 @@ def test_a_submission_that_breaks_a_rule_leaves_no_file(tmp_path):
             tmp_path / "a.csv",
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path):
+    path = write_candidate(candidate("one"), Settings(), tmp_path / "a.csv").path
+    before, ledger = path.read_bytes(), (tmp_path / "ledger.csv").read_text()
+    (tmp_path / "ledger.csv").write_text("damaged")
+    with pytest.raises(SubmissionError, match="is not a line of a ledger"):
+        write_candidate(candidate("two"), Settings(), path)
+    assert path.read_bytes() == before
+    (tmp_path / "ledger.csv").write_text(ledger)
+    check_writable(path)  # the ledger lists it: another `submit` may replace it
 
 
 @pytest.mark.parametrize(("competition", "classes"), [(CIFAR10, CIFAR10_CLASSES), (PLAIN, tuple("abcdefghij"))])

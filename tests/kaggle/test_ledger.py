@@ -53,6 +53,14 @@ def test_a_damaged_ledger_is_named_and_left_alone(tmp_path, content):
     assert (tmp_path / "ledger.csv").read_bytes() == content
 
 
+def test_a_ledger_that_a_spreadsheet_program_has_saved_is_read(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.add(Entry(file="a.csv", sha256="1" * 64))
+    entries = ledger.entries()
+    ledger.path.write_bytes(b"\xef\xbb\xbf" + ledger.path.read_bytes().replace(b"\n", b"\r\n"))
+    assert ledger.entries() == entries
+
+
 def test_the_table_is_aligned(tmp_path):
     lines = ledger_table([Entry("a.csv", "1", expected="0.07", low="0.06", high="0.08", public_score="0.0712")])
     head, row = lines.splitlines()

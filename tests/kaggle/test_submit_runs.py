@@ -232,6 +232,14 @@ def test_a_file_in_the_ledger_is_rewritten_and_no_other_is_replaced(tool, folds,
     assert out.read_bytes() == content
 
 
+def test_a_damaged_ledger_is_found_before_anything_is_predicted(tool, folds, tmp_path, capsys):
+    (tmp_path / "ledger.csv").write_text("damaged")
+    assert tool("submit", folds[0], "--out", tmp_path / "x.csv") == 2
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'ledger.csv'}: line 1 is not a line of a ledger" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.csv"]
+
+
 def test_a_wrong_sample_submission_is_found_before_anything_is_predicted(tool, photo_run, tmp_path, capsys):
     root = write_photos(tmp_path / "photos", 0)
     run = photo_run(root)

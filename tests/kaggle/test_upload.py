@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,24 @@ def test_an_upload_that_hangs_ends(kaggle, submit, write, tmp_path, kind, method
     )
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "work" / "submissions" / "ledger.csv").exists()
+
+
+def test_of_two_uploads_at_the_same_time_the_second_is_refused(kaggle, submit, write):
+    file = write("a.csv")
+    kaggle.state.hangs["upload"] = "silent"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(submit, file, "--upload", PADDLECNN_KAGGLE_TIMEOUT="3")
+        while not any("StartSubmissionUpload" in request for request in kaggle.state.requests):
+            time.sleep(0.01)
+        asked = len(kaggle.state.requests)
+        second = submit(file, "--upload", PADDLECNN_KAGGLE_TIMEOUT="3")
+        assert (second.returncode, second.stderr) == (
+            2,
+            f"{file}: another upload from submissions is running; wait for it or stop it\n",
+        )
+        assert not first.done()
+        assert first.result().returncode == 3
+    assert not any("StartSubmissionUpload" in request for request in kaggle.state.requests[asked:])
 
 
 def test_a_file_that_kaggle_has_is_recorded_although_the_answer_was_lost(kaggle, submit, write):

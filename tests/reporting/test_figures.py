@@ -12,8 +12,8 @@ from matplotlib.font_manager import fontManager
 
 from paddlecnn.evaluation.calibration import chance_calibration_error, expected_calibration_error, reliability_bins
 from paddlecnn.files import save_png
+from paddlecnn.fonts import labels_of
 from paddlecnn.reporting.figures import confusion_figure, explanation_figure, pictures_figure, reliability_figure
-from paddlecnn.reporting.fonts import labels_of
 from paddlecnn.reporting.theme import svg
 
 # Characters of the private use area stand for a script that no font of the system has.

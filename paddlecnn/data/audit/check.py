@@ -130,14 +130,19 @@ def check_duplicates(report: Report, name: str, part: Dataset, infos: list[Image
     """Exact duplicates, which are errors if their labels differ, and near duplicates."""
     readable = [i for i, info in enumerate(infos) if info.fault is None]
     content = [part.content_hashes[i] for i in readable]
+    alike, contradictory = [], []
     for group in exact_duplicates(content):
         members = [readable[i] for i in group]
-        ids = [part.ids[i] for i in members]
-        classes = [] if part.labels is None else [part.classes[label] for label in np.unique(part.labels[members])]
-        if len(classes) > 1:
-            report.error(f"{name}: one image under {len(classes)} labels ({', '.join(classes)})", ids)
+        labels = None if part.labels is None else part.labels[members]
+        if labels is None or (labels == labels[0]).all():
+            alike.append(", ".join(part.ids[i] for i in members))
         else:
-            report.warn(f"{name}: {len(members)} exact duplicates", ids)
+            named = zip(members, labels, strict=True)
+            contradictory.append(", ".join(f"{part.ids[i]} ({part.classes[label]})" for i, label in named))
+    if contradictory:
+        report.error(f"{name}: {counted(len(contradictory), 'image')} under different labels", contradictory)
+    if alike:
+        report.warn(f"{name}: {counted(len(alike), 'group')} of exact duplicates", alike)
     if len(readable) > MAX_IMAGES:
         report.warn(f"{name}: not searched for near duplicates (more than {MAX_IMAGES:,} images)")
     elif readable and (pairs := near_duplicates(np.stack([infos[i].thumbnail for i in readable]), content)):

@@ -10,6 +10,7 @@ import numpy as np
 from paddlecnn.data.base import Dataset
 from paddlecnn.data.pipeline.transforms import square
 from paddlecnn.files import save_png
+from paddlecnn.fonts import drawable, fonts_for
 from paddlecnn.randomness import generator
 
 ROWS, COLUMNS = 6, 10
@@ -27,12 +28,22 @@ def contact_sheet(dataset: Dataset, positions: np.ndarray, path: Path, seed: int
     figure = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100 + 0.4))
     axis = figure.add_axes((0, 0, 1, sheet.shape[0] / (sheet.shape[0] + 40)))
     axis.axis("off")
-    for number, position in enumerate(chosen):
+    labels = ["" if dataset.labels is None else dataset.classes[dataset.labels[i]] for i in chosen]
+    texts = [f"{label}\n{dataset.ids[i][-20:]}" for label, i in zip(labels, chosen, strict=True)]
+    fonts = list(fonts_for(texts)[0])
+    for number, (position, text) in enumerate(zip(chosen, texts, strict=True)):
         left, top = number % COLUMNS * step[0] + 4, number // COLUMNS * step[1]
         sheet[top : top + TILE, left : left + TILE] = tile_of(dataset.image(position))
-        label = "" if dataset.labels is None else dataset.classes[dataset.labels[position]]
-        text = f"{label}\n{dataset.ids[position][-20:]}"
-        axis.text(left + TILE / 2, top + TILE + 4, text, fontsize=6, ha="center", va="top")
+        axis.text(
+            left + TILE / 2,
+            top + TILE + 4,
+            drawable(text),
+            family=fonts,
+            fontsize=6,
+            ha="center",
+            va="top",
+            parse_math=False,  # a file may be named $x$
+        )
     axis.imshow(sheet)
     figure.suptitle(f"{dataset.name}: {len(chosen)} of {len(dataset):,} images", fontsize=10)
     save_png(figure, path)

@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 
 from paddlecnn.data.base import Dataset, FileDataset
-from paddlecnn.data.storage.images import FORMAT_OF, decode_image, fault_of, open_image
+from paddlecnn.data.storage.images import FORMAT_OF, decode_image, fault_of, is_upright, open_image
 from paddlecnn.errors import DataError
 from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runtime import usable_cores
 
 THUMBNAIL = 10  # side, in pixels
-ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ def inspect(dataset: Dataset, position: int) -> ImageInfo:
             height=pixels.shape[0],
             mode=image.mode,
             wrong_suffix=found if expected != found else None,
-            rotated=image.getexif().get(ORIENTATION, 1) not in (0, 1),
+            rotated=not is_upright(image),
             thumbnail=thumbnail_of(pixels),
         )
 
@@ -72,7 +71,8 @@ def thumbnail_of(pixels: np.ndarray) -> np.ndarray:
 def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     """The readable images of a training part, and the (id, reason) of each image that is left out.
 
-    Every file is read and its beginning and end are checked: 4 seconds for 25,000 photographs in the disk cache.
+    Every file is read, and the beginning and end of a JPEG and the checksums of a PNG are checked: 4 seconds for 25,000
+    photographs (JPEG) in the disk cache.
     Only suspicious files are decoded. Raises DataError if no image is left.
     """
     if not isinstance(dataset, FileDataset):

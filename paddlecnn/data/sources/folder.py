@@ -3,8 +3,9 @@
     ROOT/cats/1.jpg  ROOT/dogs/2.jpg                        one part, split here
     ROOT/train/cats/1.jpg  ROOT/val/...  ROOT/test/...      the parts as they are; val and test may be missing
 
-Classes are the folders' names in alphabetical order. `test` may contain images without class folders, which then
-have no labels. Images beside class folders and those in other formats are left out, with a warning.
+Classes are the folders' names in alphabetical order; parts have the three names above and no others. `test` may contain
+images without class folders, which then have no labels. Images beside class folders, those in other formats and folders
+beside the parts are left out, with a warning.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from paddlecnn.text_tables import counted
 logger = logging.getLogger(__name__)
 
 PREPROCESS = IMAGENET_PREPROCESS
+PARTS = ("train", "val", "test")
+LIKE_PARTS = {*PARTS, "training", "valid", "validation", "dev", "testing"}  # in any case
 
 
 def load(config: DataConfig) -> PublishedSplits:
@@ -33,7 +36,15 @@ def load(config: DataConfig) -> PublishedSplits:
     if not root.is_dir():
         raise DataError(f"data.root: {root}: no such folder; expected one folder of images per class")
     if not (root / "train").is_dir():
-        return PublishedSplits(labelled(root, "", class_names(root)))
+        names = class_names(root)
+        if LIKE_PARTS.issuperset(name.lower() for name in names):
+            raise DataError(
+                f"{root}: {', '.join(names)} are named like parts, not classes; call them train, val and test"
+            )
+        return PublishedSplits(labelled(root, "", names))
+    others = [name for name in class_folders(root) if name not in PARTS]
+    if others:
+        logger.warning("%s: %s left out; the parts are called train, val and test", root, ", ".join(others))
     classes = class_names(root / "train")
     val = labelled(root, "val", classes) if (root / "val").is_dir() else None
     return PublishedSplits(labelled(root, "train", classes), test_part(root, classes), val)

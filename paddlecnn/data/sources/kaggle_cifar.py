@@ -82,7 +82,7 @@ def places(root: Path) -> Iterator[Place]:
 
 def read_labels(store: FileStorage) -> dict[str, int]:
     """trainLabels.csv: image number to class."""
-    text, source = store.read("trainLabels.csv").decode("utf-8", "replace"), store.describe("trainLabels.csv")
+    text, source = store.read("trainLabels.csv").decode("utf-8-sig", "replace"), store.describe("trainLabels.csv")
     labels = {}
     try:
         for number, row in enumerate(csv.DictReader(io.StringIO(text.replace("\0", ""))), start=2):

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 PREPROCESS = IMAGENET_PREPROCESS
 CSV_ENDINGS = (".csv", ".tsv")
+NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]*)?")
 # Headers by which a column is known, lower case and without spaces and underscores.
 FILE_HEADERS = (
     "id", "idcode", "image", "imageid", "imagename", "imagefile", "imagepath", "img", "imgid", "file", "fileid",
@@ -142,8 +143,8 @@ def classes_of(lines: Sequence[Line], table: Path) -> tuple[str, ...]:
     found = {str(line.label) for line in lines}
     if len(found) < 2:
         raise DataError(f"{table}: every label is {found.pop()}; expected two classes or more")
-    if all(name.isascii() and name.isdigit() for name in found):
-        return tuple(sorted(found, key=lambda name: (int(name), name)))
+    if all(map(NUMBER.fullmatch, found)):
+        return tuple(sorted(found, key=lambda name: (float(name), name)))
     return tuple(sorted(found))
 
 

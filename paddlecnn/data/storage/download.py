@@ -9,7 +9,7 @@ from pathlib import Path
 import requests
 
 from paddlecnn.errors import DataError, ServiceError
-from paddlecnn.files import Checksum, file_digest, require_space, sync
+from paddlecnn.files import Checksum, file_digest, only_writer, require_space, sync
 from paddlecnn.progress_bar import ProgressBar
 
 logger = logging.getLogger(__name__)
@@ -22,28 +22,32 @@ def download(urls: Sequence[str], target: Path, checksum: Checksum | None) -> No
     """Get a file from the first mirror that serves it completely.
 
     A broken download is kept as `target`.part and resumed the next time. Raises ServiceError if no mirror serves
-    the file, DataError if it does not have the published checksum.
+    the file, DataError if it does not have the published checksum or another process is downloading it.
     """
-    part = target.with_name(f"{target.name}.part")
+    with only_writer(target):
+        part = target.with_name(f"{target.name}.part")
+        fetch_from_any(urls, part, target.name)
+        try:
+            check_digest(part, checksum)
+        except DataError:
+            part.unlink()  # it would be resumed and stay wrong
+            raise
+        sync(part)
+        part.replace(target)
+
+
+def fetch_from_any(urls: Sequence[str], part: Path, name: str) -> None:
+    """Complete `part` from the first mirror that serves it. Raises ServiceError if none does."""
     failures = []
     for url in urls:
         try:
-            fetch(url, part)
-            break
+            return fetch(url, part)
         except requests.RequestException as error:
             failures.append(f"{url}: {reason_of(error)}")
-    else:
-        raise ServiceError(
-            f"{target.name} could not be downloaded ({'; '.join(failures)}); try again later, "
-            "or download it by other means and name it with --from"
-        )
-    try:
-        check_digest(part, checksum)
-    except DataError:
-        part.unlink()  # it would be resumed and stay wrong
-        raise
-    sync(part)
-    part.replace(target)
+    raise ServiceError(
+        f"{name} could not be downloaded ({'; '.join(failures)}); try again later, "
+        "or download it by other means and name it with --from"
+    )
 
 
 def fetch(url: str, part: Path) -> None:

@@ -248,6 +248,17 @@ def test_what_makes_no_sense_is_one_line(tool, job, config, tmp_path, monkeypatc
     assert error.count("\n") == 1
 
 
+def test_figures_of_other_data_do_not_replace_the_jobs(tool, job, tmp_path):
+    copy = shutil.copytree(job, tmp_path / "job")
+    for config in copy.glob("*/config.yaml"):
+        config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
+    before = {name: (copy / f"out_of_fold.{name}").read_bytes() for name in ("csv", "json")}
+    assert tool("eval", copy) == 2
+    assert tool("eval", copy, "--data-changed") == 0
+    assert {name: (copy / f"out_of_fold.{name}").read_bytes() for name in ("csv", "json")} == before
+    assert json.loads((copy / "out_of_fold_data_changed.json").read_text())["data_changed"]
+
+
 def test_figures_of_other_data_are_not_the_jobs(tool, job, tmp_path, capsys):
     copy = shutil.copytree(job, tmp_path / "job")
     table = json.loads((copy / "out_of_fold.json").read_text())
