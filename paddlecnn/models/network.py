@@ -131,7 +131,9 @@ class MapStatistics(nn.Layer):
 
     def forward(self, flat: paddle.Tensor) -> paddle.Tensor:
         maps = flat.reshape([0, self.channels, -1])  # 0 keeps the number of images
-        roots = (maps + 1e-6).sqrt()  # the derivative of the root at 0 is infinite
+        # + 1e-6: the derivative of the root at 0 is infinite. ** 0.5: with the old programs that VisualDL reads, Paddle
+        # 3.3 cannot trace sqrt.
+        roots = (maps + 1e-6) ** 0.5
         return paddle.concat([maps.mean(axis=2), maps.max(axis=2), roots.mean(axis=2)], axis=1)
 
     def extra_repr(self) -> str:

@@ -19,6 +19,7 @@ from sklearn.metrics import log_loss
 import paddlecnn as pc
 from paddlecnn.evaluation.calibration import cross_fitted, expected_calibration_error, fit_calibration
 from paddlecnn.models import LocalResponseNorm
+from paddlecnn.reporting.board import GRAPH
 from paddlecnn.reporting.page import percent
 from paddlecnn.reporting.report import write_report
 from paddlecnn.runs.run_dir import RunDir
@@ -235,6 +236,17 @@ def test_a_network_without_convolutions_has_a_report_without_maps(tool, tmp_path
     assert said == []
     assert tool("report", run) == 2  # its code runs only where it is named
     assert tool("report", run, "--module", tmp_path / "nets.py") == 0
+
+
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="PaddlePaddle 2.6 crashes when it writes a graph")
+def test_pooled_statistics_have_a_graph(tool, tmp_path, capsys):
+    (tmp_path / "pooled.yaml").write_text(
+        "data: {name: digits, limit: 60}\ntrain: {epochs: 1, batch_size: 32, report: true}\n"
+        "model: {name: alexnet_tf_cifar, options: {widths: [4, 4, 4, 4, 4], pooled: true, hidden: []}}\n"
+    )
+    assert tool("train", "-c", tmp_path / "pooled.yaml", "--run", tmp_path / "run") == 0
+    assert "no graph for VisualDL" not in capsys.readouterr().err
+    assert (tmp_path / "run" / "vdl" / GRAPH).stat().st_size > 0
 
 
 def test_a_run_without_validation_images_has_no_report(tool, tmp_path, capsys):
