@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from paddlecnn.data.base import Dataset, Splits
+from paddlecnn.data.base import Splits
 from paddlecnn.data.datasets import open_dataset
 from paddlecnn.errors import SubmissionError
 from paddlecnn.evaluation.load_run import LoadedRun, load_run
@@ -75,22 +75,18 @@ def submit_runs(
             check_calibration(run, splits, settings, competition)
         if targets and has_images(splits.val) != bool(validations):
             raise SubmissionError("some of the runs have no validation images: use runs that all have some, or none")
+        parts = dict.fromkeys(("val", split) if has_images(splits.val) else (split,))
         if len(runs) > 1:
-            for part in ("val", split):
-                check_same_content(known, part, getattr(splits, part), folder)
-        parts = ("val", split) if has_images(splits.val) else (split,)
-        predicted = {part: predict_split(run, splits, part, tta) for part in dict.fromkeys(parts)}
+            check_same_content(known, splits, parts, folder)
+        predicted = {part: predict_split(run, splits, part, tta) for part in parts}
         check_finite(run, *predicted.values())
         targets.append(predicted[split])
         validations += [predicted["val"]] if "val" in predicted else []
         origins.append(origin(run, tta))
     if split != "val":
         check_same_images(targets)
-    target = merge(targets)
-    images = Images(target.ids, target.logits[:, None]), labelled(merge(validations)) if validations else None
-    columns = {column: ";".join(one[column] for one in origins) for column in origins[0]}
     notes = (*reservations(runs), *changed)
-    inputs = SubmissionInputs(competition, target.classes, *images, expected_ids, columns, config.seed, notes=notes)
+    inputs = inputs_of(competition, targets, validations, expected_ids, origins, config.seed, notes)
     return write_candidate(inputs, settings, path)
 
 
@@ -123,19 +119,21 @@ def check_calibration(run: LoadedRun, splits: Splits, settings: Settings, compet
     )
 
 
-def check_same_content(known: dict[tuple[str, str], bytes], part: str, dataset: Dataset | None, run: RunDir) -> None:
+def check_same_content(known: dict[tuple[str, str], bytes], splits: Splits, parts: Iterable[str], run: RunDir) -> None:
     """Raise SubmissionError for an id that names another image in an earlier run; their logits would be averaged.
 
-    known: the content hashes of the images of all runs by part and id; those of `dataset` are added
+    known: the content hashes of the images of all runs by part and id; those of `parts` are added
     """
-    if dataset is None:  # predict_split reports that there is none
-        return
-    for name, content in zip(dataset.ids, dataset.content_hashes, strict=True):
-        if known.setdefault((part, name), content) != content:
-            raise SubmissionError(
-                f"{run.path}: {name} in {run.config.data.root} is not the same image as in the earlier runs; use "
-                "runs of the same data"
-            )
+    for part in parts:
+        dataset = getattr(splits, part)
+        if dataset is None:  # predict_split reports that there is none
+            continue
+        for name, content in zip(dataset.ids, dataset.content_hashes, strict=True):
+            if known.setdefault((part, name), content) != content:
+                raise SubmissionError(
+                    f"{run.path}: {name} in {run.config.data.root} is not the same image as in the earlier runs; use "
+                    "runs of the same data"
+                )
 
 
 def check_finite(run: LoadedRun, *predictions: Predictions) -> None:
@@ -163,6 +161,22 @@ def labelled(predictions: Predictions) -> Labelled:
     """Predictions of validation images as a blend of one member."""
     assert predictions.labels is not None  # validation images are a part of the labelled ones
     return Labelled(predictions.ids, predictions.logits[:, None], predictions.labels, predictions.parts)
+
+
+def inputs_of(
+    competition: Competition,
+    targets: Sequence[Predictions],
+    validations: Sequence[Predictions],
+    expected_ids: list[str] | None,
+    origins: Sequence[Mapping[str, str]],
+    seed: int,
+    notes: tuple[str, ...],
+) -> SubmissionInputs:
+    """The predictions of all runs, averaged, with what is known of them; `validations` may be empty."""
+    target = merge(targets)
+    images = Images(target.ids, target.logits[:, None]), labelled(merge(validations)) if validations else None
+    columns = {column: ";".join(one[column] for one in origins) for column in origins[0]}
+    return SubmissionInputs(competition, target.classes, *images, expected_ids, columns, seed, notes=notes)
 
 
 def origin(run: LoadedRun, tta: str) -> dict[str, str]:

@@ -192,15 +192,13 @@ def test_a_pil_image_without_a_defined_white_is_refused_as_its_file_is(kind):
             read()
 
 
-def damaged_exif() -> bytes:
-    """What damaged EXIF can begin with."""
-    return b"Exif\0\0XX\x00*\x00\x00\x00\x08"
+DAMAGED_EXIF = b"Exif\0\0XX\x00*\x00\x00\x00\x08"  # neither II nor MM, the two byte orders of TIFF
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 def test_damaged_exif_counts_as_none(format, recwarn):
     whole = saved(Image.fromarray(RED), format)
-    data = saved(Image.fromarray(RED), format, exif=damaged_exif())
+    data = saved(Image.fromarray(RED), format, exif=DAMAGED_EXIF)
     assert data != whole
     np.testing.assert_array_equal(decode_image(data, "x"), decode_image(whole, "x"))
     np.testing.assert_array_equal(pixels_of(Image.open(io.BytesIO(data))), decode_image(whole, "x"))

@@ -72,8 +72,7 @@ def filter_readable(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     """The readable images of a training part, and the (id, reason) of each image that is left out.
 
     Every file is read, and the beginning and end of a JPEG and the checksums of a PNG are checked: 4 seconds for 25,000
-    photographs (JPEG) in the disk cache.
-    Only suspicious files are decoded. Raises DataError if no image is left.
+    photographs (JPEG) in the disk cache. Only suspicious files are decoded. Raises DataError if no image is left.
     """
     if not isinstance(dataset, FileDataset):
         return dataset, []
