@@ -266,7 +266,7 @@ def index_size(cache: Path) -> int:
 
 
 def test_a_classifier_of_statistics_reads_the_same_features_and_keeps_their_mean_and_variance(tool, config, tmp_path):
-    options = ["-o", "model.freeze=features", "-o", "data.augment={flip: true}"]
+    options = ["-o", "model.freeze=features", "-o", "data.augment={flip: true}", "-o", "train.monitor=last"]
     convolutions_of("vgg11_cifar", tmp_path / "weights.npz")
     options += ["-o", f"model.weights={tmp_path / 'weights.npz'}", "-o", "model.strict=false"]
     files = []
