@@ -1,4 +1,7 @@
-"""Several processes train as one: real processes, started by Paddle's launcher, talking over loopback."""
+"""Several processes train as one: real processes that talk over loopback.
+
+Three tests use Paddle's launcher, as a user does; the others start two processes with the variables that it sets.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.processes import training
 from helpers.runs import metrics_without_clock, weights_sha
 from helpers.weight_files import convolutions_of
 from paddlecnn.runs.checkpoint import load_checkpoint
@@ -29,6 +33,24 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def train_by_two(*arguments: object) -> list[str]:
+    """Trains with two processes and returns the output of each."""
+    endpoints = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    job = {"PADDLE_TRAINERS_NUM": "2", "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints), "PADDLE_MASTER": endpoints[0]}
+    processes = []
+    for rank, endpoint in enumerate(endpoints):
+        own = {"PADDLE_TRAINER_ID": str(rank), "PADDLE_CURRENT_ENDPOINT": endpoint, "OMP_NUM_THREADS": "1"}
+        own["PADDLE_DISTRI_BACKEND"] = "gloo"
+        processes.append(training(*arguments, env={**os.environ, **job, **own}))
+    try:
+        outputs = [process.communicate(timeout=180)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    return outputs
 
 
 def launch(folder: Path, *arguments: object, nodes: int = 1, port: int | None = None) -> subprocess.Popen:
@@ -108,9 +130,7 @@ def test_a_last_batch_smaller_than_the_number_of_processes_counts(engine, tool, 
     short = [*STEPS, "-o", "data.limit=65", "-o", "data.val_fraction=0", "-o", "train.accumulate=2"]
     runs = [tmp_path / "one", tmp_path / "two"]
     assert tool("train", "-c", tiny, "--run", runs[0], *short) == 0
-    job = launch(tmp_path / "log", "-c", tiny, "--run", runs[1], *short)
-    output = wait(job, tmp_path / "log")
-    assert job.returncode == 0, output
+    train_by_two("-c", tiny, "--run", runs[1], *short)
     assert len(losses(runs[0])) == 9
     np.testing.assert_allclose(losses(runs[1]), losses(runs[0]), rtol=0, atol=1e-5)
 
@@ -123,9 +143,7 @@ def test_weights_of_classes_and_a_plateau_are_those_of_one_process(engine, tool,
     options += ["-o", "optim.schedule={name: plateau, patience: 1, metric: top1}"]
     runs = [tmp_path / "one", tmp_path / "two"]
     assert tool("train", "-c", tiny, "--run", runs[0], *options) == 0
-    job = launch(tmp_path / "log", "-c", tiny, "--run", runs[1], *options)
-    output = wait(job, tmp_path / "log")
-    assert job.returncode == 0, output
+    train_by_two("-c", tiny, "--run", runs[1], *options)
     one, two = (list(read_metrics(run / "metrics.csv")) for run in runs)
     assert len({row["lr"] for row in one}) > 2  # "" of the validations
     assert [row["lr"] for row in two] == [row["lr"] for row in one]
@@ -139,9 +157,7 @@ def train_with_batch_norm(tiny: Path, folder: Path, *options: str) -> tuple[Path
     run = folder / "run"
     arguments = ["-c", tiny, "--run", run, "-o", "data.limit=160", "-o", "train.epochs=1", *options]
     arguments += ["-o", "model={name: alexnet_cifar, options: {norm: batch, hidden: [16]}}"]
-    job = launch(folder / "log", *arguments)
-    output = wait(job, folder / "log")
-    assert job.returncode == 0, output
+    train_by_two(*arguments)
     return run, arguments
 
 
@@ -167,9 +183,7 @@ def test_a_job_resumes_inside_an_epoch_to_the_same_statistics(engine, tool, tiny
     for folder in (run / "checkpoints").iterdir():
         if folder.name != "step-00000002":
             shutil.rmtree(folder)
-    job = launch(tmp_path / "again", *arguments, "--resume")
-    output = wait(job, tmp_path / "again")
-    assert job.returncode == 0, output
+    train_by_two(*arguments, "--resume")
     assert weights_sha(run) == whole
 
 
@@ -182,19 +196,13 @@ def test_new_layers_have_the_same_scale_in_two_processes_as_in_one(tool, tmp_pat
         "train: {epochs: 1, batch_size: 24, log_every: 1}\n"
     )
     assert tool("train", "-c", config, "--run", runs[0]) == 0
-    job = launch(tmp_path / "log", "-c", config, "--run", runs[1])
-    output = wait(job, tmp_path / "log")
-    assert job.returncode == 0, output
+    train_by_two("-c", config, "--run", runs[1])
     np.testing.assert_allclose(losses(runs[1])[0], losses(runs[0])[0], rtol=0, atol=1e-5)
 
 
 def test_process_0_alone_writes_and_prints_the_result_of_seeds(tiny, tmp_path):
-    run, log = tmp_path / "run", tmp_path / "log"
-    job = launch(log, "-c", tiny, "--run", run, "--seeds", 2, "-o", "train.epochs=1")
-    output = wait(job, log)
-    assert job.returncode == 0, output
-    logs = [(log / f"workerlog.{rank}").read_text() for rank in (0, 1)]
-    assert [text.count("val top-1 of 2 seeds: mean") for text in logs] == [1, 0]
+    outputs = train_by_two("-c", tiny, "--run", tmp_path / "run", "--seeds", 2, "-o", "train.epochs=1")
+    assert [text.count("val top-1 of 2 seeds: mean") for text in outputs] == [1, 0]
 
 
 def test_several_processes_name_their_folder(tool, tiny, tmp_path, monkeypatch, capsys):
@@ -205,12 +213,10 @@ def test_several_processes_name_their_folder(tool, tiny, tmp_path, monkeypatch, 
     assert not Path("runs").exists()
 
 
-def test_a_run_resumes_with_another_number_of_processes(single, tool, tiny, tmp_path):
+def test_a_run_resumes_with_another_number_of_processes(engine, tool, tiny, tmp_path):
     run = tmp_path / "changed"
     short = [*STEPS, "-o", "optim.schedule={name: constant}"]
-    job = launch(tmp_path / "log", "-c", tiny, "--run", run, *short, "-o", "train.epochs=2")
-    output = wait(job, tmp_path / "log")
-    assert job.returncode == 0, output
+    train_by_two("-c", tiny, "--run", run, *short, "-o", "train.epochs=2")
     assert tool("train", "-c", tiny, "--run", run, *short, "--resume", "--extend", "train.epochs=3") == 0
     whole = tmp_path / "whole"
     assert tool("train", "-c", tiny, "--run", whole, *short) == 0
