@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.docs import ROOT
-from helpers.environments import linked_environment, run_in, unlinked
+from helpers.environments import fork_in, linked_environment, run_in, unlinked
 from paddlecnn.cli.doctor import check_kaggle
 
 DOCTOR = ROOT / "tools" / "doctor.py"
@@ -116,12 +116,12 @@ def test_a_gpu_is_requested_and_paddle_is_a_cpu_build(here):
 
     if paddle.device.is_compiled_with_cuda():
         pytest.skip("this PaddlePaddle is a GPU build")
-    done = run_in(None, DOCTOR, "--device", "gpu", cwd=here)
+    done = fork_in(DOCTOR, "--device", "gpu", cwd=here)
     assert_fault(done, "Device", "CPU build", "GPU=1 CUDA=cu126 make install")
 
 
 def test_the_onednn_library_is_missing(here):
-    done = run_in(None, DOCTOR, cwd=here, PADDLECNN_ONEDNN_LIBRARY=str(here / "libdnnl.so.3"))
+    done = fork_in(DOCTOR, cwd=here, PADDLECNN_ONEDNN_LIBRARY=str(here / "libdnnl.so.3"))
     assert_note(done, "oneDNN", "does not exist", "install PaddlePaddle 3.3")
 
 
@@ -129,18 +129,18 @@ def test_the_onednn_library_is_missing(here):
 
 
 def test_threads_are_not_a_number(here):
-    assert_fault(run_in(None, DOCTOR, cwd=here, OMP_NUM_THREADS="all"), "Threads", "'all'", "unset OMP_NUM_THREADS")
+    assert_fault(fork_in(DOCTOR, cwd=here, OMP_NUM_THREADS="all"), "Threads", "'all'", "unset OMP_NUM_THREADS")
 
 
 def test_threads_differ_from_the_cores(here):
     cores = len(os.sched_getaffinity(0))
-    done = run_in(None, DOCTOR, cwd=here, OMP_NUM_THREADS=str(cores + 1))
+    done = fork_in(DOCTOR, cwd=here, OMP_NUM_THREADS=str(cores + 1))
     assert_note(done, "Threads", f"{cores + 1} on {cores}", "unset OMP_NUM_THREADS")
 
 
 def test_runs_is_a_file(here):
     (here / "runs").write_text("")
-    assert_fault(run_in(None, DOCTOR, cwd=here), "Disk", "runs is a file", "rename")
+    assert_fault(fork_in(DOCTOR, cwd=here), "Disk", "runs is a file", "rename")
 
 
 def in_mounts(here: Path, *mounts: str) -> subprocess.CompletedProcess[str]:
@@ -184,7 +184,7 @@ def credentials(home: Path, content: str, mode: int = 0o600) -> Path:
 
 def test_credentials_are_found_and_never_printed(here):
     credentials(here, json.dumps({"username": "someone", "key": SECRET}))
-    for done in (run_in(None, DOCTOR, cwd=here), run_in(None, DOCTOR, cwd=here, KAGGLE_API_TOKEN=SECRET)):
+    for done in (fork_in(DOCTOR, cwd=here), fork_in(DOCTOR, cwd=here, KAGGLE_API_TOKEN=SECRET)):
         mark, text, _ = report(done, "Kaggle")
         assert mark == "ok"
         assert text.startswith("credentials in")
@@ -193,12 +193,12 @@ def test_credentials_are_found_and_never_printed(here):
 
 def test_credentials_that_others_can_read(here):
     file = credentials(here, json.dumps({"username": "someone", "key": SECRET}), 0o644)
-    assert_note(run_in(None, DOCTOR, cwd=here), "Kaggle", "which other users can read", f"chmod 600 {file}")
+    assert_note(fork_in(DOCTOR, cwd=here), "Kaggle", "which other users can read", f"chmod 600 {file}")
 
 
 def test_damaged_credentials(here):
     credentials(here, "[]")
-    assert_fault(run_in(None, DOCTOR, cwd=here), "Kaggle", "not a JSON object with username and key", "API token")
+    assert_fault(fork_in(DOCTOR, cwd=here), "Kaggle", "not a JSON object with username and key", "API token")
 
 
 @pytest.mark.parametrize(

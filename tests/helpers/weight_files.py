@@ -112,9 +112,9 @@ def sequence(values):
     return b"(" + b"".join(map(integer, values)) + b"t"
 
 
-def convolutions_of(name, path):
+def convolutions_of(name, path, **options):
     """The random convolutions of a network as a published weight file without fully connected layers."""
-    layers = create_model(name, num_classes=2).features.named_children()
+    layers = create_model(name, num_classes=2, **options).features.named_children()
     convolutions = [(name, layer) for name, layer in layers if isinstance(layer, nn.Conv2D)]
     npz(path, {name: (layer.weight.numpy().transpose(2, 3, 1, 0), layer.bias.numpy()) for name, layer in convolutions})
 
