@@ -46,11 +46,29 @@ class OtherwiseUnseen(MessageHandler):
             self.parent.callHandlers(record)
 
 
+class OncePerCommand(logging.Filter):
+    """Drops what the engine has already said: a job of five folds builds its network many times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(f"{PACKAGE}.onednn."):
+            return True
+        message = record.getMessage()
+        is_new = message not in self.said
+        self.said.add(message)
+        return is_new
+
+
 def show_messages(level: int, on_stdout: bool) -> None:
     """Show the library's messages from `level` on, in place of an earlier call's setting."""
     logger = logging.getLogger(PACKAGE)
     others = [handler for handler in logger.handlers if not isinstance(handler, MessageHandler)]
-    logger.handlers = [*others, MessageHandler(on_stdout)]
+    handler = MessageHandler(on_stdout)
+    handler.addFilter(OncePerCommand())
+    logger.handlers = [*others, handler]
     logger.setLevel(level)
 
 

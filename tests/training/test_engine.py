@@ -39,6 +39,16 @@ def test_a_run_records_its_engine_and_resumes_to_the_same_bits(tool, tiny, tmp_p
     assert environment["engine"].endswith(precision)
 
 
+def test_a_layer_that_paddle_runs_is_named_once_by_a_command_that_trains_twice(tool, tiny, tmp_path, capsys):
+    if not onednn.available():
+        pytest.skip("no oneDNN engine here")
+    pooled = "model={name: alexnet_cifar, options: {pooled: true, hidden: []}}"
+    once = ["-o", "train.epochs=1", "-o", "data.limit=64", "-o", "train.engine=onednn"]
+    for folder in ("first", "second"):  # each command says it, although this process has said it already
+        assert tool("train", "-c", tiny, "--run", tmp_path / folder, "--seeds", 2, *once, "-o", pooled) == 0
+        assert capsys.readouterr().err.count("(MapStatistics), not oneDNN") == 1
+
+
 def test_layers_that_a_self_check_left_to_paddle_stay_there_after_a_resume(tool, tiny, tmp_path):
     """The digits are grey: whitening magnifies their differences between channels, which are rounding errors.
 
