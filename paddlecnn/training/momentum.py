@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import paddle
 
 from paddlecnn.onednn.plan import floats
+from paddlecnn.runtime import compute_threads
 
-BLOCK = 32768  # values: blocks of weights, gradient and velocity and two of scratch stay in a core's cache
+# Values: blocks of weights, gradient and velocity and two of scratch stay in the caches. Smaller ones fit better, but
+# threads that wake each other for every block would take more time than they save.
+BLOCK = 131072
+SHARE = 8 * BLOCK  # values that a thread takes at a time
 
 
 class BlockedMomentum(paddle.optimizer.Momentum):
@@ -26,7 +31,6 @@ class BlockedMomentum(paddle.optimizer.Momentum):
     gradient_factor: paddle.Tensor | None = None  # float32 []; clips the gradients of the next step
 
     @paddle.no_grad()
-    @np.errstate(over="ignore", invalid="ignore")  # weights that diverge are reported by `check_finite`
     def step(self) -> None:
         trained = [(group, p) for group in self._param_groups for p in group["params"] if p.grad is not None]
         factor, self.gradient_factor = self.gradient_factor, None
@@ -46,7 +50,9 @@ class BlockedMomentum(paddle.optimizer.Momentum):
     def update(self, tensors: tuple[paddle.Tensor, ...], lr: np.float32, decay: np.float32, scale: np.float32) -> None:
         """One tensor's step. tensors: weight, gradient and velocity of equal shape."""
         momentum = np.float32(self._momentum)
-        for (p, gradient, v), g, rest in blocks(tensors):
+
+        def change(blocks: list[np.ndarray], g: np.ndarray, rest: np.ndarray) -> None:
+            p, gradient, v = blocks
             if scale == 1:
                 np.multiply(p, decay, out=g)
                 g += gradient
@@ -64,26 +70,50 @@ class BlockedMomentum(paddle.optimizer.Momentum):
                 np.multiply(v, lr, out=g)
             p -= g
 
+        for_each_block(tensors, change)
+
 
 def move_average(average: paddle.Tensor, value: paddle.Tensor, decay: float) -> None:
     """average = decay * average + (1 - decay) * value, in place; bit for bit the result of Paddle's operations."""
     if not (is_plain(average) and is_plain(value)):
         average.scale_(decay).add_(value.detach() * (1 - decay))
         return
-    for (a, new), rest, _ in blocks((average, value)):
+
+    def change(blocks: list[np.ndarray], rest: np.ndarray, _: np.ndarray) -> None:
+        a, new = blocks
         a *= np.float32(decay)
         np.multiply(new, np.float32(1 - decay), out=rest)
         a += rest
 
+    for_each_block((average, value), change)
 
-def blocks(tensors: tuple[paddle.Tensor, ...]) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray]]:
-    """The memory of equally large tensors, block by block, and two blocks of scratch."""
+
+def for_each_block(
+    tensors: tuple[paddle.Tensor, ...], change: Callable[[list[np.ndarray], np.ndarray, np.ndarray], None]
+) -> None:
+    """Call `change(blocks, scratch, scratch)` for the memory of equally large tensors, large ones in several threads.
+
+    NumPy lets the other threads run while it computes. A value depends on its own place alone, so bits do not depend
+    on the number of threads.
+    """
     arrays = [floats(tensor.data_ptr(), tensor.size) for tensor in tensors]
     size = arrays[0].size
-    scratch = np.empty((2, min(size, BLOCK)), np.float32)
-    for start in range(0, size, BLOCK):
-        first, second = scratch[:, : size - start]
-        yield [array[start : start + BLOCK] for array in arrays], first, second
+
+    @np.errstate(over="ignore", invalid="ignore")  # weights that diverge are reported by `check_finite`
+    def change_share(first: int) -> None:
+        scratch = np.empty((2, min(size - first, BLOCK)), np.float32)
+        for start in range(first, min(first + SHARE, size), BLOCK):
+            change([array[start : start + BLOCK] for array in arrays], *scratch[:, : size - start])
+
+    shares = range(0, size, SHARE)
+    threads = min(compute_threads(), len(shares) // 2)
+    if threads < 2:
+        for first in shares:
+            change_share(first)
+        return
+    with ThreadPoolExecutor(threads, "paddlecnn-update") as pool:
+        for done in [pool.submit(change_share, first) for first in shares]:
+            done.result()
 
 
 def is_plain(tensor: paddle.Tensor) -> bool:

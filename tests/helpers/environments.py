@@ -57,7 +57,7 @@ def fork_in(script: Path, *arguments: object, cwd: Path, **environment: str) -> 
     variables = {**clean_environment(cwd), "OMP_NUM_THREADS": threads, **environment}
     process = ForkedScript(script, *arguments, cwd=cwd, env=variables, separate_stderr=True)
     stdout, stderr = process.communicate(timeout=300)
-    return subprocess.CompletedProcess([script, *arguments], process.wait(), stdout, stderr)
+    return subprocess.CompletedProcess(process.arguments, process.wait(), stdout, stderr)
 
 
 def clean_environment(home: Path) -> dict[str, str]:

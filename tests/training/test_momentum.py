@@ -8,11 +8,20 @@ import pytest
 
 from paddlecnn.config import OptimConfig
 from paddlecnn.models import create_model
+from paddlecnn.training import momentum
 from paddlecnn.training.momentum import BlockedMomentum, move_average, scale_gradients
 from paddlecnn.training.optim import build_optimizer, build_schedule, clip_gradients, gradient_norm
 
 STEPS = 3
-LARGE = [(300, 170), (32768,), (7,), (2, 16385)]  # below, at and above the size of a block
+LARGE = [(300, 170), (32768,), (7,), (2, 16385)]  # of several shares, at and above the size of a block, and small
+
+
+@pytest.fixture(autouse=True, params=[1, 3], ids=["one thread", "three threads"])
+def threads(request, monkeypatch) -> None:
+    """Small blocks and shares, so that small tensors are divided."""
+    monkeypatch.setattr(momentum, "BLOCK", 4096)
+    monkeypatch.setattr(momentum, "SHARE", 2 * 4096)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(request.param))
 
 
 def trained(blocked: bool, *, nesterov: bool, decay: float, clip: float | None, transposed: bool = False) -> list:
@@ -82,7 +91,7 @@ def test_a_branch_without_gradient_does_not_move():
 
 def test_the_moving_average_equals_paddles_bit_for_bit():
     paddle.seed(0)
-    average, value = paddle.randn([3, 20000]), paddle.randn([3, 20000])
+    average, value = paddle.randn([3, 20000]), paddle.randn([3, 20000])  # several shares
     expected = average.clone().scale_(0.999).add_(value * (1 - 0.999))
     move_average(average, value, 0.999)
     np.testing.assert_array_equal(average.numpy(), expected.numpy())
