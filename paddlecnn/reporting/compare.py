@@ -21,6 +21,7 @@ from paddlecnn.evaluation.intervals import Estimate, accuracy_estimate, paired_i
 from paddlecnn.models import create_empty_model
 from paddlecnn.models.registry import default_options, is_published
 from paddlecnn.models.summary import summarize
+from paddlecnn.progress_bar import duration
 from paddlecnn.reporting.compare_members import Member, found_under, read_member
 from paddlecnn.reporting.page import points
 from paddlecnn.reporting.result_files import NOT_THE_EXPERIMENT
@@ -55,6 +56,12 @@ class Row:
     def seconds(self) -> float:
         """Mean duration of a training."""
         return statistics.fmean(one.seconds for one in self.members)
+
+    @property
+    def durations(self) -> str:
+        """The duration of a training in words, from the shortest to the longest."""
+        ends = [duration(end(one.seconds for one in self.members)) for end in (min, max)]
+        return " to ".join(dict.fromkeys(ends))
 
     @property
     def speed(self) -> float | None:
@@ -160,7 +167,8 @@ class Comparison:
         ratio = row.parameters / reference.parameters
         size = "as many parameters" if ratio == 1 else f"{ratio:.2f} times the parameters"
         times = row.seconds / max(reference.seconds, 1e-9)
-        text += f" Its training took {times:.2f} times as long; it has {size}.{self.unnamed(number)}"
+        text += f" Its training took {times:.2f} times as long ({row.durations} against {reference.durations}, with "
+        text += f"whatever else ran on the machine); it has {size}.{self.unnamed(number)}"
         return f"{text} Measured on other images, so not paired: seed {', '.join(apart)}." if apart else text
 
     def unnamed(self, number: int) -> str:

@@ -251,6 +251,10 @@ def test_the_answer_is_printed(tool, folders, capsys):
     text = capsys.readouterr().out
     assert "lr=0.05 classifies" in text
     assert "3 pairs of equal seeds, Student's t" in text
+    before, after = ([RunDir(run).load_state("last").seconds for run in one.glob("seed-*")] for one in folders)
+    ratio = sum(after) / sum(before)
+    ranges = [" to ".join(dict.fromkeys(f"{end(one):.1f} s" for end in (min, max))) for one in (after, before)]
+    assert f"took {ratio:.2f} times as long ({ranges[0]} against {ranges[1]}, with whatever else ran" in text
     assert text.splitlines()[1].startswith("lr=0.003  ")
 
 
