@@ -24,6 +24,7 @@ from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.data.pipeline.transforms import resolve
 from paddlecnn.errors import ConfigError, WeightsMismatch
 from paddlecnn.models import create_model, freeze
+from paddlecnn.models.layers import LocalResponseNorm
 from paddlecnn.models.registry import check_forward, is_published
 from paddlecnn.models.weights import load_weights
 from paddlecnn.models.weights.conversion import listed
@@ -111,6 +112,7 @@ def build_training(
     weights_in_loss = class_weights(config.train, readable)
     paddle.seed(random_seed(config.seed, "initial weights"))  # which depend on the seed alone
     model = create_model(config.model.name, num_classes=len(readable.classes), **config.model.options)
+    report_without_effect(model, config.model.options)
     freeze(model, config.model.freeze)
     if config.model.freeze != "none" and not start and not config.model.weights:
         logger.warning("model.freeze: %s: these layers keep random weights; set model.weights", config.model.freeze)
@@ -240,6 +242,15 @@ def resolve_preprocess(config: Config, model: paddle.nn.Layer, published: list[P
             f"{input_size}; leave it out, or set model.options.input_size too"
         )
     return preprocess
+
+
+def report_without_effect(model: paddle.nn.Layer, options: dict[str, Any]) -> None:
+    """Warn of options that describe a layer which the network does not have."""
+    kinds = {type(layer) for layer in model.sublayers()}
+    if "lrn" in options and is_published(model.name) and LocalResponseNorm not in kinds:
+        logger.warning("model.options.lrn: has no effect, because this network has no LRN; set norm: lrn beside it")
+    if options.get("dropout") and is_published(model.name) and paddle.nn.Dropout not in kinds:
+        logger.warning("model.options.dropout: has no effect, because this network has no hidden layer")
 
 
 def report_lost_gradients(model: paddle.nn.Layer) -> None:

@@ -84,6 +84,22 @@ def test_an_existing_run_is_not_touched(tool, tiny, whole, capsys):
         assert f"{path}: already exists and is not a run; choose another folder" in capsys.readouterr().err
 
 
+def test_an_option_of_a_layer_that_the_network_lacks_is_a_warning(tool, tiny, capsys):
+    """So that a comparison with LRN does not train two networks without it unnoticed."""
+    for options, warned in (
+        ("norm: none, lrn: [5, 1.0e-4, 0.75, 2.0]", "options.lrn: has no effect"),
+        ("norm: lrn, lrn: [5, 1.0e-4, 0.75, 2.0]", ""),
+        ("hidden: [], dropout: 0.5", "options.dropout: has no effect"),
+        ("hidden: [], dropout: 0.0", ""),
+    ):
+        assert (
+            tool("train", "-c", tiny, "--dry-run", "-o", f"model={{name: alexnet_cifar, options: {{{options}}}}}") == 0
+        )
+        lines = [line for line in capsys.readouterr().err.splitlines() if "has no effect" in line]
+        assert len(lines) == bool(warned)
+        assert all(warned in line for line in lines)
+
+
 def test_no_file_of_a_checkpoint_is_a_pickle(whole):
     files = [path for path in (whole / "checkpoints").rglob("*") if path.is_file()]
     assert len(files) >= 8
