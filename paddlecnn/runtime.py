@@ -55,6 +55,7 @@ def load_paddle() -> ModuleType:
     """
     with warnings.catch_warnings(), root_logger_unchanged(), contextlib.redirect_stderr(io.StringIO()):
         warnings.filterwarnings("ignore", message="No ccache found")
+        import numpy.random  # noqa: F401 (first: after PaddlePaddle 2.6.2, numpy 2.4's own import crashes)
         import paddle
     # Repeated at each training step with batch normalisation, about its usual behaviour.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
