@@ -128,6 +128,7 @@ def build_training(
     trained, features = frozen_features(model, config, preprocess, engine, training=True)
     train, val = build_loaders(config, splits, preprocess, features)
     report_large_batch(train)
+    check_empty_shares(train)
     check_optimizer(model, config, len(train))
     return TrainingSetup(
         config,
@@ -272,6 +273,25 @@ def report_large_batch(train: Loader) -> None:
             f"{train.batch_size:,}",
             f"{images:,}",
         )
+
+
+def check_empty_shares(train: Loader) -> None:
+    """Raise ConfigError if a process would get no image of a batch and this PaddlePaddle cannot run an empty one.
+
+    3.3 can, 3.0 cannot.
+    """
+    processes, images = distributed.world_size(), len(train.dataset)
+    smallest = images % train.batch_size or train.batch_size
+    if smallest >= processes:
+        return
+    try:
+        paddle.nn.functional.conv2d(paddle.zeros([0, 3, 1, 1]), paddle.zeros([1, 3, 1, 1]))
+    except ValueError:
+        raise ConfigError(
+            f"train.batch_size: {train.batch_size}: of {images:,} images, a batch of {smallest} remains for "
+            f"{processes} processes, and PaddlePaddle {paddle.__version__} cannot run an empty share; choose another "
+            "batch size"
+        ) from None
 
 
 def excluded_by(file: str | None) -> list[tuple[str, str]]:
