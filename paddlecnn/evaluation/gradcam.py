@@ -14,6 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from paddlecnn.errors import ModelError
+from paddlecnn.evaluation.mode import evaluation_mode
 from paddlecnn.onednn import run_by_paddle
 
 
@@ -38,18 +39,15 @@ def grad_cam(model: nn.Layer, images: paddle.Tensor, classes: Sequence[int] | np
         kept[:] = [maps]
         return maps
 
-    was_training = model.training
-    model.eval()
     hook = last_maps(model).register_forward_post_hook(keep)
     try:
-        with run_by_paddle(model):
-            logits = model(images)
-        chosen = F.one_hot(paddle.to_tensor(np.asarray(classes, np.int64)), logits.shape[1])
-        (gradient,) = paddle.grad((logits * chosen).sum(), kept)
+        with paddle.enable_grad(), evaluation_mode(model):  # also within a caller's no_grad
+            with run_by_paddle(model):
+                logits = model(images)
+            chosen = F.one_hot(paddle.to_tensor(np.asarray(classes, np.int64)), logits.shape[1])
+            (gradient,) = paddle.grad((logits * chosen).sum(), kept)
     finally:
         hook.remove()
-        if was_training:
-            model.train()
     alpha = gradient.mean(axis=[2, 3], keepdim=True)
     coarse = F.relu((alpha * kept[0]).sum(axis=1, keepdim=True)).detach()
     heat: np.ndarray = F.interpolate(coarse, images.shape[2:], mode="bilinear")[:, 0].astype("float32").numpy()

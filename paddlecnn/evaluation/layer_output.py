@@ -12,6 +12,7 @@ from paddle import nn
 from paddlecnn.data.pipeline.transforms import preprocess_image
 from paddlecnn.errors import DataError, ModelError, did_you_mean
 from paddlecnn.evaluation.load_run import LoadedRun
+from paddlecnn.evaluation.mode import evaluation_mode
 from paddlecnn.evaluation.predict_images import BATCH, Classifier, ImageLike, pixels_of
 from paddlecnn.models.summary import first_tensor
 from paddlecnn.onednn import run_by_paddle
@@ -34,7 +35,7 @@ def layer_output(classifier: Classifier | LoadedRun, images: Sequence[ImageLike]
     hook = layer.register_forward_post_hook(keep)  # type: ignore[arg-type] # its result is not replaced
     rows = []
     try:
-        with run_by_paddle(classifier.model), paddle.no_grad():
+        with run_by_paddle(classifier.model), evaluation_mode(classifier.model), paddle.no_grad():
             for start in range(0, len(images), BATCH):
                 batch = images[start : start + BATCH]
                 inputs = [preprocess_image(pixels_of(image), classifier.preprocess) for image in batch]

@@ -25,6 +25,7 @@ from paddlecnn.data.storage.images import SUFFIXES, read_image, refuse_without_w
 from paddlecnn.errors import DataError, WeightsError, WeightsMismatch
 from paddlecnn.evaluation.calibration import probability_columns
 from paddlecnn.evaluation.load_run import LoadedRun
+from paddlecnn.evaluation.mode import evaluation_mode
 from paddlecnn.evaluation.predict import Predictions, merge
 from paddlecnn.models import create_empty_model
 from paddlecnn.models.network import ConvClassifier
@@ -195,7 +196,7 @@ def mean_over_views(
 
 def forward(classifier: Classifier | LoadedRun, inputs: np.ndarray) -> np.ndarray:
     """Logits, float32 [N, C], of network inputs [N, 3, S, S]."""
-    with paddle.no_grad(), classifier.engine.autocast():
+    with paddle.no_grad(), classifier.engine.autocast(), evaluation_mode(classifier.model):
         return classifier.model(paddle.to_tensor(inputs)).astype("float32").numpy()
 
 

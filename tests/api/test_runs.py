@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import paddle
 import pytest
 from PIL import Image
 
@@ -31,6 +32,26 @@ def test_an_export_predicts_as_the_run(run, tmp_path, tool, capsys):
         run.export("safetensors", out=str(path))
     with pytest.raises(ConfigError, match="form 'torch': must be one of paddle, onnx, safetensors"):
         run.export("torch")
+
+
+def test_a_network_in_training_mode_predicts_without_dropout_and_stays_in_that_mode(tmp_path):
+    dropout = {"model.options": {"dropout": 0.5}, "data.limit": 80}
+    run = pc.train(CONFIG, overrides=dropout, run=tmp_path / "run", verbose=False).run
+    image = np.arange(768, dtype=np.uint8).reshape(16, 16, 3)
+
+    def found() -> list[np.ndarray]:
+        with paddle.no_grad():  # as in a script that only predicts
+            return [
+                run.predict(image).iloc[0, 2:].to_numpy(float),
+                run.features(image, "drop4"),
+                run.explain(image).heat,
+            ]
+
+    before = found()
+    run.model.train()
+    for one, other in zip(before, found(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert run.model.training
 
 
 def test_a_submission_is_that_of_the_command(run, tmp_path, tool, capsys):
