@@ -14,7 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from paddlecnn.errors import ModelError
-from paddlecnn.evaluation.mode import evaluation_mode
+from paddlecnn.models.mode import evaluation_mode
 from paddlecnn.onednn import run_by_paddle
 
 

@@ -12,8 +12,8 @@ from paddle import nn
 from paddlecnn.data.pipeline.transforms import preprocess_image
 from paddlecnn.errors import DataError, ModelError, did_you_mean
 from paddlecnn.evaluation.load_run import LoadedRun
-from paddlecnn.evaluation.mode import evaluation_mode
 from paddlecnn.evaluation.predict_images import BATCH, Classifier, ImageLike, pixels_of
+from paddlecnn.models.mode import evaluation_mode
 from paddlecnn.models.summary import first_tensor
 from paddlecnn.onednn import run_by_paddle
 

@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 from paddlecnn import distributed
 from paddlecnn.data.pipeline.loader import Loader
 from paddlecnn.evaluation.calibration import image_losses
+from paddlecnn.models.mode import evaluation_mode
 from paddlecnn.progress_bar import ProgressBar
 from paddlecnn.runs.state import Scores
 
@@ -31,20 +32,16 @@ def predict_logits(
     progress: the label of the progress bar; None for no bar
     autocast: the context of the forward pass, for mixed precision
     """
-    was_training = model.training
-    model.eval()
     hidden = not progress or distributed.rank() != 0
     options = {"desc": progress, "total": len(loader), "unit": "batch", "leave": False}
     batches = ProgressBar(loader.epoch(0), hidden=hidden, **options)
     indices, outputs = [], []
-    with paddle.no_grad():
+    with paddle.no_grad(), evaluation_mode(model):
         for batch in batches:
             if len(batch.indices):
                 with autocast():
                     outputs.append(model(batch.images))
                 indices.append(batch.indices)
-    if was_training:
-        model.train()
     classes = len(loader.dataset.classes)
     logits = np.zeros((len(loader.dataset), outputs[0].shape[1] if outputs else classes), np.float32)
     if outputs:

@@ -25,9 +25,9 @@ from paddlecnn.data.storage.images import SUFFIXES, read_image, refuse_without_w
 from paddlecnn.errors import DataError, WeightsError, WeightsMismatch
 from paddlecnn.evaluation.calibration import probability_columns
 from paddlecnn.evaluation.load_run import LoadedRun
-from paddlecnn.evaluation.mode import evaluation_mode
 from paddlecnn.evaluation.predict import Predictions, merge
 from paddlecnn.models import create_empty_model
+from paddlecnn.models.mode import evaluation_mode
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.weights import load_weights
 from paddlecnn.onednn import Engine, choose_engine

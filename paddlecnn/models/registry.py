@@ -18,6 +18,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation
 
 from paddlecnn.errors import ModelError, brief, did_you_mean, user_code
+from paddlecnn.models.mode import evaluation_mode
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Factory = TypeVar("Factory", bound=Callable[..., nn.Layer])
@@ -124,12 +125,9 @@ def create_empty_model(name: str, num_classes: int | None = None, **options: Any
 
 def check_forward(network: nn.Layer, size: int | None) -> None:
     """Run a user's network on one image of `size`. Raises ModelError if it fails or returns no logits."""
-    training = network.training
-    network.eval()
-    with user_code(f"{network.name}: forward fails on an image of {size}", ModelError), paddle.no_grad():
+    failure = user_code(f"{network.name}: forward fails on an image of {size}", ModelError)
+    with failure, paddle.no_grad(), evaluation_mode(network):
         network(paddle.zeros([1, 3, size, size]))
-    if training:
-        network.train()
 
 
 def is_published(name: str) -> bool:

@@ -18,6 +18,7 @@ from paddle import nn
 
 from paddlecnn.errors import ModelError
 from paddlecnn.models.layers import LocalResponseNorm
+from paddlecnn.models.mode import evaluation_mode
 from paddlecnn.models.network import ConvClassifier
 from paddlecnn.models.registry import create_empty_model
 from paddlecnn.models.shapes import Window, output_shape
@@ -137,16 +138,12 @@ def shapes_by_running(model: nn.Layer, size: int) -> list[Step]:
                 steps.append((name, layer, shape if before is None else list(before.shape[1:]), shape))
 
             hooks.append(layer.register_forward_post_hook(record))  # type: ignore[arg-type]
-    training = model.training
-    model.eval()
     try:
-        with paddle.no_grad():
+        with paddle.no_grad(), evaluation_mode(model):
             model(paddle.zeros([1, 3, size, size]))
     finally:
         for hook in hooks:
             hook.remove()
-        if training:
-            model.train()
     return steps
 
 

@@ -167,8 +167,8 @@ class Comparison:
         ratio = row.parameters / reference.parameters
         size = "as many parameters" if ratio == 1 else f"{ratio:.2f} times the parameters"
         times = row.seconds / max(reference.seconds, 1e-9)
-        text += f" Its training took {times:.2f} times as long ({row.durations} against {reference.durations}, with "
-        text += f"whatever else ran on the machine); it has {size}.{self.unnamed(number)}"
+        text += f" Its training took {times:.2f} times as long ({row.durations} against {reference.durations}, other "
+        text += f"work on the machine included); it has {size}.{self.unnamed(number)}"
         return f"{text} Measured on other images, so not paired: seed {', '.join(apart)}." if apart else text
 
     def unnamed(self, number: int) -> str:

@@ -13,7 +13,7 @@ from paddlecnn.training.momentum import BlockedMomentum, move_average, scale_gra
 from paddlecnn.training.optim import build_optimizer, build_schedule, clip_gradients, gradient_norm
 
 STEPS = 3
-LARGE = [(300, 170), (32768,), (7,), (2, 16385)]  # of several shares, at and above the size of a block, and small
+LARGE = [(300, 170), (32768,), (7,), (2, 16385)]  # with and without an incomplete last block; one small
 
 
 @pytest.fixture(autouse=True, params=[1, 3], ids=["one thread", "three threads"])
